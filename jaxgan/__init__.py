@@ -1,0 +1,1 @@
+"""jaxgan: does GAN augmentation help your medical-image classifier?"""

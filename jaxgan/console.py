@@ -1,0 +1,78 @@
+"""What a run says while it goes: sentences, and a progress bar or plain lines."""
+
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+
+from tqdm import tqdm
+
+_SHOWN = {
+    "loss_d": "D",
+    "loss_g": "G",
+    "d_real": "D(x)",
+    "d_fake": "D(G(z))",
+    "loss": "loss",
+    "accuracy": "accuracy",
+    "val_accuracy": "val",
+}
+_PLAIN_LINES = 20  # a run, where there is no terminal
+
+
+def say(sentence: str) -> None:
+    """Print a sentence to standard output without breaking a progress bar."""
+    tqdm.write(sentence, file=sys.stdout)
+    sys.stdout.flush()
+
+
+class Progress:
+    """A bar over epochs with metrics, images/s and time left; plain lines without a terminal."""
+
+    def __init__(self, label: str, *, num_epochs: int, num_examples: int, start_epoch: int = 0):
+        self._label, self._num_epochs = label, num_epochs
+        self._num_examples, self._start_epoch = num_examples, start_epoch
+        self._began = time.monotonic()
+        self._said = start_epoch * _PLAIN_LINES // num_epochs
+        if start_epoch:
+            say(f"Going on after epoch {start_epoch} of {num_epochs}.")
+        self._bar = tqdm(
+            total=num_epochs,
+            initial=start_epoch,
+            desc=label,
+            unit="epoch",
+            disable=None,  # no bar where standard error is not a terminal
+            dynamic_ncols=True,
+        )
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self._bar.close()
+
+    def update(self, epoch: int, metrics: Mapping[str, float]) -> float:
+        """Show that `epoch` epochs are complete; return the images/s of this process so far."""
+        seconds = max(time.monotonic() - self._began, 1e-9)
+        speed = (epoch - self._start_epoch) * self._num_examples / seconds
+        parts = [f"{name} {metrics[key]:.3f}" for key, name in _SHOWN.items() if key in metrics]
+        parts.append(f"{speed:.1f} images/s")
+        if self._bar.disable:
+            self._print_line(epoch, parts, seconds)
+        else:
+            self._bar.set_postfix_str(", ".join(parts), refresh=False)
+            self._bar.update(epoch - self._bar.n)
+        return speed
+
+    def _print_line(self, epoch: int, parts: list[str], seconds: float) -> None:
+        reached = epoch * _PLAIN_LINES // self._num_epochs
+        if reached == self._said:
+            return
+        self._said = reached
+        done = max(epoch - self._start_epoch, 1)
+        left = tqdm.format_interval(seconds / done * (self._num_epochs - epoch))
+        say(f"{self._label} epoch {epoch}/{self._num_epochs}: {', '.join(parts)}, {left} left")

@@ -1,0 +1,1 @@
+"""Images in: sources (folder, phantom, TFDS), decoding, splitting by patient, feeding."""

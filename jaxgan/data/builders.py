@@ -1,0 +1,343 @@
+"""The project's own TFDS data sets, folder and phantom: prepared once, read without TensorFlow.
+
+Importing this module imports tensorflow_datasets (about a second): import it where it is needed.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import socket
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tensorflow_datasets as tfds
+from PIL import Image
+from tensorflow_datasets.core.utils import tqdm_utils
+
+from jaxgan.data import phantom
+from jaxgan.data.folder import FolderImage, FolderScan, compute_key
+from jaxgan.data.images import (
+    ImageError,
+    decode_image,
+    encode_png,
+    map_in_threads,
+    progress_bar,
+    shrink_to,
+    unusable_images_error,
+)
+
+FORMAT_VERSION = 1  # raise it when the prepared files change, so that caches are made again
+INDEX_FILE = "index.json"  # the records and the notices, so that reading needs no second pass
+
+
+class Record(NamedTuple):
+    """One prepared image without its pixels: where it lies and what is known of it."""
+
+    split: str  # of the prepared data
+    position: int  # in that split
+    label: int
+    file: str
+    patient: str
+    sha256: str  # of the source
+
+
+@dataclass(frozen=True)
+class PreparedSet:
+    """A prepared data set on disk; `sources` are TFDS data sources whose images stay encoded."""
+
+    class_names: tuple[str, ...]
+    records: tuple[Record, ...]
+    sources: Mapping[str, Any]
+    image_key: str
+    notices: tuple[str, ...]
+
+    def read(self, record: Record) -> bytes:
+        """Return the encoded image of a record."""
+        return self.sources[record.split][record.position][self.image_key]
+
+
+class _ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+    """What the two builders share: the features, and silence on standard output."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def __init__(self, *, class_names: Sequence[str], channels: int, **kwargs: Any):
+        self._class_names, self._channels = list(class_names), channels
+        self.notices: list[str] = []
+        super().__init__(**kwargs)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        features = {
+            "image": tfds.features.Image(shape=(None, None, self._channels), encoding_format="png"),
+            "label": tfds.features.ClassLabel(names=self._class_names),
+            "file": tfds.features.Text(),
+            "patient": tfds.features.Text(),
+            "sha256": tfds.features.Text(),  # of the source, whatever size and channels are stored
+        }
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=type(self).__doc__,
+            features=tfds.features.FeaturesDict(features),
+            supervised_keys=("image", "label"),
+        )
+
+    def _log_download_bytes(self) -> None:
+        """Print nothing: there is no download."""
+
+    def _log_download_done(self) -> None:
+        """Print nothing: there was no download."""
+
+
+class FolderBuilder(_ImageBuilder, skip_registration=True):  # type: ignore[call-arg]
+    """Images of a folder, by class, with their patients where these are known."""
+
+    def __init__(self, *, scan: FolderScan, channels: int, stored_side: int, **kwargs: Any):
+        self._scan, self._stored_side = scan, stored_side
+        self._bad: list[tuple[str, ImageError]] = []
+        self._dark: list[str] = []
+        super().__init__(class_names=scan.class_names, channels=channels, **kwargs)
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        del dl_manager
+        splits = self._scan.splits or ("train",)
+        return {split: self._generate_examples(split, splits[-1]) for split in splits}
+
+    def _generate_examples(self, split: str, last_split: str) -> Iterator[tuple[str, dict]]:
+        images = [image for image in self._scan.images if image.split == split]
+        results = map_in_threads(self._prepare, images)
+        num_good = 0
+        for result in progress_bar(results, title=f"preparing {split}", total=len(images)):
+            if isinstance(result, ImageError):
+                continue
+            num_good += 1
+            yield result["file"], result
+        # collected over all splits, so that the user mends every file at once
+        if self._bad and (split == last_split or num_good == 0):
+            raise unusable_images_error(sorted(self._bad), num_images=len(self._scan.images))
+        if split == last_split:
+            self.notices += _describe_dark(sorted(self._dark))
+
+    def _prepare(self, image: FolderImage) -> dict[str, Any] | ImageError:
+        """Return the example of one file, or why there is none."""
+        try:
+            content = _read_bytes(self._scan.root / image.file)
+            decoded = decode_image(content, self._channels)
+        except ImageError as error:
+            self._bad.append((image.file, error))
+            return error
+        if decoded.looks_like_12_bits:
+            self._dark.append(image.file)
+        return {
+            "image": encode_png(shrink_to(decoded.image, self._stored_side)),
+            "label": image.label,
+            "file": image.file,
+            "patient": image.patient if image.patient is not None else image.file,
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"cannot be read ({error.strerror})") from error
+
+
+def _describe_dark(files: Sequence[str]) -> list[str]:
+    if not files:
+        return []
+    return [
+        f"{len(files)} image(s) have 16 bits but no value above 4095 (such as {files[0]}): they "
+        "look like 12-bit films and come out dark, because the full range 0 to 65535 is mapped to "
+        "0 to 255. Rescale them first if that is so."
+    ]
+
+
+class PhantomBuilder(_ImageBuilder, skip_registration=True):  # type: ignore[call-arg]
+    """Chest films that the program draws itself: no patient was ever in front of this detector."""
+
+    def __init__(
+        self,
+        *,
+        counts: Mapping[str, Mapping[str, int]],
+        seed: int,
+        subtlety: float,
+        channels: int,
+        **kwargs: Any,
+    ):
+        self._plan = phantom.plan_splits(counts=counts, seed=seed)
+        self._seed, self._subtlety = seed, subtlety
+        super().__init__(class_names=sorted(counts["train"]), channels=channels, **kwargs)
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        del dl_manager
+        return {split: self._generate_examples(split) for split in self._plan}
+
+    def _generate_examples(self, split: str) -> Iterator[tuple[str, dict]]:
+        films = self._plan[split]
+        drawn = map_in_threads(self._draw, films)
+        for example in progress_bar(drawn, title=f"drawing {split}", total=len(films)):
+            yield example["file"], example
+
+    def _draw(self, film: phantom.PhantomFilm) -> dict[str, Any]:
+        pixels = phantom.draw_film(
+            seed=self._seed,
+            patient=film.patient,
+            film=film.film,
+            finding=film.finding,
+            subtlety=self._subtlety,
+        )
+        image = Image.fromarray(pixels).convert("L" if self._channels == 1 else "RGB")
+        return {
+            "image": encode_png(image),
+            "label": self._class_names.index(film.finding),
+            "file": f"{film.finding}/{film.patient_id}_{film.film}.png",
+            "patient": film.patient_id,
+            "sha256": hashlib.sha256(pixels.tobytes()).hexdigest(),
+        }
+
+
+def prepare_folder(
+    scan: FolderScan, *, channels: int, stored_side: int, cache: Path
+) -> PreparedSet:
+    """Return the prepared form of a scanned folder, made now unless `cache` has it.
+
+    Raises one `UserError` that lists every image that cannot be used.
+    """
+    key = compute_key(scan, [FORMAT_VERSION, channels, stored_side])
+
+    def create(data_dir: Path) -> FolderBuilder:
+        return FolderBuilder(
+            scan=scan, channels=channels, stored_side=stored_side, data_dir=data_dir
+        )
+
+    return _prepare_once(create, cache / "folder" / key)
+
+
+def prepare_phantom(
+    *,
+    counts: Mapping[str, Mapping[str, int]],
+    seed: int,
+    subtlety: float,
+    channels: int,
+    cache: Path,
+) -> PreparedSet:
+    """Return the prepared phantom, drawn now unless `cache` has it."""
+    plain_counts = {split: dict(by_finding) for split, by_finding in counts.items()}
+    settings = [FORMAT_VERSION, phantom.PHANTOM_VERSION, plain_counts, seed, subtlety, channels]
+    key = hashlib.sha256(repr(settings).encode()).hexdigest()[:32]
+
+    def create(data_dir: Path) -> PhantomBuilder:
+        return PhantomBuilder(
+            counts=counts, seed=seed, subtlety=subtlety, channels=channels, data_dir=data_dir
+        )
+
+    return _prepare_once(create, cache / "phantom" / key)
+
+
+def _prepare_once(create: Callable[[Path], _ImageBuilder], target: Path) -> PreparedSet:
+    """Prepare beside `target`, then rename: what bears the final name is always complete.
+
+    Of two processes that prepare the same data at once, the first to finish wins.
+    """
+    if not target.is_dir():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(target)
+        beside = target.with_name(f"{target.name}.{_owner()}.{uuid.uuid4().hex[:8]}")
+        try:
+            _prepare(create(beside))
+            _rename_unless_taken(beside, target)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+    return _read_prepared(target)
+
+
+def _list_records(sources: Mapping[str, Any]) -> list[Record]:
+    """Return what is known of every image of the prepared splits."""
+    return [
+        Record(
+            split=split,
+            position=position,
+            label=int(example["label"]),
+            file=example["file"].decode(),
+            patient=example["patient"].decode(),
+            sha256=example["sha256"].decode(),
+        )
+        for split, source in sources.items()
+        for position, example in enumerate(source)
+    ]
+
+
+def _read_prepared(target: Path) -> PreparedSet:
+    """Return what was prepared under `target`, with every record but no pixels in memory."""
+    (info,) = target.glob("*/*/dataset_info.json")
+    builder = tfds.builder_from_directory(info.parent)
+    index = json.loads((target / INDEX_FILE).read_text())
+    return PreparedSet(
+        class_names=tuple(builder.info.features["label"].names),
+        records=tuple(Record(*row) for row in index["records"]),
+        sources={split: open_encoded(builder, split, "image") for split in builder.info.splits},
+        image_key="image",
+        notices=tuple(index["notices"]),
+    )
+
+
+def open_encoded(builder: Any, split: str, image_key: str) -> Any:
+    """Return the TFDS data source of a split, with images as the bytes that were stored."""
+    return builder.as_data_source(split, decoders={image_key: tfds.decode.SkipDecoding()})
+
+
+def _prepare(builder: _ImageBuilder) -> None:
+    """Write the images, and the index of them, under the builder's data directory."""
+    with _without_tfds_bars():
+        builder.download_and_prepare(file_format="array_record")
+    sources = {split: open_encoded(builder, split, "image") for split in builder.info.splits}
+    index = {"notices": builder.notices, "records": _list_records(sources)}
+    (Path(builder.data_dir_root) / INDEX_FILE).write_text(json.dumps(index))
+
+
+@contextlib.contextmanager
+def _without_tfds_bars() -> Iterator[None]:
+    """Silence TFDS's progress bars, which show even where there is no terminal; ours remain."""
+    was_shown = tqdm_utils._active
+    tfds.disable_progress_bar()
+    try:
+        yield
+    finally:
+        tqdm_utils._active = was_shown
+
+
+def _rename_unless_taken(beside: Path, target: Path) -> None:
+    try:
+        beside.rename(target)
+    except OSError:
+        if not target.is_dir():  # anything but another process having finished first
+            raise
+
+
+def _owner() -> str:
+    return f"{socket.gethostname()}.{os.getpid()}"
+
+
+def _remove_abandoned(target: Path) -> None:
+    """Remove what killed processes of this machine left of this preparation."""
+    host = f".{socket.gethostname()}."
+    for path in target.parent.glob(f"{target.name}{host}*"):
+        pid = path.name.removeprefix(f"{target.name}{host}").split(".")[0]
+        if pid.isdigit() and not _is_running(int(pid)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it runs, under another user
+        return True
+    return True

@@ -1,0 +1,375 @@
+"""A user's folder of images: which files, classes, splits and patients it holds.
+
+Nothing is decoded here and nothing is assumed about what the classes are called.
+"""
+
+import csv
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from jaxgan.data.split import find_shared_patients
+from jaxgan.errors import UserError
+
+SPLITS = ("train", "val", "test")
+ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+MANIFEST = "manifest.csv"
+FILE_COLUMN = "file"
+PATIENT_COLUMNS = ("patient_group", "patient_id", "patient", "subject", "subject_id")
+MIN_TRAIN_IMAGES = 10
+LISTED = 5  # an error message names this many examples
+
+_LAYOUTS = (
+    f"DIR/train/CLASS/* and DIR/val/CLASS/* (DIR/test/CLASS/* if there is one), or DIR/CLASS/*, "
+    f"with images that end in {', '.join(ENDINGS)}"
+)
+
+
+@dataclass(frozen=True)
+class FolderImage:
+    """One image file; `file` is relative to the folder, with forward slashes."""
+
+    split: str
+    label: int
+    file: str
+    size: int
+    mtime_ns: int
+    patient: str | None = None
+
+
+@dataclass(frozen=True)
+class FolderScan:
+    """What a folder holds. `images` are sorted by file; `splits` is empty for DIR/CLASS/*."""
+
+    root: Path
+    class_names: tuple[str, ...]
+    splits: tuple[str, ...]
+    images: tuple[FolderImage, ...]
+    notices: tuple[str, ...]
+
+    @property
+    def patients_known(self) -> bool:
+        """Whether every image has a patient (it is all of them or none)."""
+        return all(image.patient is not None for image in self.images)
+
+
+def scan_folder(
+    root: Path, *, patient_column: str | None = None, patient_pattern: str | None = None
+) -> FolderScan:
+    """List the images of `root` with class, split and patient.
+
+    Patients come from `patient_pattern` (a regular expression searched in the file name: its first
+    group, or the whole match), or from a column of `manifest.csv`, or are unknown, which gives a
+    notice. Raises `UserError` for whatever cannot be used.
+    """
+    if patient_column is not None and patient_pattern is not None:
+        raise UserError("a patient column and a patient pattern were both given: give one of them")
+    if not root.is_dir():
+        found = "is a file" if root.exists() else "does not exist"
+        raise UserError(f"the data folder {root} {found}. Expected a folder: {_LAYOUTS}")
+    splits = _find_splits(root)
+    paths, notices = _list_all(root, splits)
+    class_names = _check_classes(root, splits, paths)
+    images = [
+        _describe(root, path, split, class_names.index(name))
+        for (split, name), group in paths.items()
+        for path in group
+    ]
+    images.sort(key=lambda image: image.file)
+    images, patient_notices = _add_patients(root, images, patient_column, patient_pattern)
+    if images[0].patient is None:
+        patient_notices.append(_describe_risk(splits))
+    if splits:
+        _check_no_shared_patient(images)
+    return FolderScan(root, class_names, splits, tuple(images), (*notices, *patient_notices))
+
+
+def _list_folder(path: Path) -> list[Path]:
+    """Return the visible entries of a folder, sorted by name."""
+    try:
+        entries = sorted(path.iterdir())
+    except OSError as error:
+        raise UserError(f"the folder {path} cannot be read: {error.strerror}") from error
+    return [entry for entry in entries if not entry.name.startswith((".", "__MACOSX"))]
+
+
+def _folders_in(path: Path) -> list[Path]:
+    return [entry for entry in _list_folder(path) if entry.is_dir()]
+
+
+def _find_splits(root: Path) -> tuple[str, ...]:
+    """Return the split folders of `root`, or () where it holds class folders directly."""
+    found = tuple(split for split in SPLITS if (root / split).is_dir())
+    if found and "train" not in found:
+        raise UserError(f"{root} holds {' and '.join(found)} but no train. Expected {_LAYOUTS}")
+    return found
+
+
+def _list_all(
+    root: Path, splits: tuple[str, ...]
+) -> tuple[dict[tuple[str, str], list[Path]], list[str]]:
+    """Return the image paths by (split, class), and notices on whatever is left out."""
+    paths: dict[tuple[str, str], list[Path]] = {}
+    ignored = []
+    if splits:
+        ignored += [f for f in _folders_in(root) if f.name not in splits]
+    for split in splits or ("train",):
+        for folder in _folders_in(root / split if splits else root):
+            entries = [entry for entry in _list_folder(folder) if entry.is_file()]
+            paths[split, folder.name] = [e for e in entries if e.suffix.lower() in ENDINGS]
+            ignored += [e for e in entries if e.suffix.lower() not in ENDINGS]
+    names = [path.relative_to(root).as_posix() for path in ignored]
+    notice = (
+        f"{_some(names, 'item')} in {root} left out: not among {', '.join(ENDINGS)} or not a split."
+    )
+    return paths, [notice] if names else []
+
+
+def _check_classes(
+    root: Path, splits: tuple[str, ...], paths: Mapping[tuple[str, str], list[Path]]
+) -> tuple[str, ...]:
+    """Return the class names, having refused missing, stray, empty and tiny classes."""
+    if not any(paths.values()):
+        raise UserError(f"no images found in {root}. Expected {_LAYOUTS}")
+    class_names = tuple(sorted(name for split, name in paths if split == "train"))
+    for split, name in paths:
+        if name not in class_names:
+            raise UserError(
+                f"class {name!r} is in {split} but not in train, which has "
+                f"{', '.join(class_names) or 'no class'}. Remove it or give it training images."
+            )
+    for split in splits or ("train",):
+        for name in class_names:
+            _check_count(root, split, name, len(paths.get((split, name), ())))
+    if len(class_names) < 2:
+        raise UserError(
+            f"{root} holds one class only ({class_names[0]!r}): expected two or more. "
+            f"Expected {_LAYOUTS}"
+        )
+    return class_names
+
+
+def _check_count(root: Path, split: str, name: str, count: int) -> None:
+    if count == 0:
+        raise UserError(
+            f"class {name!r} has no images in {split} of {root}: add images or remove the class "
+            "from every split"
+        )
+    if split == "train":
+        check_enough_images(name, count)
+
+
+def check_enough_images(name: str, count: int, remark: str = "") -> None:
+    """Refuse a class with too few training images to learn from."""
+    if count < MIN_TRAIN_IMAGES:
+        raise UserError(
+            f"class {name!r} has {count} training images, expected at least {MIN_TRAIN_IMAGES}: "
+            f"add images or remove the class. {remark}".rstrip()
+        )
+
+
+def _describe(root: Path, path: Path, split: str, label: int) -> FolderImage:
+    stat = path.stat()
+    file = path.relative_to(root).as_posix()
+    return FolderImage(split, label, file, stat.st_size, stat.st_mtime_ns)
+
+
+# Patients --------------------------------------------------------------------------------------
+
+
+def _add_patients(
+    root: Path, images: list[FolderImage], column: str | None, pattern: str | None
+) -> tuple[list[FolderImage], list[str]]:
+    """Return the images with their patients where something tells them, and notices."""
+    notices: list[str] = []
+    if pattern is not None:
+        find = _patient_by_pattern(pattern, [image.file for image in images])
+    else:
+        patients, notices = _read_patients(root, column, [image.file for image in images])
+        if patients is None:
+            return images, notices
+        find = patients.__getitem__
+    return [_with_patient(image, find(image.file)) for image in images], notices
+
+
+def _describe_risk(splits: tuple[str, ...]) -> str:
+    """Say what it means that nothing tells whose an image is."""
+    how = (
+        "The split in the folder is taken as it is" if "val" in splits else "The split is by image"
+    )
+    return (
+        f"No patient information. {how}: where a patient has several images, the validation may "
+        "hold patients that the training has seen, and its accuracy is then too high for new "
+        "patients. Give a manifest.csv with a patient column, or a patient pattern."
+    )
+
+
+def _with_patient(image: FolderImage, patient: str) -> FolderImage:
+    return FolderImage(image.split, image.label, image.file, image.size, image.mtime_ns, patient)
+
+
+def _patient_by_pattern(pattern: str, files: Sequence[str]) -> Callable[[str], str]:
+    """Return a function from file to patient, having tried the pattern on every file."""
+    try:
+        regex = re.compile(pattern)
+    except re.error as error:
+        raise UserError(
+            f"the patient pattern {pattern!r} is not a regular expression: {error}"
+        ) from error
+
+    def find(file: str) -> str:
+        match = regex.search(PurePosixPath(file).name)
+        return (match.group(1 if regex.groups else 0) or "") if match else ""
+
+    unmatched = [file for file in files if not find(file)]
+    if unmatched:
+        raise UserError(
+            f"the patient pattern {pattern!r} finds no patient in the names of {_some(unmatched)}, "
+            f"of {len(files)} images. Expected a match in every file name (its first group, or all "
+            "of it, is the patient)."
+        )
+    return find
+
+
+def _read_patients(
+    root: Path, column: str | None, files: Sequence[str]
+) -> tuple[dict[str, str] | None, list[str]]:
+    """Return the patient of each file out of the manifest, or None and why there is none."""
+    path = root / MANIFEST
+    if not path.is_file():
+        if column is not None:
+            raise UserError(
+                f"the patient column {column!r} was asked for but {path} does not exist: expected "
+                f"a table with a row an image and the columns {FILE_COLUMN!r} and {column!r}"
+            )
+        return None, []
+    rows, columns = _read_manifest(path)
+    chosen = _choose_column(path, columns, column)
+    if chosen is None:
+        return None, [
+            f"{path} has no patient column (found {', '.join(columns)}; looked for "
+            f"{', '.join(PATIENT_COLUMNS)})."
+        ]
+    return _match_rows(root, rows, chosen, files)
+
+
+def _read_manifest(path: Path) -> tuple[list[dict[str, str]], list[str]]:
+    """Return the rows and the column names of the manifest."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as lines:
+            reader = csv.DictReader(lines, strict=True)
+            columns = list(reader.fieldnames or ())
+            rows = [_check_row(path, reader.line_num, row) for row in reader]
+    except (csv.Error, UnicodeDecodeError, OSError) as error:
+        raise UserError(f"{path} is not a table in CSV, UTF-8: {error}") from error
+    if FILE_COLUMN not in columns:
+        raise UserError(
+            f"{path} has the columns {columns}, expected {FILE_COLUMN!r} (the image's path "
+            "relative to the folder), separated by commas"
+        )
+    return rows, columns
+
+
+def _check_row(path: Path, line: int, row: dict[str, str]) -> dict[str, str]:
+    if None in row or None in row.values():
+        raise UserError(
+            f"{path}, line {line}: more or fewer fields than the heading has. Expected one row an "
+            "image, separated by commas"
+        )
+    return row
+
+
+def _choose_column(path: Path, columns: Sequence[str], asked: str | None) -> str | None:
+    if asked is not None:
+        if asked not in columns:
+            raise UserError(f"{path} has no column {asked!r}: it has {', '.join(columns)}")
+        return asked
+    return next((name for name in PATIENT_COLUMNS if name in columns), None)
+
+
+def _match_rows(
+    root: Path, rows: Iterable[Mapping[str, str]], column: str, files: Sequence[str]
+) -> tuple[dict[str, str], list[str]]:
+    """Return the patient of each file, having checked that the manifest and the folder agree."""
+    manifest = root / MANIFEST
+    patients: dict[str, str] = {}
+    for row in rows:
+        file = _check_inside(root, row[FILE_COLUMN])
+        if patients.setdefault(file, row[column].strip()) != row[column].strip():
+            raise UserError(f"{manifest} gives {file} two patients in the column {column!r}")
+    missing = [file for file in files if file not in patients]
+    if missing:
+        raise UserError(
+            f"{manifest} has no row for {_some(missing)}: add them, or remove the files"
+        )
+    unnamed = [file for file in files if not patients[file]]
+    if unnamed:
+        raise UserError(f"{manifest} has an empty {column!r} for {_some(unnamed)}: fill it in")
+    num_absent = len(patients.keys() - set(files))
+    notice = f"{manifest} has {num_absent} row(s) for files that are not among the images."
+    return patients, [notice] if num_absent else []
+
+
+def _check_inside(root: Path, entry: str) -> str:
+    """Return the path of a manifest row in plain form, having refused any way out of the folder."""
+    path = PurePosixPath(entry)
+    inside = Path(os.path.realpath(root / path)).is_relative_to(os.path.realpath(root))
+    if path.is_absolute() or ".." in path.parts or not inside:
+        raise UserError(
+            f"{root / MANIFEST} names {entry!r}, which lies outside the folder: expected paths "
+            "relative to it, without '..' and without links that lead out"
+        )
+    return path.as_posix()
+
+
+def _check_no_shared_patient(images: Sequence[FolderImage]) -> None:
+    """Refuse a ready-made split that has a patient on two sides."""
+    files: dict[str, list[str]] = {}
+    by_split: dict[str, list[str]] = {}
+    for image in images:
+        if image.patient is not None:
+            files.setdefault(image.patient, []).append(image.file)
+            by_split.setdefault(image.split, []).append(image.patient)
+    shared = find_shared_patients(by_split)
+    if shared:
+        lines = [
+            f"  {patient} in {' and '.join(splits)}: {_some(files[patient])}"
+            for patient, splits in list(shared.items())[:LISTED]
+        ]
+        more = [f"  and {len(shared) - LISTED} more"] if len(shared) > LISTED else []
+        raise UserError(
+            "\n".join(
+                [
+                    f"{len(shared)} patient(s) are in more than one split, so the validation would "
+                    "know them already:",
+                    *lines,
+                    *more,
+                    "Move each patient's images into one split, or remove val/ to have the split "
+                    "made by patient.",
+                ]
+            )
+        )
+
+
+def _some(names: Sequence[str], noun: str = "file") -> str:
+    """Return how many there are and name the first ones."""
+    listed = ", ".join(names[:LISTED])
+    more = ", ..." if len(names) > LISTED else ""
+    return f"{len(names)} {noun}{'s' * (len(names) != 1)} ({listed}{more})"
+
+
+# Identity --------------------------------------------------------------------------------------
+
+
+def compute_key(scan: FolderScan, settings: Sequence[object]) -> str:
+    """Return a name, 32 hexadecimal digits, for this state of the folder under these settings.
+
+    It changes when a file's path, size or time of change does, or a patient, or the place.
+    """
+    digest = hashlib.sha256(repr([str(scan.root.resolve()), *settings]).encode())
+    for image in scan.images:
+        digest.update(repr(image).encode())
+    return digest.hexdigest()[:32]

@@ -1,0 +1,62 @@
+"""What a data source gives: labelled image sets, each image with its patient."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images of one split.
+
+    `images` is uint8 [num, size, size, channels] (an array, or a memory map when too large for
+    memory), `labels` int32 [num]; `files` names each image as the source does and `patients`
+    says whose it is (the file's own name where the source does not know patients).
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    files: tuple[str, ...]
+    patients: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: np.ndarray) -> "ImageSet":
+        """Return the images at `indices`, in that order."""
+        return ImageSet(
+            images=self.images[indices],
+            labels=self.labels[indices],
+            files=tuple(self.files[i] for i in indices),
+            patients=tuple(self.patients[i] for i in indices),
+        )
+
+    def of_class(self, label: int) -> "ImageSet":
+        """Return the images that carry `label`."""
+        return self.take(np.flatnonzero(self.labels == label))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A source's splits (`train`, `val`, perhaps `test`) and what must be said of it.
+
+    `fingerprint` is a SHA-256 over content, classes and split, not over where the files lie, so
+    that a run can tell whether it continues on the same data. `notices` are sentences for the log.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    splits: Mapping[str, ImageSet]
+    fingerprint: str
+    notices: tuple[str, ...] = ()
+
+    @property
+    def train(self) -> ImageSet:
+        """The training split."""
+        return self.splits["train"]
+
+    @property
+    def val(self) -> ImageSet:
+        """The validation split."""
+        return self.splits["val"]

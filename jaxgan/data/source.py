@@ -1,0 +1,288 @@
+"""One entrance for all data: a folder, a TFDS catalogue set or the phantom -> `Dataset`."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from jaxgan.data.folder import check_enough_images, scan_folder
+from jaxgan.data.images import as_pixels, map_in_threads, progress_bar, read_image, resize_square
+from jaxgan.data.phantom import TABLE_1
+from jaxgan.data.sets import Dataset, ImageSet
+from jaxgan.data.split import split_by_patient
+from jaxgan.errors import UserError
+
+if TYPE_CHECKING:  # these import tensorflow_datasets, which takes a second
+    from jaxgan.data.builders import PreparedSet, Record
+
+MEMORY_LIMIT_BYTES = 2 * 2**30  # decoded sets above this are memory maps
+DECODER_VERSION = 1  # raise it when pixels come out differently, so that caches are made again
+STORED_SIDE = 512  # pixels of the short side of prepared folder images, or more when asked
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """Which data to load. Without `data_dir` and `dataset` it is the phantom."""
+
+    data_dir: Path | None = None  # a folder, see jaxgan.data.folder
+    dataset: str | None = None  # a name in the TFDS catalogue
+    patient_column: str | None = None  # of the folder's manifest.csv
+    patient_pattern: str | None = None  # a regular expression on the folder's file names
+    val_fraction: float = 0.2  # of the training images, where the source has no validation split
+    split_seed: int = 0
+    phantom_seed: int = 0
+    phantom_subtlety: float = 0.5
+    phantom_counts: Mapping[str, Mapping[str, int]] = field(default_factory=lambda: TABLE_1)
+
+
+class _Opened(NamedTuple):
+    """A prepared source before it is split."""
+
+    name: str
+    prepared: "PreparedSet"
+    patients_known: bool
+    notices: tuple[str, ...]
+
+
+def load_dataset(
+    spec: DataSpec,
+    *,
+    image_size: int,
+    channels: int,
+    cache_dir: Path,
+    memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
+) -> Dataset:
+    """Return the data as uint8 images [num, image_size, image_size, channels] by split.
+
+    What is prepared is kept under `cache_dir` and used again. The fingerprint depends on the
+    source's content, classes and split alone: not on where it lies, its dates, the image size or
+    the channels. Sets above `memory_limit_bytes` come as read-only memory maps. Raises `UserError`.
+    """
+    _check(spec, image_size, channels)
+    opened = _open(spec, image_size, channels, cache_dir)
+    splits, split_notices = _split(opened, spec)
+    names = opened.prepared.class_names
+    _check_classes(names, splits, " ".join(split_notices))
+    fingerprint = compute_fingerprint(names, splits)
+    num_images = sum(len(records) for records in splits.values())
+    in_memory = num_images * image_size**2 * channels <= memory_limit_bytes
+    sets = {}
+    for split, records in splits.items():
+        file = f"{split}-{image_size}x{channels}-v{DECODER_VERSION}.npy"
+        path = cache_dir / "arrays" / fingerprint / file
+        _decode_once(opened.prepared, records, (image_size, image_size, channels), path)
+        sets[split] = _create_set(records, np.load(path, mmap_mode=None if in_memory else "r"))
+    notices = (*opened.notices, *split_notices, *_describe_duplicates(splits))
+    return Dataset(opened.name, names, sets, fingerprint, notices)
+
+
+def _check(spec: DataSpec, image_size: int, channels: int) -> None:
+    """Refuse impossible settings before anything is read."""
+    if spec.data_dir is not None and spec.dataset is not None:
+        raise UserError(
+            f"both a folder ({spec.data_dir}) and a catalogue data set ({spec.dataset}) were "
+            "named: name one of them"
+        )
+    if spec.data_dir is None and (spec.patient_column or spec.patient_pattern):
+        raise UserError(
+            "a patient column or pattern was given without a data folder: these belong to a folder"
+        )
+    if not 0.0 < spec.val_fraction < 1.0:
+        raise UserError(
+            f"the validation fraction is {spec.val_fraction}, expected above 0, below 1"
+        )
+    if image_size < 1 or channels not in (1, 3):
+        raise UserError(
+            f"images of size {image_size} with {channels} channel(s) were asked for: expected a "
+            "positive size and 1 (gray) or 3 (RGB) channels"
+        )
+
+
+# Opening ---------------------------------------------------------------------------------------
+
+
+def _open(spec: DataSpec, image_size: int, channels: int, cache_dir: Path) -> _Opened:
+    """Prepare the source that the specification names."""
+    if spec.data_dir is not None:
+        return _open_folder(spec, spec.data_dir, max(STORED_SIDE, image_size), channels, cache_dir)
+    if spec.dataset is not None:
+        return _open_catalogue(spec.dataset, cache_dir)
+    return _open_phantom(spec, channels, cache_dir)
+
+
+def _open_folder(
+    spec: DataSpec, root: Path, stored_side: int, channels: int, cache_dir: Path
+) -> _Opened:
+    from jaxgan.data.builders import prepare_folder
+
+    scan = scan_folder(
+        root, patient_column=spec.patient_column, patient_pattern=spec.patient_pattern
+    )
+    prepared = prepare_folder(scan, channels=channels, stored_side=stored_side, cache=cache_dir)
+    notices = (*scan.notices, *prepared.notices)
+    return _Opened(root.resolve().name, prepared, scan.patients_known, notices)
+
+
+def _open_catalogue(name: str, cache_dir: Path) -> _Opened:
+    from jaxgan.data.catalogue import prepare_catalogue
+
+    prepared = prepare_catalogue(name, cache_dir)
+    notice = (
+        f"{name} says nothing of patients. Where a person has several images, the validation may "
+        "hold people that the training has seen, and its accuracy is then too high for new ones."
+    )
+    return _Opened(name, prepared, False, (notice, *prepared.notices))
+
+
+def _open_phantom(spec: DataSpec, channels: int, cache_dir: Path) -> _Opened:
+    from jaxgan.data.builders import prepare_phantom
+
+    prepared = prepare_phantom(
+        counts=spec.phantom_counts,
+        seed=spec.phantom_seed,
+        subtlety=spec.phantom_subtlety,
+        channels=channels,
+        cache=cache_dir,
+    )
+    notices = (
+        f"No data was named, so this is the phantom: chest films that the program draws itself "
+        f"(seed {spec.phantom_seed}, subtlety {spec.phantom_subtlety:g}).",
+        "A result on the phantom says nothing about patients.",
+    )
+    return _Opened("phantom", prepared, True, notices)
+
+
+# Splitting -------------------------------------------------------------------------------------
+
+
+def _split(opened: _Opened, spec: DataSpec) -> tuple[dict[str, list["Record"]], list[str]]:
+    """Return the records of each split, making `val` out of `train` where there is none.
+
+    The order within a split follows from the content, so that equal fingerprints mean equal order.
+    """
+    splits: dict[str, list[Record]] = {}
+    for record in opened.prepared.records:
+        splits.setdefault(record.split, []).append(record)
+    notices = []
+    if "val" not in splits:
+        notices.append(_describe_split(opened, spec))
+        splits = _make_val(splits, opened, spec)
+    for records in splits.values():
+        records.sort(key=lambda record: (record.sha256, record.label, record.file))
+    return splits, notices
+
+
+def _make_val(
+    splits: dict[str, list["Record"]], opened: _Opened, spec: DataSpec
+) -> dict[str, list["Record"]]:
+    """Divide the training records into train and val, by patient or, unknown, by content."""
+    pool = splits["train"]
+    # where patients are unknown, at least identical images stay on one side
+    owners = [r.patient if opened.patients_known else r.sha256 for r in pool]
+    indices = split_by_patient(
+        np.array([record.label for record in pool]),
+        owners,
+        {"train": 1.0 - spec.val_fraction, "val": spec.val_fraction},
+        spec.split_seed,
+        class_names=opened.prepared.class_names,
+    )
+    made = {split: [pool[i] for i in chosen] for split, chosen in indices.items()}
+    return {**made, **{split: splits[split] for split in splits if split != "train"}}
+
+
+def _describe_split(opened: _Opened, spec: DataSpec) -> str:
+    unit = "patient" if opened.patients_known else "image"
+    return (
+        f"{opened.name} has no validation split: {spec.val_fraction:.0%} of the training images "
+        f"were set apart by {unit} (seed {spec.split_seed})."
+    )
+
+
+def _check_classes(
+    names: tuple[str, ...], splits: Mapping[str, list["Record"]], remark: str
+) -> None:
+    """Refuse fewer than two classes, tiny ones, and classes that a split does not have."""
+    if len(names) < 2:
+        raise UserError(f"the data has {len(names)} class(es), expected two or more")
+    for split, records in splits.items():
+        counts = np.bincount([record.label for record in records], minlength=len(names))
+        for name, count in zip(names, counts, strict=True):
+            if split == "train":
+                check_enough_images(name, int(count), remark)
+            elif count == 0:
+                raise UserError(
+                    f"class {name!r} has no image in {split}: its accuracy cannot be measured. "
+                    "Expected every class in every split; add images or choose other data."
+                )
+
+
+def compute_fingerprint(names: tuple[str, ...], splits: Mapping[str, list["Record"]]) -> str:
+    """Return the SHA-256 over class names, split membership, labels and each image's hash."""
+    members = {
+        split: sorted((record.sha256, record.label) for record in records)
+        for split, records in splits.items()
+    }
+    canonical = json.dumps([names, members], sort_keys=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _describe_duplicates(splits: Mapping[str, list["Record"]]) -> list[str]:
+    """Return a notice when the same image, byte for byte, is in the training and elsewhere."""
+    seen = {record.sha256: record.file for record in splits["train"]}
+    again = [r for split in splits if split != "train" for r in splits[split] if r.sha256 in seen]
+    if not again:
+        return []
+    return [
+        f"{len(again)} image(s) outside train are also in train (such as {again[0].file} and "
+        f"{seen[again[0].sha256]}): what is measured on them is too high. Remove one of each pair."
+    ]
+
+
+# Decoding --------------------------------------------------------------------------------------
+
+
+def _decode_once(
+    prepared: "PreparedSet", records: list["Record"], shape: tuple[int, int, int], path: Path
+) -> None:
+    """Write the records' pixels, uint8 [num, *shape], to `path` unless they are there already."""
+    if path.is_file():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        images = np.lib.format.open_memmap(
+            beside, mode="w+", dtype=np.uint8, shape=(len(records), *shape)
+        )
+        _decode(prepared, records, images)
+        images.flush()
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _decode(prepared: "PreparedSet", records: list["Record"], images: np.ndarray) -> None:
+    """Fill `images` [num, size, size, channels] with the records' pixels."""
+    _, size, _, channels = images.shape
+
+    def pixels(encoded: bytes) -> np.ndarray:
+        return as_pixels(resize_square(read_image(encoded, channels), size))
+
+    encoded = (prepared.read(record) for record in records)
+    decoded = map_in_threads(pixels, encoded)
+    bar = progress_bar(decoded, title=f"decoding {records[0].split}", total=len(records))
+    for index, image in enumerate(bar):
+        images[index] = image
+
+
+def _create_set(records: list["Record"], images: np.ndarray) -> ImageSet:
+    return ImageSet(
+        images=images,
+        labels=np.array([record.label for record in records], dtype=np.int32),
+        files=tuple(record.file for record in records),
+        patients=tuple(record.patient for record in records),
+    )

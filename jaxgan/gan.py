@@ -1,0 +1,263 @@
+"""One training step of a GAN, as a pure function of state, batch and key.
+
+The order is that of the listing in section 4.1: D learns from a real and a fake mini-batch (two
+passes, so that batch norm sees each alone), then G learns from the same fakes through the updated
+D. The fakes are made once: what G needs for its gradient is kept as the pullback of that one pass.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from jaxgan.losses import discriminator_loss
+from jaxgan.parallel import average, compute_whole_batch_size, take_part
+from jaxgan.pixels import scale_to_unit
+from jaxgan.types import Array, Batch, Key, Metrics, Params
+
+AugmentFn = Callable[[Array, Key], Array]
+GeneratorLossFn = Callable[..., Array]
+Pullback = Callable[[Array], tuple[Params]]
+
+
+class NetworkState(struct.PyTreeNode):
+    """What training changes in one network."""
+
+    params: Params
+    batch_stats: Params
+    opt_state: optax.OptState
+
+    @property
+    def variables(self) -> Params:
+        """The network's variables, as linen's `apply` takes them."""
+        return {"params": self.params, "batch_stats": self.batch_stats}
+
+
+class GanState(struct.PyTreeNode):
+    """Both networks, and the moving average of the generator's variables where one is kept."""
+
+    step: Array
+    generator: NetworkState
+    discriminator: NetworkState
+    ema: Params | None
+
+    @property
+    def sampling_variables(self) -> Params:
+        """The variables to sample from: the moving average where there is one."""
+        return self.generator.variables if self.ema is None else self.ema
+
+
+def create_gan_state(
+    key: Key,
+    *,
+    generator: nn.Module,
+    discriminator: nn.Module,
+    generator_optimizer: optax.GradientTransformation,
+    discriminator_optimizer: optax.GradientTransformation,
+    latent_size: int,
+    image_shape: tuple[int, int, int],
+    keep_ema: bool,
+) -> GanState:
+    """Draw both networks' parameters; `image_shape` is [height, width, channels]."""
+    generator_key, discriminator_key = jax.random.split(key)
+    generator_state = _create_network_state(
+        generator, generator_key, jnp.zeros((1, latent_size)), generator_optimizer
+    )
+    discriminator_state = _create_network_state(
+        discriminator, discriminator_key, jnp.zeros((1, *image_shape)), discriminator_optimizer
+    )
+    ema = jax.tree.map(jnp.copy, generator_state.variables) if keep_ema else None
+    return GanState(jnp.int32(0), generator_state, discriminator_state, ema)
+
+
+def _create_network_state(
+    network: nn.Module, key: Key, example: Array, optimizer: optax.GradientTransformation
+) -> NetworkState:
+    variables = network.init(key, example, train=False)
+    params = variables["params"]
+    return NetworkState(params, variables.get("batch_stats", {}), optimizer.init(params))
+
+
+def train_step(
+    state: GanState,
+    batch: Batch,
+    key: Key,
+    *,
+    generator: nn.Module,
+    discriminator: nn.Module,
+    generator_optimizer: optax.GradientTransformation,
+    discriminator_optimizer: optax.GradientTransformation,
+    generator_loss_fn: GeneratorLossFn,
+    augment_fn: AugmentFn,
+    latent_size: int,
+    ema_decay: float,
+    axis_name: str | None = None,
+) -> tuple[GanState, Metrics]:
+    """Update D, then G through the updated D, on this device's part of the batch.
+
+    Metrics are means over the whole batch, and `first_fake` [height, width, channels]: the first
+    image G made in this step, which the listing's acceptance rule looks at.
+    """
+    batch_size = compute_whole_batch_size(batch.images.shape[0], axis_name)
+    latent_key, real_key, fake_key, generator_key = jax.random.split(key, 4)
+    latents = jax.random.normal(latent_key, (batch_size, latent_size))
+
+    def augment(images: Array, key: Key) -> Array:
+        return augment_fn(images, take_part(jax.random.split(key, batch_size), axis_name))
+
+    fake, pullback, generator_stats = _generate(
+        state.generator, take_part(latents, axis_name), generator
+    )
+    new_discriminator, discriminator_metrics = update_discriminator(
+        state.discriminator,
+        real=augment(scale_to_unit(batch.images), real_key),
+        fake=augment(fake, fake_key),
+        discriminator=discriminator,
+        optimizer=discriminator_optimizer,
+        axis_name=axis_name,
+    )
+    new_generator, generator_metrics = update_generator(
+        state.generator.replace(batch_stats=generator_stats),
+        fake=fake,
+        pullback=pullback,
+        score_fn=lambda images: discriminator.apply(
+            new_discriminator.variables,
+            augment(images, generator_key),
+            train=True,
+            mutable=["batch_stats"],
+        )[0],
+        loss_fn=generator_loss_fn,
+        optimizer=generator_optimizer,
+        axis_name=axis_name,
+    )
+    new_state = GanState(
+        step=state.step + 1,
+        generator=new_generator,
+        discriminator=new_discriminator,
+        ema=_update_ema(state.ema, new_generator.variables, ema_decay),
+    )
+    metrics = average({**discriminator_metrics, **generator_metrics}, axis_name)
+    return new_state, {**metrics, "first_fake": fake[0]}
+
+
+def _generate(
+    state: NetworkState, latents: Array, generator: nn.Module
+) -> tuple[Array, Pullback, Params]:
+    """Return fakes, the map from their cotangent to the parameters', and the new statistics."""
+
+    def apply(params: Params) -> tuple[Array, Params]:
+        variables = {"params": params, "batch_stats": state.batch_stats}
+        images, updates = generator.apply(variables, latents, train=True, mutable=["batch_stats"])
+        return images, updates.get("batch_stats", {})
+
+    return jax.vjp(apply, state.params, has_aux=True)
+
+
+def update_discriminator(
+    state: NetworkState,
+    *,
+    real: Array,
+    fake: Array,
+    discriminator: nn.Module,
+    optimizer: optax.GradientTransformation,
+    axis_name: str | None = None,
+) -> tuple[NetworkState, Metrics]:
+    """Descend the negative of eq. 2 on images [batch, height, width, channels] in [-1, 1]."""
+
+    def loss_fn(params: Params) -> tuple[Array, tuple[Params, Metrics]]:
+        stats = state.batch_stats
+        logits = []
+        for images in (real, jax.lax.stop_gradient(fake)):
+            variables = {"params": params, "batch_stats": stats}
+            scores, updates = discriminator.apply(
+                variables, images, train=True, mutable=["batch_stats"]
+            )
+            stats = updates.get("batch_stats", {})
+            logits.append(scores)
+        real_loss, fake_loss = discriminator_loss(real_logits=logits[0], fake_logits=logits[1])
+        metrics = {
+            "loss_d_real": jnp.mean(real_loss),
+            "loss_d_fake": jnp.mean(fake_loss),
+            "d_real": jnp.mean(jax.nn.sigmoid(logits[0])),
+            "d_fake": jnp.mean(jax.nn.sigmoid(logits[1])),
+        }
+        metrics["loss_d"] = metrics["loss_d_real"] + metrics["loss_d_fake"]
+        return metrics["loss_d"], (stats, metrics)
+
+    gradients, (stats, metrics) = jax.grad(loss_fn, has_aux=True)(state.params)
+    return _apply_gradients(state, gradients, stats, optimizer, axis_name), metrics
+
+
+def update_generator(
+    state: NetworkState,
+    *,
+    fake: Array,
+    pullback: Pullback,
+    score_fn: Callable[[Array], Array],
+    loss_fn: GeneratorLossFn,
+    optimizer: optax.GradientTransformation,
+    axis_name: str | None = None,
+) -> tuple[NetworkState, Metrics]:
+    """Descend the generator's loss on `score_fn(fake)`, the logits of the *updated* D.
+
+    D's running statistics do not move here (PyTorch's listing lets them; nothing reads them).
+    """
+
+    def mean_loss(images: Array) -> tuple[Array, Array]:
+        logits = score_fn(images)
+        return jnp.mean(loss_fn(fake_logits=logits)), logits
+
+    (loss, logits), cotangent = jax.value_and_grad(mean_loss, has_aux=True)(fake)
+    (gradients,) = pullback(cotangent)
+    metrics = {"loss_g": loss, "d_fake_after": jnp.mean(jax.nn.sigmoid(logits))}
+    return _apply_gradients(state, gradients, state.batch_stats, optimizer, axis_name), metrics
+
+
+def _apply_gradients(
+    state: NetworkState,
+    gradients: Params,
+    batch_stats: Params,
+    optimizer: optax.GradientTransformation,
+    axis_name: str | None,
+) -> NetworkState:
+    gradients = average(gradients, axis_name)
+    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+    params: Any = optax.apply_updates(state.params, updates)
+    return NetworkState(params, batch_stats, opt_state)
+
+
+def _update_ema(ema: Params | None, variables: Params, decay: float) -> Params | None:
+    if ema is None:
+        return None
+    return jax.tree.map(lambda old, new: decay * old + (1.0 - decay) * new, ema, variables)
+
+
+def draw_latents(key: Key, seeds: Array, latent_size: int) -> Array:
+    """Return latents [num, latent_size], each a function of its own seed [num] alone."""
+    return jax.vmap(lambda seed: jax.random.normal(jax.random.fold_in(key, seed), (latent_size,)))(
+        seeds
+    )
+
+
+def sample(
+    generator_variables: Params,
+    discriminator: NetworkState,
+    latents: Array,
+    *,
+    generator: nn.Module,
+    discriminator_module: nn.Module,
+) -> tuple[Array, Array]:
+    """Return images [num, height, width, channels] in [-1, 1] and D's probability of each [num].
+
+    G uses its running statistics, so that an image depends on its latent alone. D, as in the
+    listing, is in training mode: it normalises by the statistics of the batch it is shown.
+    """
+    images: Any = generator.apply(generator_variables, latents, train=False)
+    logits, _ = discriminator_module.apply(
+        discriminator.variables, images, train=True, mutable=["batch_stats"]
+    )
+    return images, jax.nn.sigmoid(logits)

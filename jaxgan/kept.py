@@ -1,0 +1,112 @@
+"""The images a run has kept: `accepted/*.png` and `accepted.csv`, one row an image."""
+
+import csv
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from jaxgan.data.images import write_png
+from jaxgan.errors import UserError
+from jaxgan.run_folder import RunFolder, write_text
+
+FOLDER, TABLE = "accepted", "accepted.csv"
+_FINAL = "final"
+
+
+@dataclass(frozen=True)
+class KeptImage:
+    """One row of `accepted.csv`.
+
+    `seed` is the latent's (see `jaxgan.gan.draw_latents`); for `paper_code`, which takes an image
+    of the training batch itself, the step's. `score` is D(G(z)); for `paper_code` the mean over
+    the batch, the only score that rule knows.
+    """
+
+    file: str
+    epoch: int
+    seed: int
+    score: float
+    rule: str
+
+
+class KeptImages:
+    """The kept images of one run, up to a target count."""
+
+    def __init__(self, folder: RunFolder, *, rule: str, target: int):
+        self._run, self._rule, self.target = folder, rule, target
+        self._rows = read_table(folder.path)
+        folder.get_folder(FOLDER)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def num_missing(self) -> int:
+        """How many images are still wanted."""
+        return max(self.target - len(self), 0)
+
+    def rewind(self, epoch: int) -> None:
+        """Forget what was kept after `epoch`, and what a finished training was topped up with."""
+        self._rows = [
+            row for row in self._rows if row.epoch <= epoch and not row.file.startswith(_FINAL)
+        ]
+        self._write_table()
+        files = {row.file for row in self._rows}
+        for path in self._run.get_folder(FOLDER).iterdir():
+            if path.name not in files:
+                path.unlink()
+
+    def add(
+        self,
+        images: np.ndarray,
+        *,
+        seeds: np.ndarray,
+        scores: np.ndarray,
+        epoch: int,
+        final: bool = False,
+    ) -> int:
+        """Write images uint8 [num, h, w, c], at most as many as are wanted; return how many."""
+        num = min(len(images), self.num_missing)
+        prefix = _FINAL if final else f"epoch_{epoch:05d}"
+        for image, seed, score in zip(images[:num], seeds[:num], scores[:num], strict=True):
+            file = f"{prefix}_{int(seed):07d}.png"
+            write_png(image, self._run.path / FOLDER / file)
+            self._rows.append(KeptImage(file, epoch, int(seed), float(score), self._rule))
+        if num:
+            self._write_table()
+        return num
+
+    def get_files(self) -> list[Path]:
+        """Return the files of the kept images, in the order they were kept."""
+        return [self._run.path / FOLDER / row.file for row in self._rows]
+
+    def _write_table(self) -> None:
+        names = [field.name for field in fields(KeptImage)]
+        lines = [",".join(names)]
+        lines += [",".join(map(str, asdict(row).values())) for row in self._rows]
+        write_text(self._run.path / TABLE, "\n".join(lines) + "\n")
+
+
+def read_table(run: Path) -> list[KeptImage]:
+    """Return the rows of a run's `accepted.csv`, none where it has none."""
+    path = run / TABLE
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        try:
+            return [
+                KeptImage(
+                    file=Path(row["file"]).name,
+                    epoch=int(row["epoch"]),
+                    seed=int(row["seed"]),
+                    score=float(row["score"]),
+                    rule=row["rule"],
+                )
+                for row in csv.DictReader(file)
+            ]
+        except (KeyError, TypeError, ValueError):
+            raise UserError(
+                f"{path} is not a table of kept images: expected the columns "
+                f"{', '.join(field.name for field in fields(KeptImage))}."
+            ) from None

@@ -1,0 +1,1 @@
+"""Measures of image sets and of classifiers."""

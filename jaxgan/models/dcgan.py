@@ -1,0 +1,74 @@
+"""DCGAN (Radford et al. 2016) as the paper's figures 2 and 5 draw it, for square images.
+
+At 64x64x3 with the default width the generator has 3,576,704 parameters and the discriminator
+2,765,568. Other sizes keep the plan: 4x4 features at the small end, twice the channels with every
+halving of the image.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from jaxgan.models.layers import BatchNorm, Conv, ConvTranspose, DownConv, UpConv
+from jaxgan.types import Array
+
+IMAGE_SIZES = (32, 64, 128)
+_STEM_SIZE = 4
+
+
+def compute_num_scales(image_size: int) -> int:
+    """Return how many times a 4x4 map is doubled to reach `image_size`."""
+    if image_size not in IMAGE_SIZES:
+        raise ValueError(f"image_size is {image_size}, expected one of {IMAGE_SIZES}")
+    return (image_size // _STEM_SIZE).bit_length() - 1
+
+
+class Generator(nn.Module):
+    """Map latents [batch, latent_size] to images [batch, size, size, channels] in [-1, 1].
+
+    `width` is the number of features in front of the last layer (64 in the paper: 512-256-128-64).
+    With `axis_name`, batch norm uses the statistics of the whole batch over that mapped axis.
+    """
+
+    image_size: int = 64
+    channels: int = 3
+    width: int = 64
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, latents: Array, *, train: bool) -> Array:
+        num_scales = compute_num_scales(self.image_size)
+        features = self.width * 2 ** (num_scales - 1)
+        x = latents[:, None, None, :]
+        x = ConvTranspose(features, _STEM_SIZE, padding="VALID", name="stem")(x)
+        x = self._normalise(x, train, "stem_norm")
+        for i in range(1, num_scales):
+            x = UpConv(features // 2**i, name=f"up{i}")(x)
+            x = self._normalise(x, train, f"up{i}_norm")
+        return jnp.tanh(UpConv(self.channels, name="image")(x))
+
+    def _normalise(self, x: Array, train: bool, name: str) -> Array:
+        norm = BatchNorm(use_running_average=not train, axis_name=self.axis_name, name=name)
+        return nn.relu(norm(x))
+
+
+class Discriminator(nn.Module):
+    """Map images [batch, size, size, channels] in [-1, 1] to logits [batch] of being real.
+
+    `width` is the number of features of the first layer (64 in the paper: 64-128-256-512-1).
+    With `axis_name`, batch norm uses the statistics of the whole batch over that mapped axis.
+    """
+
+    image_size: int = 64
+    width: int = 64
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, images: Array, *, train: bool) -> Array:
+        x = nn.leaky_relu(DownConv(self.width, name="down0")(images), 0.2)
+        for i in range(1, compute_num_scales(self.image_size)):
+            x = DownConv(self.width * 2**i, name=f"down{i}")(x)
+            norm = BatchNorm(
+                use_running_average=not train, axis_name=self.axis_name, name=f"down{i}_norm"
+            )
+            x = nn.leaky_relu(norm(x), 0.2)
+        return Conv(1, _STEM_SIZE, name="head")(x)[:, 0, 0, 0]

@@ -1,0 +1,70 @@
+"""The layers that the networks are made of.
+
+Parameters have the names, shapes and meaning of linen's `Conv` and `ConvTranspose`, so checkpoints
+go both ways; the arithmetic is `jaxgan.ops`'.
+"""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxgan.ops.convolution import Padding, conv, conv_transpose
+from jaxgan.types import Array, Key
+
+# DCGAN, section 4: all weights are drawn from N(0, 0.02).
+normal_init = nn.initializers.normal(stddev=0.02)
+# Keras' default, and so most likely the paper's for GMD.
+glorot_init = nn.initializers.glorot_uniform()
+
+
+def scale_init(key: Key, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> Array:
+    """Draw batch-norm scales from N(1, 0.02), as the DCGAN reference implementation does."""
+    return 1.0 + 0.02 * jax.random.normal(key, shape, dtype)
+
+
+class Conv(nn.Module):
+    """Square convolution of images [batch, h, w, in] to [batch, h', w', `features`]."""
+
+    features: int
+    kernel_size: int
+    strides: int = 1
+    padding: str | Padding = "VALID"
+    use_bias: bool = False
+    kernel_init: nn.initializers.Initializer = normal_init
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape)
+        y = conv(x, kernel, strides=self.strides, padding=self.padding)
+        if not self.use_bias:
+            return y
+        return y + self.param("bias", nn.initializers.zeros_init(), (self.features,))
+
+
+class ConvTranspose(nn.Module):
+    """Square transposed convolution of images [batch, h, w, in] to [batch, h', w', `features`]."""
+
+    features: int
+    kernel_size: int
+    strides: int = 1
+    padding: str = "SAME"
+    kernel_init: nn.initializers.Initializer = normal_init
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape)
+        return conv_transpose(x, kernel, strides=self.strides, padding=self.padding)
+
+
+# A 4x4 kernel with stride 2 halves an even image exactly when one pixel is padded on every side.
+DownConv = functools.partial(Conv, kernel_size=4, strides=2, padding=((1, 1), (1, 1)))
+
+# The adjoint of DownConv. linen's 'SAME' is what PyTorch calls padding=1 (with the kernel flipped).
+UpConv = functools.partial(ConvTranspose, kernel_size=4, strides=2, padding="SAME")
+
+# linen's momentum 0.9 is PyTorch's default of 0.1.
+BatchNorm = functools.partial(nn.BatchNorm, momentum=0.9, epsilon=1e-5, scale_init=scale_init)

@@ -1,0 +1,1 @@
+"""Convolutions; they know arrays only."""

@@ -1,0 +1,144 @@
+"""Plain-text pages from what runs have written."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from jaxgan.metrics.classification import compute_smallest_gain
+
+Row = tuple[str, list[str]]
+
+_SPLITS = {"train": "training", "val": "validation", "test": "test"}
+_ARMS = ("real", "augmented")
+
+
+def format_gmd_reports(reports: Mapping[str, Mapping[str, Any]]) -> str:
+    """Print the report.json of one or several GMD arms side by side.
+
+    `reports` maps an arm's name ('real', 'augmented') to its report; the figures are those of the
+    last epoch. Brackets hold 95 % intervals. With both arms there, a last paragraph says what
+    the difference of their validation accuracies is worth.
+    """
+    arms = [*(a for a in _ARMS if a in reports), *(a for a in reports if a not in _ARMS)]
+    rows = list(_list_rows([reports[arm] for arm in arms]))
+    lines = _align([("", arms), *rows])
+    lines += ["", "Brackets: 95 % intervals. Figures of the last epoch."]
+    lines += [_describe_best(arm, reports[arm]["best"]) for arm in arms if "best" in reports[arm]]
+    if all(arm in reports for arm in _ARMS):
+        lines += ["", _describe_difference(reports["real"], reports["augmented"])]
+    return "\n".join(lines) + "\n"
+
+
+def _list_rows(reports: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
+    """Give the table's rows, one cell an arm; a row without cells opens a section."""
+    yield "data", [r["data"]["name"] for r in reports]
+    yield "epochs", [str(r["epochs"]) for r in reports]
+    synthetic = [r["synthetic_images"] for r in reports]
+    yield "synthetic images", [str(sum(counts.values())) for counts in synthetic]
+    for name in _merge(synthetic):
+        yield f"  {name}", [str(counts.get(name, 0)) for counts in synthetic]
+    for split in _merge([r["last"] for r in reports]):
+        yield "", []
+        yield _SPLITS.get(split, split), []
+        yield from _list_split_rows([r["last"].get(split) for r in reports])
+
+
+def _list_split_rows(results: Sequence[Mapping[str, Any] | None]) -> Iterator[Row]:
+    """Give one split's rows; an arm without this split has dashes."""
+    yield "  images", ["-" if r is None else str(r["count"]) for r in results]
+    yield "  accuracy", ["-" if r is None else _format_accuracy(r) for r in results]
+    yield (
+        "  balanced accuracy",
+        ["-" if r is None else f"{100 * r['balanced_accuracy']:.1f} %" for r in results],
+    )
+    classes = [{} if r is None else r["per_class"] for r in results]
+    for name in _merge(classes):
+        counts = [str(c[name]["count"]) if name in c else "-" for c in classes]
+        yield f"  {name}", [f"{count} images" for count in counts]
+        for measure in ("sensitivity", "specificity", "auc"):
+            label = "AUC" if measure == "auc" else measure
+            yield f"    {label}", [_format_measure(c.get(name, {}).get(measure)) for c in classes]
+
+
+def _merge(mappings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the keys of all, each once, in order of appearance."""
+    return list(dict.fromkeys(key for mapping in mappings for key in mapping))
+
+
+def _format_measure(measure: Mapping[str, Any] | None) -> str:
+    """Write a share in percent or, where it counts no images, an AUC in hundredths."""
+    if measure is None or measure["value"] is None:
+        return "-"
+    low, high = measure["interval"]
+    if "correct" in measure:
+        return f"{100 * measure['value']:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{measure['value']:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _format_accuracy(result: Mapping[str, Any]) -> str:
+    accuracy = result["accuracy"]
+    return f"{_format_measure(accuracy)} {accuracy['correct']}/{result['count']}"
+
+
+def _align(rows: Sequence[Row]) -> list[str]:
+    """Pad the label and each column to its widest cell."""
+    label_width = max(len(label) for label, _ in rows)
+    num_columns = max(len(cells) for _, cells in rows)
+    widths = [
+        max(len(cells[column]) for _, cells in rows if cells) for column in range(num_columns)
+    ]
+    return [
+        "   ".join(
+            [label.ljust(label_width)]
+            + [cell.ljust(width) for cell, width in zip(cells, widths, strict=False)]
+        ).rstrip()
+        for label, cells in rows
+    ]
+
+
+def _describe_best(arm: str, best: Mapping[str, Any]) -> str:
+    """Name the best epoch in one line, with the warning that it was chosen by what it shows."""
+    splits = [
+        f"{_SPLITS[split]} accuracy {_format_accuracy(best[split])}"
+        for split in ("val", "test")
+        if split in best
+    ]
+    return f"Best epoch of '{arm}': {best['epoch']}, {', '.join(splits)} ({best['note']})."
+
+
+def _describe_difference(real: Mapping[str, Any], augmented: Mapping[str, Any]) -> str:
+    """Say what separates the arms on validation and what one run each can show."""
+    before, after = real["last"]["val"], augmented["last"]["val"]
+    count = before["count"]
+    if real["data"]["fingerprint"] != augmented["data"]["fingerprint"] or count != after["count"]:
+        return (
+            "The two arms were not run on the same data (name, content or split differ): their "
+            "figures cannot be compared. Run the older arm again."
+        )
+    if real["epochs"] != augmented["epochs"]:
+        return (
+            f"The arms ran for {real['epochs']} and {augmented['epochs']} epochs: their difference "
+            "is not due to the synthetic images alone. Run both for the same number of epochs."
+        )
+    images = after["accuracy"]["correct"] - before["accuracy"]["correct"]
+    lower = min(before["accuracy"]["value"], after["accuracy"]["value"])
+    difference = (
+        f"Validation accuracy, augmented minus real: {100 * images / count:+.1f} points "
+        f"({images:+d} of {count} images). "
+    )
+    smallest = compute_smallest_gain(accuracy=lower, count=count)
+    if smallest is None:
+        return difference + (
+            f"With {count} images and {100 * lower:.1f} % in the weaker arm, no gain however "
+            "large can be shown (80 % power, unpaired), so this is no verdict."
+        )
+    limit = f"a difference smaller than about {100 * smallest:.0f} points"
+    if abs(images) / count < smallest:
+        return difference + (
+            f"One run an arm on {count} images cannot show {limit} "
+            "(80 % power, two-sided 5 %, unpaired), so this is no verdict."
+        )
+    return difference + (
+        f"That is more than chance in drawing {count} images explains ({limit} could not be "
+        "shown; 80 % power, two-sided 5 %, unpaired), but one run an arm does not show how much "
+        "runs differ from seed to seed, so this is no verdict until it is repeated."
+    )

@@ -1,0 +1,157 @@
+"""Images from a generator: while it trains, and from the folder of a run."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgan import figures, gan
+from jaxgan.checkpoint import Checkpoints
+from jaxgan.console import say
+from jaxgan.data.images import write_png
+from jaxgan.dcgan import create_keys, create_networks, create_state
+from jaxgan.errors import UserError
+from jaxgan.pixels import scale_to_bytes
+from jaxgan.run_folder import read_record
+from jaxgan.selection import accept_by_probability
+from jaxgan.settings import DcganSettings, read_settings
+from jaxgan.types import Array, Key
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Draw images of a generator, with D's scores, always in batches of one size.
+
+    D is in training mode (see `gan.sample`): a score depends on the batch it is computed in, hence
+    on its size, which is the training's.
+    """
+
+    run: Callable[..., tuple[Array, Array]]
+    key: Key
+    latent_size: int
+    batch_size: int
+
+    def draw(self, state: gan.GanState, first_seed: int, num: int) -> "Samples":
+        """Return images of the latents `first_seed`, `first_seed` + 1, ..."""
+        seeds = np.arange(first_seed, first_seed + num)
+        # At least one batch, so that no images at all have their shape too.
+        starts = range(first_seed, first_seed + max(num, 1), self.batch_size)
+        parts = [self._draw_batch(state, start) for start in starts]
+        images, scores = (np.concatenate(part)[:num] for part in zip(*parts, strict=True))
+        return Samples(images, scores, seeds)
+
+    def _draw_batch(self, state: gan.GanState, first_seed: int) -> tuple[np.ndarray, np.ndarray]:
+        seeds = jnp.arange(self.batch_size) + first_seed
+        latents = gan.draw_latents(self.key, seeds, self.latent_size)
+        images, scores = self.run(state.sampling_variables, state.discriminator, latents)
+        return np.asarray(scale_to_bytes(images)), np.asarray(scores)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Images uint8 [num, h, w, c], D's probability of each [num] and the seed of each [num]."""
+
+    images: np.ndarray
+    scores: np.ndarray
+    seeds: np.ndarray
+
+    def take(self, mask: np.ndarray) -> "Samples":
+        """Return those where `mask` [num] is true."""
+        return Samples(self.images[mask], self.scores[mask], self.seeds[mask])
+
+    def join(self, other: "Samples") -> "Samples":
+        """Return these and then the others."""
+        return Samples(
+            np.concatenate([self.images, other.images]),
+            np.concatenate([self.scores, other.scores]),
+            np.concatenate([self.seeds, other.seeds]),
+        )
+
+
+def create_sampler(settings: DcganSettings, batch_size: int | None = None) -> Sampler:
+    """Return the run's sampler; scores are comparable within one batch size."""
+    generator, discriminator = create_networks(settings)
+    run = jax.jit(
+        functools.partial(gan.sample, generator=generator, discriminator_module=discriminator)
+    )
+    key = create_keys(settings.seed).latents
+    return Sampler(run, key, settings.latent_size, batch_size or settings.batch_size)
+
+
+def draw_accepted(
+    sampler: Sampler,
+    state: gan.GanState,
+    *,
+    num: int,
+    threshold: float | None,
+    first_seed: int,
+    max_tries: int,
+) -> tuple[Samples, int]:
+    """Draw until `num` images have D(G(z)) >= `threshold` (None: all have), at most `max_tries`.
+
+    Returns what was found, possibly fewer, and how many were tried.
+    """
+    found = sampler.draw(state, first_seed, 0)
+    tries = 0
+    while len(found.seeds) < num and tries < max_tries:
+        samples = sampler.draw(state, first_seed + tries, sampler.batch_size)
+        tries += sampler.batch_size
+        if threshold is not None:
+            samples = samples.take(accept_by_probability(samples.scores, threshold))
+        found = found.join(samples)
+    return found.take(np.arange(len(found.seeds)) < num), tries
+
+
+def sample_run(
+    run: Path,
+    out: Path,
+    *,
+    num: int,
+    checkpoint: str = "best",
+    threshold: float | None = None,
+    seed: int = 0,
+    max_tries: int = 20_000,
+) -> None:
+    """Write `num` images of the run in folder `run` to `out`, one PNG each, and a grid of them.
+
+    `checkpoint` is "best" or "newest". With `threshold`, only images with D(G(z)) of at least that
+    are written.
+    """
+    if num < 1:
+        raise UserError(f"--num is {num}, expected 1 or more.")
+    settings = read_settings(DcganSettings, read_record(run)["settings"])
+    state = _restore(run, settings, checkpoint)
+    samples, tries = draw_accepted(
+        create_sampler(settings),
+        state,
+        num=num,
+        threshold=threshold,
+        first_seed=seed,
+        max_tries=max_tries,
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    for image, image_seed in zip(samples.images, samples.seeds, strict=True):
+        write_png(image, out / f"seed_{image_seed:07d}.png")
+    if len(samples.seeds) < num:
+        say(
+            f"Could not reach {num} images with D(G(z)) >= {threshold:g} in {tries} tries: here "
+            f"are {len(samples.seeds)}. A lower --threshold or --accept=none gives more."
+        )
+    if len(samples.seeds):
+        figures.write_grid(samples.images, out / "grid.png")
+        say(f"Wrote {len(samples.seeds)} images and grid.png to {out}.")
+
+
+def _restore(run: Path, settings: DcganSettings, checkpoint: str) -> gan.GanState:
+    template = create_state(settings, create_keys(settings.seed).init)
+    with Checkpoints(run / "checkpoints") as checkpoints:
+        step = checkpoints.newest_step
+        if checkpoint == "best" and checkpoints.best_step is not None:
+            step = checkpoints.best_step
+        if step is None:
+            raise UserError(f"{run} has no checkpoint yet: let its training run a while first.")
+        return checkpoints.restore(step, template)

@@ -1,0 +1,55 @@
+"""Host arithmetic of a run: which step ends which epoch, and what is due when.
+
+Batches are whole and lie end to end over the epochs (see `jaxgan.data.feed`), so epoch `e` ends
+with the first step after which `e * num_examples` images have been seen. Everything a run does
+besides stepping (a line of metrics, a sample, a checkpoint, a stop) happens between two dispatches,
+and where dispatches end depends on this object alone: resumed and uninterrupted runs agree.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A run of `num_epochs` over `num_examples` images.
+
+    A dispatch ends with every `epochs_per_dispatch`-th epoch, and after `max_steps` at the latest.
+    """
+
+    num_examples: int
+    batch_size: int
+    num_epochs: int
+    max_steps: int
+    epochs_per_dispatch: int = 1
+
+    @property
+    def num_steps(self) -> int:
+        """The steps of the whole run."""
+        return self.compute_end_of_epoch(self.num_epochs)
+
+    def compute_end_of_epoch(self, epoch: int) -> int:
+        """Return the number of steps after which `epoch` epochs are complete."""
+        return -(-epoch * self.num_examples // self.batch_size)
+
+    def compute_epoch(self, step: int) -> int:
+        """Return how many epochs are complete after `step` steps."""
+        return min(step * self.batch_size // self.num_examples, self.num_epochs)
+
+    def compute_next(self, step: int) -> int:
+        """Return the step that ends the dispatch beginning at `step`, itself at the end."""
+        epoch = self.compute_epoch(step) // self.epochs_per_dispatch * self.epochs_per_dispatch
+        while (end := self.compute_end_of_epoch(epoch)) <= step and epoch < self.num_epochs:
+            epoch += self.epochs_per_dispatch
+        return min(end, step + self.max_steps, self.num_steps)
+
+    def is_due(self, every_epochs: int, before: int, after: int) -> bool:
+        """Whether something done every so many epochs, and at the end, falls into (before, after].
+
+        Never for `every_epochs` 0.
+        """
+        if not every_epochs:
+            return False
+        passed = (
+            self.compute_epoch(after) // every_epochs > self.compute_epoch(before) // every_epochs
+        )
+        return passed or after == self.num_steps > before

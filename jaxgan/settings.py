@@ -1,0 +1,204 @@
+"""What an experiment may be told, typed: a ConfigDict ends here.
+
+`configs/` holds the values with a comment each; `read_settings` refuses a field that is missing,
+unknown, of another type or out of range, with the field's name in the sentence.
+"""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from jaxgan.errors import UserError
+from jaxgan.models.dcgan import IMAGE_SIZES
+
+RULES = ("paper_text", "paper_code", "none")
+GENERATOR_LOSSES = ("non_saturating", "saturating")
+OPTIMIZERS = ("adam", "sgd")
+
+Settings = TypeVar("Settings")
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """How a source is split, and how the phantom is drawn."""
+
+    val_fraction: float
+    split_seed: int
+    phantom_seed: int
+    phantom_subtlety: float
+    resident_bytes: int
+
+    def __post_init__(self) -> None:
+        _check("data.val_fraction", self.val_fraction, 0.0 < self.val_fraction < 1.0, "0 to 1")
+        _check(
+            "data.phantom_subtlety",
+            self.phantom_subtlety,
+            0.0 <= self.phantom_subtlety <= 1.0,
+            "0 (obvious) to 1 (nearly invisible)",
+        )
+
+
+@dataclass(frozen=True)
+class SelectionSettings:
+    """Which generated images are kept (see `jaxgan.selection`)."""
+
+    rule: str
+    threshold: float
+    num_accept: int
+    targets: Mapping[str, int]
+    per_epoch: int
+    max_tries: int
+
+    def __post_init__(self) -> None:
+        _check_choice("selection.rule", self.rule, RULES)
+        for name in ("num_accept", "per_epoch", "max_tries"):
+            _check(f"selection.{name}", getattr(self, name), getattr(self, name) >= 0, "0 or more")
+
+
+@dataclass(frozen=True)
+class DcganSettings:
+    """One DCGAN experiment."""
+
+    seed: int
+    image_size: int
+    channels: int
+    latent_size: int
+    generator_width: int
+    discriminator_width: int
+    generator_loss: str
+    learning_rate: float
+    beta1: float
+    beta2: float
+    batch_size: int
+    num_epochs: int
+    diffaugment: bool
+    ema_decay: float
+    look_every_epochs: int
+    sample_every_epochs: int
+    checkpoint_every_epochs: int
+    epochs_per_dispatch: int
+    max_steps_per_dispatch: int
+    selection: SelectionSettings
+    data: DataSettings
+
+    def __post_init__(self) -> None:
+        _check_choice("image_size", self.image_size, IMAGE_SIZES)
+        _check_choice("channels", self.channels, (1, 3))
+        _check_choice("generator_loss", self.generator_loss, GENERATOR_LOSSES)
+        _check("ema_decay", self.ema_decay, 0.0 <= self.ema_decay < 1.0, "0 (off) to below 1")
+        _check("batch_size", self.batch_size, self.batch_size >= 2, "2 or more, for batch norm")
+        _check_optimizer(self.learning_rate, self.beta1, self.beta2)
+        for name in ("latent_size", "generator_width", "discriminator_width"):
+            _check(name, getattr(self, name), getattr(self, name) >= 1, "1 or more")
+        _check_cadence(self)
+
+
+@dataclass(frozen=True)
+class GmdSettings:
+    """One classifier experiment."""
+
+    seed: int
+    image_size: int
+    channels: int
+    num_outputs: int
+    width: int
+    padding: str
+    optimizer: str
+    learning_rate: float
+    momentum: float
+    batch_size: int
+    num_epochs: int
+    eval_batch_size: int
+    evaluate_every_epochs: int
+    checkpoint_every_epochs: int
+    epochs_per_dispatch: int
+    max_steps_per_dispatch: int
+    data: DataSettings
+
+    def __post_init__(self) -> None:
+        # Two poolings and five 'VALID' convolutions have to leave something to flatten.
+        _check("image_size", self.image_size, 24 <= self.image_size <= 512, "24 to 512")
+        _check_choice("channels", self.channels, (1, 3))
+        _check_choice("padding", self.padding, ("VALID", "SAME"))
+        _check_choice("optimizer", self.optimizer, OPTIMIZERS)
+        _check_optimizer(self.learning_rate, self.momentum, 0.0)
+        _check("width", self.width, self.width >= 8 and self.width % 8 == 0, "a multiple of 8")
+        _check("num_outputs", self.num_outputs, self.num_outputs >= 0, "0 (one a class) or more")
+        for name in ("batch_size", "eval_batch_size", "evaluate_every_epochs"):
+            _check(name, getattr(self, name), getattr(self, name) >= 1, "1 or more")
+        _check_cadence(self)
+
+
+def read_settings(cls: type[Settings], values: Mapping[str, Any]) -> Settings:
+    """Return `cls` filled from a config's nested dict."""
+    return _read(cls, values, "config")
+
+
+def _read(cls: Any, values: Any, path: str) -> Any:
+    if not isinstance(values, Mapping):
+        raise UserError(f"{path} is {values!r}, expected a group of fields.")
+    hints = typing.get_type_hints(cls)
+    unknown, missing = sorted(set(values) - set(hints)), sorted(set(hints) - set(values))
+    if unknown or missing:
+        found = [f"{path}.{name} is not known" for name in unknown]
+        found += [f"{path}.{name} is missing" for name in missing]
+        raise UserError(f"{'; '.join(found)}. The fields are: {', '.join(sorted(hints))}.")
+    return cls(**{name: _convert(hints[name], values[name], f"{path}.{name}") for name in hints})
+
+
+def _convert(hint: Any, value: Any, path: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return _read(hint, value, path)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    expected = hint if isinstance(hint, type) else typing.get_origin(hint)
+    is_bool = isinstance(value, bool)
+    if not isinstance(value, expected) or (is_bool and expected is not bool):
+        raise UserError(f"{path} is {value!r}, expected {_name(expected)}.")
+    return types.MappingProxyType(dict(value)) if isinstance(value, Mapping) else value
+
+
+def _name(expected: Any) -> str:
+    names = {int: "a whole number", float: "a number", bool: "True or False", str: "a word"}
+    return names.get(expected, "a group of fields")
+
+
+def to_dict(settings: Any) -> dict[str, Any]:
+    """Return settings as plain, JSON-able dicts."""
+    return {
+        field.name: _to_plain(getattr(settings, field.name))
+        for field in dataclasses.fields(settings)
+    }
+
+
+def _to_plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return to_dict(value)
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _check(name: str, value: Any, good: bool, expected: str) -> None:
+    if not good:
+        raise UserError(f"config.{name} is {value!r}, expected {expected}.")
+
+
+def _check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
+    _check(name, value, value in choices, f"one of {', '.join(map(str, choices))}")
+
+
+def _check_optimizer(learning_rate: float, *moments: float) -> None:
+    _check("learning_rate", learning_rate, learning_rate > 0.0, "above 0")
+    for moment in moments:
+        _check("beta1, beta2 or momentum", moment, 0.0 <= moment < 1.0, "0 to below 1")
+
+
+def _check_cadence(settings: DcganSettings | GmdSettings) -> None:
+    for name in ("num_epochs", "checkpoint_every_epochs", "epochs_per_dispatch"):
+        _check(name, getattr(settings, name), getattr(settings, name) >= 1, "1 or more")
+    # Two virtual CPU devices can deadlock where many steps go unsynchronised: 50 held in every
+    # trial.
+    steps = settings.max_steps_per_dispatch
+    _check("max_steps_per_dispatch", steps, 1 <= steps <= 50, "1 to 50")

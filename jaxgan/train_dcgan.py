@@ -1,0 +1,272 @@
+"""Train one DCGAN on the images of one class, and keep the images that a rule accepts."""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxgan import figures, gan
+from jaxgan.checkpoint import Checkpoints
+from jaxgan.console import Progress, say
+from jaxgan.data.feed import create_feed
+from jaxgan.data.images import as_pixels, read_image
+from jaxgan.data.sets import Dataset, ImageSet
+from jaxgan.dcgan import create_keys, create_schedule, create_state, create_step
+from jaxgan.errors import UserError
+from jaxgan.kept import KeptImages
+from jaxgan.loop import Hook, Moment, run_loop
+from jaxgan.parallel import Dispatcher, check_batch_size, choose_devices
+from jaxgan.pixels import stretch_to_bytes
+from jaxgan.run_folder import RunFolder, read_metrics
+from jaxgan.sampling import Sampler, create_sampler, draw_accepted
+from jaxgan.selection import accept_by_batch_loss, accept_by_probability
+from jaxgan.settings import DcganSettings, to_dict
+
+_GRID_IMAGES = 64
+_SCORED_IMAGES = 512  # in the histogram of scores
+_SHOWN_IMAGES = 32  # of each kind, real and kept
+_WARN_AFTER_EMPTY_LOOKS = (10, 100, 1000)
+
+
+def describe_run(settings: DcganSettings, dataset: Dataset, class_name: str) -> dict[str, Any]:
+    """Return what defines a run, as its `config.json` records it."""
+    return {
+        "kind": "dcgan",
+        "class": class_name,
+        "data": {"name": dataset.name, "fingerprint": dataset.fingerprint},
+        "settings": to_dict(settings),
+    }
+
+
+def check_class(dataset: Dataset, class_name: str) -> ImageSet:
+    """Return the training images of a class."""
+    if class_name not in dataset.class_names:
+        raise UserError(
+            f"There is no class {class_name!r} in {dataset.name}: "
+            f"the classes are {', '.join(dataset.class_names)} (or all of them: --class=all)."
+        )
+    return dataset.train.of_class(dataset.class_names.index(class_name))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What the hooks and the last acts of a run share."""
+
+    settings: DcganSettings
+    class_name: str
+    images: ImageSet
+    folder: RunFolder
+    kept: KeptImages
+    sampler: Sampler
+
+    @property
+    def threshold(self) -> float | None:
+        """The probability an image has to reach, None where every image is kept."""
+        selection = self.settings.selection
+        return None if selection.rule == "none" else selection.threshold
+
+
+def train_dcgan(
+    settings: DcganSettings,
+    *,
+    dataset: Dataset,
+    class_name: str,
+    workdir: Path,
+    num_devices: int = 0,
+) -> None:
+    """Train the DCGAN of one class in `workdir`/`class_name`, from where an earlier call stopped.
+
+    Leaves checkpoints, metrics, sample grids, kept images and figures; see the README's map.
+    """
+    images = check_class(dataset, class_name)
+    devices = choose_devices(num_devices)
+    check_batch_size(settings.batch_size, len(devices))
+    folder = RunFolder(workdir / class_name, describe_run(settings, dataset, class_name))
+    if folder.is_finished(settings.num_epochs):
+        say(folder.describe_finished(settings.num_epochs))
+        return
+    selection = settings.selection
+    target = selection.num_accept or selection.targets.get(class_name, len(images))
+    kept = KeptImages(folder, rule=selection.rule, target=target)
+    run = _Run(settings, class_name, images, folder, kept, create_sampler(settings))
+    schedule = create_schedule(settings, len(images))
+    keys = create_keys(settings.seed)
+    resident_bytes = settings.data.resident_bytes
+    dispatcher = Dispatcher(
+        functools.partial(create_step, settings),
+        create_feed(images, keys.data, schedule, devices, resident_bytes=resident_bytes),
+        keys.steps,
+        devices=devices,
+        max_steps=schedule.max_steps,
+    )
+    say(
+        f"Training a DCGAN on the {len(images)} training images of class {class_name}: "
+        f"{settings.num_epochs} epochs, {schedule.num_steps} steps of {settings.batch_size} "
+        f"on {len(devices)} {devices[0].platform} device(s), in {folder.path}."
+    )
+    with Checkpoints(folder.path / "checkpoints") as checkpoints:
+        step, state = checkpoints.resume(create_state(settings, keys.init))
+        start_epoch = schedule.compute_epoch(step)
+        folder.rewind(step)
+        kept.rewind(start_epoch)
+        with Progress(
+            class_name,
+            num_epochs=settings.num_epochs,
+            num_examples=len(images),
+            start_epoch=start_epoch,
+        ) as progress:
+            state = run_loop(
+                state,
+                start_step=step,
+                schedule=schedule,
+                dispatcher=dispatcher,
+                hooks=_create_hooks(run),
+                folder=folder,
+                checkpoints=checkpoints,
+                checkpoint_every_epochs=settings.checkpoint_every_epochs,
+                progress=progress,
+            )
+    _top_up(run, state)
+    _draw_figures(run, state)
+    folder.finish(settings.num_epochs)
+    say(f"Done: look at {folder.path / 'figures' / 'samples.png'}.")
+
+
+def _create_hooks(run: _Run) -> list[Hook]:
+    sample = Hook(run.settings.sample_every_epochs, functools.partial(_write_samples, run))
+    if run.settings.selection.rule == "paper_code":
+        return [Hook(1, functools.partial(_keep_by_code, run)), sample]
+    look = functools.partial(_look, run, _EmptyLooks(run.settings))
+    return [Hook(run.settings.look_every_epochs, look), sample]
+
+
+def _write_samples(run: _Run, moment: Moment) -> Mapping[str, float]:
+    images = run.sampler.draw(moment.state, 0, _GRID_IMAGES).images
+    figures.write_grid(images, run.folder.get_folder("samples") / f"epoch_{moment.epoch:05d}.png")
+    return {}
+
+
+def _keep_by_code(run: _Run, moment: Moment) -> Mapping[str, float]:
+    """Do what the listing does at the end of an epoch: test the batch, save its first image."""
+    metrics = moment.metrics
+    accepted = accept_by_batch_loss(
+        fake_loss=float(metrics["loss_d_fake"]),
+        real_loss=float(metrics["loss_d_real"]),
+        threshold=run.settings.selection.threshold,
+    )
+    if accepted:
+        run.kept.add(
+            np.asarray(stretch_to_bytes(metrics["first_fake"]))[None],
+            seeds=np.array([moment.step]),
+            scores=np.array([metrics["d_fake"]]),
+            epoch=moment.epoch,
+        )
+    return {"acceptance_rate": float(accepted), "num_kept": len(run.kept)}
+
+
+def _look(run: _Run, empty_looks: "_EmptyLooks", moment: Moment) -> Mapping[str, float]:
+    """Score one batch of fresh images; keep those that pass, as many as one look may."""
+    batch_size = run.sampler.batch_size
+    samples = run.sampler.draw(moment.state, moment.epoch * batch_size, batch_size)
+    accepted = samples
+    if run.threshold is not None:
+        accepted = samples.take(accept_by_probability(samples.scores, run.threshold))
+    first = accepted.take(np.arange(len(accepted.seeds)) < run.settings.selection.per_epoch)
+    run.kept.add(first.images, seeds=first.seeds, scores=first.scores, epoch=moment.epoch)
+    rate = len(accepted.seeds) / batch_size
+    mean_score = float(samples.scores.mean())
+    empty_looks.note(moment.epoch, rate, mean_score)
+    return {"acceptance_rate": rate, "score_mean": mean_score, "num_kept": len(run.kept)}
+
+
+class _EmptyLooks:
+    """Says so when look after look keeps nothing: with few images D wins for a long time."""
+
+    def __init__(self, settings: DcganSettings):
+        self._threshold = settings.selection.threshold
+        self._count = 0
+
+    def note(self, epoch: int, rate: float, mean_score: float) -> None:
+        """Take in one look's acceptance rate."""
+        self._count = 0 if rate else self._count + 1
+        if self._count in _WARN_AFTER_EMPTY_LOOKS:
+            say(
+                f"Epoch {epoch}: the last {self._count} looks at generated images found none with "
+                f"D(G(z)) >= {self._threshold:g} (now {mean_score:.2f} on average). The "
+                "discriminator is winning, as it does for hundreds of epochs with so few images. "
+                "It may pass; if not, try --config=configs/dcgan.py:small (augmentation keeps D "
+                "honest), a lower --threshold, or --accept=none."
+            )
+
+
+def _top_up(run: _Run, state: gan.GanState) -> None:
+    """Draw from the finished generator until the target is reached or the tries are used up.
+
+    The listing keeps images only while it trains, so `paper_code` is not topped up.
+    """
+    settings, kept, tries = run.settings, run.kept, 0
+    if settings.selection.rule != "paper_code":
+        samples, tries = draw_accepted(
+            run.sampler,
+            state,
+            num=kept.num_missing,
+            threshold=run.threshold,
+            first_seed=(settings.num_epochs + 1) * run.sampler.batch_size,  # behind all looks'
+            max_tries=settings.selection.max_tries,
+        )
+        kept.add(
+            samples.images,
+            seeds=samples.seeds,
+            scores=samples.scores,
+            epoch=settings.num_epochs,
+            final=True,
+        )
+    rule, threshold = settings.selection.rule, settings.selection.threshold
+    if not kept.num_missing:
+        say(f"Kept {len(kept)} images by rule {rule}.")
+        return
+    where = f"{tries} tries with the finished generator"
+    if rule == "paper_code":
+        where = f"{settings.num_epochs} epochs, the only moments at which the listing keeps one"
+    say(
+        f"Could not reach {kept.target} images with rule {rule} at threshold {threshold:g} in "
+        f"{where}: here are {len(kept)}. A lower --threshold or --accept=none gives more."
+    )
+
+
+def _draw_figures(run: _Run, state: gan.GanState) -> None:
+    """Draw the figures from what the run has written and from its last state."""
+    path = run.folder.get_folder("figures")
+    records = read_metrics(run.folder.path)
+    selection, name = run.settings.selection, f"class {run.class_name}"
+    samples = run.sampler.draw(state, 0, _SCORED_IMAGES)
+    figures.write_grid(samples.images[:_GRID_IMAGES], path / "samples.png")
+    figures.plot_gan_losses(records, path / "losses.png", title=f"DCGAN, {name}")
+    figures.plot_acceptance(
+        records,
+        path / "acceptance.png",
+        title=f"Acceptance, {name}",
+        rule=selection.rule,
+        threshold=run.threshold,
+    )
+    figures.plot_score_histogram(
+        samples.scores,
+        path / "scores.png",
+        title=f"D's score of generated images, {name}",
+        threshold=run.threshold,
+    )
+    figures.plot_real_beside_generated(
+        run.images.images[:_SHOWN_IMAGES],
+        _read_kept(run),
+        path / "real_beside_kept.png",
+        title=f"Real beside kept generated images, {name}",
+    )
+
+
+def _read_kept(run: _Run) -> np.ndarray:
+    files = run.kept.get_files()[:_SHOWN_IMAGES]
+    images = [as_pixels(read_image(file, run.settings.channels)) for file in files]
+    return np.stack(images) if images else run.images.images[:0]

@@ -1,0 +1,316 @@
+"""Train GMD on real images, with or without kept generated ones, and report it honestly."""
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from jaxgan import classifier, figures, kept
+from jaxgan.checkpoint import Checkpoints
+from jaxgan.console import Progress, say
+from jaxgan.data.feed import create_feed
+from jaxgan.data.images import as_pixels, read_image, resize_square
+from jaxgan.data.sets import Dataset, ImageSet
+from jaxgan.errors import UserError
+from jaxgan.loop import Hook, Moment, run_loop
+from jaxgan.metrics.classification import compute_classification_report
+from jaxgan.models.gmd import Gmd
+from jaxgan.parallel import Dispatcher, StepFn, check_batch_size, choose_devices
+from jaxgan.report import format_gmd_reports
+from jaxgan.run_folder import RunFolder, read_metrics, read_record, write_json
+from jaxgan.schedule import Schedule
+from jaxgan.settings import GmdSettings, to_dict
+from jaxgan.types import Key, Params
+
+ARMS = ("real", "augmented")
+_BEST_NOTE = (
+    "the epoch was chosen by these very validation images, so its validation figures are optimistic"
+)
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The run's keys, each for one purpose."""
+
+    init: Key
+    data: Key
+    steps: Key
+
+
+class Evaluator:
+    """Predict whole splits, every image exactly once, in batches of one compiled size."""
+
+    def __init__(self, model: Gmd, batch_size: int):
+        self._predict = jax.jit(functools.partial(classifier.predict, model=model))
+        self._batch_size = batch_size
+
+    def predict(self, params: Params, images: np.ndarray) -> np.ndarray:
+        """Return probabilities [num, num_outputs] of uint8 images [num, h, w, c]."""
+        parts = []
+        for begin in range(0, len(images), self._batch_size):
+            part = images[begin : begin + self._batch_size]
+            padding = [(0, self._batch_size - len(part))] + [(0, 0)] * (part.ndim - 1)
+            parts.append(np.asarray(self._predict(params, np.pad(part, padding)))[: len(part)])
+        return np.concatenate(parts)
+
+
+def create_keys(seed: int) -> Keys:
+    """Derive the run's keys from its seed."""
+    return Keys(*jax.random.split(jax.random.key(seed), 3))
+
+
+def create_optimizer(settings: GmdSettings) -> optax.GradientTransformation:
+    """Return the paper's SGD (section 4.2: constant rate, no momentum) or Adam."""
+    if settings.optimizer == "adam":
+        return optax.adam(settings.learning_rate)
+    return optax.sgd(settings.learning_rate, momentum=settings.momentum or None)
+
+
+def create_model(settings: GmdSettings, num_classes: int) -> Gmd:
+    """Return GMD with an output a class, or as many as the paper's configuration asks for."""
+    num_outputs = settings.num_outputs or num_classes
+    if num_outputs < num_classes:
+        raise UserError(
+            f"config.num_outputs is {num_outputs} and the data have {num_classes} classes: "
+            "expected at least one output a class, or 0 for exactly that."
+        )
+    return Gmd(num_outputs=num_outputs, width=settings.width, padding=settings.padding)
+
+
+def load_synthetic(
+    synthetic_dir: Path, dataset: Dataset, settings: GmdSettings
+) -> dict[str, ImageSet]:
+    """Return the kept images of every class's DCGAN run, scaled to the classifier's input.
+
+    Raises `UserError` where a class has no run, where none has kept anything, and where a run was
+    trained on other data or another split (its images could then carry validation images in).
+    """
+    missing = [name for name in dataset.class_names if not _has_run(synthetic_dir / name)]
+    if missing:
+        raise UserError(
+            f"There are no kept images of {', '.join(missing)} in {synthetic_dir}. Make them with: "
+            f"python launch/train_dcgan.py --class=all --workdir={synthetic_dir} "
+            "(and the --data_dir or --dataset of this command)."
+        )
+    sets = {
+        name: _load_kept(synthetic_dir / name, label, dataset, settings)
+        for label, name in enumerate(dataset.class_names)
+    }
+    if not any(len(images) for images in sets.values()):
+        raise UserError(
+            f"The runs in {synthetic_dir} have kept no image at all: train longer, or make some "
+            f"with python launch/train_dcgan.py --class=all --accept=none "
+            f"--workdir=ANOTHER_FOLDER (and name it here as --synthetic_dir)."
+        )
+    return sets
+
+
+def _has_run(path: Path) -> bool:
+    return (path / "config.json").exists() and (path / kept.TABLE).exists()
+
+
+def _load_kept(path: Path, label: int, dataset: Dataset, settings: GmdSettings) -> ImageSet:
+    trained_on = read_record(path)["data"]
+    if trained_on["fingerprint"] != dataset.fingerprint:
+        raise UserError(
+            f"The images in {path} were generated from other data or another split "
+            f"({trained_on['name']}) than this classifier is trained on ({dataset.name}): its "
+            "validation images could be among those the generator learned from. Train the DCGANs "
+            "on the same --data_dir, --dataset and split settings."
+        )
+    rows = kept.read_table(path)
+    shape = (0, settings.image_size, settings.image_size, settings.channels)
+    images = [np.zeros(shape, np.uint8)]
+    for row in rows:
+        file = path / kept.FOLDER / row.file
+        image = resize_square(read_image(file, settings.channels), settings.image_size)
+        images.append(as_pixels(image)[None])
+    files = tuple(row.file for row in rows)
+    labels = np.full(len(rows), label, np.int32)
+    return ImageSet(np.concatenate(images), labels, files, ("synthetic",) * len(rows))
+
+
+def join(sets: list[ImageSet]) -> ImageSet:
+    """Return the images of several sets as one."""
+    return ImageSet(
+        np.concatenate([s.images for s in sets]),
+        np.concatenate([s.labels for s in sets]),
+        sum((s.files for s in sets), ()),
+        sum((s.patients for s in sets), ()),
+    )
+
+
+def describe_run(
+    settings: GmdSettings, dataset: Dataset, synthetic: Mapping[str, ImageSet]
+) -> dict[str, Any]:
+    """Return what defines a run, as its `config.json` records it."""
+    pixels = hashlib.sha256()
+    for images in synthetic.values():
+        pixels.update(images.images.tobytes())
+    return {
+        "kind": "gmd",
+        "arm": ARMS[bool(synthetic)],
+        "data": {"name": dataset.name, "fingerprint": dataset.fingerprint},
+        "synthetic": {
+            "images": {name: len(images) for name, images in synthetic.items()},
+            "sha256": pixels.hexdigest() if synthetic else None,
+        },
+        "settings": to_dict(settings),
+    }
+
+
+def train_gmd(
+    settings: GmdSettings,
+    *,
+    dataset: Dataset,
+    workdir: Path,
+    synthetic_dir: Path | None = None,
+    num_devices: int = 0,
+) -> None:
+    """Train one arm in `workdir`/real or, with `synthetic_dir`, `workdir`/augmented.
+
+    Generated images join the training images alone. Continues where an earlier call stopped;
+    prints the arm's report beside the other arm's where that exists.
+    """
+    synthetic = load_synthetic(synthetic_dir, dataset, settings) if synthetic_dir else {}
+    train_images = join([dataset.train, *synthetic.values()]) if synthetic else dataset.train
+    model = create_model(settings, len(dataset.class_names))
+    devices = choose_devices(num_devices)
+    check_batch_size(settings.batch_size, len(devices))
+    schedule = Schedule(
+        num_examples=len(train_images),
+        batch_size=settings.batch_size,
+        num_epochs=settings.num_epochs,
+        max_steps=settings.max_steps_per_dispatch,
+        epochs_per_dispatch=settings.epochs_per_dispatch,
+    )
+    arm = ARMS[bool(synthetic)]
+    folder = RunFolder(workdir / arm, describe_run(settings, dataset, synthetic))
+    if folder.is_finished(settings.num_epochs):
+        say(folder.describe_finished(settings.num_epochs))
+        say(_format_arms(workdir))
+        return
+    say(
+        f"Training GMD on {len(dataset.train)} real and "
+        f"{len(train_images) - len(dataset.train)} generated images: {settings.num_epochs} epochs, "
+        f"{schedule.num_steps} steps of {settings.batch_size} on {len(devices)} "
+        f"{devices[0].platform} device(s), in {folder.path}."
+    )
+    keys = create_keys(settings.seed)
+    optimizer = create_optimizer(settings)
+    image_shape = (settings.image_size, settings.image_size, settings.channels)
+
+    def make_step(axis_name: str | None) -> StepFn:
+        return functools.partial(
+            classifier.train_step, model=model, optimizer=optimizer, axis_name=axis_name
+        )
+
+    dispatcher = Dispatcher(
+        make_step,
+        create_feed(
+            train_images, keys.data, schedule, devices, resident_bytes=settings.data.resident_bytes
+        ),
+        keys.steps,
+        devices=devices,
+        max_steps=schedule.max_steps,
+    )
+    evaluator = Evaluator(model, settings.eval_batch_size)
+    validate = Hook(
+        settings.evaluate_every_epochs, functools.partial(_validate, evaluator, dataset.val)
+    )
+    with Checkpoints(folder.path / "checkpoints", best_metric="val_accuracy") as checkpoints:
+        state = classifier.create_classifier_state(
+            keys.init, model=model, optimizer=optimizer, image_shape=image_shape
+        )
+        template = state
+        step, state = checkpoints.resume(template)
+        folder.rewind(step)
+        with Progress(
+            arm,
+            num_epochs=settings.num_epochs,
+            num_examples=len(train_images),
+            start_epoch=schedule.compute_epoch(step),
+        ) as progress:
+            state = run_loop(
+                state,
+                start_step=step,
+                schedule=schedule,
+                dispatcher=dispatcher,
+                hooks=[validate],
+                folder=folder,
+                checkpoints=checkpoints,
+                checkpoint_every_epochs=settings.checkpoint_every_epochs,
+                progress=progress,
+            )
+        checkpoints.wait()
+        best_step = checkpoints.best_step or schedule.num_steps
+        best = checkpoints.restore(best_step, template)
+    report = {
+        "arm": arm,
+        "data": {"name": dataset.name, "fingerprint": dataset.fingerprint},
+        "epochs": settings.num_epochs,
+        "synthetic_images": {name: len(synthetic.get(name, ())) for name in dataset.class_names},
+        "last": _report_splits(evaluator, state.params, dataset),
+        "best": {
+            "epoch": schedule.compute_epoch(best_step),
+            "note": _BEST_NOTE,
+            **_report_splits(evaluator, best.params, dataset),
+        },
+    }
+    write_json(folder.path / "report.json", report)
+    _draw_figures(folder, report, len(dataset.val))
+    folder.finish(settings.num_epochs)
+    say(_format_arms(workdir))
+
+
+def _validate(evaluator: Evaluator, images: ImageSet, moment: Moment) -> Mapping[str, float]:
+    probabilities = evaluator.predict(moment.state.params, images.images)
+    chosen = probabilities[np.arange(len(images)), images.labels]
+    return {
+        "val_accuracy": float(np.mean(np.argmax(probabilities, axis=1) == images.labels)),
+        "val_loss": float(np.mean(-np.log(np.maximum(chosen, 1e-30)))),
+    }
+
+
+def _report_splits(evaluator: Evaluator, params: Params, dataset: Dataset) -> dict[str, Any]:
+    """Return a classification report of every split: real images only."""
+    return {
+        name: compute_classification_report(
+            probabilities=evaluator.predict(params, images.images),
+            labels=images.labels,
+            class_names=dataset.class_names,
+        )
+        for name, images in dataset.splits.items()
+    }
+
+
+def _draw_figures(folder: RunFolder, report: Mapping[str, Any], val_count: int) -> None:
+    path = folder.get_folder("figures")
+    figures.plot_accuracy(
+        read_metrics(folder.path),
+        path / "accuracy.png",
+        title=f"GMD, arm {report['arm']}",
+        val_count=val_count,
+    )
+    figures.plot_confusion_matrix(
+        report["last"]["val"],
+        path / "confusion_matrix.png",
+        title=f"GMD, arm {report['arm']}: validation after the last epoch",
+    )
+
+
+def _format_arms(workdir: Path) -> str:
+    """Return the table of the arms in `workdir` that have a report."""
+    reports = {}
+    for arm in ARMS:
+        path = workdir / arm / "report.json"
+        if path.exists():
+            reports[arm] = json.loads(path.read_text(encoding="utf-8"))
+    return format_gmd_reports(reports)

@@ -1,0 +1,18 @@
+"""The words that every room of the house shares."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+
+Array = jax.Array
+Key = jax.Array
+Params = Mapping[str, Any]
+Metrics = Mapping[str, Array]
+
+
+class Batch(NamedTuple):
+    """One mini-batch: `images` [batch, height, width, channels] uint8, `labels` [batch] int32."""
+
+    images: Array
+    labels: Array

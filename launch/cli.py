@@ -1,0 +1,101 @@
+"""What the launchers share: common flags, and mistakes told in one line."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from jaxgan.data.sets import Dataset
+from jaxgan.data.source import DataSpec, load_dataset
+from jaxgan.errors import UserError
+from jaxgan.loop import Stopped
+from jaxgan.settings import DataSettings
+
+ROOT = Path(__file__).resolve().parents[1]
+FLAGS = flags.FLAGS
+
+
+def define_data_flags() -> None:
+    """Define the flags that say which images to use."""
+    flags.DEFINE_string("data_dir", None, "Folder of images; see the README. Default: the phantom.")
+    flags.DEFINE_string(
+        "dataset", None, "Name of an image-classification set of the TFDS catalogue."
+    )
+    flags.DEFINE_string("patient_column", None, "Column of manifest.csv that tells patients apart.")
+    flags.DEFINE_string(
+        "patient_pattern", None, "Regular expression that finds the patient in a file name."
+    )
+    flags.DEFINE_string(
+        "cache_dir", str(Path.home() / ".cache" / "jaxgan"), "Where prepared data are kept."
+    )
+
+
+def define_run_flags(config_file: str) -> None:
+    """Define the flags of a training: its config, its devices."""
+    config_flags.DEFINE_config_file("config", str(ROOT / config_file), "FILE.py[:VARIANT].")
+    flags.DEFINE_integer("num_devices", 0, "Devices to use; 0: all that JAX sees.")
+    flags.DEFINE_bool("dry_run", False, "Print the resolved configuration and stop.")
+
+
+def load_data(settings: DataSettings, *, image_size: int, channels: int) -> Dataset:
+    """Load what the data flags name, as the config's data settings split and draw it."""
+    spec = DataSpec(
+        data_dir=Path(FLAGS.data_dir) if FLAGS.data_dir else None,
+        dataset=FLAGS.dataset,
+        patient_column=FLAGS.patient_column,
+        patient_pattern=FLAGS.patient_pattern,
+        val_fraction=settings.val_fraction,
+        split_seed=settings.split_seed,
+        phantom_seed=settings.phantom_seed,
+        phantom_subtlety=settings.phantom_subtlety,
+    )
+    cache_dir = Path(FLAGS.cache_dir)
+    return load_dataset(spec, image_size=image_size, channels=channels, cache_dir=cache_dir)
+
+
+def use_devices() -> None:
+    """Set JAX up: a compilation cache on disk, virtual CPU devices where several are asked for."""
+    jax.config.update("jax_compilation_cache_dir", str(Path(FLAGS.cache_dir) / "xla"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    if FLAGS.num_devices > 1:
+        # Concerns the CPU alone: where there are GPUs, they are what `jax.devices` returns.
+        jax.config.update("jax_num_cpu_devices", FLAGS.num_devices)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Parse the flags and run; a user's mistake is one line on standard error and exit code 2."""
+    app.run(lambda _: _run_main(main), flags_parser=_parse_flags)
+
+
+def _parse_flags(argv: list[str]) -> list[str]:
+    try:
+        rest = FLAGS(argv)
+    except UserError as error:
+        _fail(str(error))
+    except (flags.Error, LookupError, AttributeError, TypeError, ValueError, OSError) as error:
+        # absl names the flag; config_flags lets whatever a config file raised pass through.
+        _fail(str(error.args[0]) if error.args else str(error))
+    if len(rest) > 1:
+        _fail(f"{rest[1]!r} is not a flag: every argument is given as --NAME=VALUE.")
+    return rest
+
+
+def _run_main(main: Callable[[], None]) -> None:
+    if not any("verbosity" in argument for argument in sys.argv):
+        logging.set_verbosity(logging.WARNING)  # orbax and TFDS tell a great deal
+    try:
+        main()
+    except UserError as error:
+        _fail(str(error))
+    except Stopped as stopped:
+        print(stopped)
+        sys.exit(128 + stopped.signal_number)
+
+
+def _fail(sentence: str) -> Any:
+    print(f"Error: {sentence}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,42 @@
+"""Train GMD, with or without the images that the DCGANs have kept."""
+
+import json
+from pathlib import Path
+
+import cli
+from absl import flags
+
+from jaxgan.settings import GmdSettings, read_settings
+from jaxgan.train_gmd import describe_run, load_synthetic, train_gmd
+
+FLAGS = flags.FLAGS
+cli.define_data_flags()
+cli.define_run_flags("configs/gmd.py:paper")
+flags.DEFINE_bool("augment", False, "Add the kept images of --synthetic_dir to the training set.")
+flags.DEFINE_string("synthetic_dir", "runs/dcgan", "Where train_dcgan wrote the classes' runs.")
+flags.DEFINE_string("workdir", "runs/gmd", "The run is written to WORKDIR/real or /augmented.")
+
+
+def main() -> None:
+    """Flags to config to one call."""
+    cli.use_devices()
+    settings = read_settings(GmdSettings, FLAGS.config.to_dict())
+    dataset = cli.load_data(
+        settings.data, image_size=settings.image_size, channels=settings.channels
+    )
+    synthetic_dir = Path(FLAGS.synthetic_dir) if FLAGS.augment else None
+    if FLAGS.dry_run:
+        synthetic = load_synthetic(synthetic_dir, dataset, settings) if synthetic_dir else {}
+        print(json.dumps(describe_run(settings, dataset, synthetic), indent=2))
+        return
+    train_gmd(
+        settings,
+        dataset=dataset,
+        workdir=Path(FLAGS.workdir),
+        synthetic_dir=synthetic_dir,
+        num_devices=FLAGS.num_devices,
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,116 @@
+"""Small runs that several test modules train."""
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jaxgan.data.sets import Dataset, ImageSet
+from jaxgan.settings import DcganSettings, GmdSettings, read_settings
+
+CXR = Path(__file__).resolve().parents[2] / "shared" / "data" / "cxr"
+CXR_ABSENT = "needs the X-rays of ../shared/data/cxr, which are not on this machine"
+
+_DATA = {
+    "val_fraction": 0.2,
+    "split_seed": 0,
+    "phantom_seed": 0,
+    "phantom_subtlety": 0.5,
+    "resident_bytes": 2**20,
+}
+
+
+def make_dcgan_settings(**changes) -> DcganSettings:
+    """A DCGAN of 32x32x1 with a few thousand parameters."""
+    selection = {
+        "rule": "paper_text",
+        "threshold": 0.76,
+        "num_accept": 0,
+        "targets": {},
+        "per_epoch": 1,
+        "max_tries": 64,
+    }
+    values = {
+        "seed": 0,
+        "image_size": 32,
+        "channels": 1,
+        "latent_size": 8,
+        "generator_width": 4,
+        "discriminator_width": 4,
+        "generator_loss": "non_saturating",
+        "learning_rate": 2e-4,
+        "beta1": 0.5,
+        "beta2": 0.999,
+        "batch_size": 8,
+        "num_epochs": 3,
+        "diffaugment": True,
+        "ema_decay": 0.9,
+        "look_every_epochs": 1,
+        "sample_every_epochs": 1,
+        "checkpoint_every_epochs": 1,
+        "epochs_per_dispatch": 1,
+        "max_steps_per_dispatch": 4,
+        "data": _DATA,
+    }
+    selection |= changes.pop("selection", {})
+    return read_settings(DcganSettings, {**values, **changes, "selection": selection})
+
+
+def make_gmd_settings(**changes) -> GmdSettings:
+    """A GMD of 24x24x1 with a few thousand parameters."""
+    values = {
+        "seed": 0,
+        "image_size": 24,
+        "channels": 1,
+        "num_outputs": 0,
+        "width": 8,
+        "padding": "VALID",
+        "optimizer": "sgd",
+        "learning_rate": 1e-2,
+        "momentum": 0.0,
+        "batch_size": 8,
+        "num_epochs": 2,
+        "eval_batch_size": 8,
+        "evaluate_every_epochs": 1,
+        "checkpoint_every_epochs": 1,
+        "epochs_per_dispatch": 1,
+        "max_steps_per_dispatch": 4,
+        "data": _DATA,
+    }
+    return read_settings(GmdSettings, {**values, **changes})
+
+
+def make_image_set(num: int, size: int = 32, channels: int = 1, seed: int = 0) -> ImageSet:
+    """Two kinds of images, told apart by which half is bright, that alternate."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 100, (num, size, size, channels), dtype=np.uint8)
+    labels = np.arange(num, dtype=np.int32) % 2
+    images[labels == 0, : size // 2] += 120
+    images[labels == 1, size // 2 :] += 120
+    files = tuple(f"{i}.png" for i in range(num))
+    return ImageSet(images, labels, files, files)
+
+
+def make_dataset(size: int = 32, num_train: int = 22, num_val: int = 9) -> Dataset:
+    """A set of classes 'left' and 'right'."""
+    splits = {
+        "train": make_image_set(num_train, size, seed=0),
+        "val": make_image_set(num_val, size, seed=1),
+    }
+    return Dataset("made", ("left", "right"), splits, fingerprint="f" * 64)
+
+
+def compute_difference(tree, other) -> float:
+    """The largest absolute difference of two trees' leaves."""
+    leaves, others = jax.tree.leaves(tree), jax.tree.leaves(other)
+    assert len(leaves) == len(others)
+    return max(
+        float(np.max(np.abs(np.asarray(a, np.float64) - np.asarray(b, np.float64))))
+        for a, b in zip(leaves, others, strict=True)
+    )
+
+
+def replace(settings, **changes):
+    """A copy of frozen settings with other values."""
+    return dataclasses.replace(settings, **changes)

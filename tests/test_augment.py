@@ -1,0 +1,69 @@
+"""DiffAugment: what each part does, that gradients pass, and that it is one draw an image."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgan import augment
+
+SIZE = 32
+
+
+def make_image(seed=0):
+    return jax.random.uniform(jax.random.key(seed), (SIZE, SIZE, 1), minval=-1.0, maxval=1.0)
+
+
+def make_keys(num):
+    return jax.random.split(jax.random.key(5), num)
+
+
+def test_brightness_and_contrast_are_affine_and_within_their_range():
+    image = make_image()
+    for key in make_keys(20):
+        changed = augment.change_brightness_contrast(image, key)
+        slope, offset = np.polyfit(np.ravel(image), np.ravel(changed), 1)
+        assert 1 - augment.MAX_CONTRAST <= slope <= 1 + augment.MAX_CONTRAST
+        mean_shift = float(jnp.mean(changed) - jnp.mean(image))
+        assert abs(mean_shift) <= augment.MAX_BRIGHTNESS
+        np.testing.assert_allclose(np.ravel(changed), slope * np.ravel(image) + offset, atol=1e-5)
+
+
+def test_shift_moves_up_to_an_eighth_and_fills_with_black():
+    image = make_image() * 0.5
+    offsets = set()
+    for key in make_keys(60):
+        moved = np.asarray(augment.shift(image, key))[:, :, 0]
+        filled = moved == -1.0
+        rows, columns = int(filled.all(axis=1).sum()), int(filled.all(axis=0).sum())
+        assert max(rows, columns) <= SIZE // 8
+        inside = moved[~filled.all(axis=1)][:, ~filled.all(axis=0)]
+        assert np.isin(inside, np.asarray(image)).all()
+        offsets.add((rows, columns))
+    assert len(offsets) > 10
+
+
+def test_cutout_removes_at_most_its_square():
+    image = make_image() + 2.0
+    areas = [float(np.sum(np.asarray(augment.cut_out(image, key)) == 0.0)) for key in make_keys(60)]
+    side = SIZE * augment.CUTOUT_SIDE
+    assert max(areas) <= (side + 1) ** 2
+    assert min(areas) >= (side / 2) ** 2 - 1
+    assert np.median(areas) > side**2 / 2
+
+
+def test_every_image_has_its_own_draw_whatever_its_neighbours():
+    images = jnp.stack([make_image()] * 6)
+    keys = make_keys(6)
+    changed = augment.diffaugment(images, keys)
+    assert len({np.asarray(image).tobytes() for image in changed}) == 6
+    np.testing.assert_allclose(
+        augment.diffaugment(images[2:3], keys[2:3])[0], changed[2], atol=1e-6
+    )
+
+
+def test_gradients_pass_through():
+    images, keys = jnp.stack([make_image()] * 4), make_keys(4)
+    gradient = jax.grad(lambda x: jnp.sum(augment.diffaugment(x, keys) ** 2))(images)
+    assert np.isfinite(gradient).all()
+    # The mean of every image reaches all pixels, so that even those cut out have a gradient.
+    assert np.mean(np.asarray(gradient) != 0.0) > 0.9

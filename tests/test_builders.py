@@ -1,0 +1,268 @@
+import hashlib
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxgan.data import builders, phantom
+from jaxgan.data.folder import scan_folder
+from jaxgan.data.images import as_pixels, read_image
+from jaxgan.errors import UserError
+
+COUNTS = {"train": {"covid": 3, "normal": 2}, "val": {"covid": 1, "normal": 2}}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Ten and three images of noise in each of two classes; sizes differ, one is large."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 10), ("val", 3)):
+        for name in ("clear", "haze"):
+            target = tmp_path / "films" / split / name
+            target.mkdir(parents=True)
+            for n in range(count):
+                pixels = rng.integers(0, 256, (20 + n, 30), dtype=np.uint8)
+                Image.fromarray(pixels).save(target / f"{split}-{name}-{n:02d}.png")
+    large = rng.integers(0, 256, (60, 90), dtype=np.uint8)
+    Image.fromarray(large).save(tmp_path / "films/train/clear/large.png")
+    return tmp_path / "films"
+
+
+def prepare(folder: Path, cache: Path, channels: int = 1, stored_side: int = 48):
+    scan = scan_folder(folder, patient_pattern=r"\w+-\w+-\d\d|large")
+    return builders.prepare_folder(scan, channels=channels, stored_side=stored_side, cache=cache)
+
+
+@pytest.fixture
+def attempts(monkeypatch):
+    """The number of preparations that were run, as a list that grows."""
+    counted: list = []
+    original = builders._prepare
+
+    def count(builder):
+        counted.append(builder)
+        original(builder)
+
+    monkeypatch.setattr(builders, "_prepare", count)
+    return counted
+
+
+def test_folder_comes_back_pixel_by_pixel(folder, tmp_path):
+    prepared = prepare(folder, tmp_path / "cache")
+    assert prepared.class_names == ("clear", "haze")
+    assert len(prepared.records) == 21 + 6
+    for record in prepared.records:
+        split, name, file = record.file.split("/")
+        assert (record.split, record.label) == (split, prepared.class_names.index(name))
+        assert record.patient in Path(file).stem
+        stored = as_pixels(read_image(prepared.read(record), 1))
+        if file != "large.png":
+            original = as_pixels(read_image(folder / record.file, 1))
+            np.testing.assert_array_equal(stored, original)
+        else:
+            assert stored.shape == (48, 72, 1)
+
+
+def test_it_is_a_tfds_data_set_that_reads_without_tensorflow(folder, tmp_path):
+    import tensorflow_datasets as tfds
+
+    prepare(folder, tmp_path / "cache")
+    (info,) = (tmp_path / "cache").glob("folder/*/*/*/dataset_info.json")
+    builder = tfds.builder_from_directory(info.parent)
+    assert set(builder.info.features) == {"image", "label", "file", "patient", "sha256"}
+    assert {split: len(builder.as_data_source(split)) for split in builder.info.splits} == {
+        "train": 21,
+        "val": 6,
+    }
+    assert "tensorflow" not in sys.modules
+
+
+def test_rgb(folder, tmp_path):
+    prepared = prepare(folder, tmp_path / "cache", channels=3)
+    with Image.open(io.BytesIO(prepared.read(prepared.records[0]))) as image:
+        assert image.mode == "RGB"
+
+
+def test_second_time_is_reuse_until_a_file_changes(folder, tmp_path, attempts):
+    first = prepare(folder, tmp_path / "cache")
+    assert prepare(folder, tmp_path / "cache").records == first.records
+    assert len(attempts) == 1
+    changed = folder / "train/clear/train-clear-00.png"
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(changed)
+    again = {r.file: r for r in prepare(folder, tmp_path / "cache").records}
+    assert len(attempts) == 2
+    different = [r.file for r in first.records if again[r.file].sha256 != r.sha256]
+    assert different == ["train/clear/train-clear-00.png"]
+
+
+def test_settings_have_caches_of_their_own(folder, tmp_path, attempts):
+    prepare(folder, tmp_path / "cache")
+    prepare(folder, tmp_path / "cache", channels=3)
+    prepare(folder, tmp_path / "cache", stored_side=16)
+    assert len(attempts) == 3
+
+
+def test_hash_is_that_of_the_file(folder, tmp_path):
+    record = prepare(folder, tmp_path / "cache", channels=3).records[0]
+    content = (folder / record.file).read_bytes()
+    assert record.sha256 == hashlib.sha256(content).hexdigest()
+
+
+def test_every_bad_file_of_every_split_is_listed_and_nothing_stays(folder, tmp_path):
+    (folder / "train/clear/train-clear-00.png").write_text("this is text")
+    cut = folder / "val/haze/val-haze-01.png"
+    cut.write_bytes(cut.read_bytes()[:200])
+    with pytest.raises(UserError) as error:
+        prepare(folder, tmp_path / "cache")
+    message = str(error.value)
+    assert message.startswith("2 images of 27 cannot be used:")
+    assert "train/clear/train-clear-00.png is not a PNG" in message
+    assert "val/haze/val-haze-01.png is damaged or cut off" in message
+    assert list((tmp_path / "cache").glob("*/*")) == []
+
+
+def test_a_wholly_bad_split_is_listed_too(folder, tmp_path):
+    for path in folder.glob("train/*/*"):
+        path.write_text("text")
+    with pytest.raises(UserError, match="21 images of 27 cannot be used"):
+        prepare(folder, tmp_path / "cache")
+
+
+def test_twelve_bit_films_are_noticed_now_and_from_the_cache(folder, tmp_path):
+    dark = folder / "val/haze/val-haze-01.png"
+    Image.fromarray(np.full((9, 9), 4000, np.uint16)).save(dark)
+    for _ in range(2):
+        (notice,) = prepare(folder, tmp_path / "cache").notices
+        assert "1 image(s) have 16 bits" in notice and "val/haze/val-haze-01.png" in notice
+
+
+def test_an_interrupted_preparation_is_not_taken_for_a_finished_one(
+    folder, tmp_path, monkeypatch, attempts
+):
+    original = builders.encode_png
+    seen = []
+
+    def interrupt(image):
+        seen.append(image)
+        if len(seen) == 15:
+            raise KeyboardInterrupt
+        return original(image)
+
+    monkeypatch.setattr(builders, "encode_png", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(folder, tmp_path / "cache")
+    assert list((tmp_path / "cache").glob("*/*")) == []
+    assert len(prepare(folder, tmp_path / "cache").records) == 27
+    assert len(attempts) == 2
+
+
+def test_what_a_killed_process_left_is_removed_and_a_living_one_is_spared(folder, tmp_path):
+    target = tmp_path / "cache" / "folder" / "key"
+    target.parent.mkdir(parents=True)
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    host = socket.gethostname()
+    dead = target.with_name(f"key.{host}.{child.pid}.aaaa")
+    alive = target.with_name(f"key.{host}.{os.getppid()}.bbbb")
+    elsewhere = target.with_name(f"key.another-{host}.{child.pid}.cccc")
+    for path in (dead, alive, elsewhere):
+        path.mkdir()
+    builders._remove_abandoned(target)
+    assert sorted(target.parent.iterdir()) == sorted([alive, elsewhere])
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from jaxgan.data import builders, folder
+scan = folder.scan_folder(Path(sys.argv[1]))
+prepared = builders.prepare_folder(scan, channels=1, stored_side=48, cache=Path(sys.argv[2]))
+print(len(prepared.records), sum(len(prepared.read(record)) for record in prepared.records))
+"""
+
+
+def test_two_processes_at_once(folder, tmp_path):
+    command = [sys.executable, "-c", PROGRAM, str(folder), str(tmp_path / "cache")]
+    children = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    answers = {child.communicate()[0] for child in children}
+    assert all(child.returncode == 0 for child in children)
+    assert len(answers) == 1 and answers.pop().startswith("27 ")
+    assert len(list((tmp_path / "cache").glob("folder/*"))) == 1
+
+
+def test_losing_the_race_keeps_the_winner(folder, tmp_path, monkeypatch):
+    winner = prepare(folder, tmp_path / "first")
+    (key,) = (tmp_path / "first" / "folder").iterdir()
+    original = builders._prepare
+
+    def overtaken(builder):
+        original(builder)
+        (tmp_path / "cache" / "folder").mkdir(parents=True, exist_ok=True)
+        key.rename(tmp_path / "cache" / "folder" / key.name)
+
+    monkeypatch.setattr(builders, "_prepare", overtaken)
+    assert prepare(folder, tmp_path / "cache").records == winner.records
+    assert [p.name for p in (tmp_path / "cache" / "folder").iterdir()] == [key.name]
+
+
+def test_standard_output_stays_clean(folder, tmp_path, capfd):
+    prepare(folder, tmp_path / "cache")
+    captured = capfd.readouterr()
+    assert captured.out == "" and captured.err == ""
+
+
+def prepare_phantom(cache: Path, **changes):
+    settings = {"counts": COUNTS, "seed": 3, "subtlety": 0.5, "channels": 1, **changes}
+    return builders.prepare_phantom(**settings, cache=cache)
+
+
+def test_phantom_is_what_the_plan_draws(tmp_path):
+    prepared = prepare_phantom(tmp_path)
+    assert prepared.class_names == ("covid", "normal")
+    films = {
+        (split, film.patient_id, film.film): film
+        for split, plan in phantom.plan_splits(counts=COUNTS, seed=3).items()
+        for film in plan
+    }
+    assert len(films) == len(prepared.records) == 8
+    for record in prepared.records[:2]:
+        name, file = record.file.split("/")
+        film = films[record.split, record.patient, int(Path(file).stem.split("_")[-1])]
+        assert name == film.finding == prepared.class_names[record.label]
+        drawn = phantom.draw_film(
+            seed=3, patient=film.patient, film=film.film, finding=film.finding, subtlety=0.5
+        )
+        np.testing.assert_array_equal(
+            as_pixels(read_image(prepared.read(record), 1))[..., 0], drawn
+        )
+
+
+def test_phantom_cache_follows_its_settings(tmp_path, attempts, monkeypatch):
+    def flat_film(*, size=32, **settings):
+        return np.full((size, size), settings["seed"] + 100 * settings["subtlety"], np.uint8)
+
+    monkeypatch.setattr(phantom, "draw_film", flat_film)
+    first = prepare_phantom(tmp_path)
+    assert prepare_phantom(tmp_path).records == first.records
+    assert len(attempts) == 1
+    prepare_phantom(tmp_path, seed=4)
+    prepare_phantom(tmp_path, subtlety=0.1)
+    prepare_phantom(tmp_path, counts={**COUNTS, "val": {"covid": 2, "normal": 2}})
+    rgb = prepare_phantom(tmp_path, channels=3)
+    monkeypatch.setattr(phantom, "PHANTOM_VERSION", 1000)
+    prepare_phantom(tmp_path)
+    assert len(attempts) == 6
+    assert {r.sha256 for r in rgb.records} == {r.sha256 for r in first.records}
+
+
+def test_index_is_complete_json(folder, tmp_path):
+    prepared = prepare(folder, tmp_path / "cache")
+    (index,) = (tmp_path / "cache").glob("folder/*/index.json")
+    assert len(json.loads(index.read_text())["records"]) == len(prepared.records)

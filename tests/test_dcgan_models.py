@@ -1,0 +1,69 @@
+"""Both DCGAN networks: sizes, parameter counts, what batch norm does."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgan.models.dcgan import Discriminator, Generator
+
+
+def count(variables):
+    return sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+
+
+def init_shapes(network, example):
+    return jax.eval_shape(lambda: network.init(jax.random.key(0), example, train=False))
+
+
+def test_parameter_counts_of_the_paper():
+    assert count(init_shapes(Generator(), jnp.zeros((1, 100)))) == 3_576_704
+    assert count(init_shapes(Discriminator(), jnp.zeros((1, 64, 64, 3)))) == 2_765_568
+
+
+@pytest.mark.parametrize("size", [32, 64, 128])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_image_sizes_and_channels(size, channels):
+    generator = Generator(image_size=size, channels=channels, width=4)
+    discriminator = Discriminator(image_size=size, width=4)
+    variables = generator.init(jax.random.key(0), jnp.zeros((2, 7)), train=False)
+    images = generator.apply(variables, jnp.ones((2, 7)), train=False)
+    assert images.shape == (2, size, size, channels)
+    assert np.abs(images).max() <= 1.0
+    variables = discriminator.init(jax.random.key(1), images, train=False)
+    assert discriminator.apply(variables, images, train=False).shape == (2,)
+
+
+def test_an_impossible_size_is_named():
+    with pytest.raises(ValueError, match="image_size is 48"):
+        init_shapes(Generator(image_size=48), jnp.zeros((1, 100)))
+
+
+def test_initialisation_is_the_reference_implementations():
+    variables = Generator().init(jax.random.key(0), jnp.zeros((1, 100)), train=False)
+    kernel = np.asarray(variables["params"]["up1"]["kernel"])
+    assert kernel.std() == pytest.approx(0.02, rel=0.01)
+    norm = variables["params"]["stem_norm"]
+    assert np.mean(norm["scale"]) == pytest.approx(1.0, abs=0.005)
+    assert np.std(norm["scale"]) == pytest.approx(0.02, rel=0.15)
+    assert not np.any(norm["bias"])
+
+
+def test_first_and_last_layers_have_no_batch_norm():
+    params = init_shapes(Discriminator(), jnp.zeros((1, 64, 64, 3)))["params"]
+    assert {name for name in params if name.endswith("_norm")} == {
+        "down1_norm",
+        "down2_norm",
+        "down3_norm",
+    }
+
+
+def test_an_image_of_a_trained_generator_depends_on_its_latent_alone():
+    generator = Generator(image_size=32, channels=1, width=4)
+    latents = jax.random.normal(jax.random.key(1), (4, 7))
+    variables = generator.init(jax.random.key(0), latents, train=False)
+    alone = generator.apply(variables, latents[:1], train=False)
+    together = generator.apply(variables, latents, train=False)
+    np.testing.assert_allclose(alone[0], together[0], atol=1e-6)
+    trained, _ = generator.apply(variables, latents, train=True, mutable=["batch_stats"])
+    assert np.abs(trained - together).max() > 1e-3

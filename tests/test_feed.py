@@ -1,0 +1,100 @@
+"""Feeds: which images a step sees, resident and streamed, on one device and on two."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import make_image_set
+
+from jaxgan.data.feed import ResidentFeed, StreamedFeed, create_feed
+from jaxgan.parallel import Dispatcher, choose_devices
+from jaxgan.schedule import Schedule
+from jaxgan.types import Batch
+
+NUM_IMAGES = 10
+
+
+def make_numbered_images():
+    """Images whose label is their number, and whose every pixel is it too."""
+    images = make_image_set(NUM_IMAGES, size=2)
+    numbers = np.arange(NUM_IMAGES)
+    images.images[:] = numbers[:, None, None, None]
+    images.labels[:] = numbers
+    return images
+
+
+def collect(feed_class, num_devices, schedule, start=0):
+    """Return the labels that each step sees, [steps, batch]."""
+    devices = choose_devices(num_devices)
+    feed = feed_class(make_numbered_images(), jax.random.key(0), schedule, devices)
+
+    def make_step(axis_name):
+        def step(state, batch: Batch, key):
+            del key
+            labels = batch.labels
+            if axis_name is not None:
+                labels = jax.lax.all_gather(labels, axis_name).reshape(-1)
+            pixels_agree = jnp.all(batch.images == batch.labels[:, None, None, None])
+            return state + 1, {"labels": labels, "agree": pixels_agree}
+
+        return step
+
+    dispatcher = Dispatcher(
+        make_step, feed, jax.random.key(1), devices=devices, max_steps=schedule.max_steps
+    )
+    state, step, rows = dispatcher.place(jnp.int32(start)), start, []
+    while step < schedule.num_steps:
+        begin, step = step, schedule.compute_next(step)
+        state, metrics = dispatcher(state, begin, step)
+        assert np.all(metrics["agree"][: step - begin])
+        rows.append(np.asarray(metrics["labels"])[: step - begin])
+    assert int(dispatcher.unplace(state)) == schedule.num_steps
+    return np.concatenate(rows)
+
+
+@pytest.mark.parametrize("batch_size", [4, 10, 16])
+@pytest.mark.parametrize("feed_class", [ResidentFeed, StreamedFeed])
+def test_every_epoch_is_a_permutation_and_no_two_are_alike(feed_class, batch_size):
+    schedule = Schedule(NUM_IMAGES, batch_size, num_epochs=6, max_steps=3)
+    seen = collect(feed_class, 1, schedule).reshape(-1)
+    epochs = seen[: 6 * NUM_IMAGES].reshape(6, NUM_IMAGES)
+    assert (np.sort(epochs, axis=1) == np.arange(NUM_IMAGES)).all()
+    assert len({tuple(epoch) for epoch in epochs}) == 6
+
+
+@pytest.mark.parametrize(
+    ("feed_class", "num_devices"), [(ResidentFeed, 2), (StreamedFeed, 1), (StreamedFeed, 2)]
+)
+@pytest.mark.parametrize("batch_size", [4, 16])
+def test_all_feeds_give_the_same_batches(feed_class, num_devices, batch_size):
+    schedule = Schedule(NUM_IMAGES, batch_size, num_epochs=6, max_steps=3)
+    expected = collect(ResidentFeed, 1, schedule)
+    assert (collect(feed_class, num_devices, schedule) == expected).all()
+
+
+@pytest.mark.parametrize("feed_class", [ResidentFeed, StreamedFeed])
+def test_a_resumed_run_sees_what_it_would_have_seen(feed_class):
+    schedule = Schedule(NUM_IMAGES, 4, num_epochs=6, max_steps=3)
+    start = schedule.compute_next(schedule.compute_next(0))
+    whole = collect(feed_class, 1, schedule)
+    assert (collect(feed_class, 1, schedule, start) == whole[start:]).all()
+
+
+def test_the_size_decides_between_resident_and_streamed():
+    images = make_numbered_images()
+    schedule = Schedule(NUM_IMAGES, 4, 1, 3)
+    size = images.images.nbytes
+
+    def choose(resident_bytes):
+        return type(
+            create_feed(
+                images,
+                jax.random.key(0),
+                schedule,
+                choose_devices(1),
+                resident_bytes=resident_bytes,
+            )
+        )
+
+    assert choose(size) is ResidentFeed
+    assert choose(size - 1) is StreamedFeed

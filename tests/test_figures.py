@@ -1,0 +1,328 @@
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from PIL import Image
+
+from jaxgan import figures
+from jaxgan.metrics.classification import compute_classification_report, compute_wilson_interval
+
+
+def make_images(num, size=64, channels=1, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (num, size, size, channels), np.uint8)
+
+
+def make_gan_records(num):
+    rng = np.random.default_rng(0)
+    return [
+        {
+            "step": 2 * epoch,
+            "epoch": epoch,
+            "loss_d": 0.5 + 0.1 * rng.random(),
+            "loss_g": 2 + rng.random(),
+            "d_real": 0.8,
+            "d_fake": 0.3,
+            "d_fake_after": 0.2,
+            **({"acceptance_rate": 0.01 * epoch} if epoch % 5 == 0 else {}),
+        }
+        for epoch in range(1, num + 1)
+    ]
+
+
+def make_gmd_records():
+    return [
+        {"epoch": 1, "loss": 1.1, "accuracy": 0.4},
+        {"epoch": 2, "loss": 0.9, "accuracy": 0.5, "val_accuracy": 44 / 88, "val_loss": 1.0},
+        {"epoch": 3, "loss": 0.8, "accuracy": 0.6},
+        {"epoch": 4, "loss": 0.7, "accuracy": 0.7, "val_accuracy": 66 / 88, "val_loss": 0.9},
+    ]
+
+
+def make_report():
+    labels, predicted = np.array([0, 0, 0, 1, 1]), np.array([0, 0, 2, 1, 0])
+    return compute_classification_report(
+        probabilities=np.eye(3)[predicted], labels=labels, class_names=("a$b", "$\\nosuch$")
+    )
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Collect the figures as they are rendered, to look inside."""
+    found, render = [], figures._render
+
+    def keep(figure):
+        found.append(figure)
+        return render(figure)
+
+    monkeypatch.setattr(figures, "_render", keep)
+    return found
+
+
+def heavy_lines(axes):
+    """Return label -> line of what stands in the legend."""
+    return {line.get_label(): line for line in axes.lines if line.get_label()[0] != "_"}
+
+
+def notes_of(figure):
+    return " ".join(figure.get_supxlabel().split())
+
+
+DRAWINGS = {
+    "grid": lambda path: figures.write_grid(make_images(5), path),
+    "losses": lambda path: figures.plot_gan_losses(make_gan_records(120), path, title="t"),
+    "acceptance": lambda path: figures.plot_acceptance(
+        make_gan_records(20), path, title="t", rule="paper_text", threshold=0.76
+    ),
+    "histogram": lambda path: figures.plot_score_histogram(
+        np.linspace(0, 1, 50), path, title="t", threshold=0.76, real_scores=np.ones(3)
+    ),
+    "beside": lambda path: figures.plot_real_beside_generated(
+        make_images(3), make_images(2), path, title="t"
+    ),
+    "accuracy": lambda path: figures.plot_accuracy(
+        make_gmd_records(), path, title="t", val_count=88
+    ),
+    "confusion": lambda path: figures.plot_confusion_matrix(make_report(), path, title="t"),
+}
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_same_input_gives_the_same_bytes_whatever_the_settings(name, tmp_path):
+    DRAWINGS[name](tmp_path / "new" / "one.png")
+    with matplotlib.rc_context({"lines.linewidth": 9, "font.size": 30, "axes.facecolor": "red"}):
+        DRAWINGS[name](tmp_path / "two.png")
+    content = (tmp_path / "two.png").read_bytes()
+    assert content == (tmp_path / "new" / "one.png").read_bytes()
+    assert b"Software" not in content
+    assert b"tIME" not in content
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["new", "two.png"]
+    with Image.open(tmp_path / "two.png") as image:
+        assert len(np.unique(np.asarray(image))) > 10
+
+
+def test_failure_leaves_the_old_picture_whole(tmp_path, monkeypatch):
+    path = tmp_path / "grid.png"
+    figures.write_grid(make_images(2), path)
+    before, write = path.read_bytes(), figures.Path.write_bytes
+
+    def write_half(target, content):
+        write(target, content[:10])
+        raise OSError("disk full")
+
+    monkeypatch.setattr(figures.Path, "write_bytes", write_half)
+    with pytest.raises(OSError, match="disk full"):
+        figures.write_grid(make_images(3), path)
+    assert path.read_bytes() == before
+
+
+def test_drawing_leaves_the_users_settings_alone(tmp_path):
+    before = dict(matplotlib.rcParams)
+    DRAWINGS["losses"](tmp_path / "a.png")
+    assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
+def test_grid_holds_every_pixel(channels, mode, tmp_path):
+    images = make_images(5, size=4, channels=channels)
+    figures.write_grid(images, tmp_path / "grid.png", columns=3, scale=2)
+    with Image.open(tmp_path / "grid.png") as image:
+        assert image.mode == mode
+        sheet = np.asarray(image).reshape(image.height, image.width, channels)
+    assert sheet.shape == (2 * 8 + 2, 3 * 8 + 2 * 2, channels)
+    for index in range(5):
+        top, left = index // 3 * 10, index % 3 * 10
+        cell = sheet[top : top + 8, left : left + 8]
+        for row in range(2):
+            for column in range(2):
+                np.testing.assert_array_equal(cell[row::2, column::2], images[index])
+    assert (sheet[8:10] == 255).all()
+    assert (sheet[:, 8:10] == 255).all()
+    assert (sheet[10:, 20:] == 255).all()
+
+
+def test_grid_enlarges_small_images_only(tmp_path):
+    for size, expected in ((32, 128), (64, 128), (150, 150)):
+        figures.write_grid(make_images(1, size=size), tmp_path / "grid.png")
+        with Image.open(tmp_path / "grid.png") as image:
+            assert image.size == (expected, expected)
+
+
+@pytest.mark.parametrize(
+    "images", [np.zeros((2, 4, 4, 1), np.float32), np.zeros((4, 4, 1), np.uint8), make_images(0)]
+)
+def test_grid_refuses_what_is_no_image(images, tmp_path):
+    with pytest.raises(ValueError, match="images"):
+        figures.write_grid(images, tmp_path / "grid.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_losses_of_a_short_run_are_drawn_as_they_are(drawn, tmp_path):
+    records = make_gan_records(20)
+    figures.plot_gan_losses(records, tmp_path / "a.png", title="t")
+    losses, scores = drawn[0].axes
+    line = heavy_lines(losses)["G"]
+    np.testing.assert_array_equal(line.get_xdata(), np.arange(1, 21))
+    np.testing.assert_array_equal(line.get_ydata(), [r["loss_g"] for r in records])
+    np.testing.assert_array_equal(
+        heavy_lines(losses)["D"].get_ydata(), [r["loss_d"] for r in records]
+    )
+    values = {label: line.get_ydata()[0] for label, line in heavy_lines(scores).items()}
+    assert values == {"D(x), real": 0.8, "D(G(z)) before D's update": 0.3, "after it": 0.2}
+    assert losses.get_yscale() == "linear"
+    assert notes_of(drawn[0]) == ""
+
+
+def test_losses_of_a_long_run_are_smoothed(drawn, tmp_path):
+    records = make_gan_records(4000)
+    figures.plot_gan_losses(records, tmp_path / "a.png", title="t")
+    losses = drawn[0].axes[0]
+    raw, smooth = losses.lines[0], heavy_lines(losses)["G"]
+    np.testing.assert_array_equal(raw.get_ydata(), [r["loss_g"] for r in records])
+    assert raw.get_alpha() < 0.5
+    expected = np.median([r["loss_g"] for r in records[2000 - 80 : 2000 + 81]])
+    assert smooth.get_ydata()[2000] == expected
+    assert "median of 161 values" in notes_of(drawn[0])
+
+
+def test_exploding_losses_stay_readable(drawn, tmp_path):
+    records = make_gan_records(30)
+    records[20]["loss_g"] = 1e6
+    records[28]["loss_g"] = float("nan")
+    records[29]["loss_g"] = float("inf")
+    figures.plot_gan_losses(records, tmp_path / "a.png", title="t")
+    losses = drawn[0].axes[0]
+    assert losses.get_yscale() == "symlog"
+    assert "reached 1e+06" in notes_of(drawn[0])
+    assert "G: 2 values were not finite" in notes_of(drawn[0])
+    assert "first at epoch 29" in notes_of(drawn[0])
+    assert np.isfinite(losses.get_ylim()).all()
+
+
+@pytest.mark.parametrize("value", [None, float("nan")])
+def test_losses_that_were_never_finite(value, drawn, tmp_path):
+    records = [{"step": 1, "epoch": 1, "loss_d": value, "loss_g": value, "acceptance_rate": value}]
+    figures.plot_gan_losses(records, tmp_path / "a.png", title="t")
+    assert [text.get_text() for text in drawn[0].axes[0].texts] == ["nothing recorded"]
+    figures.plot_acceptance(records, tmp_path / "b.png", title="t", rule="none", threshold=None)
+    assert [text.get_text() for text in drawn[1].axes[0].texts] == ["nothing recorded"]
+
+
+def test_no_records_at_all(drawn, tmp_path):
+    figures.plot_gan_losses([], tmp_path / "a.png", title="t")
+    figures.plot_accuracy([], tmp_path / "b.png", title="t", val_count=88)
+    figures.plot_acceptance([], tmp_path / "c.png", title="t", rule="r", threshold=0.76)
+    for figure in drawn:
+        for axes in figure.axes:
+            assert [text.get_text() for text in axes.texts] == ["nothing recorded"]
+    assert notes_of(drawn[2]) == "Rule r, threshold 0.76."
+
+
+def test_acceptance(drawn, tmp_path):
+    figures.plot_acceptance(
+        make_gan_records(20), tmp_path / "a.png", title="t", rule="paper_text", threshold=0.76
+    )
+    axes = drawn[0].axes[0]
+    np.testing.assert_array_equal(axes.lines[0].get_xdata(), [5, 10, 15, 20])
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), [0.05, 0.1, 0.15, 0.2])
+    assert 0.2 < axes.get_ylim()[1] < 0.25
+    assert notes_of(drawn[0]) == "Rule paper_text, threshold 0.76: at most 20.0% kept."
+    nothing = [{"epoch": epoch, "acceptance_rate": 0.0} for epoch in range(40)]
+    figures.plot_acceptance(nothing, tmp_path / "a.png", title="t", rule="none", threshold=None)
+    assert notes_of(drawn[1]) == "Rule none: none kept in 40 records."
+
+
+def test_score_histogram(drawn, tmp_path):
+    scores = np.array([0.01, 0.31, 0.77, np.nan], np.float32)
+    figures.plot_score_histogram(
+        scores, tmp_path / "a.png", title="t", threshold=0.5, real_scores=np.array([0.9, 0.99])
+    )
+    axes = drawn[0].axes[0]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        "generated, 4 images, 25.0% at or above 0.5",
+        "real, 2 images, 100.0% at or above 0.5",
+        "D = 0.5",
+    ]
+    bars = [bar for bar in axes.patches if to_hex(bar.get_facecolor()) == figures.ORANGE.lower()]
+    heights = {round(bar.get_x(), 2): bar.get_height() for bar in bars[:50] if bar.get_height()}
+    assert heights == {0.0: 0.25, 0.3: 0.25, 0.76: 0.25}
+    assert list(axes.lines[0].get_xdata()) == [0.5, 0.5]
+    assert notes_of(drawn[0]) == "1 scores of generated images were not finite."
+
+
+def test_score_histogram_without_scores_or_threshold(drawn, tmp_path):
+    figures.plot_score_histogram(np.zeros(0), tmp_path / "a.png", title="t", threshold=None)
+    assert notes_of(drawn[0]) == "There is no generated image to score."
+    assert not drawn[0].axes[0].lines
+
+
+def test_real_beside_generated_shows_every_pixel(tmp_path):
+    real, generated = make_images(40, channels=3), make_images(5, seed=1)
+    figures.plot_real_beside_generated(real, generated, tmp_path / "a.png", title="t")
+    with Image.open(tmp_path / "a.png") as image:
+        page = np.asarray(image.convert("RGB"))
+    left, right, top = 24, 24 + 4 * 130 - 2 + 24, 84
+    assert page.shape == (84 + 8 * 130 - 2 + 24, right + 4 * 130 - 2 + 24, 3)
+    for index in (0, 3, 31):
+        row, column = top + index // 4 * 130, left + index % 4 * 130
+        np.testing.assert_array_equal(
+            page[row : row + 128 : 2, column : column + 128 : 2], real[index]
+        )
+    for index in (0, 4):
+        row, column = top + index // 4 * 130, right + index % 4 * 130
+        cell = page[row : row + 128 : 2, column : column + 128 : 2]
+        np.testing.assert_array_equal(cell, generated[index].repeat(3, axis=-1))
+    assert (page[top + 2 * 130 :, right:] == 255).all()
+
+
+def test_real_beside_nothing(drawn, tmp_path):
+    figures.plot_real_beside_generated(
+        make_images(3), make_images(0), tmp_path / "a.png", title="kept"
+    )
+    texts = [text.get_text() for text in drawn[0].texts]
+    assert texts == ["kept", "real (3)", "generated (0)", "no generated image to show"]
+    figures.plot_real_beside_generated(
+        make_images(0), make_images(0), tmp_path / "a.png", title="kept"
+    )
+    assert "no real image to show" in [text.get_text() for text in drawn[1].texts]
+
+
+def test_accuracy_band_is_wilsons(drawn, tmp_path):
+    figures.plot_accuracy(make_gmd_records(), tmp_path / "a.png", title="t", val_count=88)
+    accuracies, losses = drawn[0].axes
+    line = heavy_lines(accuracies)["validation, 88 images"]
+    np.testing.assert_array_equal(line.get_xdata(), [2, 4])
+    np.testing.assert_array_equal(line.get_ydata(), [0.5, 0.75])
+    np.testing.assert_array_equal(
+        heavy_lines(accuracies)["training, running"].get_ydata(), [0.4, 0.5, 0.6, 0.7]
+    )
+    corners = {tuple(c) for c in accuracies.collections[0].get_paths()[0].vertices.round(9)}
+    low, high = (bound.round(9) for bound in compute_wilson_interval(np.array([44, 66]), 88))
+    assert {(2, low[0]), (2, high[0]), (4, low[1]), (4, high[1])} <= corners
+    np.testing.assert_array_equal(heavy_lines(losses)["training"].get_ydata(), [1.1, 0.9, 0.8, 0.7])
+    np.testing.assert_array_equal(heavy_lines(losses)["validation"].get_ydata(), [1.0, 0.9])
+
+
+def test_confusion_matrix(drawn, tmp_path):
+    figures.plot_confusion_matrix(make_report(), tmp_path / "a.png", title="t")
+    axes = drawn[0].axes[0]
+    assert [text.get_text() for text in axes.texts] == [
+        *("2\n67%", "0\n0%", "1\n33%"),
+        *("1\n50%", "1\n50%", "0\n0%"),
+    ]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a$b (3)", "$\\nosuch$ (2)"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == [
+        "a$b",
+        "$\\nosuch$",
+        "outside",
+    ]
+    assert notes_of(drawn[0]).startswith("Accuracy 60.0% (3 of 5), 95 % interval 23.1% to 88.2%")
+
+
+def test_confusion_matrix_with_an_absent_class(drawn, tmp_path):
+    report = compute_classification_report(
+        probabilities=np.eye(2), labels=np.array([0, 0]), class_names=("a", "b")
+    )
+    figures.plot_confusion_matrix(report, tmp_path / "a.png", title="t")
+    texts = [text.get_text() for text in drawn[0].axes[0].texts]
+    assert texts == ["1\n50%", "1\n50%", "0", "0"]

@@ -1,0 +1,302 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from jaxgan.data.folder import compute_key, scan_folder
+from jaxgan.errors import UserError
+
+CXR = Path(__file__).parents[2] / "shared/data/cxr"
+
+
+def fill(folder: Path, count: int, prefix: str = "p") -> None:
+    """Make `count` files that are named like images; the scan does not decode them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for n in range(count):
+        (folder / f"{prefix}{n:02d}_1.png").write_bytes(b"x")
+
+
+@pytest.fixture
+def presplit(tmp_path):
+    """train/ of 12 and val/ of 3 images in each of two classes, no patients."""
+    for split, count in (("train", 12), ("val", 3)):
+        for name in ("clear", "haze"):
+            fill(tmp_path / split / name, count, f"{split}-{name}-")
+    return tmp_path
+
+
+@pytest.fixture
+def flat(tmp_path):
+    """Twelve images in each of two classes, without splits."""
+    for name in ("clear", "haze"):
+        fill(tmp_path / name, 12, f"{name}-")
+    return tmp_path
+
+
+def write_manifest(root: Path, heading: str = "file,patient", rows=None, **changes) -> None:
+    """Write a row an image, with the file's stem as the patient, unless `changes` says another."""
+    files = sorted(p.relative_to(root).as_posix() for p in root.rglob("*.png"))
+    lines = (
+        rows
+        if rows is not None
+        else [f"{f},{changes.get(Path(f).stem, Path(f).stem)}" for f in files]
+    )
+    (root / "manifest.csv").write_text("\n".join([heading, *lines]) + "\n")
+
+
+def test_presplit_folder(presplit):
+    scan = scan_folder(presplit)
+    assert scan.class_names == ("clear", "haze")
+    assert scan.splits == ("train", "val")
+    counts = {(s, c): 0 for s in scan.splits for c in (0, 1)}
+    for image in scan.images:
+        counts[image.split, image.label] += 1
+        assert image.file.startswith(f"{image.split}/{scan.class_names[image.label]}/")
+    assert counts == {("train", 0): 12, ("train", 1): 12, ("val", 0): 3, ("val", 1): 3}
+
+
+def test_test_split_is_taken_along(presplit):
+    for name in ("clear", "haze"):
+        fill(presplit / "test" / name, 2)
+    assert scan_folder(presplit).splits == ("train", "val", "test")
+
+
+def test_flat_folder(flat):
+    scan = scan_folder(flat)
+    assert (scan.splits, len(scan.images), scan.class_names) == ((), 24, ("clear", "haze"))
+    assert {image.split for image in scan.images} == {"train"}
+
+
+def test_endings_are_case_insensitive_and_others_are_noticed(flat):
+    for ending in ("PNG", "JpG", "jpeg", "BMP", "tif", "TIFF"):
+        (flat / "clear" / f"extra.{ending}").write_bytes(b"x")
+    (flat / "clear" / "film.dcm").write_bytes(b"x")
+    (flat / "clear" / "._p00_1.png").write_bytes(b"hidden")
+    scan = scan_folder(flat)
+    assert len(scan.images) == 24 + 6
+    assert "1 item (clear/film.dcm)" in scan.notices[0]
+
+
+def test_missing_patients_are_noticed(presplit, flat):
+    assert any(
+        "No patient information. The split in the folder" in n
+        for n in scan_folder(presplit).notices
+    )
+
+
+def test_missing_patients_are_noticed_where_the_split_is_ours(flat):
+    scan = scan_folder(flat)
+    assert not scan.patients_known
+    assert any("The split is by image" in n and "too high" in n for n in scan.notices)
+
+
+@pytest.mark.parametrize(
+    "column", ["patient_group", "patient_id", "patient", "subject", "subject_id"]
+)
+def test_manifest_column_is_detected(flat, column):
+    write_manifest(flat, f"file,{column}", **{"clear-00_1": "anna", "haze-03_1": "anna"})
+    scan = scan_folder(flat)
+    assert scan.patients_known and scan.notices == ()
+    assert [i.file for i in scan.images if i.patient == "anna"] == [
+        "clear/clear-00_1.png",
+        "haze/haze-03_1.png",
+    ]
+
+
+def test_manifest_column_by_name(flat):
+    write_manifest(flat, "file,who")
+    assert scan_folder(flat, patient_column="who").images[0].patient == "clear-00_1"
+    scan = scan_folder(flat)
+    assert not scan.patients_known and "no patient column (found file, who" in scan.notices[0]
+    with pytest.raises(UserError, match=r"no column 'whom': it has file, who"):
+        scan_folder(flat, patient_column="whom")
+
+
+def test_manifest_with_a_byte_order_mark(flat):
+    write_manifest(flat, "\N{BYTE ORDER MARK}file,patient")
+    assert scan_folder(flat).patients_known
+
+
+def test_column_without_a_manifest(flat):
+    with pytest.raises(UserError, match=r"manifest\.csv does not exist"):
+        scan_folder(flat, patient_column="patient")
+
+
+def test_manifest_that_misses_files(flat):
+    write_manifest(flat)
+    fill(flat / "haze", 2, "new-")
+    with pytest.raises(UserError, match=r"no row for 2 files \(haze/new-00_1.png, haze/new-01"):
+        scan_folder(flat)
+
+
+def test_manifest_with_rows_to_spare(flat):
+    write_manifest(flat)
+    (flat / "haze" / "haze-11_1.png").unlink()
+    assert "1 row(s) for files that are not among" in scan_folder(flat).notices[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("file,patient\nclear/clear-00_1.png\n", "line 2: more or fewer fields"),
+        ("file,patient\nclear/clear-00_1.png,a,b\n", "line 2: more or fewer fields"),
+        ("path,patient\na,b\n", "expected 'file'"),
+        ("file;patient\na;b\n", "separated by commas"),
+        ("", "expected 'file'"),
+        ('file,patient\n"open,b\n', "not a table in CSV"),
+        (b"file,patient\n\xff\xfe,b\n", "not a table in CSV, UTF-8"),
+    ],
+)
+def test_malformed_manifest(flat, content, message):
+    (flat / "manifest.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UserError, match=message):
+        scan_folder(flat)
+
+
+def test_manifest_with_an_empty_patient(flat):
+    write_manifest(flat, **{"haze-03_1": " "})
+    with pytest.raises(UserError, match=r"empty 'patient' for 1 file \(haze/haze-03_1.png\)"):
+        scan_folder(flat)
+
+
+def test_manifest_with_two_patients_for_a_file(flat):
+    rows = ["clear/clear-00_1.png,a", "./clear/clear-00_1.png,b"]
+    write_manifest(flat, rows=rows)
+    with pytest.raises(UserError, match=r"gives clear/clear-00_1.png two patients"):
+        scan_folder(flat)
+
+
+@pytest.mark.parametrize(
+    "entry", ["/etc/passwd", "../other/a.png", "clear/../../a.png", "clear/way/a.png"]
+)
+def test_manifest_cannot_lead_out_of_the_folder(flat, entry, tmp_path_factory):
+    (flat / "clear" / "way").symlink_to(tmp_path_factory.mktemp("elsewhere"))
+    write_manifest(flat, rows=[f"{entry},a"])
+    with pytest.raises(UserError, match="lies outside the folder"):
+        scan_folder(flat)
+
+
+def test_pattern_group_and_whole_match(flat):
+    by_group = scan_folder(flat, patient_pattern=r"-(\d+)_")
+    assert [i.patient for i in by_group.images[:2]] == ["00", "01"]
+    whole = scan_folder(flat, patient_pattern=r"-\d+_")
+    assert [i.patient for i in whole.images[:2]] == ["-00_", "-01_"]
+    assert by_group.patients_known and not by_group.notices
+
+
+def test_pattern_sees_the_file_name_only_and_goes_before_the_manifest(flat):
+    write_manifest(flat)
+    assert scan_folder(flat, patient_pattern=r"^\w+-\d").images[0].patient == "clear-0"
+
+
+@pytest.mark.parametrize("pattern", [r"haze-(\d+)", r"(haze)?-\d+", "()"])
+def test_pattern_that_misses_files(flat, pattern):
+    with pytest.raises(UserError, match=r"finds no patient in the names of \d+ files"):
+        scan_folder(flat, patient_pattern=pattern)
+
+
+def test_pattern_that_is_none(flat):
+    with pytest.raises(UserError, match=r"not a regular expression: .*unterminated"):
+        scan_folder(flat, patient_pattern="(oops")
+
+
+def test_column_and_pattern_together(flat):
+    with pytest.raises(UserError, match="give one of them"):
+        scan_folder(flat, patient_column="patient", patient_pattern="a")
+
+
+def test_patient_in_two_splits(presplit):
+    write_manifest(presplit, **{"train-haze-00_1": "eva", "val-clear-02_1": "eva"})
+    with pytest.raises(UserError, match=r"(?s)1 patient.*eva in train and val: .*val-clear-02_1"):
+        scan_folder(presplit)
+
+
+def test_a_patient_may_have_two_classes(presplit):
+    write_manifest(presplit, **{"train-haze-00_1": "eva", "train-clear-02_1": "eva"})
+    assert scan_folder(presplit).patients_known
+
+
+def test_missing_folder(tmp_path):
+    with pytest.raises(UserError, match=r"absent does not exist\. Expected a folder: DIR/train"):
+        scan_folder(tmp_path / "absent")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match="is a file"):
+        scan_folder(tmp_path / "file")
+
+
+def test_folder_without_images(tmp_path):
+    (tmp_path / "clear").mkdir()
+    with pytest.raises(UserError, match="no images found"):
+        scan_folder(tmp_path)
+
+
+def test_one_class_only(tmp_path):
+    fill(tmp_path / "train" / "clear", 12)
+    with pytest.raises(UserError, match=r"one class only .'clear'"):
+        scan_folder(tmp_path)
+
+
+def test_empty_class(flat):
+    (flat / "none").mkdir()
+    with pytest.raises(UserError, match="class 'none' has no images in train"):
+        scan_folder(flat)
+
+
+def test_tiny_class(flat):
+    fill(flat / "rare", 9)
+    with pytest.raises(UserError, match="class 'rare' has 9 training images, expected at least 10"):
+        scan_folder(flat)
+
+
+def test_ten_images_are_enough(flat):
+    fill(flat / "rare", 10)
+    assert scan_folder(flat).class_names == ("clear", "haze", "rare")
+
+
+def test_stray_class_in_val(presplit):
+    fill(presplit / "val" / "stray", 3)
+    with pytest.raises(
+        UserError, match="'stray' is in val but not in train, which has clear, haze"
+    ):
+        scan_folder(presplit)
+
+
+def test_class_missing_in_val(presplit):
+    fill(presplit / "train" / "rare", 12)
+    with pytest.raises(UserError, match="class 'rare' has no images in val"):
+        scan_folder(presplit)
+
+
+def test_val_without_train(tmp_path):
+    fill(tmp_path / "val" / "clear", 12)
+    with pytest.raises(UserError, match="holds val but no train"):
+        scan_folder(tmp_path)
+
+
+def test_folders_beside_the_splits_are_noticed(presplit):
+    (presplit / "masks").mkdir()
+    assert "1 item (masks)" in scan_folder(presplit).notices[0]
+
+
+def test_key_changes_with_content_and_settings_only(flat):
+    key = compute_key(scan_folder(flat), [1])
+    assert key == compute_key(scan_folder(flat), [1])
+    assert key != compute_key(scan_folder(flat), [3])
+    write_manifest(flat)
+    assert key != compute_key(scan_folder(flat), [1])
+    (flat / "manifest.csv").unlink()
+    image = flat / "clear" / "clear-00_1.png"
+    os.utime(image, ns=(1, 1))
+    touched = compute_key(scan_folder(flat), [1])
+    assert key != touched
+    image.write_bytes(b"longer")
+    os.utime(image, ns=(1, 1))
+    assert touched != compute_key(scan_folder(flat), [1])
+
+
+@pytest.mark.skipif(not CXR.is_dir(), reason="the real X-rays (shared/data/cxr) are not here")
+def test_real_films():
+    scan = scan_folder(CXR)
+    assert scan.class_names == ("covid", "normal", "pneumonia")
+    assert scan.patients_known and scan.notices == ()
+    assert len(scan.images) == 515

@@ -1,0 +1,306 @@
+import io
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from jaxgan.data import images
+from jaxgan.data.images import ImageError, decode_image, decode_many, read_image, resize_square
+from jaxgan.errors import UserError
+
+
+def encode(image: Image.Image, file_format: str = "PNG", **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, file_format, **options)
+    return buffer.getvalue()
+
+
+def gray(*rows) -> Image.Image:
+    return Image.fromarray(np.array(rows, dtype=np.uint8))
+
+
+def noise(height: int, width: int, channels: int = 1) -> Image.Image:
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, channels), dtype=np.uint8)
+    return Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
+
+
+def values(source: bytes, channels: int = 1) -> list:
+    return np.asarray(read_image(source, channels)).tolist()
+
+
+SIXTEEN_BITS = np.array([[0, 257, 128 * 257, 65535]], dtype=np.uint16)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF"])
+def test_sixteen_bits_map_the_full_range(file_format):
+    assert values(encode(Image.fromarray(SIXTEEN_BITS), file_format)) == [[0, 1, 128, 255]]
+
+
+def test_sixteen_bits_big_endian():
+    assert values(encode(Image.fromarray(SIXTEEN_BITS.astype(">u2")), "TIFF")) == [[0, 1, 128, 255]]
+
+
+def test_sixteen_bits_in_a_32_bit_image():
+    image = Image.fromarray(SIXTEEN_BITS.astype(np.int32))
+    assert image.mode == "I"
+    assert values(encode(image, "TIFF")) == [[0, 1, 128, 255]]
+
+
+def test_sixteen_bits_white_is_zero_is_inverted():
+    content = encode(Image.fromarray(SIXTEEN_BITS), "TIFF", tiffinfo={262: 0})
+    assert values(content) == [[255, 254, 127, 0]]
+
+
+def test_sixteen_bits_become_three_equal_channels():
+    assert values(encode(Image.fromarray(SIXTEEN_BITS)), 3) == [[[v] * 3 for v in (0, 1, 128, 255)]]
+
+
+@pytest.mark.parametrize(
+    ("highest", "suspicious"), [(4095, True), (4096, False), (65535, False), (0, False)]
+)
+def test_twelve_bit_look_is_noticed(highest, suspicious):
+    content = encode(Image.fromarray(np.array([[0, highest]], dtype=np.uint16)))
+    assert decode_image(content, 1).looks_like_12_bits is suspicious
+
+
+@pytest.mark.parametrize("pixels", [[[-1, 5]], [[0, 65536]]])
+def test_integers_beyond_16_bits_are_refused(pixels):
+    content = encode(Image.fromarray(np.array(pixels, dtype=np.int32)), "TIFF")
+    with pytest.raises(ImageError, match=r"has values from .* expected 8 or 16 bits"):
+        read_image(content, 1)
+
+
+def test_floating_point_is_refused():
+    with pytest.raises(ImageError, match="floating-point"):
+        read_image(encode(Image.fromarray(np.zeros((2, 2), np.float32)), "TIFF"), 1)
+
+
+def test_transparency_is_composited_over_black():
+    rgba = Image.fromarray(
+        np.array([[[200, 100, 50, 255], [200, 100, 50, 0], [200, 100, 50, 128]]], dtype=np.uint8)
+    )
+    assert values(encode(rgba), 3) == [[[200, 100, 50], [0, 0, 0], [100, 50, 25]]]
+    la = Image.merge("LA", (gray([200, 200]), gray([255, 0])))
+    assert values(encode(la)) == [[200, 0]]
+
+
+def test_palette_with_transparency():
+    image = gray([0, 1, 2]).convert("P")
+    image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
+    assert values(encode(image), 3) == [[[255, 0, 0], [0, 255, 0], [0, 0, 255]]]
+    assert values(encode(image, transparency=1), 3) == [[[255, 0, 0], [0, 0, 0], [0, 0, 255]]]
+    some = encode(image, transparency=bytes([255, 255, 0]))
+    assert values(some, 3) == [[[255, 0, 0], [0, 255, 0], [0, 0, 0]]]
+
+
+def test_gray_with_a_transparent_value():
+    assert values(encode(gray([10, 20, 30]), transparency=20)) == [[10, 0, 30]]
+
+
+def test_gray_palette_keeps_its_values():
+    image = gray([0, 1, 2]).convert("P")
+    image.putpalette([7] * 3 + [100] * 3 + [250] * 3)
+    assert values(encode(image)) == [[7, 100, 250]]
+
+
+def test_cmyk_jpeg():
+    rgb = np.zeros((16, 16, 3), dtype=np.uint8)
+    rgb[...] = (200, 60, 20)
+    content = encode(Image.fromarray(rgb).convert("CMYK"), "JPEG", quality=100)
+    with Image.open(io.BytesIO(content)) as image:
+        assert image.mode == "CMYK"
+    assert np.abs(np.asarray(read_image(content, 3)).astype(int) - rgb).max() <= 3
+
+
+def test_one_bit():
+    assert values(encode(gray([0, 255]).convert("1"))) == [[0, 255]]
+
+
+def test_rgb_becomes_gray_by_luma_and_gray_becomes_rgb():
+    rgb = Image.fromarray(np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]]], dtype=np.uint8))
+    assert values(encode(rgb)) == [[76, 150, 29]]  # ITU-R 601
+    assert values(encode(gray([9])), 3) == [[[9, 9, 9]]]
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation(orientation, file_format):
+    upright = np.zeros((16, 24), dtype=np.uint8)
+    upright[:8, :8] = 255  # white in the corner at the top left
+    undo = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.T,
+        6: np.rot90(upright),
+        7: upright[::-1, ::-1].T,
+        8: np.rot90(upright, -1),
+    }
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(undo[orientation]))
+    decoded = np.asarray(read_image(encode(stored, file_format, exif=exif), 1)).astype(int)
+    assert decoded.shape == upright.shape
+    assert np.abs(decoded - upright).max() < 40
+
+
+def test_exif_orientation_of_16_bits():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = encode(Image.fromarray(SIXTEEN_BITS), exif=exif)
+    assert values(content) == [[0], [1], [128], [255]]
+
+
+def test_truncated_jpeg_and_png():
+    for content in (encode(noise(64, 64), "JPEG"), encode(noise(64, 64))):
+        with pytest.raises(ImageError, match="damaged or cut off"):
+            read_image(content[: len(content) // 2], 1)
+
+
+def test_text_called_png(tmp_path):
+    path = tmp_path / "note.png"
+    path.write_text("this is no image")
+    with pytest.raises(ImageError, match=r"is not a PNG, JPEG.*begins b'this is "):
+        read_image(path, 1)
+
+
+def test_empty_and_missing_files(tmp_path):
+    with pytest.raises(ImageError, match="empty"):
+        read_image(b"", 1)
+    with pytest.raises(ImageError, match="cannot be read"):
+        read_image(tmp_path / "absent.png", 1)
+
+
+def test_pages_are_refused():
+    content = encode(gray([1]), "TIFF", save_all=True, append_images=[gray([2])])
+    with pytest.raises(ImageError, match="2 pages"):
+        read_image(content, 1)
+
+
+def test_decompression_bombs_are_refused_undecoded(monkeypatch):
+    monkeypatch.setattr(images, "MAX_PIXELS", 100)
+    with pytest.raises(ImageError, match="11 x 10 pixels, more than"):
+        read_image(encode(noise(10, 11)), 1)
+    assert read_image(encode(noise(10, 10)), 1).size == (10, 10)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)  # Pillow's own limit speaks first
+    with pytest.raises(ImageError, match="too many pixels"):
+        read_image(encode(noise(10, 10)), 1)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's remarks on damaged TIFF and EXIF
+@given(st.sampled_from(["PNG", "JPEG", "BMP", "TIFF"]), st.data())
+def test_damaged_files_give_an_image_or_a_reason(file_format, data):
+    content = bytearray(encode(noise(9, 7), file_format))
+    for _ in range(data.draw(st.integers(1, 6))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        assert read_image(bytes(content[: data.draw(st.integers(1, len(content)))]), 1).mode == "L"
+    except ImageError as error:
+        assert str(error)
+
+
+def test_resize_square_cuts_the_centre():
+    wide = gray([1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6])
+    assert np.asarray(resize_square(wide, 2)).tolist() == [[3, 4], [3, 4]]
+    tall = Image.fromarray(np.asarray(wide).T.copy())
+    assert np.asarray(resize_square(tall, 2)).tolist() == [[3, 3], [4, 4]]
+
+
+def test_resize_square_averages_areas_when_shrinking():
+    image = noise(8, 8)
+    expected = np.asarray(image).reshape(4, 2, 4, 2).mean(axis=(1, 3))
+    # Pillow rounds once for each direction
+    assert np.abs(np.asarray(resize_square(image, 4)) - expected).max() <= 1.0
+
+
+def test_resize_square_interpolates_when_enlarging():
+    row = np.asarray(resize_square(gray([0, 200], [0, 200]), 4))[0].tolist()
+    assert row == [0, 50, 150, 200]
+
+
+def test_shrink_keeps_proportions_and_never_enlarges():
+    assert images.shrink_to(noise(100, 150), 50).size == (75, 50)
+    assert images.shrink_to(noise(40, 150), 50).size == (150, 40)
+
+
+def test_decode_many_keeps_the_order_and_uses_threads():
+    contents = [encode(gray([n])) for n in range(50)]
+    threads = set()
+
+    def first(image):
+        threads.add(threading.current_thread())
+        return image.getpixel((0, 0))
+
+    assert decode_many(contents, channels=1, use=first) == list(range(50))
+    assert threading.main_thread() not in threads
+    assert decode_many(contents[7:8], channels=3)[0].tolist() == [[[7, 7, 7]]]
+
+
+def test_decode_many_lists_every_bad_file(tmp_path):
+    paths = [tmp_path / name for name in ("good.png", "text.png", "cut.jpg", "empty.bmp")]
+    jpeg = encode(noise(64, 64), "JPEG")
+    bodies = (encode(gray([1])), b"text", jpeg[:400], b"")
+    for path, body in zip(paths, bodies, strict=True):
+        path.write_bytes(body)
+    with pytest.raises(UserError) as error:
+        decode_many(paths, channels=1)
+    lines = str(error.value).splitlines()
+    assert lines[0] == "3 images of 4 cannot be used:"
+    for line, reason in zip(
+        lines[1:4],
+        ("text.png is not a PNG", "cut.jpg is damaged", "empty.bmp is empty"),
+        strict=True,
+    ):
+        assert reason in line
+
+
+def test_a_long_list_of_bad_files_is_cut():
+    with pytest.raises(UserError, match=r"(?s)100 images of 100.*and 80 more"):
+        decode_many([b"x"] * 100, channels=1, names=[f"{n}.png" for n in range(100)])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_write_png_round_trip(tmp_path, channels):
+    array = np.random.default_rng(1).integers(0, 256, (5, 4, channels), dtype=np.uint8)
+    images.write_png(array, tmp_path / "out.png")
+    np.testing.assert_array_equal(
+        images.as_pixels(read_image(tmp_path / "out.png", channels)), array
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["out.png"]
+
+
+def test_write_png_replaces_the_file_as_a_whole(tmp_path):
+    path = tmp_path / "out.png"
+    images.write_png(np.zeros((2, 2, 1), np.uint8), path)
+    with path.open("rb") as reader:  # who reads the old file keeps reading the old file
+        before = path.read_bytes()
+        images.write_png(np.ones((2, 2, 1), np.uint8), path)
+        assert reader.read() == before
+    assert path.read_bytes() != before
+
+
+def test_write_png_leaves_the_old_file_when_it_fails(tmp_path, monkeypatch):
+    path = tmp_path / "out.png"
+    images.write_png(np.zeros((2, 2, 1), np.uint8), path)
+    before = path.read_bytes()
+
+    def fail(self, target, *_):
+        target.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Image.Image, "save", fail)
+    with pytest.raises(OSError, match="disk full"):
+        images.write_png(np.ones((2, 2, 1), np.uint8), path)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out.png"]
+
+
+def test_write_png_refuses_other_arrays(tmp_path):
+    for array in (np.zeros((2, 2, 1)), np.zeros((2, 2), np.uint8), np.zeros((2, 2, 2), np.uint8)):
+        with pytest.raises(ValueError, match="expected uint8"):
+            images.write_png(array, tmp_path / "out.png")

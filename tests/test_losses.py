@@ -1,0 +1,61 @@
+"""Losses against their closed forms, and at logits where a sigmoid is 0 or 1 in float32."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgan import losses
+
+LOGITS = np.array([-3.0, -0.5, 0.0, 0.7, 4.0])
+D = 1.0 / (1.0 + np.exp(-LOGITS))
+EXTREME = jnp.array([-100.0, 100.0])
+
+
+def test_discriminator_loss_is_the_listings_bce():
+    real, fake = losses.discriminator_loss(
+        real_logits=jnp.array(LOGITS), fake_logits=jnp.array(LOGITS)
+    )
+    np.testing.assert_allclose(real, -np.log(D), rtol=1e-5)
+    np.testing.assert_allclose(fake, -np.log(1 - D), rtol=1e-5)
+
+
+def test_generator_losses_are_the_listings_and_equation_3():
+    logits = jnp.array(LOGITS)
+    non_saturating = losses.non_saturating_generator_loss(fake_logits=logits)
+    saturating = losses.saturating_generator_loss(fake_logits=logits)
+    np.testing.assert_allclose(non_saturating, -np.log(D), rtol=1e-5)
+    np.testing.assert_allclose(saturating, np.log(1 - D), rtol=1e-5)
+
+
+def test_where_d_wins_only_the_non_saturating_loss_has_a_gradient():
+    def slope(loss):
+        return float(jax.grad(lambda x: loss(fake_logits=x))(jnp.float32(-30.0)))
+
+    assert slope(losses.non_saturating_generator_loss) == pytest.approx(-1.0)
+    assert abs(slope(losses.saturating_generator_loss)) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        (lambda x: losses.discriminator_loss(real_logits=x, fake_logits=x)[0], [100.0, 0.0]),
+        (lambda x: losses.discriminator_loss(real_logits=x, fake_logits=x)[1], [0.0, 100.0]),
+        (lambda x: losses.non_saturating_generator_loss(fake_logits=x), [100.0, 0.0]),
+        (lambda x: losses.saturating_generator_loss(fake_logits=x), [0.0, -100.0]),
+    ],
+)
+def test_extreme_logits_stay_finite(loss, expected):
+    np.testing.assert_allclose(loss(EXTREME), expected, atol=1e-6)
+    assert np.isfinite(jax.grad(lambda x: jnp.sum(loss(x)))(EXTREME)).all()
+
+
+def test_cross_entropy_is_minus_log_softmax():
+    logits = np.array([[1.0, 2.0, -1.0], [0.0, 0.0, 0.0]])
+    softmax = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    loss = losses.softmax_cross_entropy(logits=jnp.array(logits), labels=jnp.array([1, 2]))
+    np.testing.assert_allclose(loss, -np.log(softmax[[0, 1], [1, 2]]), rtol=1e-6)
+    extreme = losses.softmax_cross_entropy(
+        logits=jnp.array([[100.0, -100.0]]), labels=jnp.array([1])
+    )
+    np.testing.assert_allclose(extreme, [200.0])

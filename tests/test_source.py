@@ -1,0 +1,278 @@
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxgan.data import phantom, source
+from jaxgan.data.images import as_pixels, read_image, resize_square
+from jaxgan.data.source import DataSpec, load_dataset
+from jaxgan.errors import UserError
+
+CXR = Path(__file__).parents[2] / "shared/data/cxr"
+
+
+def fill(folder: Path, count: int, seed: int, side: int = 24) -> None:
+    """Write `count` images of noise, two of each patient."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    for n in range(count):
+        pixels = rng.integers(0, 256, (side, side + n, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{folder.name}{n // 2:02d}_{n}.png")
+
+
+@pytest.fixture
+def flat(tmp_path):
+    """Forty and twenty images in two classes, without a split."""
+    fill(tmp_path / "films" / "clear", 40, seed=0)
+    fill(tmp_path / "films" / "haze", 20, seed=1)
+    return tmp_path / "films"
+
+
+@pytest.fixture
+def presplit(tmp_path):
+    """Twelve and four images in each of two classes."""
+    seeds = iter(range(10))
+    for split, count in (("train", 12), ("val", 4)):
+        for name in ("clear", "haze"):
+            fill(tmp_path / "films" / split / name, count, next(seeds))
+    return tmp_path / "films"
+
+
+def load(data_dir, tmp_path, *, image_size=16, channels=1, limit=2**31, **settings):
+    return load_dataset(
+        DataSpec(data_dir=data_dir, **settings),
+        image_size=image_size,
+        channels=channels,
+        cache_dir=tmp_path / "cache",
+        memory_limit_bytes=limit,
+    )
+
+
+def test_images_belong_to_their_labels_files_and_patients(presplit, tmp_path):
+    dataset = load(presplit, tmp_path)
+    assert dataset.name == "films" and dataset.class_names == ("clear", "haze")
+    assert {split: len(images) for split, images in dataset.splits.items()} == {
+        "train": 24,
+        "val": 8,
+    }
+    for split, images in dataset.splits.items():
+        assert images.images.dtype == np.uint8 and images.images.shape[1:] == (16, 16, 1)
+        assert images.labels.dtype == np.int32
+        for n, file in enumerate(images.files):
+            expected = as_pixels(resize_square(read_image(presplit / file, 1), 16))
+            np.testing.assert_array_equal(images.images[n], expected)
+            assert file.split("/")[:2] == [split, dataset.class_names[images.labels[n]]]
+            assert images.patients[n] == file  # nothing tells patients here
+
+
+def test_rgb_and_other_sizes(presplit, tmp_path):
+    dataset = load(presplit, tmp_path, image_size=10, channels=3)
+    expected = as_pixels(resize_square(read_image(presplit / dataset.val.files[0], 3), 10))
+    np.testing.assert_array_equal(dataset.val.images[0], expected)
+
+
+def test_val_is_made_by_patient(flat, tmp_path):
+    dataset = load(flat, tmp_path, patient_pattern=r"^[a-z]+\d\d")
+    assert not set(dataset.train.patients) & set(dataset.val.patients)
+    assert np.bincount(dataset.val.labels).tolist() == [8, 4]
+    assert len(dataset.train) + len(dataset.val) == 60
+    assert dataset.notices == (
+        "films has no validation split: 20% of the training images were set apart by patient "
+        "(seed 0).",
+    )
+
+
+def test_val_is_made_out_of_train_and_test_is_kept(presplit, tmp_path):
+    (presplit / "val").rename(presplit / "test")
+    dataset = load(presplit, tmp_path, val_fraction=1 / 6)
+    assert {split: len(images) for split, images in dataset.splits.items()} == {
+        "train": 20,
+        "val": 4,
+        "test": 8,
+    }
+    assert all(file.startswith("train/") for file in dataset.val.files)
+
+
+def test_val_without_patients_is_noticed_twice(flat, tmp_path):
+    risk, split = load(flat, tmp_path).notices
+    assert "The split is by image" in risk and "set apart by image" in split
+
+
+def test_too_few_are_left_once_val_is_set_apart(flat, tmp_path):
+    with pytest.raises(UserError, match=r"'haze' has 6 training images.*70% .*set apart"):
+        load(flat, tmp_path, val_fraction=0.7)
+
+
+def test_split_settings(flat, tmp_path):
+    first = load(flat, tmp_path)
+    assert set(load(flat, tmp_path, split_seed=1).val.files) != set(first.val.files)
+    assert len(load(flat, tmp_path, val_fraction=0.4).val) == 24
+
+
+def test_identical_images_stay_together_where_patients_are_unknown(flat, tmp_path):
+    for name in ("clear", "haze"):
+        for path in sorted((flat / name).iterdir()):
+            shutil.copy(path, path.with_name(f"copy-{path.name}"))
+    dataset = load(flat, tmp_path)
+
+    def originals(images):
+        return {file.replace("copy-", "") for file in images.files}
+
+    assert not originals(dataset.train) & originals(dataset.val)
+
+
+def test_images_in_two_splits_are_noticed(presplit, tmp_path):
+    shutil.copy(presplit / "train/clear/clear00_0.png", presplit / "val/clear/again.png")
+    notice = load(presplit, tmp_path).notices[-1]
+    assert "1 image(s) outside train are also in train" in notice
+    assert "val/clear/again.png" in notice and "train/clear/clear00_0.png" in notice
+
+
+def test_fingerprint_ignores_place_dates_size_and_channels(presplit, tmp_path):
+    first = load(presplit, tmp_path)
+    elsewhere = tmp_path / "elsewhere" / "other"
+    shutil.copytree(presplit, elsewhere, copy_function=shutil.copyfile)
+    moved = load(elsewhere, tmp_path / "b", image_size=12, channels=3)
+    assert moved.fingerprint == first.fingerprint
+    assert moved.train.files == first.train.files
+
+
+def test_fingerprint_ignores_names_but_then_the_images_keep_their_order(presplit, tmp_path):
+    first = load(presplit, tmp_path)
+    for n, path in enumerate(sorted((presplit / "train/haze").iterdir(), reverse=True)):
+        path.rename(path.with_name(f"renamed{n:02d}.png"))
+    renamed = load(presplit, tmp_path / "b")  # decoded anew
+    assert renamed.train.files != first.train.files
+    assert renamed.fingerprint == first.fingerprint
+    np.testing.assert_array_equal(renamed.train.images, first.train.images)
+
+
+def test_fingerprint_follows_content_classes_and_split(presplit, flat, tmp_path):
+    seen = {load(presplit, tmp_path).fingerprint}
+    image = presplit / "train/clear/clear00_0.png"
+    Image.fromarray(np.zeros((20, 20), np.uint8)).save(image)
+    seen.add(load(presplit, tmp_path).fingerprint)
+    image.rename(presplit / "val/clear/moved.png")
+    seen.add(load(presplit, tmp_path).fingerprint)
+    for split in ("train", "val"):
+        (presplit / split / "haze").rename(presplit / split / "smoke")
+    seen.add(load(presplit, tmp_path).fingerprint)
+    assert len(seen) == 4
+
+
+def test_fingerprint_follows_the_seed_of_the_split(flat, tmp_path):
+    assert load(flat, tmp_path).fingerprint != load(flat, tmp_path, split_seed=1).fingerprint
+
+
+def test_large_sets_are_memory_maps(presplit, tmp_path, monkeypatch):
+    in_memory = load(presplit, tmp_path, limit=32 * 16 * 16)
+    assert not isinstance(in_memory.train.images, np.memmap)
+    mapped = load(presplit, tmp_path / "b", limit=32 * 16 * 16 - 1)
+    assert isinstance(mapped.train.images, np.memmap) and not mapped.train.images.flags.writeable
+    np.testing.assert_array_equal(mapped.train.images, in_memory.train.images)
+    assert mapped.fingerprint == in_memory.fingerprint
+    monkeypatch.setattr(source, "_decode", None)  # a second time nothing is decoded
+    again = load(presplit, tmp_path / "b", limit=1)
+    np.testing.assert_array_equal(again.val.images, in_memory.val.images)
+
+
+def test_interrupted_decoding_leaves_nothing_that_counts(presplit, tmp_path, monkeypatch):
+    def half(prepared, records, images):
+        images[0] = 255
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(source, "_decode", half)
+        with pytest.raises(KeyboardInterrupt):
+            load(presplit, tmp_path)
+    assert not [path for path in tmp_path.glob("cache/arrays/*/*") if path.is_file()]
+    np.testing.assert_array_equal(
+        load(presplit, tmp_path).train.images, load(presplit, tmp_path / "b").train.images
+    )
+
+
+def test_images_above_the_stored_size_keep_their_detail(tmp_path):
+    for name in ("clear", "haze"):
+        fill(tmp_path / "films" / "train" / name, 10, seed=len(name), side=20)
+        fill(tmp_path / "films" / "val" / name, 1, seed=len(name) + 9, side=600)
+    dataset = load(tmp_path / "films", tmp_path, image_size=600)
+    expected = as_pixels(read_image(tmp_path / "films" / dataset.val.files[0], 1))
+    np.testing.assert_array_equal(dataset.val.images[0], expected)
+
+
+@pytest.fixture
+def quick_films(monkeypatch):
+    """Films that cost nothing to draw."""
+
+    def draw(*, seed, patient, film, finding, size=32, subtlety=0.5):
+        shape = (size, size)
+        return np.random.default_rng((seed, patient, film)).integers(0, 256, shape, np.uint8)
+
+    monkeypatch.setattr(phantom, "draw_film", draw)
+
+
+def test_phantom_is_the_default_and_says_so(tmp_path, quick_films):
+    dataset = load(None, tmp_path)
+    assert dataset.name == "phantom" and dataset.class_names == phantom.FINDINGS
+    assert "the program draws itself" in dataset.notices[0]
+    assert "says nothing about patients" in dataset.notices[1]
+    for split, counts in phantom.TABLE_1.items():
+        labels = dataset.splits[split].labels
+        assert dict(zip(dataset.class_names, np.bincount(labels), strict=True)) == dict(counts)
+    assert not set(dataset.train.patients) & set(dataset.val.patients)
+
+
+def test_phantom_settings(tmp_path, quick_films):
+    counts = {"train": {"covid": 10, "normal": 10}, "val": {"covid": 2, "normal": 2}}
+    first = load(None, tmp_path, phantom_counts=counts)
+    other = load(None, tmp_path, phantom_counts=counts, phantom_seed=1)
+    assert len(first.val) == 4 and first.fingerprint != other.fingerprint
+    with pytest.raises(UserError, match="class 'covid' has no image in val"):
+        load(None, tmp_path, phantom_counts={**counts, "val": {"normal": 2}})
+    with pytest.raises(UserError, match="class 'covid' has 9 training images"):
+        load(None, tmp_path, phantom_counts={**counts, "train": {"covid": 9, "normal": 10}})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"dataset": "mnist"}, "name one of them"),
+        ({"val_fraction": 0.0}, "validation fraction is 0.0"),
+        ({"val_fraction": 1.0}, "validation fraction is 1.0"),
+        ({"channels": 2}, "2 channel"),
+        ({"image_size": 0}, "size 0"),
+    ],
+)
+def test_impossible_settings(tmp_path, settings, message):
+    with pytest.raises(UserError, match=message):
+        load(tmp_path, tmp_path, **settings)
+
+
+def test_patients_need_a_folder(tmp_path):
+    for settings in ({"patient_column": "a"}, {"patient_pattern": "a"}):
+        with pytest.raises(UserError, match="without a data folder"):
+            load(None, tmp_path, **settings)
+
+
+def test_bad_files_are_named(presplit, tmp_path):
+    (presplit / "val/haze/note.png").write_text("text")
+    with pytest.raises(UserError, match=r"(?s)1 image of 33.*val/haze/note.png is not a PNG"):
+        load(presplit, tmp_path)
+
+
+def test_tensorflow_is_not_loaded(presplit, tmp_path):
+    load(presplit, tmp_path)
+    assert "tensorflow_datasets" in sys.modules and "tensorflow" not in sys.modules
+
+
+@pytest.mark.skipif(not CXR.is_dir(), reason="the real X-rays (shared/data/cxr) are not here")
+def test_real_films(tmp_path):
+    dataset = load(CXR, tmp_path, image_size=64)
+    counts = {split: np.bincount(s.labels).tolist() for split, s in dataset.splits.items()}
+    assert counts == {"train": [155, 168, 104], "val": [33, 33, 22]}
+    assert dataset.class_names == ("covid", "normal", "pneumonia") and dataset.notices == ()
+    assert not set(dataset.train.patients) & set(dataset.val.patients)
+    assert len(set(dataset.train.patients)) < 427
