@@ -29,6 +29,7 @@ _GRID_IMAGES = 64
 _SCORED_IMAGES = 512  # in the histogram of scores
 _SHOWN_IMAGES = 32  # of each kind, real and kept
 _WARN_AFTER_EMPTY_LOOKS = (10, 100, 1000)
+_LOSING_SCORE = 0.1  # mean D(G(z)) below which D is said to be winning
 
 
 def describe_run(settings: DcganSettings, dataset: Dataset, class_name: str) -> dict[str, Any]:
@@ -192,14 +193,17 @@ class _EmptyLooks:
     def note(self, epoch: int, rate: float, mean_score: float) -> None:
         """Take in one look's acceptance rate."""
         self._count = 0 if rate else self._count + 1
-        if self._count in _WARN_AFTER_EMPTY_LOOKS:
-            say(
-                f"Epoch {epoch}: the last {self._count} looks at generated images found none with "
-                f"D(G(z)) >= {self._threshold:g} (now {mean_score:.2f} on average). The "
-                "discriminator is winning, as it does for hundreds of epochs with so few images. "
-                "It may pass; if not, try --config=configs/dcgan.py:small (augmentation keeps D "
-                "honest), a lower --threshold, or --accept=none."
-            )
+        if self._count not in _WARN_AFTER_EMPTY_LOOKS:
+            return
+        reason = "a healthy discriminator seldom says so of a generated image"
+        if mean_score < _LOSING_SCORE:
+            reason = "the discriminator is winning, as it does for hundreds of epochs at this size"
+        say(
+            f"Epoch {epoch}: the last {self._count} looks at generated images found none with "
+            f"D(G(z)) >= {self._threshold:g} (now {mean_score:.2f} on average): {reason}. It may "
+            "pass; if not, try --config=configs/dcgan.py:small (augmentation keeps D from "
+            "winning), a lower --threshold, or --accept=none."
+        )
 
 
 def _top_up(run: _Run, state: gan.GanState) -> None:

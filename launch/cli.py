@@ -9,6 +9,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from jaxgan.console import say
 from jaxgan.data.sets import Dataset
 from jaxgan.data.source import DataSpec, load_dataset
 from jaxgan.errors import UserError
@@ -57,6 +58,12 @@ def load_data(settings: DataSettings, *, image_size: int, channels: int) -> Data
     return load_dataset(spec, image_size=image_size, channels=channels, cache_dir=cache_dir)
 
 
+def announce(dataset: Dataset) -> None:
+    """Say what has to be said of the data."""
+    for notice in dataset.notices:
+        say(notice)
+
+
 def use_devices() -> None:
     """Set JAX up: a compilation cache on disk, virtual CPU devices where several are asked for."""
     jax.config.update("jax_compilation_cache_dir", str(Path(FLAGS.cache_dir) / "xla"))
@@ -72,16 +79,33 @@ def run(main: Callable[[], None]) -> None:
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
+    _check_config_file(argv)
     try:
         rest = FLAGS(argv)
-    except UserError as error:
-        _fail(str(error))
     except (flags.Error, LookupError, AttributeError, TypeError, ValueError, OSError) as error:
-        # absl names the flag; config_flags lets whatever a config file raised pass through.
-        _fail(str(error.args[0]) if error.args else str(error))
+        _fail(_summarise(error))
     if len(rest) > 1:
         _fail(f"{rest[1]!r} is not a flag: every argument is given as --NAME=VALUE.")
     return rest
+
+
+def _check_config_file(argv: list[str]) -> None:
+    for argument in argv:
+        name, _, value = argument.lstrip("-").partition("=")
+        if name == "config" and value and not Path(value.split(":")[0]).is_file():
+            _fail(
+                f"There is no config file {value.split(':')[0]}: expected --config=FILE.py or "
+                "FILE.py:VARIANT, as configs/dcgan.py:quick."
+            )
+
+
+def _summarise(error: Exception) -> str:
+    """Return one line; of a traceback that a flag's message carries along, what it ends with."""
+    message = str(error.args[0]) if error.args else str(error)
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    if any(line.startswith("Traceback") for line in lines):
+        return lines[-1].partition(": ")[2]
+    return " ".join(lines)
 
 
 def _run_main(main: Callable[[], None]) -> None:

@@ -39,10 +39,12 @@ def main() -> None:
     names = list(dataset.class_names) if wanted == "all" else [str(wanted)]
     for name in names:
         check_class(dataset, name)
+    if FLAGS.dry_run:
+        runs = [describe_run(settings, dataset, name) for name in names]
+        print(json.dumps(runs[0] if len(runs) == 1 else runs, indent=2))
+        return
+    cli.announce(dataset)
     for name in names:
-        if FLAGS.dry_run:
-            print(json.dumps(describe_run(settings, dataset, name), indent=2))
-            continue
         train_dcgan(
             settings,
             dataset=dataset,

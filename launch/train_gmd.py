@@ -29,6 +29,7 @@ def main() -> None:
         synthetic = load_synthetic(synthetic_dir, dataset, settings) if synthetic_dir else {}
         print(json.dumps(describe_run(settings, dataset, synthetic), indent=2))
         return
+    cli.announce(dataset)
     train_gmd(
         settings,
         dataset=dataset,

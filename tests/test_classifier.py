@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from helpers import compute_difference, make_gmd_settings, make_image_set
 
 from jaxgan import classifier
 from jaxgan.data.feed import create_feed
@@ -15,6 +14,7 @@ from jaxgan.models.gmd import Gmd
 from jaxgan.parallel import Dispatcher, choose_devices
 from jaxgan.schedule import Schedule
 from jaxgan.train_gmd import Evaluator, create_model, create_optimizer
+from tests.helpers import compute_difference, make_gmd_settings, make_image_set
 
 MODEL = Gmd(num_outputs=2, width=8)
 

@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import make_image_set
 
 from jaxgan.data.feed import ResidentFeed, StreamedFeed, create_feed
 from jaxgan.parallel import Dispatcher, choose_devices
 from jaxgan.schedule import Schedule
 from jaxgan.types import Batch
+from tests.helpers import make_image_set
 
 NUM_IMAGES = 10
 

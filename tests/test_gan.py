@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from helpers import compute_difference, make_dcgan_settings, make_image_set, replace
 
 from jaxgan import dcgan, gan, losses
 from jaxgan.data.feed import create_feed
 from jaxgan.parallel import Dispatcher, choose_devices
 from jaxgan.types import Batch
+from tests.helpers import compute_difference, make_dcgan_settings, make_image_set, replace
 
 SETTINGS = make_dcgan_settings()
 

@@ -1,0 +1,72 @@
+"""Kept images: the table, the target, cutting back."""
+
+import csv
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxgan.errors import UserError
+from jaxgan.kept import KeptImages, read_table
+from jaxgan.run_folder import RunFolder
+
+
+def make_kept(path, target=5):
+    return KeptImages(RunFolder(path, {"kind": "test"}), rule="paper_text", target=target)
+
+
+def add(kept, num, epoch, first_seed, final=False):
+    seeds = np.arange(first_seed, first_seed + num)
+    images = np.broadcast_to(seeds[:, None, None, None], (num, 4, 4, 1)).astype(np.uint8)
+    return kept.add(images, seeds=seeds, scores=seeds / 100, epoch=epoch, final=final)
+
+
+def test_table_and_files_agree(tmp_path):
+    kept = make_kept(tmp_path)
+    add(kept, 2, epoch=3, first_seed=10)
+    with (tmp_path / "accepted.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["file", "epoch", "seed", "score", "rule"]
+    assert [(row["epoch"], row["seed"], row["score"]) for row in rows] == [
+        ("3", "10", "0.1"),
+        ("3", "11", "0.11"),
+    ]
+    for row in rows:
+        with Image.open(tmp_path / "accepted" / row["file"]) as image:
+            assert set(np.asarray(image).ravel()) == {int(row["seed"])}
+    assert [path.name for path in kept.get_files()] == [row["file"] for row in rows]
+
+
+def test_the_target_is_not_passed(tmp_path):
+    kept = make_kept(tmp_path, target=3)
+    assert add(kept, 2, 1, 0) == 2
+    assert kept.num_missing == 1
+    assert add(kept, 2, 2, 10) == 1
+    assert add(kept, 2, 3, 20) == 0
+    assert len(list((tmp_path / "accepted").iterdir())) == 3
+
+
+def test_cutting_back_drops_later_epochs_the_top_up_and_orphans(tmp_path):
+    kept = make_kept(tmp_path, target=10)
+    add(kept, 1, epoch=1, first_seed=0)
+    add(kept, 1, epoch=2, first_seed=10)
+    add(kept, 1, epoch=2, first_seed=20, final=True)
+    (tmp_path / "accepted" / "epoch_00009_0000001.png").write_bytes(b"from a killed run")
+    again = make_kept(tmp_path, target=10)
+    assert len(again) == 3
+    again.rewind(1)
+    assert [row.epoch for row in read_table(tmp_path)] == [1]
+    assert len(list((tmp_path / "accepted").iterdir())) == 1
+
+
+def test_a_table_of_something_else_has_its_sentence(tmp_path):
+    (tmp_path / "accepted.csv").write_text("name,size\na,1\n")
+    with pytest.raises(UserError, match="not a table of kept images"):
+        read_table(tmp_path)
+
+
+def test_a_table_can_not_point_outside_its_folder(tmp_path):
+    (tmp_path / "accepted.csv").write_text(
+        "file,epoch,seed,score,rule\n../../secret.png,1,1,0.9,none\n"
+    )
+    assert read_table(tmp_path)[0].file == "secret.png"

@@ -1,0 +1,258 @@
+"""The launchers as a user runs them: processes, flags, kills and mistakes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxgan.checkpoint import Checkpoints
+from jaxgan.data.images import write_png
+from jaxgan.dcgan import create_keys, create_state
+from jaxgan.run_folder import read_metrics, read_record
+from jaxgan.settings import DcganSettings, read_settings
+from tests.helpers import compute_difference, make_image_set
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = ROOT / "configs"
+TINY_DCGAN = (
+    f"--config={CONFIG / 'dcgan.py:quick'}",
+    "--config.image_size=32",
+    "--config.generator_width=4",
+    "--config.discriminator_width=4",
+    "--config.batch_size=8",
+    "--config.selection.max_tries=16",
+)
+TINY_GMD = (
+    f"--config={CONFIG / 'gmd.py:quick'}",
+    "--config.image_size=24",
+    "--config.width=8",
+    "--config.num_epochs=2",
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with data and a cache that all tests here share."""
+    path = tmp_path_factory.mktemp("launch")
+    for split, num in (("train", 24), ("val", 8)):
+        images = make_image_set(num)
+        for i, (image, label) in enumerate(zip(images.images, images.labels, strict=True)):
+            folder = path / "data" / split / ("left", "right")[label]
+            folder.mkdir(parents=True, exist_ok=True)
+            write_png(image, folder / f"{i}.png")
+    return path
+
+
+def make_command(name, place, *flags):
+    common = () if name == "sample" else (f"--cache_dir={place / 'cache'}",)
+    return [sys.executable, str(ROOT / "launch" / f"{name}.py"), *common, *flags]
+
+
+def make_environment():
+    """One real device, as at a user's; the tests' own process pretends to have two."""
+    return {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
+
+
+def run(name, place, *flags):
+    return subprocess.run(
+        make_command(name, place, *flags),
+        capture_output=True,
+        text=True,
+        env=make_environment(),
+        timeout=300,
+        check=False,
+    )
+
+
+def train_dcgan(place, workdir, *flags):
+    return run(
+        "train_dcgan",
+        place,
+        *TINY_DCGAN,
+        f"--data_dir={place / 'data'}",
+        f"--workdir={workdir}",
+        *flags,
+    )
+
+
+def restore(folder):
+    settings = read_settings(DcganSettings, read_record(folder)["settings"])
+    with Checkpoints(folder / "checkpoints") as checkpoints:
+        return checkpoints.resume(create_state(settings, create_keys(0).init))
+
+
+def test_the_whole_way_from_images_to_two_reports(place, tmp_path):
+    result = train_dcgan(
+        place, tmp_path / "dcgan", "--class=all", "--accept=none", "--config.num_epochs=2"
+    )
+    assert result.returncode == 0, result.stderr
+    assert "patient" in result.stdout  # the folder does not know them, which is told
+    for flags in ((), ("--augment", f"--synthetic_dir={tmp_path / 'dcgan'}")):
+        result = run(
+            "train_gmd",
+            place,
+            *TINY_GMD,
+            f"--data_dir={place / 'data'}",
+            f"--workdir={tmp_path / 'gmd'}",
+            *flags,
+        )
+        assert result.returncode == 0, result.stderr
+    assert "augmented" in result.stdout
+    report = json.loads((tmp_path / "gmd" / "augmented" / "report.json").read_text())
+    assert report["synthetic_images"] == {"left": 12, "right": 12}
+    result = run(
+        "sample",
+        place,
+        "--class=left",
+        f"--workdir={tmp_path / 'dcgan'}",
+        "--num=5",
+        f"--out={tmp_path / 'out'}",
+    )
+    assert result.returncode == 0, result.stderr
+    assert len(list((tmp_path / "out").glob("seed_*.png"))) == 5
+
+
+def wait_for_lines(run_folder, num, process, seconds=120):
+    """Wait until a running process has written `num` lines of metrics."""
+    deadline = time.monotonic() + seconds
+    while len(read_metrics(run_folder)) < num:
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline, "nothing happened in time"
+        time.sleep(0.02)
+
+
+def start(place, workdir, *flags):
+    command = make_command(
+        "train_dcgan",
+        place,
+        *TINY_DCGAN,
+        f"--data_dir={place / 'data'}",
+        f"--workdir={workdir}",
+        "--class=left",
+        *flags,
+    )
+    with (workdir.parent / "output.txt").open("w") as output:
+        return subprocess.Popen(command, stdout=output, stderr=output, env=make_environment())
+
+
+LONG = ("--config.num_epochs=150", "--config.checkpoint_every_epochs=5", "--accept=none")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(place, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("whole") / "dcgan"
+    result = train_dcgan(place, workdir, "--class=left", *LONG)
+    assert result.returncode == 0, result.stderr
+    return workdir / "left"
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_killed_run_ends_as_if_it_had_not_been_killed(place, tmp_path, uninterrupted, how):
+    workdir = tmp_path / "dcgan"
+    run_folder = workdir / "left"
+    for num_lines in (12, 70):
+        process = start(place, workdir, *LONG)
+        wait_for_lines(run_folder, num_lines, process)
+        process.send_signal(how)
+        code = process.wait(timeout=60)
+        assert code == (-9 if how == signal.SIGKILL else 128 + how)
+        if how != signal.SIGKILL:
+            text = (tmp_path / "output.txt").read_text()
+            assert "and saved. The same command goes on from there." in text
+            assert "Traceback" not in text
+    assert restore(run_folder)[0] < restore(uninterrupted)[0]
+    result = train_dcgan(place, workdir, "--class=left", *LONG)
+    assert result.returncode == 0, result.stderr
+    assert "Going on after epoch" in result.stdout
+    assert compute_difference(restore(run_folder), restore(uninterrupted)) == 0.0
+    for name in ("metrics.jsonl", "accepted.csv", "figures/losses.png", "figures/samples.png"):
+        assert (run_folder / name).read_bytes() == (uninterrupted / name).read_bytes(), name
+
+
+def test_two_devices_give_what_one_gives(place, tmp_path):
+    """Twenty steps with --num_devices=2, which makes virtual devices where there is one CPU."""
+    flags = ("--class=left", "--config.num_epochs=14", "--accept=none", "--config.ema_decay=0.0")
+    states = []
+    for num_devices in (1, 2):
+        workdir = tmp_path / str(num_devices)
+        result = train_dcgan(place, workdir, *flags, f"--num_devices={num_devices}")
+        assert result.returncode == 0, result.stderr
+        assert f"on {num_devices} cpu device(s)" in result.stdout
+        states.append(restore(workdir / "left"))
+    assert states[0][0] == states[1][0] == 21
+    assert compute_difference(states[0], states[1]) < 1e-5
+
+
+@pytest.mark.slow
+def test_two_thousand_steps_on_two_devices_end(place, tmp_path):
+    result = train_dcgan(
+        place,
+        tmp_path,
+        "--class=left",
+        "--num_devices=2",
+        "--config.num_epochs=1334",
+        "--accept=none",
+        "--config.epochs_per_dispatch=30",
+        "--config.checkpoint_every_epochs=1000",
+        "--config.sample_every_epochs=1000",
+        "--config.look_every_epochs=1000",
+    )
+    assert result.returncode == 0, result.stderr
+    step, state = restore(tmp_path / "left")
+    assert step == 2001
+    assert np.isfinite(state.generator.params["up1"]["kernel"]).all()
+
+
+MISTAKES = [
+    (("--class=up",), "no class 'up'"),
+    ((), "--class"),
+    (("--class=left", "--clas=left"), "clas"),
+    (("--class=left", "extra"), "'extra' is not a flag"),
+    (("--class=left", "--config.nonsense=1"), "nonsense"),
+    (("--class=left", "--config.batch_size=many"), "batch_size"),
+    (("--class=left", "--config.image_size=40"), "config.image_size is 40"),
+    (("--class=left", "--accept=best"), "accept"),
+    (("--class=left", "--num_devices=2", "--config.batch_size=7"), "multiple of 2"),
+    (("--class=left", "--data_dir=nowhere"), "nowhere"),
+    (("--class=left", "--config=nowhere.py"), "nowhere.py"),
+    (("--class=left", f"--config={CONFIG / 'dcgan.py:huge'}"), "huge"),
+]
+
+
+@pytest.mark.parametrize(("flags", "sentence"), MISTAKES)
+def test_a_mistake_is_one_line_and_exit_code_2(place, tmp_path, flags, sentence):
+    result = train_dcgan(place, tmp_path / "runs", *flags)
+    assert result.returncode == 2, result.stdout
+    lines = [line for line in result.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("Error: ")
+    assert sentence in lines[0]
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_prints_the_config_and_leaves_nothing(place, tmp_path):
+    result = train_dcgan(place, tmp_path / "runs", "--class=left", "--dry_run", "--threshold=0.6")
+    assert result.returncode == 0, result.stderr
+    text = result.stdout[result.stdout.index("{") :]
+    assert json.loads(text)["settings"]["selection"]["threshold"] == 0.6
+    assert not (tmp_path / "runs").exists()
+
+
+def test_augmenting_without_kept_images_says_which_command_makes_them(place, tmp_path):
+    result = run(
+        "train_gmd",
+        place,
+        *TINY_GMD,
+        "--augment",
+        f"--data_dir={place / 'data'}",
+        f"--synthetic_dir={tmp_path / 'none'}",
+        f"--workdir={tmp_path / 'gmd'}",
+    )
+    assert result.returncode == 2
+    assert "python launch/train_dcgan.py --class=all" in result.stderr

@@ -1,0 +1,68 @@
+"""Imports run one way (see the README's map): read from the source, nothing imported."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Each room, and what of jaxgan it may not see.
+FORBIDDEN = {
+    "ops": ("models", "gan", "classifier", "data", "loop", "train_dcgan", "train_gmd"),
+    "models": ("gan", "classifier", "data", "loop", "parallel"),
+    "losses": ("models", "gan", "classifier", "data"),
+    "gan": ("classifier", "data", "models", "loop"),
+    "classifier": ("gan", "data", "models", "loop"),
+    "loop": ("gan", "classifier", "models", "data", "losses"),
+    "data": ("gan", "classifier", "models", "loop", "losses"),
+    "metrics": ("gan", "classifier", "models", "loop", "data"),
+}
+
+
+def read_imports(path):
+    """Yield the full names of the modules that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("room", FORBIDDEN)
+def test_no_room_imports_what_stands_above_it(room):
+    path = ROOT / "jaxgan" / room
+    files = list(path.glob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+    assert files
+    for file in files:
+        for name in read_imports(file):
+            parts = name.split(".")
+            assert parts[0] != "jaxgan" or len(parts) < 2 or parts[1] not in FORBIDDEN[room], (
+                f"{file.name} imports {name}"
+            )
+
+
+def test_the_library_does_not_know_the_launchers_or_their_flags():
+    for file in (ROOT / "jaxgan").rglob("*.py"):
+        for name in read_imports(file):
+            assert name.split(".")[0] not in ("launch", "configs", "ml_collections"), file.name
+            assert name not in ("absl.flags", "absl.app"), file.name
+
+
+def test_only_the_phantom_knows_the_words_of_the_paper():
+    for file in (ROOT / "jaxgan").rglob("*.py"):
+        if file.stem.startswith("phantom"):
+            continue
+        strings = {
+            node.value
+            for node in ast.walk(ast.parse(file.read_text()))
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        }
+        assert not strings & {"covid", "pneumonia", "normal"}, file.name
+
+
+def test_launchers_are_short():
+    for file in (ROOT / "launch").glob("*.py"):
+        if file.stem != "cli":
+            assert len(file.read_text().splitlines()) <= 60, file.name

@@ -1,0 +1,95 @@
+"""The folder of a run: whose it is, and cutting it back to a checkpoint."""
+
+import json
+
+import pytest
+
+from jaxgan.errors import UserError
+from jaxgan.run_folder import RunFolder, read_metrics, read_record
+
+RECORD = {"kind": "dcgan", "settings": {"num_epochs": 3, "seed": 0, "data": {"seed": 1}}}
+
+
+def change(**settings):
+    return {**RECORD, "settings": {**RECORD["settings"], **settings}}
+
+
+def test_another_runs_folder_is_refused_with_the_field_that_differs(tmp_path):
+    RunFolder(tmp_path / "run", RECORD)
+    with pytest.raises(UserError, match=r"settings.seed was 0 and is 5"):
+        RunFolder(tmp_path / "run", change(seed=5))
+    with pytest.raises(UserError, match=r"settings.data.seed was 1 and is None"):
+        RunFolder(tmp_path / "run", change(data={}))
+    assert read_record(tmp_path / "run") == RECORD
+
+
+def test_more_epochs_are_the_same_run_and_fewer_are_not(tmp_path):
+    RunFolder(tmp_path / "run", RECORD)
+    RunFolder(tmp_path / "run", change(num_epochs=5))
+    assert read_record(tmp_path / "run")["settings"]["num_epochs"] == 5
+    with pytest.raises(UserError, match="num_epochs was 5 and is 3"):
+        RunFolder(tmp_path / "run", RECORD)
+
+
+def test_a_folder_with_other_things_in_it_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(UserError, match="is not empty and holds no run"):
+        RunFolder(tmp_path, RECORD)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_folder_that_cannot_be_made_has_its_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="can not be made"):
+        RunFolder(tmp_path / "file" / "run", RECORD)
+
+
+def test_lines_behind_the_checkpoint_are_dropped_and_a_torn_one_too(tmp_path):
+    folder = RunFolder(tmp_path, RECORD)
+    folder.rewind(0)
+    for step in (2, 4, 6):
+        folder.append({"step": step, "epoch": step // 2, "loss": step / 10}, {})
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 8, "ep')
+    assert [line["step"] for line in folder.rewind(4)] == [2, 4]
+    assert [line["step"] for line in read_metrics(tmp_path)] == [2, 4]
+    folder.append({"step": 6, "epoch": 3, "loss": 0.6}, {})
+    folder.close()
+    assert read_metrics(tmp_path)[-1] == {"step": 6, "epoch": 3, "loss": 0.6}
+
+
+def test_finished_is_of_so_many_epochs_and_rewinding_undoes_it(tmp_path):
+    folder = RunFolder(tmp_path, RECORD)
+    assert not folder.is_finished(3)
+    folder.finish(3)
+    assert folder.is_finished(3)
+    assert not folder.is_finished(4)
+    folder.rewind(0)
+    folder.close()
+    assert not folder.is_finished(3)
+
+
+def test_tensorboard_gets_speed_and_metrics_the_lines_only_results(tmp_path):
+    folder = RunFolder(tmp_path, RECORD)
+    folder.rewind(0)
+    folder.append({"step": 2, "epoch": 1, "loss": 0.5}, {"images_per_second": 9.0})
+    folder.close()
+    assert read_metrics(tmp_path) == [{"step": 2, "epoch": 1, "loss": 0.5}]
+    events = b"".join(path.read_bytes() for path in (tmp_path / "events").iterdir())
+    assert b"images_per_second" in events
+    assert b"loss" in events
+
+
+@pytest.mark.parametrize("content", [None, "not json"])
+def test_a_folder_that_is_no_run_has_its_sentence(tmp_path, content):
+    if content:
+        (tmp_path / "config.json").write_text(content)
+    with pytest.raises(UserError, match=r"config.json"):
+        read_record(tmp_path)
+
+
+def test_the_record_is_json_a_person_can_read(tmp_path):
+    RunFolder(tmp_path, RECORD)
+    text = (tmp_path / "config.json").read_text()
+    assert json.loads(text) == RECORD
+    assert text.count("\n") > 5

@@ -1,0 +1,67 @@
+"""Reading a config: every wrong field has its sentence."""
+
+import pytest
+
+from configs import dcgan, gmd
+from jaxgan.errors import UserError
+from jaxgan.settings import DcganSettings, GmdSettings, read_settings, to_dict
+from tests.helpers import make_dcgan_settings, make_gmd_settings
+
+
+@pytest.mark.parametrize("variant", ["paper", "small", "quick"])
+def test_the_configs_are_valid_and_round_trip(variant):
+    for module, cls in ((dcgan, DcganSettings), (gmd, GmdSettings)):
+        settings = read_settings(cls, module.get_config(variant).to_dict())
+        assert read_settings(cls, to_dict(settings)) == settings
+
+
+def test_the_default_is_the_paper():
+    settings = read_settings(DcganSettings, dcgan.get_config().to_dict())
+    assert (settings.num_epochs, settings.learning_rate, settings.beta1) == (4000, 2e-4, 0.5)
+    assert (settings.selection.rule, settings.selection.threshold) == ("paper_text", 0.76)
+    assert settings.selection.targets == {"covid": 192, "pneumonia": 150, "normal": 61}
+    classifier = read_settings(GmdSettings, gmd.get_config().to_dict())
+    assert (classifier.learning_rate, classifier.num_epochs, classifier.num_outputs) == (
+        1e-3,
+        200,
+        4,
+    )
+
+
+def test_an_unknown_variant_names_those_there_are():
+    with pytest.raises(ValueError, match=r"'huge'.*paper, small, quick"):
+        dcgan.get_config("huge")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"image_size": 48}, r"config.image_size is 48, expected one of 32, 64, 128"),
+        ({"channels": 2}, "config.channels is 2"),
+        ({"batch_size": "8"}, "config.batch_size is '8', expected a whole number"),
+        ({"batch_size": True}, "config.batch_size is True"),
+        ({"batch_size": 1}, "for batch norm"),
+        ({"learning_rate": 0}, "config.learning_rate is 0.0, expected above 0"),
+        ({"generator_loss": "hinge"}, "non_saturating, saturating"),
+        ({"ema_decay": 1.0}, "config.ema_decay"),
+        ({"num_epochs": 0}, "config.num_epochs is 0"),
+        ({"max_steps_per_dispatch": 51}, "1 to 50"),
+        ({"selection": {"rule": "best"}}, "config.selection.rule is 'best'"),
+        ({"nonsense": 1}, "config.nonsense is not known"),
+        ({"data": 3}, "config.data is 3, expected a group of fields"),
+    ],
+)
+def test_a_wrong_field_is_named(changes, sentence):
+    with pytest.raises(UserError, match=sentence):
+        make_dcgan_settings(**changes)
+
+
+def test_a_missing_field_is_named():
+    values = to_dict(make_gmd_settings())
+    del values["width"]
+    with pytest.raises(UserError, match=r"config.width is missing"):
+        read_settings(GmdSettings, values)
+
+
+def test_a_whole_number_is_a_number_too():
+    assert make_dcgan_settings(ema_decay=0).ema_decay == 0.0

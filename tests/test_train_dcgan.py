@@ -1,0 +1,237 @@
+"""A whole DCGAN run, small: what it leaves behind, and that stopping changes nothing."""
+
+import csv
+import json
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxgan import train_dcgan as module
+from jaxgan.checkpoint import Checkpoints
+from jaxgan.dcgan import create_keys, create_state
+from jaxgan.errors import UserError
+from jaxgan.loop import Stopped
+from jaxgan.run_folder import read_metrics
+from jaxgan.sampling import sample_run
+from jaxgan.train_dcgan import train_dcgan
+from tests.helpers import compute_difference, make_dataset, make_dcgan_settings, replace
+
+SETTINGS = make_dcgan_settings(selection={"threshold": 0.5})
+DATASET = make_dataset()
+
+
+def train(workdir, settings=SETTINGS, **kwargs):
+    train_dcgan(
+        settings, dataset=DATASET, class_name="left", workdir=workdir, num_devices=1, **kwargs
+    )
+    return workdir / "left"
+
+
+def restore(run, settings=SETTINGS):
+    with Checkpoints(run / "checkpoints") as checkpoints:
+        return checkpoints.resume(create_state(settings, create_keys(0).init))
+
+
+def read_all(run):
+    """Everything of a run that has to be the same whether or not it was stopped."""
+    files = [
+        path
+        for path in run.rglob("*")
+        if path.is_file() and not {"checkpoints", "events"} & set(path.parts)
+    ]
+    return {str(path.relative_to(run)): path.read_bytes() for path in files}
+
+
+def read_png(path):
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("whole"))
+
+
+def test_it_leaves_what_the_map_says(whole_run):
+    for name in ("config.json", "metrics.jsonl", "accepted.csv", "finished.json"):
+        assert (whole_run / name).is_file(), name
+    for name in ("samples.png", "losses.png", "acceptance.png", "scores.png"):
+        assert (whole_run / "figures" / name).is_file(), name
+    assert (whole_run / "figures" / "real_beside_kept.png").is_file()
+    samples = {path.name for path in (whole_run / "samples").iterdir()}
+    assert samples == {f"epoch_0000{i}.png" for i in (1, 2, 3)}
+    assert any((whole_run / "events").iterdir())
+
+
+def test_steps_lines_and_optimizer_counts_are_exact(whole_run):
+    """Three epochs of 11 images in batches of 8 are five steps: none more is taken or saved."""
+    step, state = restore(whole_run)
+    assert step == 5
+    assert int(state.step) == 5
+    assert int(state.generator.opt_state[0].count) == 5
+    assert int(state.discriminator.opt_state[0].count) == 5
+    lines = read_metrics(whole_run)
+    assert [line["step"] for line in lines] == [2, 3, 5]
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+    for line in lines:
+        assert np.isfinite([line["loss_d"], line["loss_g"], line["acceptance_rate"]]).all()
+        assert line["loss_d"] == pytest.approx(line["loss_d_real"] + line["loss_d_fake"], rel=1e-5)
+
+
+def test_kept_images_are_those_of_the_table_and_pass_the_rule(whole_run):
+    with (whole_run / "accepted.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    files = {path.name for path in (whole_run / "accepted").iterdir()}
+    assert {row["file"] for row in rows} == files
+    assert all(float(row["score"]) >= 0.5 for row in rows)
+    assert len(rows) <= 11
+
+
+def test_a_kept_image_can_be_made_again_from_its_seed(tmp_path):
+    settings = make_dcgan_settings(selection={"rule": "none"})
+    run = train(tmp_path, replace(settings, num_epochs=1))
+    with (run / "accepted.csv").open() as file:
+        row = next(row for row in csv.DictReader(file) if row["file"].startswith("final"))
+    sample_run(run, tmp_path / "again", num=8, seed=int(row["seed"]))
+    again = read_png(tmp_path / "again" / f"seed_{int(row['seed']):07d}.png")
+    np.testing.assert_array_equal(again, read_png(run / "accepted" / row["file"]))
+
+
+def test_a_stopped_run_ends_as_if_it_had_not_been_stopped(whole_run, tmp_path, monkeypatch):
+    class Signals:
+        """A signal that comes during the first dispatch of every start but the last."""
+
+        def __enter__(self):
+            return lambda: 15
+
+        def __exit__(self, *_):
+            return None
+
+    original = module.run_loop.__globals__["catch_stop_signals"]
+    monkeypatch.setitem(module.run_loop.__globals__, "catch_stop_signals", Signals)
+    for epoch in (1, 2):
+        with pytest.raises(Stopped, match=f"after epoch {epoch} of 3"):
+            train(tmp_path)
+    monkeypatch.setitem(module.run_loop.__globals__, "catch_stop_signals", original)
+    run = train(tmp_path)
+    assert read_all(run) == read_all(whole_run)
+    assert compute_difference(restore(run)[1], restore(whole_run)[1]) == 0.0
+
+
+def test_more_epochs_go_on_and_end_as_one_longer_run(whole_run, tmp_path, capsys):
+    longer = replace(SETTINGS, num_epochs=4)
+    run = train(tmp_path / "continued")
+    train(tmp_path / "continued")
+    assert "is finished: 3 epochs" in capsys.readouterr().out
+    train(tmp_path / "continued", longer)
+    at_once = train(tmp_path / "at_once", longer)
+    continued, expected = read_all(run), read_all(at_once)
+    assert continued == expected
+    assert compute_difference(restore(run, longer)[1], restore(at_once, longer)[1]) == 0.0
+
+
+def test_two_devices_give_the_same_run(tmp_path):
+    run = tmp_path / "left"
+    train_dcgan(SETTINGS, dataset=DATASET, class_name="left", workdir=tmp_path, num_devices=2)
+    one = restore(train(tmp_path / "one"))[1]
+    assert compute_difference(restore(run)[1], one) < 1e-5
+
+
+def test_a_run_begun_on_two_devices_goes_on_with_one(tmp_path):
+    begun = replace(SETTINGS, num_epochs=2)
+    train_dcgan(begun, dataset=DATASET, class_name="left", workdir=tmp_path, num_devices=2)
+    step, state = restore(train(tmp_path))
+    assert step == 5
+    assert compute_difference(state, restore(train(tmp_path / "one"))[1]) < 1e-5
+
+
+def test_the_listings_rule_keeps_the_stretched_first_image_of_a_lost_batch(tmp_path):
+    """With D barely trained its loss on fakes is about 0.69: a threshold below keeps each epoch."""
+    settings = make_dcgan_settings(
+        diffaugment=False, selection={"rule": "paper_code", "threshold": 0.3}
+    )
+    run = train(tmp_path, settings)
+    with (run / "accepted.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    lines = read_metrics(run)
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3]
+    assert [line["acceptance_rate"] for line in lines] == [1.0, 1.0, 1.0]
+    for row in rows:
+        image = read_png(run / "accepted" / row["file"])
+        assert (image.min(), image.max()) == (0, 255)
+
+
+def test_a_rule_that_nothing_passes_ends_with_a_sentence(tmp_path, capsys):
+    settings = make_dcgan_settings(selection={"threshold": 1.5, "max_tries": 20})
+    run = train(tmp_path, settings)
+    out = capsys.readouterr().out
+    assert "Could not reach 11 images with rule paper_text at threshold 1.5 in 24 tries" in out
+    assert "here are 0" in out
+    assert (run / "figures" / "real_beside_kept.png").is_file()
+
+
+def test_long_stretches_without_a_kept_image_are_told(capsys):
+    looks = module._EmptyLooks(make_dcgan_settings())
+    for epoch in range(1, 11):
+        looks.note(epoch, 0.0, 0.003)
+    out = capsys.readouterr().out
+    assert "Epoch 10: the last 10 looks" in out
+    assert "the discriminator is winning" in out
+    looks.note(11, 0.1, 0.3)
+    for epoch in range(12, 21):
+        looks.note(epoch, 0.0, 0.003)
+    assert capsys.readouterr().out == ""
+
+
+def test_an_unknown_class_names_those_there_are(tmp_path):
+    with pytest.raises(UserError, match=r"no class 'up' in made: the classes are left, right"):
+        train_dcgan(SETTINGS, dataset=DATASET, class_name="up", workdir=tmp_path)
+
+
+def test_another_configs_folder_is_refused_and_left_alone(whole_run):
+    before = read_all(whole_run)
+    with pytest.raises(UserError, match=r"settings.seed was 0 and is 1"):
+        train(whole_run.parent, replace(SETTINGS, seed=1))
+    assert read_all(whole_run) == before
+
+
+def test_a_batch_that_devices_can_not_share_has_its_sentence(tmp_path):
+    with pytest.raises(UserError, match="multiple of 2"):
+        train_dcgan(
+            replace(SETTINGS, batch_size=7),
+            dataset=DATASET,
+            class_name="left",
+            workdir=tmp_path,
+            num_devices=2,
+        )
+    with pytest.raises(UserError, match="JAX sees 2"):
+        train_dcgan(SETTINGS, dataset=DATASET, class_name="left", workdir=tmp_path, num_devices=9)
+    assert not (tmp_path / "left").exists()
+
+
+def test_sampling_writes_what_was_asked_for(whole_run, tmp_path, capsys):
+    sample_run(whole_run, tmp_path / "all", num=10)
+    names = sorted(path.name for path in (tmp_path / "all").iterdir())
+    assert names == ["grid.png", *[f"seed_{i:07d}.png" for i in range(10)]]
+    sample_run(whole_run, tmp_path / "few", num=10, threshold=2.0, max_tries=16)
+    assert "Could not reach 10 images with D(G(z)) >= 2 in 16 tries" in capsys.readouterr().out
+    with pytest.raises(UserError, match="--num is 0"):
+        sample_run(whole_run, tmp_path / "none", num=0)
+    with pytest.raises(UserError, match="not the folder of a run"):
+        sample_run(tmp_path, tmp_path / "none", num=1)
+
+
+def test_the_config_says_which_data_and_class(whole_run):
+    record = json.loads((whole_run / "config.json").read_text())
+    assert record["class"] == "left"
+    assert record["data"] == {"name": "made", "fingerprint": "f" * 64}
+    assert record["settings"]["batch_size"] == 8
+
+
+def test_the_state_has_no_key_in_it():
+    state = create_state(SETTINGS, jax.random.key(0))
+    assert not any(
+        jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) for leaf in jax.tree.leaves(state)
+    )
