@@ -1,5 +1,6 @@
 """What the launchers share: common flags, and mistakes told in one line."""
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -118,6 +119,9 @@ def _run_main(main: Callable[[], None]) -> None:
     except Stopped as stopped:
         print(stopped)
         sys.exit(128 + stopped.signal_number)
+    except KeyboardInterrupt:
+        print("Stopped. The same command goes on from the last checkpoint, if there is one.")
+        sys.exit(128 + signal.SIGINT)
 
 
 def _fail(sentence: str) -> Any:
