@@ -152,7 +152,10 @@ def uninterrupted(place, tmp_path_factory):
     return workdir / "left"
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "how",
+    [signal.SIGKILL, signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)],
+)
 def test_a_killed_run_ends_as_if_it_had_not_been_killed(place, tmp_path, uninterrupted, how):
     workdir = tmp_path / "dcgan"
     run_folder = workdir / "left"
