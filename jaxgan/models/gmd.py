@@ -3,6 +3,7 @@
 import flax.linen as nn
 
 from jaxgan.models.layers import Conv, glorot_init
+from jaxgan.ops import max_pool_2x2
 from jaxgan.types import Array
 
 
@@ -33,7 +34,7 @@ class Gmd(nn.Module):
                     name=f"conv{block}_{i}",
                 )
                 x = nn.relu(conv(x))
-            x = nn.max_pool(x, (2, 2), (2, 2))
+            x = max_pool_2x2(x)
         x = x.reshape(x.shape[0], -1)
         x = nn.relu(nn.Dense(100, kernel_init=glorot_init, name="dense0")(x))
         x = nn.relu(nn.Dense(60, kernel_init=glorot_init, name="dense1")(x))

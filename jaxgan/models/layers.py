@@ -10,7 +10,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.ops.convolution import Padding, conv, conv_transpose
+from jaxgan.ops import conv, conv_transpose
+from jaxgan.ops.geometry import Padding
 from jaxgan.types import Array, Key
 
 # DCGAN, section 4: all weights are drawn from N(0, 0.02).
@@ -30,7 +31,7 @@ class Conv(nn.Module):
     features: int
     kernel_size: int
     strides: int = 1
-    padding: str | Padding = "VALID"
+    padding: Padding = "VALID"
     use_bias: bool = False
     kernel_init: nn.initializers.Initializer = normal_init
 
@@ -50,7 +51,7 @@ class ConvTranspose(nn.Module):
     features: int
     kernel_size: int
     strides: int = 1
-    padding: str = "SAME"
+    padding: Padding = "SAME"
     kernel_init: nn.initializers.Initializer = normal_init
 
     @nn.compact

@@ -1,1 +1,5 @@
-"""Convolutions; they know arrays only."""
+"""Exact, fast convolutions and pooling; they know arrays only."""
+
+from jaxgan.ops.convolution import conv as conv
+from jaxgan.ops.convolution import conv_transpose as conv_transpose
+from jaxgan.ops.pooling import max_pool_2x2 as max_pool_2x2
