@@ -5,6 +5,7 @@ from pathlib import Path
 import cli
 from absl import flags
 
+from jaxgan.benchmark.launched import Launcher
 from jaxgan.benchmark.run import run_benchmark
 from jaxgan.benchmark.suites import PEERS, SUITES
 
@@ -32,7 +33,11 @@ def main() -> None:
         peers=FLAGS.peers,
         rounds=FLAGS.rounds,
         small=FLAGS.small,
-        launcher=cli.ROOT / "launch" / "train_dcgan.py",
+        launcher=Launcher(
+            script=cli.ROOT / "launch" / "train_dcgan.py",
+            config=cli.ROOT / "configs" / "dcgan.py",
+            class_name="pneumonia",
+        ),
         json_path=Path(FLAGS.json) if FLAGS.json else None,
         plot_path=Path(FLAGS.plot) if FLAGS.plot else None,
     )

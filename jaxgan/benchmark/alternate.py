@@ -1,7 +1,7 @@
 """Contenders of a case in turns, so that a slow minute of the machine slows all of them."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from jaxgan.benchmark.record import Record, compute_ratio, spread
 from jaxgan.benchmark.worker import ContenderError, Worker
@@ -72,7 +72,7 @@ def _summarise(
 
 
 def _add_ratios(
-    record: Record, own: Contender, seconds: dict[Contender, Sequence[float]]
+    record: Record, own: Contender, seconds: Mapping[Contender, Sequence[float]]
 ) -> None:
     """Compare with every other contender, and with a peer's fastest."""
     ratios = {

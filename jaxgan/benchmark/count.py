@@ -1,11 +1,12 @@
 """Arithmetic of the networks in the textbook form: two floating-point operations a product."""
 
+import itertools
 import math
 from collections.abc import Sequence
 
 
 def count_product(result: Sequence[int], kernel: Sequence[int]) -> int:
-    """Count a convolution's from the shapes [b, h, w, o] and [kh, kw, i, o]; each gradient's too."""
+    """Count a convolution, or a gradient of it, from its shapes [b, h, w, o] and [kh, kw, i, o]."""
     return 2 * math.prod(result) * math.prod(kernel[:3])
 
 
@@ -14,7 +15,7 @@ def _count_discriminator(width: int) -> list[int]:
     channels = (3, width, 2 * width, 4 * width, 8 * width)
     layers = [
         2 * (32 >> i) ** 2 * 16 * inputs * outputs
-        for i, (inputs, outputs) in enumerate(zip(channels, channels[1:], strict=False))
+        for i, (inputs, outputs) in enumerate(itertools.pairwise(channels))
     ]
     return [*layers, 2 * 16 * 8 * width]
 

@@ -4,6 +4,7 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -18,7 +19,8 @@ def describe_environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "system": platform.platform(),
         "processor": _read_processor(),
-        "num_cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "num_cpus": os.cpu_count(),
+        "malloc": os.environ.get("GLIBC_TUNABLES", "as it comes"),
         "device": f"{device.platform}: {device.device_kind}",
         "num_devices": len(jax.devices()),
         "versions": {
@@ -31,8 +33,8 @@ def describe_environment() -> dict[str, Any]:
 
 def _read_processor() -> str:
     try:
-        with open("/proc/cpuinfo") as file:
-            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        names = []
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()

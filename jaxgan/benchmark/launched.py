@@ -1,4 +1,4 @@
-"""Suites that run the launcher itself: how soon the first step is done, and how fast the loop is."""
+"""Suites that run the launcher itself: how soon its first step is done, how fast its loop is."""
 
 import json
 import signal
@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +21,28 @@ from jaxgan.errors import UserError
 from jaxgan.settings import DcganSettings, read_settings
 
 _POLL_SECONDS = 0.005
-_CLASS = "pneumonia"
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """What to launch: `script --class=CLASS_NAME --config=CONFIG:VARIANT`."""
+
+    script: Path
+    config: Path
+    class_name: str
 
 
 class Launched:
     """`train_dcgan` in a process, followed by what it writes; a context manager."""
 
-    def __init__(self, launcher: Path, variant: str, *, cache_dir: Path, workdir: Path):
-        config = launcher.parents[1] / "configs" / "dcgan.py"
+    def __init__(self, launcher: Launcher, variant: str, *, cache_dir: Path, workdir: Path):
         self._command = [
-            *(sys.executable, str(launcher), f"--class={_CLASS}", f"--config={config}:{variant}"),
+            *(sys.executable, str(launcher.script), f"--class={launcher.class_name}"),
+            f"--config={launcher.config}:{variant}",
             *(f"--cache_dir={cache_dir}", f"--workdir={workdir}", "--num_devices=1"),
             "--config.num_epochs=1000000",
         ]
-        self._folder = workdir / _CLASS
+        self._folder = workdir / launcher.class_name
         self._begin = time.perf_counter()
         self._process = subprocess.Popen(
             self._command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -88,7 +97,7 @@ class Launched:
         self._process.communicate()
 
 
-def measure_startup(launcher: Path, variant: str, *, rounds: int) -> list[Record]:
+def measure_startup(launcher: Launcher, variant: str, *, rounds: int) -> list[Record]:
     """Time from the command to its first finished step, less a step's own time.
 
     Cold: nothing prepared, neither data nor compiled programs. Warm: the same command again.
@@ -128,9 +137,9 @@ def bare_step(*, settings: DcganSettings) -> Workload:
 
 
 def measure_end_to_end(
-    launcher: Path, variant: str, *, rounds: int, steps: int
+    launcher: Launcher, variant: str, *, rounds: int, steps: int
 ) -> list[Record]:
-    """Compare the launcher's loop, its metrics, samples and checkpoints included, with bare steps."""
+    """Compare the launcher's loop, metrics, samples and checkpoints included, with bare steps."""
     seconds: dict[str, list[float]] = {"loop": [], "bare": []}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

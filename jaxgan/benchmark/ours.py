@@ -26,7 +26,7 @@ def draw_pixels(batch_size: int, image_size: int, channels: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
-def repeat(step: Callable[..., Any], state: Any, batch: Batch) -> Callable[[], None]:
+def repeat(step: Callable[..., Any], state: Any, batch: Any) -> Callable[[], None]:
     """Return a function that takes one step, waits for it, and keeps the new state."""
     compiled = jax.jit(step, donate_argnums=0)
     held = [state]

@@ -57,7 +57,7 @@ def compute_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
 def format_table(records: Sequence[Record]) -> str:
     """Return records as a Markdown table, one line each."""
     lines = [
-        "| case | implementation | images/s (min to max) | jaxgan over it | compile | peak memory |",
+        "| case | implementation | images/s (min to max) | jaxgan over it | compile | memory |",
         "|---|---|---|---|---|---|",
     ]
     ratios = _find_ratios(records)
@@ -75,15 +75,12 @@ def format_table(records: Sequence[Record]) -> str:
 
 
 def _find_ratios(records: Sequence[Record]) -> Mapping[tuple[str, str], float]:
-    """Return jaxgan's ratio to each other implementation, from the medians."""
-    ratios = {}
-    for record in records:
-        for own in records:
-            if own.ratio and own.case == record.case and own is not record:
-                ratio = own.extra.get("ratio_by_implementation", {}).get(record.implementation)
-                if ratio:
-                    ratios[record.case, record.implementation] = ratio
-    return ratios
+    """Return jaxgan's ratio to each other implementation of a case."""
+    return {
+        (own.case, implementation): ratio
+        for own in records
+        for implementation, ratio in own.extra.get("ratio_by_implementation", {}).items()
+    }
 
 
 def _format_speed(record: Record) -> str:

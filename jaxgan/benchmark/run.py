@@ -7,6 +7,7 @@ from typing import Any
 
 from jaxgan.benchmark.chart import plot_ratios
 from jaxgan.benchmark.environment import describe_environment
+from jaxgan.benchmark.launched import Launcher
 from jaxgan.benchmark.record import Record, format_table
 from jaxgan.benchmark.suites import find_peers, run_suite
 from jaxgan.console import say
@@ -20,7 +21,7 @@ def run_benchmark(
     peers: Sequence[str],
     rounds: int,
     small: bool,
-    launcher: Path,
+    launcher: Launcher,
     json_path: Path | None = None,
     plot_path: Path | None = None,
 ) -> None:

@@ -3,11 +3,11 @@
 import functools
 import importlib.util
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from jaxgan.benchmark import flax_peer, launched, ours, several
 from jaxgan.benchmark.alternate import run_case
+from jaxgan.benchmark.launched import Launcher
 from jaxgan.benchmark.record import Record
 from jaxgan.benchmark.workload import Case, Contender, Workload
 from jaxgan.console import say
@@ -73,11 +73,12 @@ def _sample(peers: Sequence[str], small: bool) -> Iterator[Case]:
 
 # name, size of the image, channels in and out, kernel, stride, padding. The generator's layers are
 # the discriminator's the other way round: its forward product is their input gradient.
-_DCGAN_LAYERS = [
+_Layer = tuple[str, int, int, int, int, int]
+_DCGAN_LAYERS: list[_Layer] = [
     *(("down0", 64, 3, 64, 4, 2), ("down1", 32, 64, 128, 4, 2)),
     *(("down2", 16, 128, 256, 4, 2), ("down3", 8, 256, 512, 4, 2)),
 ]
-_GMD_LAYERS = [
+_GMD_LAYERS: list[_Layer] = [
     *(("conv0_0", 150, 3, 256, 3, 1), ("conv0_1", 148, 256, 128, 3, 1)),
     *(("conv1_0", 73, 128, 128, 3, 1), ("conv1_1", 71, 128, 64, 3, 1)),
     ("conv1_2", 69, 64, 32, 3, 1),
@@ -89,11 +90,12 @@ def _convolutions(peers: Sequence[str], small: bool) -> Iterator[Case]:
     peak = Contender("jaxgan", None, ours.matrix_product)
     size = 64 if small else 2048
     yield Case("convolutions", f"matrix product {size}", {"size": size}, (peak,))
-    layers = [
-        *((f"dcgan {name}", 2 if small else 64, *rest) for name, *rest in _DCGAN_LAYERS),
-        *((f"gmd {name}", 1 if small else 8, *rest) for name, *rest in _GMD_LAYERS),
-    ]
-    for name, batch_size, image_size, inputs, outputs, kernel_size, strides in layers[: 1 if small else None]:
+    networks = (("dcgan", 64, _DCGAN_LAYERS), ("gmd", 8, _GMD_LAYERS))
+    layers = [(net, num, layer) for net, num, of_net in networks for layer in of_net]
+    for network, num, (layer, image_size, inputs, outputs, kernel_size, strides) in layers:
+        batch_size, name = 2 if small else num, f"{network} {layer}"
+        if small and layer != "down0":
+            continue
         for product in _PRODUCTS:
             if inputs == 3 and product == "input_gradient" and name.startswith("gmd"):
                 continue  # nothing ever asks for it
@@ -128,7 +130,7 @@ def _scaling(peers: Sequence[str], small: bool) -> Iterator[Case]:
 
 def _together(peers: Sequence[str], small: bool) -> Iterator[Case]:
     del peers
-    for width, batch_size in ((8, 4),) if small else ((16, 16), (32, 16), (64, 64)):
+    for width, batch_size in ((8, 4),) if small else ((4, 8), (16, 16), (64, 64)):
         arguments = {"num_models": 3, "width": width, "batch_size": batch_size}
         yield Case(
             "together",
@@ -153,7 +155,7 @@ SUITES = (*_CASES, "end_to_end", "startup")
 
 
 def run_suite(
-    suite: str, *, peers: Sequence[str], rounds: int, small: bool, launcher: Path
+    suite: str, *, peers: Sequence[str], rounds: int, small: bool, launcher: Launcher
 ) -> Iterator[list[Record]]:
     """Yield the records of every case of a suite, as they are measured.
 

@@ -95,7 +95,8 @@ def _dcgan_train(variant: str, *, batch_size: int, width: int) -> Workload:
         for network in (generator, discriminator)
     ]
     pixels = _place_images(ours.draw_pixels(batch_size, 64, 3), variant)
-    ones, zeros = torch.ones(batch_size, device=_device()), torch.zeros(batch_size, device=_device())
+    ones = torch.ones(batch_size, device=_device())
+    zeros = torch.zeros_like(ones)
     bce = torch.nn.functional.binary_cross_entropy_with_logits
 
     def run() -> None:
@@ -153,9 +154,8 @@ def _convolution(
     strides: int,
     padding: Any,
 ) -> Workload:
-    layer = torch.nn.Conv2d(
-        inputs, outputs, kernel_size, strides, padding[0][0] if padding != "VALID" else 0, bias=False
-    )
+    before = 0 if padding == "VALID" else padding[0][0]
+    layer = torch.nn.Conv2d(inputs, outputs, kernel_size, strides, before, bias=False)
     layer = _place(layer, variant)
     layout = torch.channels_last if variant == CHANNELS_LAST else torch.contiguous_format
     x = torch.randn(batch_size, inputs, size, size, device=_device())

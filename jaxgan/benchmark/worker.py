@@ -9,6 +9,7 @@ import resource
 import sys
 import time
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -43,7 +44,7 @@ class Built:
 class Worker:
     """A contender's process; a context manager."""
 
-    def __init__(self, contender: Contender, arguments: dict[str, Any]):
+    def __init__(self, contender: Contender, arguments: Mapping[str, Any]):
         context = multiprocessing.get_context("spawn")
         self._pipe, remote = context.Pipe()
         self._process = context.Process(
@@ -77,15 +78,13 @@ class Worker:
             answer = self._pipe.recv()
         except EOFError:
             self._process.join()
-            raise ContenderError(
-                f"its process ended with code {self._process.exitcode}"
-            ) from None
+            raise ContenderError(f"its process ended with code {self._process.exitcode}") from None
         if isinstance(answer, ContenderError):
             raise answer
         return answer
 
 
-def _serve(pipe: Connection, contender: Contender, arguments: dict[str, Any]) -> None:
+def _serve(pipe: Connection, contender: Contender, arguments: Mapping[str, Any]) -> None:
     try:
         workload = contender.build(**arguments)
         first, later = _time(workload, 1), _time(workload, 1)

@@ -1,7 +1,8 @@
 """What is measured: a piece of work that can be repeated."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -38,5 +39,5 @@ class Case:
 
     suite: str
     name: str
-    arguments: dict[str, object]
+    arguments: Mapping[str, Any]
     contenders: tuple[Contender, ...]
