@@ -10,8 +10,8 @@ def count_product(result: Sequence[int], kernel: Sequence[int]) -> int:
     return 2 * math.prod(result) * math.prod(kernel[:3])
 
 
-def _count_discriminator(width: int) -> list[int]:
-    """Count every layer at 64x64x3, an image; the generator's are the same the other way round."""
+def count_discriminator_layers(width: int) -> list[int]:
+    """Count D's layers, an image of 64x64x3; G's are the same, the other way round."""
     channels = (3, width, 2 * width, 4 * width, 8 * width)
     layers = [
         2 * (32 >> i) ** 2 * 16 * inputs * outputs
@@ -22,7 +22,7 @@ def _count_discriminator(width: int) -> list[int]:
 
 def count_generator(width: int, latent_size: int = 100) -> int:
     """Count the generator's forward pass, an image of 64x64x3."""
-    return sum(_count_discriminator(width)[:-1]) + 2 * latent_size * 16 * 8 * width
+    return sum(count_discriminator_layers(width)[:-1]) + 2 * latent_size * 16 * 8 * width
 
 
 def count_gan_step(width: int) -> int:
@@ -31,15 +31,15 @@ def count_gan_step(width: int) -> int:
     D sees a real and a fake image and needs both gradients of each, but those of the pixels; G's
     step goes through D to the pixels, without D's kernels; G ran once, and needs all but latents'.
     """
-    layers = _count_discriminator(width)
+    layers = count_discriminator_layers(width)
     discriminator = 2 * (3 * sum(layers) - layers[0])
     through = 2 * sum(layers)
     generator = 3 * count_generator(width) - 2 * 100 * 16 * 8 * width
     return discriminator + through + generator
 
 
-def count_gmd_step(width: int, image_size: int) -> int:
-    """Count a training step of GMD with 'VALID' padding, an image of 3 channels."""
+def count_gmd_layers(width: int, image_size: int) -> list[int]:
+    """Count GMD's layers with 'VALID' padding, an image of 3 channels."""
     size, inputs, layers = image_size, 3, []
     for block in ((1, 2), (2, 4, 8)):
         for divisor in block:
@@ -48,5 +48,10 @@ def count_gmd_step(width: int, image_size: int) -> int:
             layers.append(2 * size**2 * 9 * inputs * outputs)
             inputs = outputs
         size //= 2
-    dense = 2 * (size**2 * inputs * 100 + 100 * 60 + 60 * 4)
-    return 3 * (sum(layers) + dense) - layers[0]
+    return [*layers, 2 * size**2 * inputs * 100, 2 * 100 * 60, 2 * 60 * 4]
+
+
+def count_gmd_step(width: int, image_size: int) -> int:
+    """Count a training step of GMD, an image: nobody needs the gradient of the pixels."""
+    layers = count_gmd_layers(width, image_size)
+    return 3 * sum(layers) - layers[0]

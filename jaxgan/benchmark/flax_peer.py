@@ -21,7 +21,9 @@ class _State(TrainState):
     batch_stats: Any
 
 
-class _Generator(nn.Module):
+class Generator(nn.Module):
+    """DCGAN's generator at 64x64x3."""
+
     width: int
 
     @nn.compact
@@ -37,7 +39,9 @@ class _Generator(nn.Module):
         return nn.tanh(nn.ConvTranspose(3, (4, 4), (2, 2), padding="SAME", use_bias=False)(x))
 
 
-class _Discriminator(nn.Module):
+class Discriminator(nn.Module):
+    """DCGAN's discriminator at 64x64x3."""
+
     width: int
 
     @nn.compact
@@ -51,7 +55,9 @@ class _Discriminator(nn.Module):
         return nn.Conv(1, (4, 4), padding="VALID", use_bias=False)(x)[:, 0, 0, 0]
 
 
-class _Gmd(nn.Module):
+class Gmd(nn.Module):
+    """GMD with 'VALID' padding and four outputs."""
+
     width: int
 
     @nn.compact
@@ -118,8 +124,8 @@ def dcgan_train(*, batch_size: int, width: int) -> Workload:
     images = jnp.asarray(ours.draw_pixels(batch_size, 64, 3))
     latents = jnp.zeros((1, ours.LATENT_SIZE))
     states = (
-        _create_state(_Generator(width), latents, 0),
-        _create_state(_Discriminator(width), jnp.zeros((1, 64, 64, 3)), 1),
+        _create_state(Generator(width), latents, 0),
+        _create_state(Discriminator(width), jnp.zeros((1, 64, 64, 3)), 1),
     )
     return Workload(ours.repeat(_train_step, states, images), batch_size)
 
@@ -140,7 +146,7 @@ def _classifier_step(
 
 def gmd_train(*, batch_size: int, width: int, image_size: int) -> Workload:
     """One step of GMD with SGD."""
-    network = _Gmd(width)
+    network = Gmd(width)
     params = network.init(jax.random.key(0), jnp.zeros((1, image_size, image_size, 3)))["params"]
     state = TrainState.create(apply_fn=network.apply, params=params, tx=optax.sgd(1e-3))
     pixels = jnp.asarray(ours.draw_pixels(batch_size, image_size, 3))
@@ -150,7 +156,7 @@ def gmd_train(*, batch_size: int, width: int, image_size: int) -> Workload:
 
 def sample(*, batch_size: int, width: int) -> Workload:
     """Images of a generator in evaluation mode."""
-    generator = _Generator(width)
+    generator = Generator(width)
     latents = jax.random.normal(jax.random.key(0), (batch_size, ours.LATENT_SIZE))
     variables = generator.init(jax.random.key(1), latents[:1])
     draw = jax.jit(functools.partial(generator.apply, train=False))

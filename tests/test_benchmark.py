@@ -1,0 +1,144 @@
+"""The benchmark: its arithmetic, turns and records, and the command itself on tiny networks."""
+
+import functools
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jaxgan.benchmark import count, flax_peer, several, suites
+from jaxgan.benchmark.alternate import run_case
+from jaxgan.benchmark.record import compute_ratio, format_table, spread
+from jaxgan.benchmark.workload import Case, Contender, Workload
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def build_sleep(*, seconds, fail=False):
+    """A workload of a known time."""
+    if fail:
+        raise ValueError("no such thing")
+    return Workload(functools.partial(time.sleep, seconds), images=10, flop=10**9)
+
+
+def make_case(*contenders):
+    return Case("sleep", "a nap", {}, contenders)
+
+
+def make_contender(name, peer, **arguments):
+    return Contender(name, peer, functools.partial(build_sleep, **arguments))
+
+
+def test_the_peers_fastest_variant_counts():
+    records = run_case(
+        make_case(
+            make_contender("jaxgan", None, seconds=0.1),
+            make_contender("torch slow", "torch", seconds=0.4),
+            make_contender("torch fast", "torch", seconds=0.2),
+        ),
+        rounds=3,
+    )
+    assert [record.implementation for record in records] == ["jaxgan", "torch slow", "torch fast"]
+    own = records[0].to_dict()
+    assert own["ratio"]["torch"] == pytest.approx(2.0, rel=0.2)
+    assert own["ratio_by_implementation"]["torch slow"] == pytest.approx(4.0, rel=0.2)
+    speed = own["images_per_second"]
+    assert speed["min"] <= speed["median"] <= speed["max"] <= 100.0
+    assert own["gflops"] == pytest.approx(10.0, rel=0.2)
+    assert own["peak_memory_bytes"] > 2**20
+    assert "ratio" not in records[1].to_dict()
+    assert "2.00x" in format_table(records) or "1.9" in format_table(records)
+
+
+def test_a_contender_that_fails_is_told_of_and_left_out(capsys):
+    records = run_case(
+        make_case(
+            make_contender("jaxgan", None, seconds=0.1),
+            make_contender("torch", "torch", seconds=0.1, fail=True),
+        ),
+        rounds=1,
+    )
+    assert [record.implementation for record in records] == ["jaxgan"]
+    assert records[0].ratio == {}
+    assert "Skipped torch in sleep a nap: ValueError: no such thing." in capsys.readouterr().out
+
+
+def test_a_ratio_is_that_of_medians_over_common_rounds():
+    assert compute_ratio([1.0, 2.0, 3.0], [6.0, 2.0]) == pytest.approx(4.0 / 1.5)
+    assert spread([3.0, 1.0, 2.0]).median == 2.0
+
+
+def count_flop(network, shape):
+    """XLA's own count of a forward pass on `lax.conv`, an image."""
+    x = jnp.zeros((2, *shape))
+    variables = jax.eval_shape(network.init, jax.random.key(0), x)
+    compiled = jax.jit(network.apply).lower(variables, x).compile()
+    return compiled.cost_analysis()["flops"] / 2
+
+
+def test_the_counts_are_those_of_the_networks():
+    """XLA counts pointwise work too, and no product with padding: both a few percent."""
+    gmd = sum(count.count_gmd_layers(32, 70))
+    assert gmd == pytest.approx(count_flop(flax_peer.Gmd(32), (70, 70, 3)), rel=0.03)
+    layers = count.count_discriminator_layers(16)
+    network = functools.partial(flax_peer.Discriminator, 16)
+    assert sum(layers) == pytest.approx(count_flop(network(), (64, 64, 3)), rel=0.15)
+    # D: real and fake, each forward and both gradients, but for the pixels'; G's step: through D
+    discriminator = 8 * sum(layers) - 2 * layers[0]
+    generator = count.count_generator(16)
+    stem = 2 * 100 * 16 * 8 * 16
+    assert count.count_gan_step(16) == discriminator + 3 * generator - stem
+    assert generator - stem == sum(layers[:-1])  # its layers are D's, the other way round
+
+
+def test_two_devices_share_a_batch():
+    workload = several.dcgan_train_on(num_devices=2, batch_size=4, width=4)
+    workload.run()
+    assert workload.images == 4
+
+
+def test_a_peer_that_is_not_installed_is_skipped(monkeypatch, capsys):
+    monkeypatch.setattr(suites.importlib.util, "find_spec", lambda name: name != "torch" or None)
+    assert suites.find_peers(("torch", "flax")) == ["flax"]
+    assert "Skipped the peer torch: it is not installed" in capsys.readouterr().out
+
+
+def run_benchmark(*flags):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "launch" / "benchmark.py"), *flags],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"},
+        timeout=300,
+        check=False,
+    )
+
+
+def test_the_command_writes_json_and_a_chart(tmp_path):
+    files = tmp_path / "b.json", tmp_path / "b.png"
+    flags = "--suite=sample", "--peers=flax", "--small", "--rounds=2"
+    answer = run_benchmark(*flags, f"--json={files[0]}", f"--plot={files[1]}")
+    assert answer.returncode == 0, answer.stderr
+    assert "| 64x64, batch 4 | flax |" in answer.stdout
+    content = json.loads(files[0].read_text())
+    assert content["environment"]["versions"]["jax"] == jax.__version__
+    assert [record["implementation"] for record in content["records"]] == ["jaxgan", "flax"]
+    assert content["records"][0]["ratio"]["flax"] > 0.0
+    assert files[1].read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"),
+    [("--suite=nap", "dcgan_train"), ("--peers=theano", "torch, flax"), ("--rounds=0", "rounds")],
+)
+def test_mistakes_are_told(flag, words):
+    answer = run_benchmark(flag)
+    assert answer.returncode == 2
+    assert words in answer.stderr
+    assert "Traceback" not in answer.stderr
