@@ -20,6 +20,7 @@ flags.DEFINE_list("peers", list(PEERS), "Beside whom, with commas; '' for none."
 flags.register_validator(
     "peers", lambda names: set(names) <= set(PEERS), message=f"expected some of {', '.join(PEERS)}."
 )
+flags.DEFINE_string("case", "", "Only the cases whose name contains this, e.g. 'batch 64'.")
 flags.DEFINE_integer("rounds", 5, "How often the contenders take turns.", lower_bound=1)
 flags.DEFINE_bool("small", False, "Tiny networks: to see that it works, not how fast it is.")
 flags.DEFINE_string("json", None, "Write everything measured to this file.")
@@ -31,6 +32,7 @@ def main() -> None:
     run_benchmark(
         FLAGS.suite,
         peers=FLAGS.peers,
+        case=FLAGS.case,
         rounds=FLAGS.rounds,
         small=FLAGS.small,
         launcher=Launcher(

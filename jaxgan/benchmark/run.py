@@ -19,6 +19,7 @@ def run_benchmark(
     suites: Sequence[str],
     *,
     peers: Sequence[str],
+    case: str,
     rounds: int,
     small: bool,
     launcher: Launcher,
@@ -36,7 +37,7 @@ def run_benchmark(
     for suite in suites:
         of_suite: list[Record] = []
         for of_case in run_suite(
-            suite, peers=installed, rounds=rounds, small=small, launcher=launcher
+            suite, peers=installed, case=case, rounds=rounds, small=small, launcher=launcher
         ):
             of_suite += of_case
             if json_path:
