@@ -9,6 +9,7 @@ import optax
 from jaxgan import gan, losses
 from jaxgan.augment import diffaugment
 from jaxgan.models.dcgan import Discriminator, Generator
+from jaxgan.models.layers import DTYPES
 from jaxgan.parallel import StepFn
 from jaxgan.schedule import Schedule
 from jaxgan.settings import DcganSettings
@@ -45,11 +46,13 @@ def create_networks(
             channels=settings.channels,
             width=settings.generator_width,
             axis_name=axis_name,
+            dtype=DTYPES[settings.dtype],
         ),
         Discriminator(
             image_size=settings.image_size,
             width=settings.discriminator_width,
             axis_name=axis_name,
+            dtype=DTYPES[settings.dtype],
         ),
     )
 

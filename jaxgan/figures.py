@@ -54,7 +54,7 @@ def write_grid(
     sheet = _tile(images, columns=columns, scale=scale)
     buffer = io.BytesIO()
     Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet).save(buffer, "png")
-    _replace_file(path, buffer.getvalue())
+    replace_file(path, buffer.getvalue())
 
 
 def plot_gan_losses(records: Records, path: Path, *, title: str) -> None:
@@ -136,7 +136,7 @@ def plot_real_beside_generated(
     height = max([128, *(sheet.shape[0] for sheet in sheets.values())])
     margin, header = 24, 84
     size = (2 * width + 3 * margin, height + margin + header)
-    with _open_figure(path, size=(size[0] / _DPI, size[1] / _DPI)) as figure:
+    with open_figure(path, size=(size[0] / _DPI, size[1] / _DPI)) as figure:
         wrapped = textwrap.fill(title, size[0] // 11)
         figure.text(margin / size[0], 1 - 12 / size[1], wrapped, va="top", fontsize=13)
         for column, (name, images) in enumerate(blocks.items()):
@@ -211,7 +211,7 @@ def plot_confusion_matrix(report: Mapping[str, Any], path: Path, *, title: str) 
         )
 
 
-def _replace_file(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
     """Write beside `path`, then rename, so that a reader never sees half a picture."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
@@ -220,12 +220,12 @@ def _replace_file(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def _open_figure(path: Path, *, size: tuple[float, float], **layout: Any) -> Iterator[Figure]:
+def open_figure(path: Path, *, size: tuple[float, float], **layout: Any) -> Iterator[Figure]:
     """Give an empty figure of `size` inches in the house style and write it at the end."""
     with matplotlib.style.context(["default", _STYLE]):
         figure = Figure(figsize=size, dpi=_DPI, **layout)
         yield figure
-        _replace_file(path, _render(figure))
+        replace_file(path, _render(figure))
 
 
 @contextmanager
@@ -233,7 +233,7 @@ def _open_panels(
     path: Path, *, title: str, rows: int, width: float = 9.0, height: float = 6.8
 ) -> Iterator[tuple[Figure, tuple[Axes, ...]]]:
     """Give a titled figure with `rows` panels over one horizontal axis."""
-    with _open_figure(path, size=(width, height), layout="constrained") as figure:
+    with open_figure(path, size=(width, height), layout="constrained") as figure:
         panels = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
         figure.suptitle(textwrap.fill(title, int(10 * width)), x=0.01, ha="left")
         yield figure, tuple(panels)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from jaxgan.errors import UserError
 from jaxgan.models.dcgan import IMAGE_SIZES
+from jaxgan.models.layers import DTYPES
 
 RULES = ("paper_text", "paper_code", "none")
 GENERATOR_LOSSES = ("non_saturating", "saturating")
@@ -63,6 +64,7 @@ class DcganSettings:
     """One DCGAN experiment."""
 
     seed: int
+    dtype: str
     image_size: int
     channels: int
     latent_size: int
@@ -85,6 +87,7 @@ class DcganSettings:
     data: DataSettings
 
     def __post_init__(self) -> None:
+        _check_choice("dtype", self.dtype, tuple(DTYPES))
         _check_choice("image_size", self.image_size, IMAGE_SIZES)
         _check_choice("channels", self.channels, (1, 3))
         _check_choice("generator_loss", self.generator_loss, GENERATOR_LOSSES)
@@ -101,6 +104,7 @@ class GmdSettings:
     """One classifier experiment."""
 
     seed: int
+    dtype: str
     image_size: int
     channels: int
     num_outputs: int
@@ -119,6 +123,7 @@ class GmdSettings:
     data: DataSettings
 
     def __post_init__(self) -> None:
+        _check_choice("dtype", self.dtype, tuple(DTYPES))
         # Two poolings and five 'VALID' convolutions have to leave something to flatten.
         _check("image_size", self.image_size, 24 <= self.image_size <= 512, "24 to 512")
         _check_choice("channels", self.channels, (1, 3))

@@ -23,6 +23,7 @@ from jaxgan.errors import UserError
 from jaxgan.loop import Hook, Moment, run_loop
 from jaxgan.metrics.classification import compute_classification_report
 from jaxgan.models.gmd import Gmd
+from jaxgan.models.layers import DTYPES
 from jaxgan.parallel import Dispatcher, StepFn, check_batch_size, choose_devices
 from jaxgan.report import format_gmd_reports
 from jaxgan.run_folder import RunFolder, read_metrics, read_record, write_json
@@ -82,7 +83,12 @@ def create_model(settings: GmdSettings, num_classes: int) -> Gmd:
             f"config.num_outputs is {num_outputs} and the data have {num_classes} classes: "
             "expected at least one output a class, or 0 for exactly that."
         )
-    return Gmd(num_outputs=num_outputs, width=settings.width, padding=settings.padding)
+    return Gmd(
+        num_outputs=num_outputs,
+        width=settings.width,
+        padding=settings.padding,
+        dtype=DTYPES[settings.dtype],
+    )
 
 
 def load_synthetic(

@@ -1,5 +1,9 @@
 """What the launchers share: common flags, and mistakes told in one line."""
 
+import huge_pages
+
+huge_pages.use_huge_pages()
+
 import functools
 import os
 import shutil

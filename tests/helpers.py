@@ -33,6 +33,7 @@ def make_dcgan_settings(**changes) -> DcganSettings:
     }
     values = {
         "seed": 0,
+        "dtype": "float32",
         "image_size": 32,
         "channels": 1,
         "latent_size": 8,
@@ -61,6 +62,7 @@ def make_gmd_settings(**changes) -> GmdSettings:
     """A GMD of 24x24x1 with a few thousand parameters."""
     values = {
         "seed": 0,
+        "dtype": "float32",
         "image_size": 24,
         "channels": 1,
         "num_outputs": 0,

@@ -8,7 +8,7 @@ halving of the image.
 import flax.linen as nn
 import jax.numpy as jnp
 
-from jaxgan.models.layers import BatchNorm, Conv, ConvTranspose, DownConv, UpConv
+from jaxgan.models.layers import BatchNorm, Conv, ConvTranspose, DownConv, Dtype, UpConv
 from jaxgan.types import Array
 
 IMAGE_SIZES = (32, 64, 128)
@@ -27,27 +27,33 @@ class Generator(nn.Module):
 
     `width` is the number of features in front of the last layer (64 in the paper: 512-256-128-64).
     With `axis_name`, batch norm uses the statistics of the whole batch over that mapped axis.
+    With `dtype` bfloat16 all layers compute in it; parameters, statistics and images are float32.
     """
 
     image_size: int = 64
     channels: int = 3
     width: int = 64
     axis_name: str | None = None
+    dtype: Dtype = None
 
     @nn.compact
     def __call__(self, latents: Array, *, train: bool) -> Array:
         num_scales = compute_num_scales(self.image_size)
         features = self.width * 2 ** (num_scales - 1)
         x = latents[:, None, None, :]
-        x = ConvTranspose(features, _STEM_SIZE, padding="VALID", name="stem")(x)
+        stem = ConvTranspose(features, _STEM_SIZE, padding="VALID", dtype=self.dtype, name="stem")
+        x = stem(x)
         x = self._normalise(x, train, "stem_norm")
         for i in range(1, num_scales):
-            x = UpConv(features // 2**i, name=f"up{i}")(x)
+            x = UpConv(features // 2**i, dtype=self.dtype, name=f"up{i}")(x)
             x = self._normalise(x, train, f"up{i}_norm")
-        return jnp.tanh(UpConv(self.channels, name="image")(x))
+        x = UpConv(self.channels, dtype=self.dtype, name="image")(x)
+        return jnp.tanh(x).astype(jnp.promote_types(x.dtype, jnp.float32))
 
     def _normalise(self, x: Array, train: bool, name: str) -> Array:
-        norm = BatchNorm(use_running_average=not train, axis_name=self.axis_name, name=name)
+        norm = BatchNorm(
+            use_running_average=not train, axis_name=self.axis_name, dtype=self.dtype, name=name
+        )
         return nn.relu(norm(x))
 
 
@@ -56,19 +62,25 @@ class Discriminator(nn.Module):
 
     `width` is the number of features of the first layer (64 in the paper: 64-128-256-512-1).
     With `axis_name`, batch norm uses the statistics of the whole batch over that mapped axis.
+    With `dtype` bfloat16 all layers compute in it; parameters, statistics and logits are float32.
     """
 
     image_size: int = 64
     width: int = 64
     axis_name: str | None = None
+    dtype: Dtype = None
 
     @nn.compact
     def __call__(self, images: Array, *, train: bool) -> Array:
-        x = nn.leaky_relu(DownConv(self.width, name="down0")(images), 0.2)
+        x = nn.leaky_relu(DownConv(self.width, dtype=self.dtype, name="down0")(images), 0.2)
         for i in range(1, compute_num_scales(self.image_size)):
-            x = DownConv(self.width * 2**i, name=f"down{i}")(x)
+            x = DownConv(self.width * 2**i, dtype=self.dtype, name=f"down{i}")(x)
             norm = BatchNorm(
-                use_running_average=not train, axis_name=self.axis_name, name=f"down{i}_norm"
+                use_running_average=not train,
+                axis_name=self.axis_name,
+                dtype=self.dtype,
+                name=f"down{i}_norm",
             )
             x = nn.leaky_relu(norm(x), 0.2)
-        return Conv(1, _STEM_SIZE, name="head")(x)[:, 0, 0, 0]
+        logits = Conv(1, _STEM_SIZE, dtype=self.dtype, name="head")(x)[:, 0, 0, 0]
+        return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))

@@ -1,8 +1,11 @@
 """GMD, the paper's classifier (section 3.2.1), named after the eye diseases it was made for."""
 
-import flax.linen as nn
+import functools
 
-from jaxgan.models.layers import Conv, glorot_init
+import flax.linen as nn
+import jax.numpy as jnp
+
+from jaxgan.models.layers import Conv, Dtype, glorot_init
 from jaxgan.ops import max_pool_2x2
 from jaxgan.types import Array
 
@@ -19,6 +22,7 @@ class Gmd(nn.Module):
     num_outputs: int = 4
     width: int = 256
     padding: str = "VALID"
+    dtype: Dtype = None
 
     @nn.compact
     def __call__(self, images: Array) -> Array:
@@ -31,11 +35,14 @@ class Gmd(nn.Module):
                     padding=self.padding,
                     use_bias=True,
                     kernel_init=glorot_init,
+                    dtype=self.dtype,
                     name=f"conv{block}_{i}",
                 )
                 x = nn.relu(conv(x))
             x = max_pool_2x2(x)
         x = x.reshape(x.shape[0], -1)
-        x = nn.relu(nn.Dense(100, kernel_init=glorot_init, name="dense0")(x))
-        x = nn.relu(nn.Dense(60, kernel_init=glorot_init, name="dense1")(x))
-        return nn.Dense(self.num_outputs, kernel_init=glorot_init, name="output")(x)
+        dense = functools.partial(nn.Dense, kernel_init=glorot_init, dtype=self.dtype)
+        x = nn.relu(dense(100, name="dense0")(x))
+        x = nn.relu(dense(60, name="dense1")(x))
+        logits = dense(self.num_outputs, name="output")(x)
+        return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))

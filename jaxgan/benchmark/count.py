@@ -1,0 +1,52 @@
+"""Arithmetic of the networks in the textbook form: two floating-point operations a product."""
+
+import itertools
+import math
+from collections.abc import Sequence
+
+
+def count_product(result: Sequence[int], kernel: Sequence[int]) -> int:
+    """Count a convolution, or a gradient of it, from its shapes [b, h, w, o] and [kh, kw, i, o]."""
+    return 2 * math.prod(result) * math.prod(kernel[:3])
+
+
+def _count_discriminator(width: int) -> list[int]:
+    """Count every layer at 64x64x3, an image; the generator's are the same the other way round."""
+    channels = (3, width, 2 * width, 4 * width, 8 * width)
+    layers = [
+        2 * (32 >> i) ** 2 * 16 * inputs * outputs
+        for i, (inputs, outputs) in enumerate(itertools.pairwise(channels))
+    ]
+    return [*layers, 2 * 16 * 8 * width]
+
+
+def count_generator(width: int, latent_size: int = 100) -> int:
+    """Count the generator's forward pass, an image of 64x64x3."""
+    return sum(_count_discriminator(width)[:-1]) + 2 * latent_size * 16 * 8 * width
+
+
+def count_gan_step(width: int) -> int:
+    """Count a step of D and G, an image: what training needs and no more.
+
+    D sees a real and a fake image and needs both gradients of each, but those of the pixels; G's
+    step goes through D to the pixels, without D's kernels; G ran once, and needs all but latents'.
+    """
+    layers = _count_discriminator(width)
+    discriminator = 2 * (3 * sum(layers) - layers[0])
+    through = 2 * sum(layers)
+    generator = 3 * count_generator(width) - 2 * 100 * 16 * 8 * width
+    return discriminator + through + generator
+
+
+def count_gmd_step(width: int, image_size: int) -> int:
+    """Count a training step of GMD with 'VALID' padding, an image of 3 channels."""
+    size, inputs, layers = image_size, 3, []
+    for block in ((1, 2), (2, 4, 8)):
+        for divisor in block:
+            size -= 2
+            outputs = width // divisor
+            layers.append(2 * size**2 * 9 * inputs * outputs)
+            inputs = outputs
+        size //= 2
+    dense = 2 * (size**2 * inputs * 100 + 100 * 60 + 60 * 4)
+    return 3 * (sum(layers) + dense) - layers[0]

@@ -1,0 +1,174 @@
+"""Suites that run the launcher itself: how soon its first step is done, how fast its loop is."""
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxgan import dcgan
+from jaxgan.benchmark import ours
+from jaxgan.benchmark.record import Record, compute_ratio, spread
+from jaxgan.benchmark.worker import Worker
+from jaxgan.benchmark.workload import Contender, Workload
+from jaxgan.errors import UserError
+from jaxgan.settings import DcganSettings, read_settings
+
+_POLL_SECONDS = 0.005
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """What to launch: `script --class=CLASS_NAME --config=CONFIG:VARIANT`."""
+
+    script: Path
+    config: Path
+    class_name: str
+
+
+class Launched:
+    """`train_dcgan` in a process, followed by what it writes; a context manager."""
+
+    def __init__(self, launcher: Launcher, variant: str, *, cache_dir: Path, workdir: Path):
+        self._command = [
+            *(sys.executable, str(launcher.script), f"--class={launcher.class_name}"),
+            f"--config={launcher.config}:{variant}",
+            *(f"--cache_dir={cache_dir}", f"--workdir={workdir}", "--num_devices=1"),
+            "--config.num_epochs=1000000",
+        ]
+        self._folder = workdir / launcher.class_name
+        self._begin = time.perf_counter()
+        self._process = subprocess.Popen(
+            self._command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+
+    def wait_for(self, step: int) -> float:
+        """Wait until `step` is on record; return the seconds since the start of the process."""
+        while self.step < step:
+            if self._process.poll() is not None:
+                assert self._process.stderr
+                raise UserError(
+                    f"{' '.join(self._command)} ended before step {step}: "
+                    f"{self._process.stderr.read().strip() or 'it said nothing'}"
+                )
+            time.sleep(_POLL_SECONDS)
+        return time.perf_counter() - self._begin
+
+    @property
+    def step(self) -> int:
+        """The last step on record."""
+        try:
+            lines = (self._folder / "metrics.jsonl").read_bytes().split(b"\n")[:-1]
+        except FileNotFoundError:
+            return 0
+        return int(json.loads(lines[-1])["step"]) if lines else 0
+
+    def read_settings(self) -> DcganSettings:
+        """Return the settings on record."""
+        config = json.loads((self._folder / "config.json").read_text())
+        return read_settings(DcganSettings, config["settings"])
+
+    def measure(self, steps: int) -> float:
+        """Let the process work until `steps` more are on record; return the seconds a step."""
+        first = self.step
+        begin = time.perf_counter()
+        self._process.send_signal(signal.SIGCONT)
+        self.wait_for(first + steps)
+        seconds = time.perf_counter() - begin
+        done = self.step - first
+        self.pause()
+        return seconds / done
+
+    def pause(self) -> None:
+        """Stop the process until it is measured again."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def __enter__(self) -> "Launched":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+def measure_startup(launcher: Launcher, variant: str, *, rounds: int) -> list[Record]:
+    """Time from the command to its first finished step, less a step's own time.
+
+    Cold: nothing prepared, neither data nor compiled programs. Warm: the same command again.
+    """
+    seconds: dict[str, list[float]] = {"cold": [], "warm": []}
+    with tempfile.TemporaryDirectory() as name:
+        for number in range(rounds):
+            for state, taken in seconds.items():
+                cache_dir, workdir = (Path(name) / f"{kind}{number}" for kind in ("cache", state))
+                launched = Launched(launcher, variant, cache_dir=cache_dir, workdir=workdir)
+                with launched:
+                    first = launched.wait_for(1)
+                    step = launched.step
+                    later = launched.wait_for(step + 2)
+                    taken.append(first - (later - first) / (launched.step - step))
+    return [
+        Record(
+            "startup",
+            f"train_dcgan :{variant}, {state}",
+            "jaxgan",
+            images_per_second=None,
+            compile_seconds=None,
+            peak_memory_bytes=None,
+            ratio={},
+            extra={"seconds": vars(spread(taken))},
+        )
+        for state, taken in seconds.items()
+    ]
+
+
+def bare_step(*, settings: DcganSettings) -> Workload:
+    """One step on a batch that lies on the device, nothing around it."""
+    state = dcgan.create_state(settings, jax.random.key(0))
+    batch = ours.draw_batch(settings.batch_size, settings.image_size, settings.channels)
+    run = ours.repeat(dcgan.create_step(settings, None), state, batch)
+    return Workload(run, settings.batch_size)
+
+
+def measure_end_to_end(
+    launcher: Launcher, variant: str, *, rounds: int, steps: int
+) -> list[Record]:
+    """Compare the launcher's loop, metrics, samples and checkpoints included, with bare steps."""
+    seconds: dict[str, list[float]] = {"loop": [], "bare": []}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with Launched(launcher, variant, cache_dir=folder, workdir=folder / "run") as launched:
+            launched.wait_for(1)
+            launched.pause()
+            settings = launched.read_settings()
+            bare = Contender("bare step", "bare_step", bare_step)
+            arguments: dict[str, Any] = {"settings": settings}
+            with Worker(bare, arguments) as worker:
+                for _ in range(rounds):
+                    seconds["loop"].append(launched.measure(steps))
+                    seconds["bare"].append(worker.measure(steps) / steps)
+                peak, compile_seconds = worker.finish(), worker.built.compile_seconds
+    case = f"train_dcgan :{variant}, {steps} steps a round"
+    speeds = {
+        kind: spread([settings.batch_size / s for s in taken]) for kind, taken in seconds.items()
+    }
+    ratio = compute_ratio(seconds["loop"], seconds["bare"])
+    return [
+        Record(
+            "end_to_end",
+            case,
+            "jaxgan",
+            speeds["loop"],
+            None,
+            None,
+            {"bare_step": ratio},
+            {"ratio_by_implementation": {"bare step": ratio}},
+        ),
+        Record("end_to_end", case, "bare step", speeds["bare"], compile_seconds, peak),
+    ]

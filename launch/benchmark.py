@@ -1,0 +1,47 @@
+"""Measure jaxgan's speed beside its peers', in turns."""
+
+from pathlib import Path
+
+import cli
+from absl import flags
+
+from jaxgan.benchmark.launched import Launcher
+from jaxgan.benchmark.run import run_benchmark
+from jaxgan.benchmark.suites import PEERS, SUITES
+
+FLAGS = flags.FLAGS
+flags.DEFINE_list("suite", list(SUITES), f"Which suites, with commas: {', '.join(SUITES)}.")
+flags.register_validator(
+    "suite",
+    lambda names: names and set(names) <= set(SUITES),
+    message=f"expected some of {', '.join(SUITES)}, with commas between.",
+)
+flags.DEFINE_list("peers", list(PEERS), "Beside whom, with commas; '' for none.")
+flags.register_validator(
+    "peers", lambda names: set(names) <= set(PEERS), message=f"expected some of {', '.join(PEERS)}."
+)
+flags.DEFINE_integer("rounds", 5, "How often the contenders take turns.", lower_bound=1)
+flags.DEFINE_bool("small", False, "Tiny networks: to see that it works, not how fast it is.")
+flags.DEFINE_string("json", None, "Write everything measured to this file.")
+flags.DEFINE_string("plot", None, "Write a bar chart to this PNG file.")
+
+
+def main() -> None:
+    """Flags to one call."""
+    run_benchmark(
+        FLAGS.suite,
+        peers=FLAGS.peers,
+        rounds=FLAGS.rounds,
+        small=FLAGS.small,
+        launcher=Launcher(
+            script=cli.ROOT / "launch" / "train_dcgan.py",
+            config=cli.ROOT / "configs" / "dcgan.py",
+            class_name="pneumonia",
+        ),
+        json_path=Path(FLAGS.json) if FLAGS.json else None,
+        plot_path=Path(FLAGS.plot) if FLAGS.plot else None,
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)
