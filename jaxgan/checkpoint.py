@@ -14,6 +14,9 @@ from orbax.checkpoint.checkpoint_managers import (
     LatestN,
     PreservationPolicy,
 )
+from orbax.checkpoint.options import MultiprocessingOptions
+
+from jaxgan.distributed import is_several, leads
 
 
 class Checkpoints:
@@ -37,6 +40,8 @@ class Checkpoints:
             best_fn=self._rank if best_metric else None,
             preservation_policy=AnyPreservationPolicy(policies),
         )
+        if is_several():
+            _reach_no_other_process(options, directory)
         self._manager = ocp.CheckpointManager(directory.absolute(), options=options)
 
     def _rank(self, metrics: Any) -> Any:
@@ -60,8 +65,11 @@ class Checkpoints:
         return self._manager.best_step() if self._best_metric else None
 
     def save(self, step: int, state: Any, metrics: Mapping[str, float]) -> None:
-        """Start saving `state` as the checkpoint of `step`; a step that is there already stays."""
-        if step in self._manager.all_steps():
+        """Start saving `state` as the checkpoint of `step`; a step that is there already stays.
+
+        Of several processes the first one saves.
+        """
+        if not leads() or step in self._manager.all_steps():
             return
         # A copy: the training goes on, and overwrites the buffers it donates, while this is saved.
         state = jax.tree.map(lambda leaf: np.array(leaf, copy=True), state)
@@ -80,3 +88,13 @@ class Checkpoints:
         """Return the state of `step`, with the structure, shapes and types of `template`."""
         template = jax.tree.map(np.asarray, template)
         return self._manager.restore(step, args=ocp.args.StandardRestore(template))
+
+
+def _reach_no_other_process(options: ocp.CheckpointManagerOptions, directory: Path) -> None:
+    """Keep orbax from waiting for the other processes: they save nothing."""
+    own = jax.process_index()
+    options.multiprocessing_options = MultiprocessingOptions(
+        primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process{own}"
+    )
+    options.create = False  # with which orbax would wait for them all the same
+    directory.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxgan.checkpoint import Checkpoints
 from jaxgan.console import Progress
+from jaxgan.distributed import agree
 from jaxgan.parallel import Dispatcher
 from jaxgan.run_folder import RunFolder
 from jaxgan.schedule import Schedule
@@ -109,7 +110,7 @@ def run_loop(
             speed = progress.update(epoch, line)
             folder.append(line, {"images_per_second": speed})
 
-            signal_number = get_signal()
+            signal_number = agree(get_signal())
             if signal_number or schedule.is_due(checkpoint_every_epochs, begin, step):
                 checkpoints.save(step, dispatcher.unplace(state), line)
             if signal_number and step < schedule.num_steps:

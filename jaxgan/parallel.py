@@ -2,7 +2,8 @@
 
 A step is written for one device's part of the batch and takes the name of the mapped axis: with one
 device that name is None and the step is jit-compiled; with several it runs under `jax.pmap` over
-the axis 'device', with the state replicated. Many steps run in one dispatch.
+the axis 'device', with the state replicated. The devices may belong to several processes (see
+`jaxgan.distributed`), each of which holds what lies on its own. Many steps run in one dispatch.
 """
 
 import functools
@@ -27,7 +28,10 @@ class Feed(Protocol):
     """Where the batches of a dispatch come from (see `jaxgan.data.feed`)."""
 
     def load(self, begin: int, end: int) -> Any:
-        """Return what steps `begin` to `end` need; with several devices stacked, one part each."""
+        """Return what steps `begin` to `end` need; with several devices stacked, one part each.
+
+        Of several processes, each loads the parts of its own devices.
+        """
 
     def prepare(self, data: Any) -> Any:
         """Compute, on the device and once a dispatch, what `gather` reads."""
@@ -37,15 +41,28 @@ class Feed(Protocol):
 
 
 def choose_devices(num_devices: int = 0) -> list[jax.Device]:
-    """Return the first `num_devices` devices of JAX's default backend, all of them for 0."""
-    devices = jax.devices()
-    if num_devices < 0 or num_devices > len(devices):
+    """Return each process's first `num_devices` devices of JAX's default backend, all for 0."""
+    processes: dict[int, list[jax.Device]] = {}
+    for device in jax.devices():
+        processes.setdefault(device.process_index, []).append(device)
+    counts = [len(devices) for devices in processes.values()]
+    fewest, platform = min(counts), jax.devices()[0].platform
+    if num_devices < 0 or num_devices > fewest:
         raise UserError(
-            f"{num_devices} devices were asked for and JAX sees {len(devices)} "
-            f"({devices[0].platform}): give --num_devices a number from 1 to {len(devices)}, "
-            "or 0 for all."
+            f"{num_devices} devices were asked for and JAX sees {fewest} ({platform}): "
+            f"give --num_devices a number from 1 to {fewest}, or 0 for all."
         )
-    return devices[: num_devices or len(devices)]
+    if not num_devices and fewest < max(counts):
+        raise UserError(
+            f"The processes of this run see {counts} devices ({platform}): expected as many on "
+            f"each; --num_devices={fewest} takes so many of every process."
+        )
+    return [d for _, devices in sorted(processes.items()) for d in devices[: num_devices or fewest]]
+
+
+def find_own_parts(devices: Sequence[jax.Device]) -> list[int]:
+    """Return which of a batch's parts, one a device, are for the devices of this process."""
+    return [i for i, d in enumerate(devices) if d.process_index == jax.process_index()]
 
 
 def check_batch_size(batch_size: int, num_devices: int) -> None:
@@ -58,11 +75,12 @@ def check_batch_size(batch_size: int, num_devices: int) -> None:
 
 
 def replicate(tree: Tree, devices: Sequence[jax.Device]) -> Tree:
-    """Place a tree on one device, or a copy on each, stacked along a new axis 0."""
+    """Place a tree on one device, or a copy on each of this process's, along a new axis 0."""
     if len(devices) == 1:
         return jax.device_put(tree, devices[0])
     # The name of pmap's own axis: with any other name its program would be compiled twice.
-    return flax.jax_utils.replicate(tree, list(devices), axis_name=AXIS)
+    own = [devices[i] for i in find_own_parts(devices)]
+    return flax.jax_utils.replicate(tree, own, axis_name=AXIS)
 
 
 def average(tree: Tree, axis_name: str | None) -> Tree:

@@ -15,6 +15,7 @@ from jaxgan.data.feed import create_feed
 from jaxgan.data.images import as_pixels, read_image
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.dcgan import create_keys, create_schedule, create_state, create_step
+from jaxgan.distributed import check_alike, leads, share
 from jaxgan.errors import UserError
 from jaxgan.kept import KeptImages
 from jaxgan.loop import Hook, Moment, run_loop
@@ -85,8 +86,10 @@ def train_dcgan(
     images = check_class(dataset, class_name)
     devices = choose_devices(num_devices)
     check_batch_size(settings.batch_size, len(devices))
-    folder = RunFolder(workdir / class_name, describe_run(settings, dataset, class_name))
-    if folder.is_finished(settings.num_epochs):
+    record = describe_run(settings, dataset, class_name)
+    check_alike(record)
+    folder = RunFolder(workdir / class_name, record)
+    if share(folder.is_finished(settings.num_epochs)):
         say(folder.describe_finished(settings.num_epochs))
         return
     selection = settings.selection
@@ -109,7 +112,7 @@ def train_dcgan(
         f"on {len(devices)} {devices[0].platform} device(s), in {folder.path}."
     )
     with Checkpoints(folder.path / "checkpoints") as checkpoints:
-        step, state = checkpoints.resume(create_state(settings, keys.init))
+        step, state = share(checkpoints.resume(create_state(settings, keys.init)))
         start_epoch = schedule.compute_epoch(step)
         folder.rewind(step)
         kept.rewind(start_epoch)
@@ -124,12 +127,14 @@ def train_dcgan(
                 start_step=step,
                 schedule=schedule,
                 dispatcher=dispatcher,
-                hooks=_create_hooks(run),
+                hooks=_create_hooks(run) if leads() else [],
                 folder=folder,
                 checkpoints=checkpoints,
                 checkpoint_every_epochs=settings.checkpoint_every_epochs,
                 progress=progress,
             )
+    if not leads():
+        return
     _top_up(run, state)
     _draw_figures(run, state)
     folder.finish(settings.num_epochs)

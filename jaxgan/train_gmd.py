@@ -18,6 +18,7 @@ from jaxgan.console import Progress, say
 from jaxgan.data.feed import create_feed
 from jaxgan.data.images import as_pixels, read_image, resize_square
 from jaxgan.data.sets import Dataset, ImageSet
+from jaxgan.distributed import check_alike, leads, share
 from jaxgan.errors import UserError
 from jaxgan.loop import Hook, Moment, run_loop
 from jaxgan.metrics.classification import compute_classification_report
@@ -198,8 +199,10 @@ def train_gmd(
         epochs_per_dispatch=settings.epochs_per_dispatch,
     )
     arm = ARMS[bool(synthetic)]
-    folder = RunFolder(workdir / arm, describe_run(settings, dataset, synthetic))
-    if folder.is_finished(settings.num_epochs):
+    record = describe_run(settings, dataset, synthetic)
+    check_alike(record)
+    folder = RunFolder(workdir / arm, record)
+    if share(folder.is_finished(settings.num_epochs)):
         say(folder.describe_finished(settings.num_epochs))
         say(_format_arms(workdir))
         return
@@ -236,7 +239,7 @@ def train_gmd(
             keys.init, model=model, optimizer=optimizer, image_shape=image_shape
         )
         template = state
-        step, state = checkpoints.resume(template)
+        step, state = share(checkpoints.resume(template))
         folder.rewind(step)
         with Progress(
             arm,
@@ -249,12 +252,14 @@ def train_gmd(
                 start_step=step,
                 schedule=schedule,
                 dispatcher=dispatcher,
-                hooks=[validate],
+                hooks=[validate] if leads() else [],
                 folder=folder,
                 checkpoints=checkpoints,
                 checkpoint_every_epochs=settings.checkpoint_every_epochs,
                 progress=progress,
             )
+        if not leads():
+            return
         checkpoints.wait()
         best_step = checkpoints.best_step or schedule.num_steps
         best = checkpoints.restore(best_step, template)

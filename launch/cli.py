@@ -4,8 +4,12 @@ import huge_pages
 
 huge_pages.use_huge_pages()
 
+import functools
+import os
+import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +18,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from jaxgan import distributed
 from jaxgan.console import say
 from jaxgan.data.sets import Dataset
 from jaxgan.data.source import DataSpec, load_dataset
@@ -43,8 +48,13 @@ def define_data_flags() -> None:
 def define_run_flags(config_file: str) -> None:
     """Define the flags of a training: its config, its devices."""
     config_flags.DEFINE_config_file("config", str(ROOT / config_file), "FILE.py[:VARIANT].")
-    flags.DEFINE_integer("num_devices", 0, "Devices to use; 0: all that JAX sees.")
+    flags.DEFINE_integer("num_devices", 0, "Devices to use, of every process; 0: all.")
     flags.DEFINE_bool("dry_run", False, "Print the resolved configuration and stop.")
+    flags.DEFINE_string(
+        "coordinator", None, "Of several processes: HOST:PORT, process 0's machine and a free port."
+    )
+    flags.DEFINE_integer("num_processes", None, "How many processes, one a machine, are one run.")
+    flags.DEFINE_integer("process_id", None, "This process's number, from 0; 0 writes the run.")
 
 
 def load_data(settings: DataSettings, *, image_size: int, channels: int) -> Dataset:
@@ -60,7 +70,8 @@ def load_data(settings: DataSettings, *, image_size: int, channels: int) -> Data
         phantom_subtlety=settings.phantom_subtlety,
     )
     cache_dir = Path(FLAGS.cache_dir)
-    return load_dataset(spec, image_size=image_size, channels=channels, cache_dir=cache_dir)
+    with distributed.leader_first():
+        return load_dataset(spec, image_size=image_size, channels=channels, cache_dir=cache_dir)
 
 
 def announce(dataset: Dataset) -> None:
@@ -70,12 +81,30 @@ def announce(dataset: Dataset) -> None:
 
 
 def use_devices() -> None:
-    """Set JAX up: a compilation cache on disk, virtual CPU devices where several are asked for."""
+    """Set JAX up: a compilation cache on disk, virtual CPU devices, the other processes."""
     jax.config.update("jax_compilation_cache_dir", str(Path(FLAGS.cache_dir) / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     if FLAGS.num_devices > 1:
         # Concerns the CPU alone: where there are GPUs, they are what `jax.devices` returns.
         jax.config.update("jax_num_cpu_devices", FLAGS.num_devices)
+    place = distributed.find_place(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
+    if place is not None and not FLAGS.dry_run:
+        distributed.join(place)
+        if not distributed.leads():
+            say(
+                f"Process {place.process_id} of {place.num_processes}: computing for process 0, "
+                "which says and writes everything."
+            )
+            sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (until the process ends)
+
+
+def choose_workdir() -> Path:
+    """Return --workdir; for a process that writes for nobody, a folder that goes with it."""
+    if distributed.leads():
+        return Path(FLAGS.workdir)
+    folder = Path(tempfile.mkdtemp(prefix="jaxgan-"))
+    distributed.at_end(functools.partial(shutil.rmtree, folder, ignore_errors=True))
+    return folder
 
 
 def run(main: Callable[[], None]) -> None:
@@ -116,12 +145,18 @@ def _summarise(error: Exception) -> str:
 def _run_main(main: Callable[[], None]) -> None:
     if not any("verbosity" in argument for argument in sys.argv):
         logging.set_verbosity(logging.WARNING)  # orbax and TFDS tell a great deal
+    with distributed.parting():
+        _run_to_exit_code(main)
+
+
+def _run_to_exit_code(main: Callable[[], None]) -> None:
     try:
         main()
     except UserError as error:
         _fail(str(error))
     except Stopped as stopped:
         print(stopped)
+        distributed.part()  # all have stopped at the same step
         sys.exit(128 + stopped.signal_number)
     except KeyboardInterrupt:
         print("Stopped. The same command goes on from the last checkpoint, if there is one.")

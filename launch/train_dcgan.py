@@ -1,7 +1,6 @@
 """Train a DCGAN on the images of one class, or of every class in turn."""
 
 import json
-from pathlib import Path
 
 import cli
 from absl import flags
@@ -49,7 +48,7 @@ def main() -> None:
             settings,
             dataset=dataset,
             class_name=name,
-            workdir=Path(FLAGS.workdir),
+            workdir=cli.choose_workdir(),
             num_devices=FLAGS.num_devices,
         )
 

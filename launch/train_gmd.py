@@ -33,7 +33,7 @@ def main() -> None:
     train_gmd(
         settings,
         dataset=dataset,
-        workdir=Path(FLAGS.workdir),
+        workdir=cli.choose_workdir(),
         synthetic_dir=synthetic_dir,
         num_devices=FLAGS.num_devices,
     )

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan.data.sets import ImageSet
-from jaxgan.parallel import replicate, take_part
+from jaxgan.parallel import find_own_parts, replicate, take_part
 from jaxgan.schedule import Schedule
 from jaxgan.types import Array, Batch, Key
 
@@ -68,7 +68,7 @@ class StreamedFeed:
         self, images: ImageSet, key: Key, schedule: Schedule, devices: Sequence[jax.Device]
     ):
         self._images, self._key, self._schedule = images, key, schedule
-        self._num_devices = len(devices)
+        self._num_devices, self._own = len(devices), find_own_parts(devices)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="jaxgan-feed")
         self._ahead: dict[tuple[int, int], Future[Any]] = {}
         self._permute = functools.lru_cache(maxsize=2)(self._compute_order)
@@ -89,6 +89,8 @@ class StreamedFeed:
         for epoch in np.unique(epochs):
             here = epochs == epoch
             indices[here] = self._permute(int(epoch))[offsets[here]]
+        # [num_steps, devices, part]: no image is read for another process's devices.
+        indices = indices.reshape(end - begin, self._num_devices, -1)[:, self._own].reshape(-1)
         # In the order of the file: a memory map is read from one end to the other.
         unique, inverse = np.unique(indices, return_inverse=True)
         images = np.asarray(self._images.images[unique])[inverse]
@@ -100,8 +102,8 @@ class StreamedFeed:
             return np.asarray(compute_permutation(self._key, epoch, len(self._images)))
 
     def _arrange(self, rows: np.ndarray, num_steps: int) -> np.ndarray:
-        """Pad to [max_steps, batch, ...]; with several devices [devices, max_steps, part, ...]."""
-        shape = (num_steps, self._num_devices, -1, *rows.shape[1:])
+        """Pad to [max_steps, batch, ...]; with several devices [own, max_steps, part, ...]."""
+        shape = (num_steps, len(self._own), -1, *rows.shape[1:])
         parts = np.moveaxis(rows.reshape(shape), 1, 0)
         padding = [(0, 0), (0, self._schedule.max_steps - num_steps)]
         parts = np.pad(parts, padding + [(0, 0)] * (parts.ndim - 2))

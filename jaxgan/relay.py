@@ -1,0 +1,111 @@
+"""A relay in front of the service through which the processes of one run know each other.
+
+JAX's own client aborts its process, with a stack trace, as soon as the service's connection
+breaks, and JAX's service takes minutes to miss a process. So every process talks to the service
+through a relay in itself, whose connections stand for the processes: one that breaks is a process
+lost, which the relay tells its owner while JAX sees an open connection and waits.
+"""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+_RETRY_SECONDS = 0.5
+# A machine that vanishes closes no connection: ask after it, and give it up in 30 seconds.
+_OPTIONS = {
+    "TCP_KEEPIDLE": 15,
+    "TCP_KEEPINTVL": 5,
+    "TCP_KEEPCNT": 3,
+    "TCP_USER_TIMEOUT": 30_000,  # milliseconds; where an answer is owed, nobody is asked after
+}
+
+
+class Relay:
+    """Pass connections at port `port` (0: a free one) on to `target`, (host, port).
+
+    Once armed, the first connection to break calls `on_loss`, and none is closed any more.
+    """
+
+    def __init__(self, host: str, port: int, target: tuple[str, int], on_loss: Callable[[], None]):
+        self._server = _listen(host, port)
+        self._target, self._on_loss = target, on_loss
+        self._lock = threading.Lock()
+        self._armed = self._lost = False
+        self._start(self._accept)
+
+    @property
+    def port(self) -> int:
+        """The port it listens at."""
+        return int(self._server.getsockname()[1])
+
+    def arm(self) -> None:
+        """From now on a broken connection is a loss."""
+        self._armed = True
+
+    def disarm(self) -> None:
+        """From now on connections may end."""
+        self._armed = False
+
+    def _start(self, work: Callable[..., None], *arguments: object) -> None:
+        threading.Thread(target=work, args=arguments, daemon=True, name="jaxgan-relay").start()
+
+    def _accept(self) -> None:
+        while True:
+            near, _ = self._server.accept()
+            self._start(self._connect, near)
+
+    def _connect(self, near: socket.socket) -> None:
+        try:
+            far = socket.create_connection(self._target, timeout=60)
+        except OSError:
+            time.sleep(_RETRY_SECONDS)  # JAX asks again at once: process 0 may not be up yet
+            near.close()
+            return
+        for end in (near, far):
+            _set_options(end)
+        self._start(self._pump, near, far)
+        self._start(self._pump, far, near)
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        try:
+            while data := source.recv(1 << 16):
+                sink.sendall(data)
+        except OSError:
+            pass  # broken, which is an end like any other
+        with self._lock:
+            first = self._armed and not self._lost
+            self._lost |= self._armed
+        if first:
+            self._on_loss()
+        if not self._lost:
+            _close(source)
+            _close(sink)
+
+
+def find_free_port() -> int:
+    """Return a port of this machine that nothing listens at."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    if host == "" and socket.has_dualstack_ipv6():
+        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    return socket.create_server((host, port))
+
+
+def _close(end: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # the other direction's thread may have closed it
+        end.shutdown(socket.SHUT_RDWR)  # wakes that thread, as `close` alone would not
+    end.close()
+
+
+def _set_options(end: socket.socket) -> None:
+    end.settimeout(None)
+    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _OPTIONS.items():
+        if hasattr(socket, name):  # not every system names them alike
+            end.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

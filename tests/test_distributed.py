@@ -1,0 +1,173 @@
+"""Several processes as one run: real ones, on the loopback device, with CPU collectives."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxgan import distributed
+from jaxgan.checkpoint import Checkpoints
+from jaxgan.data.images import write_png
+from jaxgan.dcgan import create_keys, create_state
+from jaxgan.errors import UserError
+from jaxgan.relay import find_free_port
+from jaxgan.run_folder import read_metrics, read_record
+from jaxgan.settings import DcganSettings, read_settings
+from tests.helpers import compute_difference, make_image_set
+
+ROOT = Path(__file__).resolve().parents[1]
+FLAGS = (
+    "--class=left",
+    f"--config={ROOT / 'configs' / 'dcgan.py:quick'}",
+    "--config.image_size=32",
+    "--config.generator_width=4",
+    "--config.discriminator_width=4",
+    "--config.batch_size=8",
+    "--config.selection.max_tries=16",
+    "--config.checkpoint_every_epochs=2",
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Data and a cache of compiled programs that the runs share."""
+    path = tmp_path_factory.mktemp("distributed")
+    for split, num in (("train", 32), ("val", 8)):
+        images = make_image_set(num)
+        for i, (image, label) in enumerate(zip(images.images, images.labels, strict=True)):
+            folder = path / "data" / split / ("left", "right")[label]
+            folder.mkdir(parents=True, exist_ok=True)
+            write_png(image, folder / f"{i}.png")
+    return path
+
+
+def start(place, workdir, *flags):
+    return subprocess.Popen(
+        [
+            *(sys.executable, str(ROOT / "launch" / "train_dcgan.py"), *FLAGS, *flags),
+            *(f"--data_dir={place / 'data'}", f"--cache_dir={place / 'cache'}"),
+            f"--workdir={workdir}",
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"},
+    )
+
+
+@contextlib.contextmanager
+def start_two(place, workdir, *flags):
+    """Start the two processes of one run."""
+    meeting = f"--coordinator=127.0.0.1:{find_free_port()}", "--num_processes=2"
+    processes = [start(place, workdir, *flags, *meeting, f"--process_id={i}") for i in (0, 1)]
+    try:
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+
+def finish(process):
+    stdout, stderr = process.communicate(timeout=300)
+    return process.returncode, stdout, stderr
+
+
+def restore(run):
+    """Return the last state of a run, as its checkpoint has it."""
+    settings = read_settings(DcganSettings, read_record(run)["settings"])
+    with Checkpoints(run / "checkpoints") as checkpoints:
+        return checkpoints.resume(create_state(settings, create_keys(settings.seed).init))
+
+
+def wait_for_checkpoint(run):
+    """Wait until something has been saved that a run can go on from."""
+    deadline = time.monotonic() + 240
+    while not list((run / "checkpoints").glob("[0-9]*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_two_processes_equal_two_devices(place, tmp_path):
+    """Parameters, optimiser and batch statistics after 20 steps, and what the run has written."""
+    epochs = "--config.num_epochs=10"
+    with start_two(place, tmp_path / "two", epochs) as processes:
+        for code, _, stderr in map(finish, processes):
+            assert code == 0, stderr
+    one = start(place, tmp_path / "one", epochs, "--num_devices=2")
+    code, _, stderr = finish(one)
+    assert code == 0, stderr
+    (two_steps, two), (one_steps, one) = (restore(tmp_path / n / "left") for n in ("two", "one"))
+    assert two_steps == one_steps == 20
+    assert compute_difference(two, one) < 1e-5
+    runs = [read_metrics(tmp_path / name / "left") for name in ("two", "one")]
+    losses = [[line["loss_g"] for line in lines] for lines in runs]
+    np.testing.assert_allclose(*losses, atol=1e-4)
+    assert (tmp_path / "two" / "left" / "figures" / "samples.png").is_file()
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_lost_process_ends_the_run_with_a_sentence(place, tmp_path, lost):
+    with start_two(place, tmp_path, "--config.num_epochs=100000") as processes:
+        wait_for_checkpoint(tmp_path / "left")
+        processes[lost].kill()
+        code, _, stderr = finish(processes[1 - lost])
+    assert code == distributed.LOST_EXIT_CODE, stderr
+    assert "go on from the last checkpoint" in stderr
+    assert "Traceback" not in stderr
+    step, _ = restore(tmp_path / "left")
+    assert step >= 4
+
+
+@pytest.mark.slow
+def test_a_lost_run_goes_on(place, tmp_path):
+    epochs = "--config.num_epochs=200"
+    with start_two(place, tmp_path / "lost", epochs) as processes:
+        wait_for_checkpoint(tmp_path / "lost" / "left")
+        processes[1].kill()
+        assert finish(processes[0])[0] == distributed.LOST_EXIT_CODE
+    for name in ("lost", "whole"):
+        with start_two(place, tmp_path / name, epochs) as processes:
+            for code, _, stderr in map(finish, processes):
+                assert code == 0, stderr
+    whole, lost = (restore(tmp_path / name / "left") for name in ("whole", "lost"))
+    assert whole[0] == lost[0] == 400
+    assert compute_difference(whole[1], lost[1]) == 0.0
+
+
+def test_a_signal_to_one_process_stops_both_at_the_same_step(place, tmp_path):
+    with start_two(place, tmp_path, "--config.num_epochs=100000") as processes:
+        wait_for_checkpoint(tmp_path / "left")
+        processes[1].send_signal(signal.SIGTERM)
+        answers = [finish(process) for process in processes]
+    assert [code for code, _, _ in answers] == [128 + signal.SIGTERM] * 2, answers
+    assert "The same command goes on from there" in answers[0][1]
+    assert restore(tmp_path / "left")[0] == read_metrics(tmp_path / "left")[-1]["step"]
+
+
+@pytest.mark.parametrize(
+    ("place_given", "words"),
+    [
+        (("host:1", None, 0), "belong together"),
+        (("host", 2, 0), "HOST:PORT"),
+        (("host:1", 2, 2), "expected 0 to 1"),
+    ],
+)
+def test_mistakes_are_told(place_given, words):
+    with pytest.raises(UserError, match=words):
+        distributed.find_place(*place_given)
+
+
+def test_one_process_is_no_several():
+    assert distributed.find_place("host:1", 1, 0) is None
+    assert distributed.find_place(None, None, None) is None
+    assert distributed.leads()
+    assert not distributed.is_several()
+    assert distributed.agree(3) == 3
+    assert distributed.share((1, "a")) == (1, "a")
