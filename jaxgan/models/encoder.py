@@ -1,0 +1,50 @@
+"""A small convolutional network whose activations describe an image."""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from jaxgan.models.layers import DownConv
+from jaxgan.types import Array
+
+WIDTHS = (16, 32, 48, 64)
+
+
+class Encoder(nn.Module):
+    """Map images [batch, h, w, c] in [-1, 1] to the mean activations of every stage [batch, sum].
+
+    Each stage halves the image. There is no normalisation: contrast and brightness are part of
+    what is to be described.
+    """
+
+    widths: Sequence[int] = WIDTHS
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        means = []
+        for index, width in enumerate(self.widths):
+            x = DownConv(
+                width,
+                use_bias=True,
+                kernel_init=nn.initializers.he_normal(),
+                name=f"stage{index}",
+            )(x)
+            x = nn.leaky_relu(x, 0.2)
+            means.append(jnp.mean(x, axis=(1, 2)))
+        return jnp.concatenate(means, axis=-1)
+
+
+class EncoderHeads(nn.Module):
+    """An encoder with what it is trained by: a projection to compare views, and class logits."""
+
+    num_classes: int
+    projection: int = 32
+
+    @nn.compact
+    def __call__(self, x: Array) -> tuple[Array, Array, Array]:
+        features = Encoder(name="encoder")(x)
+        last = features[:, -WIDTHS[-1] :]
+        hidden = nn.relu(nn.Dense(WIDTHS[-1], name="hidden")(last))
+        views = nn.Dense(self.projection, name="views")(hidden)
+        return features, views, nn.Dense(self.num_classes, name="logits")(last)
