@@ -32,20 +32,21 @@ NUM_STEPS = 250
 BATCH_SIZE = 32
 LEARNING_RATE = 2e-3
 TEMPERATURE = 0.2
+RIDGE = 1.0
 _PREDICT_BATCH = 64
 
 
 @dataclass(frozen=True)
 class TrainedEncoder:
-    """Parameters, and the mean and spread [d] of every feature over the training images."""
+    """Parameters, the activations' mean [d] over the training images, and what evens them out."""
 
     params: Params
     mean: np.ndarray
-    scale: np.ndarray
+    whitening: np.ndarray
 
     def encode(self, images: np.ndarray) -> np.ndarray:
-        """Return standardised features [n, d] of uint8 images [n, side, side, c]."""
-        return (_apply_encoder(self.params, images) - self.mean) / self.scale
+        """Return features [n, d] of uint8 images [n, side, side, c]."""
+        return (_apply_encoder(self.params, images) - self.mean) @ self.whitening
 
 
 def load_or_train_encoder(
@@ -71,10 +72,21 @@ def train_encoder(images: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> T
     """Train on uint8 images [num, side, side, c] and labels [num]."""
     params = _train(images, labels, seed=seed, with_views=True)["encoder"]
     features = _apply_encoder(params, images)
+    return TrainedEncoder(params, features.mean(axis=0), compute_whitening(features))
+
+
+def compute_whitening(features: np.ndarray) -> np.ndarray:
+    """Return W [d, d] that turns centred features [n, d] to directions of more even spread.
+
+    Raw activations all rise and fall with brightness and contrast, and a distance would see little
+    else. Whitening wholly would make distances of directions in which these few images happen not
+    to vary, and find held-out images far from training ones: RIDGE, in units of a standardised
+    feature's variance, is the point at which they are not.
+    """
     spread = features.std(axis=0)
-    # A feature that hardly varies would turn its rounding errors into distances.
     scale = np.maximum(spread, 0.05 * max(float(spread.max()), 1e-6))
-    return TrainedEncoder(params, features.mean(axis=0), scale)
+    variances, directions = np.linalg.eigh(np.cov(features / scale, rowvar=False))
+    return directions / np.sqrt(np.maximum(variances, 0.0) + RIDGE) / scale[:, None]
 
 
 def train_classifier(
@@ -205,9 +217,9 @@ def _read(path: Path) -> TrainedEncoder | None:
             arrays = dict(file)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         return None
-    mean, scale = arrays.pop("mean"), arrays.pop("scale")
+    mean, whitening = arrays.pop("mean"), arrays.pop("whitening")
     params = unflatten_dict(arrays, sep="/")
-    return TrainedEncoder(params, mean, scale)
+    return TrainedEncoder(params, mean, whitening)
 
 
 def _write(path: Path, encoder: TrainedEncoder) -> None:
@@ -216,7 +228,7 @@ def _write(path: Path, encoder: TrainedEncoder) -> None:
     beside = path.with_name(f".{path.stem}.{os.getpid()}.npz")
     try:
         with beside.open("wb") as file:
-            np.savez(file, mean=encoder.mean, scale=encoder.scale, **arrays)
+            np.savez(file, mean=encoder.mean, whitening=encoder.whitening, **arrays)
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)

@@ -62,7 +62,7 @@ class EncoderFeatures:
         return f"own encoder, trained on {self.num_images} real images"
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Return [n, d], each column standardised over the encoder's training images."""
+        """Return [n, d], directions partly whitened over the encoder's training images."""
         return self.encoder.encode(shrink(images, SIDE))
 
 

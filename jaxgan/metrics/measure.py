@@ -28,6 +28,16 @@ LEVEL = 0.95
 MIN_IMAGES = 20
 HIGHER_IS_BETTER = frozenset({"precision", "recall", "density", "coverage", "diversity"})
 
+_LIMITS = {
+    "precision": (0.0, 1.0),
+    "recall": (0.0, 1.0),
+    "coverage": (0.0, 1.0),
+    "density": (0.0, np.inf),
+    "frechet_distance": (0.0, np.inf),
+    "sliced_wasserstein": (0.0, np.inf),
+    "diversity": (0.0, 1.0),
+}
+
 # Values by name of the items at two sets of indices, of which the first ones are under judgement.
 Compare = Callable[[np.ndarray, np.ndarray], Mapping[str, float]]
 
@@ -80,15 +90,13 @@ def measure(
             "expected at least 2 generated and 4 real ones"
         )
     values = _average(compare(*_draw(rng, generated, real, n)) for _ in range(num_draws))
-    halves = (
-        compare(draw_half(rng, generated), draw_half(rng, real)) for _ in range(num_halves)
-    )
+    halves = (compare(draw_half(rng, generated), draw_half(rng, real)) for _ in range(num_halves))
     floors = (compare(*_divide(rng, pool, n)) for _ in range(num_floors))
     spreads, floor_values = _collect(halves), _collect(floors)
     return {
         name: Measure(
             value=value,
-            interval=compute_interval(value, spreads[name]),
+            interval=compute_interval(value, spreads[name], limits=_LIMITS.get(name)),
             floor=_compute_floor(floor_values[name], higher_is_better=name in HIGHER_IS_BETTER),
             n=n,
             features=features,
@@ -98,14 +106,17 @@ def measure(
     }
 
 
-def compute_interval(value: float, spread: np.ndarray) -> tuple[float, float]:
+def compute_interval(
+    value: float, spread: np.ndarray, *, limits: tuple[float, float] | None = None
+) -> tuple[float, float]:
     """Lay the 95 % range of `spread` [num], values on random halves, around `value`.
 
     The range is taken about the halves' own mean, since a value on half as many images may have
-    another bias.
+    another bias. `limits` are what the value can be.
     """
     low, high = np.quantile(spread - spread.mean(), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(value + low), float(value + high)
+    least, most = limits or (-np.inf, np.inf)
+    return float(max(value + low, least)), float(min(value + high, most))
 
 
 def check_features(x: np.ndarray, y: np.ndarray) -> None:

@@ -87,10 +87,9 @@ def measure_memorisation(
     ]
     p_value = (1 + int((deals >= value).sum())) / (1 + num_deals)
     num_copies = int(find_copies(*ratios).sum())
-    low, high = compute_interval(value, np.array(spread))
     return Memorisation(
         value=value,
-        interval=(max(low, -1.0), min(high, 1.0)),
+        interval=compute_interval(value, np.array(spread), limits=(-1.0, 1.0)),
         floor=float(np.quantile(deals, 0.95)),
         n=len(generated),
         features=features,
