@@ -139,7 +139,8 @@ def _run_steps(
     def loss_fn(params: Params, chosen: Array, key: Key) -> Array:
         batch = scale_to_unit(images[chosen])
         views = jnp.concatenate([_augment(k, batch) for k in jax.random.split(key)])
-        _, projections, logits = model.apply({"params": params}, views)
+        outputs: Any = model.apply({"params": params}, views)
+        _, projections, logits = outputs
         loss = jnp.float32(0.0)
         if with_views:
             loss += compute_view_loss(projections)
@@ -224,7 +225,9 @@ def _read(path: Path) -> TrainedEncoder | None:
 
 def _write(path: Path, encoder: TrainedEncoder) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    arrays = {name: np.asarray(a) for name, a in flatten_dict(encoder.params, sep="/").items()}
+    arrays: dict[str, Any] = {
+        name: np.asarray(a) for name, a in flatten_dict(encoder.params, sep="/").items()
+    }
     beside = path.with_name(f".{path.stem}.{os.getpid()}.npz")
     try:
         with beside.open("wb") as file:

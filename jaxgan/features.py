@@ -77,8 +77,8 @@ def create_encoder_features(
 class ExportedFeatures:
     """A function out of a file that `jax.export` has written, such as an Inception network.
 
-    It maps images [n, h, w, c], n symbolic or fixed, uint8 or float32 in [-1, 1], to [n, d]. What
-    it is given has been scaled to its height and width, gray repeated where it wants three channels.
+    It maps images [n, h, w, c], n symbolic or fixed, uint8 or float32 in [-1, 1], to [n, d].
+    Images are scaled to its height and width, gray repeated where it wants three channels.
     """
 
     def __init__(self, path: Path):

@@ -66,7 +66,7 @@ class _Scale:
 
 
 def _create_scales(images: np.ndarray) -> list[_Scale]:
-    current = np.asarray(images, np.float32)
+    current: np.ndarray = np.asarray(images, np.float32)
     if min(current.shape[1:3]) < WINDOW:
         raise ValueError(f"images of {current.shape[1:3]} are smaller than a window of {WINDOW}")
     scales = [_Scale(current)]

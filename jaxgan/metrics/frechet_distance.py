@@ -4,6 +4,8 @@ In features of an Inception network this is called FID; in any other it is not. 
 there are fewer images, so it means something only beside its floor at the same n.
 """
 
+from typing import Any
+
 import numpy as np
 
 from jaxgan.metrics.measure import Compare, check_features, split_pool
@@ -35,4 +37,5 @@ def create_frechet_comparison(features: np.ndarray) -> Compare:
 def _fit(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean [d] of x [n, d] and a root R [min(n, d), d] of its covariance R^T R."""
     mean = x.mean(axis=0)
-    return mean, np.linalg.qr((x - mean) / np.sqrt(len(x) - 1), mode="r")
+    root: Any = np.linalg.qr((x - mean) / np.sqrt(len(x) - 1), mode="r")
+    return mean, root
