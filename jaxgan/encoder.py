@@ -28,7 +28,8 @@ from jaxgan.types import Array, Key, Params
 
 VERSION = 1  # raise it when training changes, so that kept encoders are made again
 SIDE = 64  # larger images are averaged down to this first
-NUM_STEPS = 250
+ENCODER_STEPS = 250
+CLASSIFIER_STEPS = 400  # told classes alone, it learns more slowly
 BATCH_SIZE = 32
 LEARNING_RATE = 2e-3
 TEMPERATURE = 0.2
@@ -70,7 +71,7 @@ def load_or_train_encoder(
 
 def train_encoder(images: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> TrainedEncoder:
     """Train on uint8 images [num, side, side, c] and labels [num]."""
-    params = _train(images, labels, seed=seed, with_views=True)["encoder"]
+    params = _train(images, labels, seed=seed, num_steps=ENCODER_STEPS, with_views=True)["encoder"]
     features = _apply_encoder(params, images)
     return TrainedEncoder(params, features.mean(axis=0), compute_whitening(features))
 
@@ -93,28 +94,31 @@ def train_classifier(
     images: np.ndarray, labels: np.ndarray, *, seed: int = 0
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Train the same network to tell classes alone; return images -> labels [num]."""
-    params = _train(images, labels, seed=seed, with_views=False)
+    params = _train(images, labels, seed=seed, num_steps=CLASSIFIER_STEPS, with_views=False)
     num_classes = int(labels.max()) + 1
 
     @jax.jit
     def predict(batch: Array) -> Array:
         outputs: Any = EncoderHeads(num_classes).apply({"params": params}, scale_to_unit(batch))
-        return jnp.argmax(outputs[2], axis=-1)
+        return jnp.argmax(outputs[1], axis=-1)
 
     return lambda queries: _map_batches(predict, queries)
 
 
-def _train(images: np.ndarray, labels: np.ndarray, *, seed: int, with_views: bool) -> Params:
+def _train(
+    images: np.ndarray, labels: np.ndarray, *, seed: int, num_steps: int, with_views: bool
+) -> Params:
     num_classes = int(labels.max()) + 1
     model = EncoderHeads(num_classes)
     init_key, steps_key = jax.random.split(jax.random.key(seed))
     params = model.init(init_key, scale_to_unit(jnp.asarray(images[:1])))["params"]
-    optimizer = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, NUM_STEPS))
+    optimizer = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, num_steps))
     run = jax.jit(
         functools.partial(
             _run_steps,
             model=model,
             optimizer=optimizer,
+            num_steps=num_steps,
             with_views=with_views,
             with_classes=num_classes > 1,
         )
@@ -130,6 +134,7 @@ def _run_steps(
     *,
     model: EncoderHeads,
     optimizer: optax.GradientTransformation,
+    num_steps: int,
     with_views: bool,
     with_classes: bool,
 ) -> Params:
@@ -140,7 +145,7 @@ def _run_steps(
         batch = scale_to_unit(images[chosen])
         views = jnp.concatenate([_augment(k, batch) for k in jax.random.split(key)])
         outputs: Any = model.apply({"params": params}, views)
-        _, projections, logits = outputs
+        projections, logits = outputs
         loss = jnp.float32(0.0)
         if with_views:
             loss += compute_view_loss(projections)
@@ -158,7 +163,7 @@ def _run_steps(
         return (optax.apply_updates(params, updates), opt_state), None
 
     (params, _), _ = jax.lax.scan(
-        step, (params, optimizer.init(params)), jax.random.split(key, NUM_STEPS)
+        step, (params, optimizer.init(params)), jax.random.split(key, num_steps)
     )
     return params
 
@@ -183,8 +188,8 @@ def _augment(key: Key, images: Array) -> Array:
 
 @jax.jit
 def _encode(params: Params, images: Array) -> Array:
-    features: Any = Encoder().apply({"params": params}, scale_to_unit(images))
-    return features
+    outputs: Any = Encoder().apply({"params": params}, scale_to_unit(images))
+    return outputs[0]
 
 
 def _apply_encoder(params: Params, images: np.ndarray) -> np.ndarray:

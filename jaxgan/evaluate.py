@@ -376,8 +376,10 @@ def _draw_pairs(subjects: Subjects, path: Path) -> None:
     ):
         if len(images):
             ours, theirs, gaps = find_nearest(space(images), known, num=SHOWN_PAIRS)
-            text = f"{label} images (above) and the training images nearest to them"
-            rows.append((text, images[ours], train[theirs], gaps / np.sqrt(known.shape[1])))
-    figures.plot_nearest_pairs(
-        rows, path, title=f"{subjects.generated.name}: the nearest of all, distance a pixel (of 2)"
-    )
+            text = (
+                f"{label} images, above the training images nearest to them, and the difference "
+                "(root mean square, black to white is 1)"
+            )
+            rows.append((text, images[ours], train[theirs], gaps / np.sqrt(known.shape[1]) / 2))
+    title = f"{subjects.generated.name}: the nearest pairs"
+    figures.plot_nearest_pairs(rows, path, title=title)

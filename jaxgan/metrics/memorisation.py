@@ -30,7 +30,7 @@ import numpy as np
 from scipy.spatial.distance import cdist
 from scipy.stats import rankdata
 
-from jaxgan.metrics.measure import compute_interval, draw_half
+from jaxgan.metrics.measure import LEVEL, compute_interval, draw_half
 
 ALPHA = 0.005  # of each rule
 _TINY = 1e-12
@@ -38,8 +38,9 @@ _TINY = 1e-12
 
 @dataclass(frozen=True)
 class Memorisation:
-    """The value and its flag; `floor` is what 19 of 20 deals of the real images stay below.
+    """The value and its flag; `floor` is what 19 of 20 sets of real images stay below.
 
+    For the floor, real images are dealt anew to training, held-out and "generated" ones.
     `p_value` is rule 1's, `num_copies` the number of images that rule 2 calls copies, `n` the
     number of generated images.
     """
@@ -85,12 +86,13 @@ def measure_memorisation(
         distances.measure(*(draw_half(rng, items) for items in (everyone, first, second)))
         for _ in range(num_halves)
     ]
+    floors = [distances.measure_real(rng, len(generated), len(held_out)) for _ in range(num_halves)]
     p_value = (1 + int((deals >= value).sum())) / (1 + num_deals)
     num_copies = int(find_copies(*ratios).sum())
     return Memorisation(
         value=value,
         interval=compute_interval(value, np.array(spread), limits=(-1.0, 1.0)),
-        floor=float(np.quantile(deals, 0.95)),
+        floor=float(np.quantile(floors, LEVEL)),
         n=len(generated),
         features=features,
         flag=p_value <= ALPHA or num_copies > 0,
@@ -159,6 +161,15 @@ class _Distances:
     def measure(self, generated: np.ndarray, train: np.ndarray, held_out: np.ndarray) -> float:
         """Return the value for these items."""
         return compare_ratios(*self.compute_ratios(generated, train, held_out))
+
+    def measure_real(self, rng: np.random.Generator, num: int, num_held_out: int) -> float:
+        """Return the value for real items in all three parts, none in two."""
+        size = min(num, num_held_out, len(self._real) // 3)
+        order = rng.permutation(len(self._real))
+        mine, held_out, train = np.split(order, [size, 2 * size])
+        real = _Distances.__new__(_Distances)
+        real._generated, real._real = self._real[mine], self._real
+        return real.measure(np.arange(size), train, held_out)
 
 
 def _leave_one_out(distances: np.ndarray) -> np.ndarray:
