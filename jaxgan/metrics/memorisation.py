@@ -30,7 +30,7 @@ import numpy as np
 from scipy.spatial.distance import cdist
 from scipy.stats import rankdata
 
-from jaxgan.metrics.measure import LEVEL, compute_interval, draw_half
+from jaxgan.metrics.measure import LEVEL, check_features, compute_interval, draw_half
 
 ALPHA = 0.005  # of each rule
 _TINY = 1e-12
@@ -73,7 +73,7 @@ def measure_memorisation(
 ) -> Memorisation:
     """Measure memorisation of features [n, d] of generated, training and held-out images."""
     rng = np.random.default_rng(seed)
-    distances = _Distances(generated, np.concatenate([train, held_out]))
+    distances = compute_distances(generated, np.concatenate([train, held_out]))
     everyone = np.arange(len(generated))
     first, second = np.arange(len(train)), np.arange(len(train), len(train) + len(held_out))
     ratios = distances.compute_ratios(everyone, first, second)
@@ -141,21 +141,27 @@ def find_nearest(
     return order, nearest[order], gaps[order]
 
 
-class _Distances:
-    """Distances from generated to real items and among the real ones, computed once."""
+def compute_distances(generated: np.ndarray, real: np.ndarray) -> "Distances":
+    """Return the distances of features [n, d] and [m, d], from which subsets are measured."""
+    check_features(generated, real)
+    return Distances(cdist(generated, real), cdist(real, real))
 
-    def __init__(self, generated: np.ndarray, real: np.ndarray):
-        self._generated = cdist(generated, real)
-        self._real = cdist(real, real)
+
+@dataclass(frozen=True)
+class Distances:
+    """Distances from generated to real items [n, m] and among the real ones [m, m]."""
+
+    generated: np.ndarray
+    real: np.ndarray
 
     def compute_ratios(
         self, generated: np.ndarray, train: np.ndarray, held_out: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the closeness ratios of the generated and of the held-out items."""
-        ours = self._generated[generated]
-        others = self._real[np.ix_(held_out, held_out)].copy()
+        ours = self.generated[generated]
+        others = self.real[np.ix_(held_out, held_out)].copy()
         np.fill_diagonal(others, np.inf)
-        controls = _divide(self._real[np.ix_(held_out, train)].min(axis=1), others.min(axis=1))
+        controls = _divide(self.real[np.ix_(held_out, train)].min(axis=1), others.min(axis=1))
         return _divide(ours[:, train].min(axis=1), _leave_one_out(ours[:, held_out])), controls
 
     def measure(self, generated: np.ndarray, train: np.ndarray, held_out: np.ndarray) -> float:
@@ -164,12 +170,10 @@ class _Distances:
 
     def measure_real(self, rng: np.random.Generator, num: int, num_held_out: int) -> float:
         """Return the value for real items in all three parts, none in two."""
-        size = min(num, num_held_out, len(self._real) // 3)
-        order = rng.permutation(len(self._real))
+        size = min(num, num_held_out, len(self.real) // 3)
+        order = rng.permutation(len(self.real))
         mine, held_out, train = np.split(order, [size, 2 * size])
-        real = _Distances.__new__(_Distances)
-        real._generated, real._real = self._real[mine], self._real
-        return real.measure(np.arange(size), train, held_out)
+        return Distances(self.real[mine], self.real).measure(np.arange(size), train, held_out)
 
 
 def _leave_one_out(distances: np.ndarray) -> np.ndarray:

@@ -14,8 +14,9 @@ WIDTHS = (16, 32, 48, 64)
 class Encoder(nn.Module):
     """Map images [batch, h, w, c] in [-1, 1] to the mean activations of every stage [batch, sum].
 
-    The last stage's activations [batch, h / 16, w / 16, last] are returned as well. Each stage halves the image. There is no normalisation: contrast and brightness are part of
-    what is to be described.
+    The last stage's activations [batch, h / 16, w / 16, last] are returned as well. Each stage
+    halves the image. There is no normalisation: contrast and brightness are part of what is to be
+    described.
     """
 
     widths: Sequence[int] = WIDTHS
