@@ -151,6 +151,31 @@ def plot_real_beside_generated(
                 figure.text(centre, 0.45, f"no {name} image to show", ha="center", color=GRAY)
 
 
+def plot_nearest_pairs(
+    rows: Sequence[tuple[str, np.ndarray, np.ndarray, np.ndarray]], path: Path, *, title: str
+) -> None:
+    """Show images above the training images nearest to them, a block a row.
+
+    Each row is a label, images and their nearest training images uint8 [num, size, size, 1 or 3],
+    at most 8 of them, and the distances [num] that are written below the pairs.
+    """
+    height = 1.0 + 3.1 * len(rows)
+    with open_figure(path, size=(10.5, height)) as figure:
+        figure.text(0.02, 1 - 0.15 / height, textwrap.fill(title, 95), va="top", fontsize=13)
+        for row, (label, images, nearest, distances) in enumerate(rows):
+            top = height - 0.95 - 3.1 * row
+            figure.text(0.02, top / height, label, color=GRAY, va="bottom")
+            pairs = zip(images[:8], nearest[:8], distances[:8], strict=True)
+            for column, (image, twin, distance) in enumerate(pairs):
+                left = (0.2 + 1.28 * column) / 10.5
+                for line, picture in enumerate((image, twin)):
+                    bottom = (top - 0.1 - 1.25 * (line + 1)) / height
+                    axes = figure.add_axes((left, bottom, 1.2 / 10.5, 1.2 / height))
+                    _show_image(axes, picture)
+                below = (top - 2.63) / height
+                figure.text(left, below, f"{distance:.3g}", va="top", color=GRAY, fontsize=9)
+
+
 def plot_accuracy(records: Records, path: Path, *, title: str, val_count: int) -> None:
     """Draw accuracy and loss on training and validation images per epoch (paper, Fig. 8 and 9).
 
@@ -209,6 +234,13 @@ def plot_confusion_matrix(report: Mapping[str, Any], path: Path, *, title: str) 
                 f"95 % interval {low:.1%} to {high:.1%}."
             ],
         )
+
+
+def _show_image(axes: Axes, image: np.ndarray) -> None:
+    """Show uint8 [h, w, 1 or 3] with nothing around it."""
+    gray = np.broadcast_to(image, (*image.shape[:2], 3))
+    axes.imshow(gray, interpolation="nearest")
+    axes.set_axis_off()
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -28,6 +28,52 @@ def format_gmd_reports(reports: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+_SCORES = {
+    "kernel_distance": "kernel distance",
+    "frechet_distance": "Frechet distance",
+    "precision": "precision",
+    "recall": "recall",
+    "density": "density",
+    "coverage": "coverage",
+    "sliced_wasserstein": "sliced Wasserstein",
+    "diversity": "diversity",
+    "gan_train": "GAN-train",
+    "gan_test": "GAN-test",
+    "memorisation": "memorisation",
+}
+
+
+def format_evaluation(result: Mapping[str, Any]) -> str:
+    """Print what `evaluate` has measured: value, interval, floor and n, a block a comparison."""
+    rows: list[Row] = [("", ["value", "95 % interval", "real against real", "n"])]
+    rows += _list_scores(result, f"against {result['against']['name']}")
+    if "pixels" in result:
+        rows += _list_scores(result["pixels"], "in pixels")
+    if "encoder" in result:
+        rows += _list_scores(result["encoder"], "in the own encoder")
+    if "against_held_out" in result:
+        rows += _list_scores(result["against_held_out"], "against held-out images")
+    lines = _align(rows)
+    lines += ["", f"Features: {result['features']}.", *result["notes"]]
+    return "\n".join(lines) + "\n"
+
+
+def _list_scores(scores: Mapping[str, Any], title: str) -> Iterator[Row]:
+    """Give the rows of one comparison."""
+    yield "", []
+    yield title, []
+    for key, label in _SCORES.items():
+        score = scores.get(key)
+        if score is not None and score["value"] is not None:
+            cells = [f"{score['value']:.4g}", _format_range(score["interval"])]
+            flag = "  COPIES" if score.get("flag") else ""
+            yield f"  {label}", [*cells, f"{score['floor']:.4g}", f"{score['n']}{flag}"]
+
+
+def _format_range(interval: Sequence[float] | None) -> str:
+    return "-" if interval is None else f"[{interval[0]:.4g}, {interval[1]:.4g}]"
+
+
 def _list_rows(reports: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
     """Give the table's rows, one cell an arm; a row without cells opens a section."""
     yield "data", [r["data"]["name"] for r in reports]

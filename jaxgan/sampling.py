@@ -146,6 +146,13 @@ def sample_run(
         say(f"Wrote {len(samples.seeds)} images and grid.png to {out}.")
 
 
+def draw_from_run(run: Path, *, num: int, checkpoint: str = "best", seed: int = 0) -> Samples:
+    """Return `num` images of the run in folder `run`, whatever D says of them."""
+    settings = read_settings(DcganSettings, read_record(run)["settings"])
+    state = _restore(run, settings, checkpoint)
+    return create_sampler(settings).draw(state, seed, num)
+
+
 def _restore(run: Path, settings: DcganSettings, checkpoint: str) -> gan.GanState:
     template = create_state(settings, create_keys(settings.seed).init)
     with Checkpoints(run / "checkpoints") as checkpoints:

@@ -1,0 +1,385 @@
+"""How good, how diverse and how new generated images are: every metric, in one report."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxgan import figures
+from jaxgan.console import say
+from jaxgan.data.loose import LooseImages, read_folders
+from jaxgan.data.sets import Dataset
+from jaxgan.encoder import SIDE, train_classifier
+from jaxgan.errors import UserError
+from jaxgan.features import (
+    MEMORISATION_SIDE,
+    ExportedFeatures,
+    Features,
+    PixelFeatures,
+    create_encoder_features,
+    shrink,
+)
+from jaxgan.metrics.diversity import MAX_IMAGES, create_diversity_comparison
+from jaxgan.metrics.frechet_distance import create_frechet_comparison
+from jaxgan.metrics.gan_train import Labelled, measure_gan_train_test
+from jaxgan.metrics.kernel_distance import create_kernel_comparison
+from jaxgan.metrics.measure import LEVEL, MIN_IMAGES, Compare, Measure, measure
+from jaxgan.metrics.memorisation import find_nearest, measure_memorisation
+from jaxgan.metrics.neighbours import create_neighbour_comparison
+from jaxgan.metrics.sliced_wasserstein import create_sliced_wasserstein_comparison, describe_levels
+from jaxgan.report import format_evaluation
+from jaxgan.run_folder import read_record, write_json
+from jaxgan.sampling import draw_from_run
+from jaxgan.settings import DcganSettings, read_settings
+
+MAX_COMPARED = 1000  # images of a kind: the tables of distances grow with the square
+MAX_SEARCHED = 5000  # training images searched for copies
+SHOWN_PAIRS = 8
+
+_NO_HELD_OUT = (
+    "Memorisation: not measured. Training images can not be their own control, and there are no "
+    f"held-out real images, or fewer than {MIN_IMAGES}: give them as --held_out=DIR."
+)
+_NO_CLASSES = (
+    "GAN-train and GAN-test: not measured. They need generated, real and held-out images of two or "
+    "more classes: runs of all classes, or folders with the same subfolders."
+)
+_READING = (
+    "Floor: what 19 of 20 divisions of the real images stay within, at the same n. A value beyond "
+    "it differs from real images by more than chance.",
+    "Interval: other images from the same sources would give this at this n, in 19 of 20 cases; it "
+    "says nothing of another training.",
+)
+
+
+@dataclass(frozen=True)
+class Named:
+    """Images uint8 [num, h, w, c] and what they are called in the report."""
+
+    name: str
+    images: np.ndarray
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the report says of them."""
+        return {"name": self.name, "num_images": len(self.images)}
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """What is compared with what.
+
+    `encoder_set` is what the own encoder is trained on, images and labels; `classes` are labelled
+    generated, training and held-out images of all classes, where there are several.
+    """
+
+    generated: Named
+    real: Named
+    held_out: Named | None
+    encoder_set: Labelled
+    classes: tuple[Labelled, Labelled, Labelled] | None = None
+
+
+# What is compared -------------------------------------------------------------------------------
+
+
+def load_folders(
+    generated: Path, against: Path, held_out: Path | None, *, image_size: int = 0
+) -> Subjects:
+    """Return the images of two or three folders, all scaled alike (see `read_folders`)."""
+    roots = [generated, against, *([held_out] if held_out else [])]
+    sets = read_folders(roots, image_size=image_size)
+    for root, images in zip(roots, sets, strict=True):
+        _check_count(str(root), len(images))
+    names = sorted(set(sets[1].folders))
+    several = len(names) > 1
+    labels = _label(sets[1], names) if several else np.zeros(len(sets[1]), np.int32)
+    named = [Named(str(root), s.images) for root, s in zip(roots, sets, strict=True)]
+    return Subjects(
+        generated=named[0],
+        real=named[1],
+        held_out=named[2] if held_out else None,
+        encoder_set=(sets[1].images, labels),
+        classes=_pair_classes(sets, names) if several and held_out else None,
+    )
+
+
+def _pair_classes(
+    sets: Sequence[LooseImages], names: Sequence[str]
+) -> tuple[Labelled, Labelled, Labelled] | None:
+    """Return the sets with labels, None where they do not have the same classes."""
+    if any(sorted(set(images.folders)) != list(names) for images in sets):
+        return None
+    one, two, three = ((images.images, _label(images, names)) for images in sets)
+    return one, two, three
+
+
+def _label(images: LooseImages, names: Sequence[str]) -> np.ndarray:
+    return np.array([names.index(folder) for folder in images.folders], np.int32)
+
+
+def read_run_settings(run: Path) -> DcganSettings:
+    """Return the settings of the run in folder `run`, which say how its data were made."""
+    record = read_record(run)
+    if record.get("kind") != "dcgan":
+        raise UserError(f"{run} is a run of {record.get('kind')}: expected one of train_dcgan.")
+    return read_settings(DcganSettings, record["settings"])
+
+
+def load_run(
+    workdir: Path,
+    class_name: str,
+    dataset: Dataset,
+    *,
+    num: int = 0,
+    checkpoint: str = "best",
+    seed: int = 0,
+) -> Subjects:
+    """Draw from the generator of a class, to compare with the class's training and held-out images.
+
+    `num` 0 draws as many as there are training images. Where every class has a run in `workdir`,
+    all are drawn from, for GAN-train and GAN-test.
+    """
+    if class_name not in dataset.class_names:
+        raise UserError(
+            f"There is no class {class_name!r} in {dataset.name}: "
+            f"the classes are {', '.join(dataset.class_names)}."
+        )
+    label = dataset.class_names.index(class_name)
+    train, val = dataset.train.of_class(label), dataset.val.of_class(label)
+    _check_count(f"the training images of {class_name}", len(train))
+
+    def draw(name: str, num: int) -> np.ndarray:
+        _check_same_data(workdir / name, dataset)
+        return draw_from_run(workdir / name, num=num, checkpoint=checkpoint, seed=seed).images
+
+    num = num or len(train)
+    _check_count("--num: the generated images", num)
+    drawn = {class_name: draw(class_name, num)}
+    others = [name for name in dataset.class_names if name != class_name]
+    complete = all((workdir / name / "checkpoints").is_dir() for name in others)
+    for name in others if complete else []:
+        wanted = int((dataset.train.labels == dataset.class_names.index(name)).sum())
+        drawn[name] = draw(name, wanted)
+    return Subjects(
+        generated=Named(str(workdir / class_name), drawn[class_name]),
+        real=Named(f"{dataset.name}, {class_name}, train", train.images),
+        held_out=Named(f"{dataset.name}, {class_name}, val", val.images),
+        encoder_set=(dataset.train.images, dataset.train.labels),
+        classes=_join_classes(drawn, dataset) if complete else None,
+    )
+
+
+def _join_classes(
+    drawn: Mapping[str, np.ndarray], dataset: Dataset
+) -> tuple[Labelled, Labelled, Labelled]:
+    names = dataset.class_names
+    images = np.concatenate([drawn[name] for name in names])
+    labels = np.concatenate([np.full(len(drawn[n]), i, np.int32) for i, n in enumerate(names)])
+    train, val = dataset.train, dataset.val
+    return (images, labels), (train.images, train.labels), (val.images, val.labels)
+
+
+def _check_same_data(run: Path, dataset: Dataset) -> None:
+    trained_on = read_record(run)["data"]
+    if trained_on["fingerprint"] != dataset.fingerprint:
+        raise UserError(
+            f"{run} was trained on other data or another split ({trained_on['name']}) than is to "
+            f"be compared with ({dataset.name}): give the --data_dir or --dataset of its training."
+        )
+
+
+def _check_count(name: str, count: int) -> None:
+    if count < MIN_IMAGES:
+        raise UserError(
+            f"{name}: found {count} images, expected at least {MIN_IMAGES}. With fewer, every "
+            "number here would be chance: add images."
+        )
+
+
+# What is measured -------------------------------------------------------------------------------
+
+
+def evaluate(
+    subjects: Subjects,
+    *,
+    out: Path,
+    json_path: Path | None = None,
+    features_file: Path | None = None,
+    cache_dir: Path | None = None,
+) -> dict[str, Any]:
+    """Measure everything; write `evaluation.json` and `nearest_pairs.png` to `out`; print a table.
+
+    The headline numbers are in the features of `features_file` or else of the own encoder, the
+    same in pixels beside them. `json_path` is where the JSON goes instead.
+    """
+    exported = ExportedFeatures(features_file) if features_file else None
+    say(
+        f"Comparing {len(subjects.generated.images)} generated images of {subjects.generated.name} "
+        f"with {len(subjects.real.images)} real ones of {subjects.real.name}."
+    )
+    own = create_encoder_features(*subjects.encoder_set, cache_dir=cache_dir)
+    result = _measure_all(subjects, exported or own, own)
+    out.mkdir(parents=True, exist_ok=True)
+    _draw_pairs(subjects, out / "nearest_pairs.png")
+    json_path = json_path or out / "evaluation.json"
+    json_path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(json_path, result)
+    say(format_evaluation(result))
+    say(f"Wrote {json_path} and {out / 'nearest_pairs.png'}.")
+    return result
+
+
+def _measure_all(subjects: Subjects, features: Features, own: Features) -> dict[str, Any]:
+    """Return the report as it goes to JSON."""
+    compared = {
+        "generated": _limit(subjects.generated.images, MAX_COMPARED),
+        "real": _limit(subjects.real.images, MAX_COMPARED),
+        "held_out": _limit(_get_held_out(subjects), MAX_COMPARED),
+    }
+    generated, real, held_out = compared.values()
+    notes = [*_READING]
+    if max(len(subjects.generated.images), len(subjects.real.images)) > MAX_COMPARED:
+        notes.append(f"Compared: {MAX_COMPARED} images of a kind, drawn at random.")
+    result: dict[str, Any] = {
+        "generated": subjects.generated.describe(),
+        "against": subjects.real.describe(),
+        "held_out": subjects.held_out.describe() if subjects.held_out else None,
+        "image_size": int(generated.shape[1]),
+        "channels": int(generated.shape[3]),
+        "level": LEVEL,
+        "features": features.name,
+        **_measure_space(features, generated, real, held_out),
+        **_measure_pixels(generated, real, held_out),
+        "memorisation": None,
+        "gan_train": None,
+        "gan_test": None,
+        "pixels": _measure_space(PixelFeatures(), generated, real, held_out),
+    }
+    if own is not features:
+        result["encoder"] = _measure_space(own, generated, real, held_out)
+    if len(held_out) >= MIN_IMAGES:
+        result["memorisation"] = _measure_copies(subjects)
+        result["against_held_out"] = {
+            **_measure_space(features, generated, held_out, real),
+            **_measure_pixels(generated, held_out, real),
+        }
+    else:
+        notes.append(_NO_HELD_OUT)
+    if subjects.classes:
+        result |= _measure_classes(subjects.classes)
+    else:
+        notes.append(_NO_CLASSES)
+    return result | {"notes": notes}
+
+
+def _get_held_out(subjects: Subjects) -> np.ndarray:
+    if subjects.held_out is None:
+        return subjects.real.images[:0]
+    return subjects.held_out.images
+
+
+def _limit(images: np.ndarray, most: int) -> np.ndarray:
+    """Return at most so many images, drawn at random but always the same."""
+    if len(images) <= most:
+        return images
+    return images[np.sort(np.random.default_rng(0).permutation(len(images))[:most])]
+
+
+def _measure_space(
+    features: Features, generated: np.ndarray, real: np.ndarray, spare: np.ndarray
+) -> dict[str, Any]:
+    """Measure distances and scores in one feature space."""
+    pool = np.concatenate([features(images) for images in (generated, real, spare) if len(images)])
+    parts = [
+        create_kernel_comparison(pool),
+        create_frechet_comparison(pool),
+        create_neighbour_comparison(pool),
+    ]
+    return _measure_pool(parts, generated, real, spare, features.name)
+
+
+def _measure_pixels(generated: np.ndarray, real: np.ndarray, spare: np.ndarray) -> dict[str, Any]:
+    """Measure what needs no features."""
+    pool = np.concatenate([generated, real, spare])
+    levels = f"Laplacian pyramid {describe_levels(pool.shape)}"
+    parts = [create_sliced_wasserstein_comparison(pool)]
+    few = [_limit(images, MAX_IMAGES) for images in (generated, real, spare)]
+    diversity = [create_diversity_comparison(np.concatenate(few))]
+    return _measure_pool(parts, generated, real, spare, levels) | _measure_pool(
+        diversity, few[0], few[1], few[2], "MS-SSIM"
+    )
+
+
+def _measure_pool(
+    parts: Sequence[Compare],
+    generated: np.ndarray,
+    real: np.ndarray,
+    spare: np.ndarray,
+    features: str,
+) -> dict[str, Any]:
+    """Measure everything that `parts` compare, in a pool that holds these sets in this order."""
+
+    def compare(a: np.ndarray, b: np.ndarray) -> Mapping[str, float]:
+        return {name: value for part in parts for name, value in part(a, b).items()}
+
+    first, second = len(generated), len(generated) + len(real)
+    indices = np.arange(second + len(spare))
+    measures = measure(
+        compare,
+        generated=indices[:first],
+        real=indices[first:second],
+        spare=indices[second:],
+        features=features,
+    )
+    return _to_json(measures)
+
+
+def _measure_copies(subjects: Subjects) -> dict[str, Any]:
+    space = PixelFeatures(MEMORISATION_SIDE)
+    return measure_memorisation(
+        space(_limit(subjects.generated.images, MAX_COMPARED)),
+        space(_limit(subjects.real.images, MAX_SEARCHED)),
+        space(_limit(_get_held_out(subjects), MAX_COMPARED)),
+        features=space.name,
+    ).to_json()
+
+
+def _measure_classes(classes: tuple[Labelled, Labelled, Labelled]) -> dict[str, Any]:
+    generated, train, held_out = (
+        (shrink(images, SIDE), np.asarray(labels)) for images, labels in classes
+    )
+    measures = measure_gan_train_test(
+        train_classifier,
+        generated=generated,
+        train=train,
+        held_out=held_out,
+        features="balanced accuracy of a small classifier",
+    )
+    return _to_json(measures)
+
+
+def _to_json(measures: Mapping[str, Measure]) -> dict[str, Any]:
+    return {name: value.to_json() for name, value in measures.items()}
+
+
+def _draw_pairs(subjects: Subjects, path: Path) -> None:
+    """Draw the generated, and for comparison the held-out, images nearest to a training image."""
+    space = PixelFeatures(MEMORISATION_SIDE)
+    train = _limit(subjects.real.images, MAX_SEARCHED)
+    known = space(train)
+    rows = []
+    for label, images in (
+        ("generated", subjects.generated.images),
+        ("held-out", _get_held_out(subjects)),
+    ):
+        if len(images):
+            ours, theirs, gaps = find_nearest(space(images), known, num=SHOWN_PAIRS)
+            text = (
+                f"{label} images, above the training images nearest to them, and the difference "
+                "(root mean square, black to white is 1)"
+            )
+            rows.append((text, images[ours], train[theirs], gaps / np.sqrt(known.shape[1]) / 2))
+    title = f"{subjects.generated.name}: the nearest pairs"
+    figures.plot_nearest_pairs(rows, path, title=title)

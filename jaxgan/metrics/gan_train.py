@@ -1,0 +1,66 @@
+"""GAN-train and GAN-test (Shmelkov et al. 2018): what a classifier makes of generated images.
+
+GAN-train: trained on generated images, tested on held-out real ones: are they good and diverse
+enough to learn from? GAN-test: trained on real images, tested on generated ones: are they
+recognisably of their class? High GAN-test with low GAN-train is a generator that repeats itself.
+Accuracies are balanced, the mean over classes.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from jaxgan.metrics.measure import Measure, compute_interval, draw_half
+
+# Trains on images [n, h, w, c] and labels [n]; what it returns maps images to labels [m].
+Fit = Callable[[np.ndarray, np.ndarray], Callable[[np.ndarray], np.ndarray]]
+Labelled = tuple[np.ndarray, np.ndarray]
+
+
+def measure_gan_train_test(
+    fit: Fit, *, generated: Labelled, train: Labelled, held_out: Labelled, features: str
+) -> dict[str, Measure]:
+    """Return `gan_train` and `gan_test`; every set is images and labels.
+
+    The same number of each class is trained on in both. The floor of either is the same real
+    images' accuracy on held-out ones: what training on real images would have reached. `n` is the
+    number of images tested on; the interval is over these, not over trainings.
+    """
+    generated, train = _match_counts(generated, train)
+    from_generated, from_real = fit(*generated), fit(*train)
+    floor = compute_balanced_accuracy(held_out[1], from_real(held_out[0]))
+    return {
+        "gan_train": _measure(held_out[1], from_generated(held_out[0]), floor, features),
+        "gan_test": _measure(generated[1], from_real(generated[0]), floor, features),
+    }
+
+
+def compute_balanced_accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
+    """Return the mean over the classes in `labels` [n] of the share that is predicted rightly."""
+    return float(np.mean([(predicted[labels == c] == c).mean() for c in np.unique(labels)]))
+
+
+def _measure(labels: np.ndarray, predicted: np.ndarray, floor: float, features: str) -> Measure:
+    """Give a balanced accuracy its interval, from halves of every class."""
+    rng = np.random.default_rng(0)
+    classes = [np.flatnonzero(labels == c) for c in np.unique(labels)]
+    value = compute_balanced_accuracy(labels, predicted)
+    spread = []
+    for _ in range(400):
+        half = np.concatenate([draw_half(rng, members) for members in classes])
+        spread.append(compute_balanced_accuracy(labels[half], predicted[half]))
+    interval = compute_interval(value, np.array(spread), limits=(0.0, 1.0))
+    return Measure(value, interval, floor, len(labels), features, floor)
+
+
+def _match_counts(one: Labelled, other: Labelled) -> tuple[Labelled, Labelled]:
+    """Keep as many of every class as the set with fewer of it has, drawn at random."""
+    rng = np.random.default_rng(0)
+    kept: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    for label in np.unique(one[1]):
+        members = [rng.permutation(np.flatnonzero(labels == label)) for _, labels in (one, other)]
+        num = min(map(len, members))
+        for chosen, indices in zip(kept, members, strict=True):
+            chosen.append(indices[:num])
+    first, second = (np.concatenate(chosen) for chosen in kept)
+    return (one[0][first], one[1][first]), (other[0][second], other[1][second])

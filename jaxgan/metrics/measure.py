@@ -1,0 +1,165 @@
+"""One number that compares generated with real images: its interval, its floor, its n.
+
+**Like with like.** Nearly every such number depends on how many images it is computed from. So the
+value is that of n generated against n real images, averaged over random choices of n where there
+are more; and the floor is that of n real against n *other* real images.
+
+**The floor** is what 19 of 20 random divisions of the real images stay within (below it for a
+distance, above it for a score). A value beyond it differs from real images by more than chance.
+
+**The interval** comes from halves, drawn at random *without* replacement from each of the sets: the
+value's spread over them, laid around the value. A plain bootstrap draws the same image twice, which
+no generator does: a copy is its own nearest neighbour at distance 0, which makes balls around
+neighbours collapse and kernel averages rise. A half has no copies, and the mean of a random half
+strays from the mean of the whole just as far as that strays from the truth, so its spread
+needs no correction. It is a 95 % interval of what other images from the same two sources would have
+given *at this n*, so that a number that is biased at small n is to be read beside its floor. It is
+wider than it need be (about 1.7 times, for a kernel distance) where the sources do not differ, and
+says nothing of how much one training differs from the next.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+LEVEL = 0.95
+MIN_IMAGES = 20
+HIGHER_IS_BETTER = frozenset({"precision", "recall", "density", "coverage", "diversity"})
+
+_LIMITS = {
+    "precision": (0.0, 1.0),
+    "recall": (0.0, 1.0),
+    "coverage": (0.0, 1.0),
+    "density": (0.0, np.inf),
+    "frechet_distance": (0.0, np.inf),
+    "sliced_wasserstein": (0.0, np.inf),
+    "diversity": (0.0, 1.0),
+}
+
+# Values by name of the items at two sets of indices, of which the first ones are under judgement.
+Compare = Callable[[np.ndarray, np.ndarray], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A value at `n` images a side, its 95 % interval, and what real images reach at that n.
+
+    `floor` is the worst that 19 of 20 divisions of real images give, `floor_median` the middle one;
+    None where there was nothing to compute them from.
+    """
+
+    value: float
+    interval: tuple[float, float] | None
+    floor: float | None
+    n: int
+    features: str
+    floor_median: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as strict JSON can hold them."""
+        fields = asdict(self)
+        return fields | {"interval": None if self.interval is None else list(self.interval)}
+
+
+def measure(
+    compare: Compare,
+    *,
+    generated: np.ndarray,
+    real: np.ndarray,
+    spare: np.ndarray | None = None,
+    features: str,
+    num_draws: int = 20,
+    num_halves: int = 200,
+    num_floors: int = 200,
+    seed: int = 0,
+) -> dict[str, Measure]:
+    """Return every value that `compare` gives, as a `Measure`.
+
+    `generated` and `real` are the indices of the items to compare; `spare` are further real ones,
+    for the floor alone. n is the largest number for which there are n generated, n real and
+    n other real items.
+    """
+    rng = np.random.default_rng(seed)
+    pool = real if spare is None else np.concatenate([real, spare])
+    n = min(len(generated), len(real), len(pool) // 2)
+    if n < 2:
+        raise ValueError(
+            f"found {len(generated)} generated and {len(pool)} real items, "
+            "expected at least 2 generated and 4 real ones"
+        )
+    values = _average(compare(*_draw(rng, generated, real, n)) for _ in range(num_draws))
+    halves = (compare(draw_half(rng, generated), draw_half(rng, real)) for _ in range(num_halves))
+    floors = (compare(*_divide(rng, pool, n)) for _ in range(num_floors))
+    spreads, floor_values = _collect(halves), _collect(floors)
+    return {
+        name: Measure(
+            value=value,
+            interval=compute_interval(value, spreads[name], limits=_LIMITS.get(name)),
+            floor=_compute_floor(floor_values[name], higher_is_better=name in HIGHER_IS_BETTER),
+            n=n,
+            features=features,
+            floor_median=float(np.median(floor_values[name])),
+        )
+        for name, value in values.items()
+    }
+
+
+def compute_interval(
+    value: float, spread: np.ndarray, *, limits: tuple[float, float] | None = None
+) -> tuple[float, float]:
+    """Lay the 95 % range of `spread` [num], values on random halves, around `value`.
+
+    The range is taken about the halves' own mean, since a value on half as many images may have
+    another bias. `limits` are what the value can be.
+    """
+    low, high = np.quantile(spread - spread.mean(), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    least, most = limits or (-np.inf, np.inf)
+    return float(max(value + low, least)), float(min(value + high, most))
+
+
+def check_features(x: np.ndarray, y: np.ndarray) -> None:
+    """Refuse what no number can be computed from."""
+    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
+        raise ValueError(f"expected features [n, d] and [m, d], found {x.shape} and {y.shape}")
+    if min(len(x), len(y)) < 2:
+        raise ValueError(f"expected two or more items a side, found {len(x)} and {len(y)}")
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise ValueError("features that are not finite: the network or the images are broken")
+
+
+def split_pool(num_x: int, num_y: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the indices of the first `num_x` and of the last `num_y` items of a pool of both."""
+    return np.arange(num_x), np.arange(num_x, num_x + num_y)
+
+
+def draw_half(rng: np.random.Generator, items: np.ndarray) -> np.ndarray:
+    """Draw half of `items` [n] without replacement; of an odd number, either neighbour of half."""
+    size = len(items) // 2 + (int(rng.integers(2)) if len(items) % 2 else 0)
+    return rng.permutation(items)[: max(size, 2)]
+
+
+def _draw(
+    rng: np.random.Generator, generated: np.ndarray, real: np.ndarray, n: int
+) -> tuple[np.ndarray, np.ndarray]:
+    return rng.permutation(generated)[:n], rng.permutation(real)[:n]
+
+
+def _divide(rng: np.random.Generator, pool: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw n items and n others."""
+    order = rng.permutation(pool)
+    return order[:n], order[n : 2 * n]
+
+
+def _collect(results: Iterable[Mapping[str, float]]) -> dict[str, np.ndarray]:
+    found = list(results)
+    return {name: np.array([result[name] for result in found]) for name in found[0]}
+
+
+def _average(results: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    return {name: float(values.mean()) for name, values in _collect(results).items()}
+
+
+def _compute_floor(values: np.ndarray, *, higher_is_better: bool) -> float:
+    return float(np.quantile(values, 1 - LEVEL if higher_is_better else LEVEL))

@@ -1,0 +1,54 @@
+"""Precision, recall, density and coverage: what lies within the k-th neighbours' reach.
+
+Precision and recall after Kynkaanniemi et al. 2019, density and coverage after Naeem et al. 2020.
+"""
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+from jaxgan.metrics.measure import Compare, check_features, split_pool
+
+NUM_NEIGHBOURS = 5
+
+
+def compute_neighbour_scores(
+    generated: np.ndarray, real: np.ndarray, *, k: int = NUM_NEIGHBOURS
+) -> dict[str, float]:
+    """Return the four scores of generated features [n, d] against real ones [m, d].
+
+    Each item has a ball, as wide as its k-th nearest neighbour among its own kind is far.
+    precision: the share of generated items inside the ball of some real one.
+    recall: the share of real items inside the ball of some generated one.
+    density: how many real balls a generated item is inside, over k; above 1 where it crowds.
+    coverage: the share of real items whose ball has a generated one inside.
+    """
+    check_features(generated, real)
+    compare = create_neighbour_comparison(np.concatenate([generated, real]), k=k)
+    return dict(compare(*split_pool(len(generated), len(real))))
+
+
+def create_neighbour_comparison(features: np.ndarray, *, k: int = NUM_NEIGHBOURS) -> Compare:
+    """Return the four scores of one subset of features [n, d] (generated) against another."""
+    distances = cdist(features, features)
+
+    def compare(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
+        if min(len(a), len(b)) <= k:
+            raise ValueError(
+                f"k is {k}, expected less than the number of items ({len(a)} and {len(b)})"
+            )
+        between = distances[np.ix_(a, b)]
+        inside_real = between < _compute_reach(distances[np.ix_(b, b)], k)
+        inside_generated = between < _compute_reach(distances[np.ix_(a, a)], k)[:, None]
+        return {
+            "precision": float(inside_real.any(axis=1).mean()),
+            "recall": float(inside_generated.any(axis=0).mean()),
+            "density": float(inside_real.sum(axis=1).mean() / k),
+            "coverage": float(inside_real.any(axis=0).mean()),
+        }
+
+    return compare
+
+
+def _compute_reach(distances: np.ndarray, k: int) -> np.ndarray:
+    """Return each item's distance to its k-th neighbour [n]; the nearest, 0 away, is itself."""
+    return np.partition(distances, k, axis=1)[:, k]

@@ -1,0 +1,127 @@
+import json
+
+import numpy as np
+import pytest
+
+from jaxgan.metrics.kernel_distance import create_kernel_comparison
+from jaxgan.metrics.measure import compute_interval, draw_half, measure
+from jaxgan.metrics.neighbours import create_neighbour_comparison
+
+
+def mean_difference(values):
+    def compare(a, b):
+        return {"difference": float(values[a].mean() - values[b].mean())}
+
+    return compare
+
+
+def measure_sets(compare, num_generated, num_real, num_spare=0, **options):
+    items = np.arange(num_generated + num_real + num_spare)
+    return measure(
+        compare,
+        generated=items[:num_generated],
+        real=items[num_generated : num_generated + num_real],
+        spare=items[num_generated + num_real :],
+        features="made",
+        **options,
+    )
+
+
+@pytest.mark.parametrize(
+    ("sizes", "n"),
+    [((20, 20, 0), 10), ((100, 104, 22), 63), ((22, 104, 0), 22), ((50, 20, 80), 20)],
+)
+def test_n_is_what_can_be_had_of_all_three(sizes, n):
+    seen = []
+
+    def compare(a, b):
+        seen.append((a, b))
+        return {"zero": 0.0}
+
+    result = measure_sets(compare, *sizes, num_draws=3, num_halves=4, num_floors=5)["zero"]
+    assert result.n == n
+    values, floors = seen[:3], seen[-5:]
+    for a, b in values:
+        assert len(a) == len(b) == n
+        assert a.max() < sizes[0] <= b.min()
+    for a, b in floors:
+        assert len(a) == len(b) == n
+        assert not set(a) & set(b)
+        assert min(a.min(), b.min()) >= sizes[0]
+
+
+def test_an_interval_of_means_covers_the_truth_in_19_of_20_cases():
+    rng = np.random.default_rng(0)
+    covered = 0
+    for trial in range(150):
+        compare = mean_difference(rng.normal(size=90) + np.where(np.arange(90) < 30, 0.5, 0.0))
+        low, high = measure_sets(compare, 30, 60, num_floors=1, seed=trial)["difference"].interval
+        covered += low <= 0.5 <= high
+    assert 0.88 < covered / 150 <= 0.99
+
+
+@pytest.mark.parametrize("distance", [0.3, 1.0])
+def test_an_interval_of_kernel_distances_covers_the_truth(distance):
+    def draw(rng, num, shift):
+        return rng.normal(size=(num, 4)) + shift
+
+    rng = np.random.default_rng(1)
+    large = np.concatenate([draw(rng, 3000, distance), draw(rng, 3000, 0.0)])
+    kernel = create_kernel_comparison(large)
+    true = kernel(np.arange(3000), np.arange(3000, 6000))["kernel_distance"]
+    covered = 0
+    for trial in range(100):
+        x = np.concatenate([draw(rng, 40, distance), draw(rng, 80, 0.0)])
+        compare = create_kernel_comparison(x)
+        found = measure_sets(compare, 40, 80, num_floors=1, seed=trial)["kernel_distance"]
+        covered += found.interval[0] <= true <= found.interval[1]
+    assert covered >= 85
+
+
+def test_a_plain_bootstrap_would_bias_recall_and_halves_do_not():
+    """Why halves: with copies among them, balls around neighbours collapse."""
+    rng = np.random.default_rng(2)
+    compare = create_neighbour_comparison(rng.normal(size=(120, 6)))
+    a, b = np.arange(60), np.arange(60, 120)
+    whole = compare(a, b)["recall"]
+    resampled = [compare(rng.choice(a, 60), rng.choice(b, 60))["recall"] for _ in range(50)]
+    halves = [compare(draw_half(rng, a), draw_half(rng, b))["recall"] for _ in range(50)]
+    assert np.mean(resampled) < whole - 0.15
+    assert abs(np.mean(halves) - whole) < 0.1
+
+
+def test_identical_distributions_stay_within_the_floor_19_times_in_20():
+    rng = np.random.default_rng(3)
+    beyond = 0
+    for trial in range(80):
+        compare = create_kernel_comparison(rng.normal(size=(90, 5)))
+        found = measure_sets(compare, 30, 60, num_draws=1, num_halves=2, seed=trial)
+        beyond += found["kernel_distance"].value > found["kernel_distance"].floor
+    assert beyond <= 10
+
+
+def test_a_floor_is_the_worse_end_for_scores_and_distances():
+    values = np.random.default_rng(0).normal(size=80)
+
+    def compare(a, b):
+        difference = abs(values[a].mean() - values[b].mean())
+        return {"recall": 1.0 - difference, "distance": difference}
+
+    found = measure_sets(compare, 40, 40)
+    assert found["recall"].floor < found["recall"].floor_median
+    assert found["distance"].floor > found["distance"].floor_median
+    json.dumps(found["recall"].to_json(), allow_nan=False)
+
+
+def test_an_interval_keeps_within_what_a_value_can_be():
+    assert compute_interval(0.9, np.array([0.4, 0.8]), limits=(0.0, 1.0))[1] == 1.0
+
+
+def test_the_same_seed_gives_the_same_measure():
+    compare = mean_difference(np.random.default_rng(0).normal(size=60))
+    assert measure_sets(compare, 20, 40) == measure_sets(compare, 20, 40)
+
+
+def test_too_few_items_are_refused():
+    with pytest.raises(ValueError, match="1 generated and 3 real"):
+        measure_sets(mean_difference(np.zeros(4)), 1, 3)

@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+from scipy import ndimage
+from scipy.stats import wasserstein_distance
+
+from jaxgan.metrics.sliced_wasserstein import (
+    compute_pyramid,
+    compute_sliced_wasserstein,
+    create_slices,
+    create_sliced_wasserstein_comparison,
+)
+
+
+def make_images(num, size=32, seed=0, sharpness=1.0):
+    noise = np.random.default_rng(seed).normal(size=(num, size, size, 1))
+    smooth = ndimage.gaussian_filter(noise, (0, sharpness, sharpness, 0))
+    return np.clip(128 + 40 * smooth / smooth.std(), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("n", "m"), [(6, 6), (4, 9)])
+def test_agrees_with_scipy_in_every_direction(n, m):
+    projections = np.random.default_rng(0).normal(size=(n + m, 7, 5)).astype(np.float32)
+    projections[:n] += 0.5
+    weights = np.concatenate([np.full(n, 1 / n), np.full(m, -1 / m)])
+    expected = [
+        wasserstein_distance(projections[:n, :, d].ravel(), projections[n:, :, d].ravel())
+        for d in range(5)
+    ]
+    assert create_slices(projections)(weights) == pytest.approx(np.mean(expected), abs=1e-4)
+
+
+def test_a_subset_is_compared_as_if_it_were_alone():
+    projections = np.random.default_rng(0).normal(size=(10, 7, 5)).astype(np.float32)
+    weights = np.array([0.5, 0.5, 0, 0, 0, -0.5, -0.5, 0, 0, 0])
+    alone = create_slices(projections[[0, 1, 5, 6]])(np.array([0.5, 0.5, -0.5, -0.5]))
+    assert create_slices(projections)(weights) == pytest.approx(alone, abs=1e-5)
+
+
+@pytest.mark.parametrize(("size", "sides"), [(32, [32, 16]), (64, [64, 32, 16]), (24, [24])])
+def test_the_pyramid_adds_up_to_the_image(size, sides):
+    images = make_images(2, size)
+    levels = compute_pyramid(images)
+    assert [level.shape[1] for level in levels] == sides
+    if len(levels) == 2:
+        wide = np.zeros_like(levels[0])
+        wide[:, ::2, ::2] = levels[1]
+        kernel = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]) / 64
+        again = levels[0] + ndimage.correlate(wide, kernel[None, :, :, None], mode="mirror")
+        np.testing.assert_allclose(again, images / 127.5 - 1.0, atol=1e-5)
+
+
+def test_it_grows_with_blur_noise_and_lost_contrast():
+    real, other = make_images(24), make_images(24, seed=1)
+    near = compute_sliced_wasserstein(other, real)
+    rng = np.random.default_rng(0)
+    for spoil in (
+        lambda s: ndimage.gaussian_filter(other.astype(float), (0, s, s, 0)),
+        lambda s: other + 20 * s * rng.normal(size=other.shape),
+        lambda s: 128 + (other - 128.0) * (1 - 0.3 * s),
+    ):
+        spoilt = [np.clip(spoil(s), 0, 255).astype(np.uint8) for s in (0.7, 1.4, 2.1)]
+        found = [near, *(compute_sliced_wasserstein(images, real) for images in spoilt)]
+        assert found == sorted(found), found
+
+
+def test_the_same_seed_gives_the_same_number():
+    x, y = make_images(5), make_images(6, seed=1)
+    assert compute_sliced_wasserstein(x, y) == compute_sliced_wasserstein(x, y)
+
+
+def test_images_smaller_than_a_patch_are_refused():
+    with pytest.raises(ValueError, match="smaller than a patch"):
+        create_sliced_wasserstein_comparison(np.zeros((4, 6, 6, 1), np.uint8))
