@@ -15,6 +15,7 @@ import pytest
 from jaxgan.benchmark import count, flax_peer, several, suites
 from jaxgan.benchmark.alternate import run_case
 from jaxgan.benchmark.record import compute_ratio, format_table, spread
+from jaxgan.benchmark.run import add_utilisation, measure_peak
 from jaxgan.benchmark.workload import Case, Contender, Workload
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -131,6 +132,13 @@ def test_the_command_writes_json_and_a_chart(tmp_path):
     assert [record["implementation"] for record in content["records"]] == ["jaxgan", "flax"]
     assert content["records"][0]["ratio"]["flax"] > 0.0
     assert files[1].read_bytes().startswith(b"\x89PNG")
+
+
+def test_on_an_accelerator_utilisation_is_added():
+    records = run_case(make_case(make_contender("jaxgan", None, seconds=0.1)), rounds=1)
+    add_utilisation(records, peak=40.0)
+    assert records[0].to_dict()["model_flop_utilisation"] == pytest.approx(0.25, rel=0.2)
+    assert measure_peak(64) > 0.0
 
 
 @pytest.mark.parametrize(
