@@ -79,7 +79,8 @@ def count_flop(network, shape):
     """XLA's own count of a forward pass on `lax.conv`, an image."""
     x = jnp.zeros((2, *shape))
     variables = jax.eval_shape(network.init, jax.random.key(0), x)
-    compiled = jax.jit(network.apply).lower(variables, x).compile()
+    apply = functools.partial(network.apply, mutable=["batch_stats"])
+    compiled = jax.jit(apply).lower(variables, x).compile()
     return compiled.cost_analysis()["flops"] / 2
 
 

@@ -89,11 +89,12 @@ def restore(run):
 def wait_for_checkpoint(run):
     """Wait until something has been saved that a run can go on from."""
     deadline = time.monotonic() + 240
-    while not list((run / "checkpoints").glob("[0-9]*")):
+    while not any(path.name.isdigit() for path in (run / "checkpoints").glob("*")):
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_two_processes_equal_two_devices(place, tmp_path):
     """Parameters, optimiser and batch statistics after 20 steps, and what the run has written."""
     epochs = "--config.num_epochs=10"
@@ -112,6 +113,7 @@ def test_two_processes_equal_two_devices(place, tmp_path):
     assert (tmp_path / "two" / "left" / "figures" / "samples.png").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", [0, 1])
 def test_a_lost_process_ends_the_run_with_a_sentence(place, tmp_path, lost):
     with start_two(place, tmp_path, "--config.num_epochs=100000") as processes:
@@ -141,6 +143,7 @@ def test_a_lost_run_goes_on(place, tmp_path):
     assert compute_difference(whole[1], lost[1]) == 0.0
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_process_stops_both_at_the_same_step(place, tmp_path):
     with start_two(place, tmp_path, "--config.num_epochs=100000") as processes:
         wait_for_checkpoint(tmp_path / "left")
