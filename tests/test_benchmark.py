@@ -16,6 +16,7 @@ from jaxgan.benchmark import count, flax_peer, several, suites
 from jaxgan.benchmark.alternate import run_case
 from jaxgan.benchmark.record import compute_ratio, format_table, spread
 from jaxgan.benchmark.run import add_utilisation, measure_peak
+from jaxgan.benchmark.worker import Worker
 from jaxgan.benchmark.workload import Case, Contender, Workload
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -100,9 +101,10 @@ def test_the_counts_are_those_of_the_networks():
 
 
 def test_two_devices_share_a_batch():
-    workload = several.dcgan_train_on(num_devices=2, batch_size=4, width=4)
-    workload.run()
-    assert workload.images == 4
+    build = functools.partial(several.dcgan_train_on, num_devices=2)
+    with Worker(Contender("two", None, build), {"batch_size": 4, "width": 4}) as worker:
+        assert worker.built.images == 4
+        assert worker.measure(1) > 0.0
 
 
 def test_a_peer_that_is_not_installed_is_skipped(monkeypatch, capsys):
