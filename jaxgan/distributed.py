@@ -243,6 +243,7 @@ def part() -> None:
     agree(0)
     _Run.relay.disarm()
     jax.distributed.shutdown()
+    _Run.relay.close()
     _Run.relay = None
     _do_last_acts()
 

@@ -1,4 +1,4 @@
-"""The relay: what goes through it, and what a broken connection means before and after it counts."""
+"""The relay: what goes through it, and what a connection that breaks means, and when."""
 
 import socket
 import threading
@@ -39,6 +39,7 @@ def test_before_it_counts_a_closed_connection_is_closed_on_both_sides(service, e
     first.close()
     assert second.recv(100) == b""
     second.close()
+    relay.close()
 
 
 @pytest.mark.parametrize("ends", ["near", "far"])
@@ -58,7 +59,21 @@ def test_once_armed_it_is_a_loss_of_which_the_other_side_sees_nothing(service, e
     with pytest.raises(TimeoutError):
         second.recv(100)
     second.close()
+    relay.close()
     assert losses == [1]
+
+
+def test_a_stranger_who_comes_and_goes_is_no_loss(service):
+    relay, near, far = connect(service, on_loss=pytest.fail)
+    relay.arm()
+    with socket.create_connection(("127.0.0.1", relay.port), timeout=SECONDS):
+        stranger, _ = service.accept()
+    stranger.settimeout(SECONDS)
+    assert stranger.recv(100) == b""
+    near.sendall(b"still there")
+    assert far.recv(100) == b"still there"
+    for end in (relay, near, far, stranger):
+        end.close()
 
 
 def test_where_nothing_listens_a_connection_ends_and_may_be_tried_again():
@@ -66,3 +81,4 @@ def test_where_nothing_listens_a_connection_ends_and_may_be_tried_again():
     for _ in range(2):
         with socket.create_connection(("127.0.0.1", relay.port), timeout=SECONDS) as near:
             assert near.recv(100) == b""
+    relay.close()
