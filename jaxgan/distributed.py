@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import json
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -111,7 +112,7 @@ def join(place: Place) -> None:
             f"Nothing can listen at port {port} of this machine ({error.strerror}): give every "
             "process another port in --coordinator."
         ) from None
-    try:
+    with _time_limit(place):
         jax.distributed.initialize(
             service,
             place.num_processes,
@@ -119,18 +120,35 @@ def join(place: Place) -> None:
             local_device_ids=place.local_device_ids,
             cluster_detection_method="deactivate",
             coordinator_bind_address=service if leads_run else None,
-            initialization_timeout=_MEETING_SECONDS,
+            initialization_timeout=_NEVER_SECONDS,
             heartbeat_timeout_seconds=_NEVER_SECONDS,
             shutdown_timeout_seconds=_NEVER_SECONDS,
         )
-    except RuntimeError:
-        raise UserError(
+    _Run.relay = relay
+    relay.arm()
+
+
+@contextlib.contextmanager
+def _time_limit(place: Place) -> Iterator[None]:
+    """End the process with a sentence where the block, which waits in JAX, takes too long."""
+
+    def end() -> None:
+        sentence = (
             f"The {place.num_processes} processes of this run did not meet at {place.coordinator} "
             f"within {_MEETING_SECONDS} seconds: start each with its own --process_id, and make "
             "sure that the port can be reached."
-        ) from None
-    _Run.relay = relay
-    relay.arm()
+        )
+        print(f"Error: {sentence}", file=sys.stderr)
+        _leave(2)
+
+    timer = threading.Timer(_MEETING_SECONDS, end)
+    timer.daemon = True
+    timer.start()
+    # Python would look at a Ctrl-C when JAX has returned, and no sooner.
+    handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGINT, handler)
+    timer.cancel()
 
 
 def _as_target(address: str) -> tuple[str, int]:
@@ -225,6 +243,7 @@ def part() -> None:
     agree(0)
     _Run.relay.disarm()
     jax.distributed.shutdown()
+    _Run.relay.close()
     _Run.relay = None
     _do_last_acts()
 

@@ -25,7 +25,8 @@ _OPTIONS = {
 class Relay:
     """Pass connections at port `port` (0: a free one) on to `target`, (host, port).
 
-    Once armed, the first connection to break calls `on_loss`, and none is closed any more.
+    Those open when it is armed are the processes'. The first of them to break calls `on_loss`, and
+    from then on none is closed.
     """
 
     def __init__(self, host: str, port: int, target: tuple[str, int], on_loss: Callable[[], None]):
@@ -33,6 +34,7 @@ class Relay:
         self._target, self._on_loss = target, on_loss
         self._lock = threading.Lock()
         self._armed = self._lost = False
+        self._open: list[socket.socket] = []
         self._start(self._accept)
 
     @property
@@ -48,38 +50,48 @@ class Relay:
         """From now on connections may end."""
         self._armed = False
 
+    def close(self) -> None:
+        """Close all connections, and listen no more."""
+        self.disarm()
+        for end in (self._server, *self._open):
+            _close(end)
+
     def _start(self, work: Callable[..., None], *arguments: object) -> None:
         threading.Thread(target=work, args=arguments, daemon=True, name="jaxgan-relay").start()
 
     def _accept(self) -> None:
-        while True:
-            near, _ = self._server.accept()
-            self._start(self._connect, near)
+        with contextlib.suppress(OSError):  # closed
+            while True:
+                near, _ = self._server.accept()
+                self._start(self._connect, near)
 
     def _connect(self, near: socket.socket) -> None:
         try:
             far = socket.create_connection(self._target, timeout=60)
+            for end in (near, far):
+                _set_options(end)
         except OSError:
             time.sleep(_RETRY_SECONDS)  # JAX asks again at once: process 0 may not be up yet
             near.close()
             return
-        for end in (near, far):
-            _set_options(end)
-        self._start(self._pump, near, far)
-        self._start(self._pump, far, near)
+        is_process = not self._armed  # whoever connects later, and goes, is no loss
+        if is_process:
+            self._open += [near, far]  # a socket that nothing refers to would close itself
+        self._start(self._pump, near, far, is_process)
+        self._start(self._pump, far, near, is_process)
 
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pump(self, source: socket.socket, sink: socket.socket, is_process: bool) -> None:
         try:
             while data := source.recv(1 << 16):
                 sink.sendall(data)
         except OSError:
             pass  # broken, which is an end like any other
         with self._lock:
-            first = self._armed and not self._lost
-            self._lost |= self._armed
+            first = is_process and self._armed and not self._lost
+            self._lost |= first
         if first:
             self._on_loss()
-        if not self._lost:
+        if not (is_process and self._lost):
             _close(source)
             _close(sink)
 

@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 
@@ -16,6 +18,7 @@ from jaxgan.checkpoint import Checkpoints
 from jaxgan.data.images import write_png
 from jaxgan.dcgan import create_keys, create_state
 from jaxgan.errors import UserError
+from jaxgan.parallel import choose_devices
 from jaxgan.relay import find_free_port
 from jaxgan.run_folder import read_metrics, read_record
 from jaxgan.settings import DcganSettings, read_settings
@@ -165,6 +168,58 @@ def test_a_signal_to_one_process_stops_both_at_the_same_step(place, tmp_path):
 def test_mistakes_are_told(place_given, words):
     with pytest.raises(UserError, match=words):
         distributed.find_place(*place_given)
+
+
+SLURM = {
+    "SLURM_JOB_ID": "7",
+    "SLURM_STEP_NODELIST": "node[03-04]",
+    "SLURM_NTASKS": "4",
+    "SLURM_PROCID": "2",
+    "SLURM_LOCALID": "1",
+}
+
+
+def test_slurm_tells_a_process_its_place(monkeypatch):
+    for name, value in SLURM.items():
+        monkeypatch.setenv(name, value)
+    found = distributed.find_place(None, None, None)
+    assert (found.num_processes, found.process_id, found.local_device_ids) == (4, 2, (1,))
+    assert found.coordinator.startswith("node03:")
+    assert distributed.find_place("host:1", 2, 0) == distributed.Place("host:1", 2, 0)
+    monkeypatch.setenv("SLURM_NTASKS", "1")  # a job of one process keeps all its devices
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    assert distributed.find_place(None, None, None) is None
+
+
+@pytest.mark.parametrize("process_id", [0, 1])
+def test_processes_that_do_not_meet_say_so(process_id):
+    program = (
+        "from jaxgan import distributed; distributed._MEETING_SECONDS = 1; "
+        f"distributed.join(distributed.Place('127.0.0.1:{find_free_port()}', 2, {process_id}))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        cwd=ROOT,
+    )
+    assert result.returncode == 2
+    assert result.stderr.startswith("Error: The 2 processes of this run did not meet"), result
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_every_process_gives_as_many_devices(monkeypatch):
+    ids = (0, 0, 1, 1, 1)
+    devices = [SimpleNamespace(process_index=i, platform="gpu") for i in ids]
+    monkeypatch.setattr(jax, "devices", lambda: devices)
+    assert [d.process_index for d in choose_devices(2)] == [0, 0, 1, 1]
+    assert [d.process_index for d in choose_devices(1)] == [0, 1]
+    with pytest.raises(UserError, match="--num_devices=2 takes so many of every process"):
+        choose_devices()
+    with pytest.raises(UserError, match="from 1 to 2"):
+        choose_devices(3)
 
 
 def test_one_process_is_no_several():

@@ -1,5 +1,7 @@
 """Feeds: which images a step sees, resident and streamed, on one device and on two."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -78,6 +80,20 @@ def test_a_resumed_run_sees_what_it_would_have_seen(feed_class):
     start = schedule.compute_next(schedule.compute_next(0))
     whole = collect(feed_class, 1, schedule)
     assert (collect(feed_class, 1, schedule, start) == whole[start:]).all()
+
+
+def test_of_several_processes_each_streams_the_parts_of_its_own_devices():
+    """Of four devices this process, number 0, has the last two."""
+    schedule = Schedule(NUM_IMAGES, 8, num_epochs=2, max_steps=3)
+    devices = [SimpleNamespace(process_index=i) for i in (1, 1, 0, 0)]
+    images, key = make_numbered_images(), jax.random.key(0)
+    all_images, all_labels = StreamedFeed(
+        images, key, schedule, [SimpleNamespace(process_index=0)] * 4
+    ).load(0, 2)
+    own_images, own_labels = StreamedFeed(images, key, schedule, devices).load(0, 2)
+    assert own_labels.shape == (2, 3, 2)
+    np.testing.assert_array_equal(own_labels, all_labels[2:])
+    np.testing.assert_array_equal(own_images, all_images[2:])
 
 
 def test_the_size_decides_between_resident_and_streamed():
