@@ -6,8 +6,8 @@ from scipy.stats import wasserstein_distance
 from jaxgan.metrics.sliced_wasserstein import (
     compute_pyramid,
     compute_sliced_wasserstein,
-    create_slices,
     create_sliced_wasserstein_comparison,
+    create_slices,
 )
 
 
