@@ -14,7 +14,7 @@ import pytest
 from jax import export
 from PIL import Image
 
-from jaxgan import evaluate
+from jaxgan import encoder, evaluate
 from jaxgan.data.images import write_png
 from jaxgan.errors import UserError
 from jaxgan.train_dcgan import train_dcgan
@@ -31,6 +31,13 @@ MEASURES = (
     "sliced_wasserstein",
     "diversity",
 )
+
+
+@pytest.fixture(autouse=True)
+def _train_briefly(monkeypatch):
+    """How well the networks learn is the business of test_encoder."""
+    monkeypatch.setattr(encoder, "ENCODER_STEPS", 20)
+    monkeypatch.setattr(encoder, "CLASSIFIER_STEPS", 60)
 
 
 def write_folder(path, images):
@@ -75,7 +82,7 @@ def run(place, *flags):
 
 def measure_folders(place, generated, tmp_path, **options):
     subjects = evaluate.load_folders(place / generated, place / "train", place / "held_out")
-    return evaluate.evaluate(subjects, out=tmp_path, cache_dir=place / "cache", **options)
+    return evaluate.evaluate(subjects, out=tmp_path, cache_dir=place / "briefly", **options)
 
 
 def test_two_folders_as_a_user_compares_them(place, tmp_path):
@@ -112,7 +119,7 @@ def test_new_images_stay_within_the_floor_and_copies_are_flagged(place, tmp_path
 
 def test_without_held_out_images_there_is_no_memorisation_and_it_says_why(place, tmp_path):
     subjects = evaluate.load_folders(place / "copies", place / "train", None)
-    result = evaluate.evaluate(subjects, out=tmp_path, cache_dir=place / "cache")
+    result = evaluate.evaluate(subjects, out=tmp_path, cache_dir=place / "briefly")
     assert result["memorisation"] is None
     assert "against_held_out" not in result
     assert any("can not be their own control" in note for note in result["notes"])
@@ -153,8 +160,7 @@ def test_a_run_is_compared_with_the_images_of_its_class(tmp_path):
     assert len(subjects.generated.images) == 30
     np.testing.assert_array_equal(subjects.real.images, dataset.train.of_class(0).images)
     np.testing.assert_array_equal(subjects.held_out.images, dataset.val.of_class(0).images)
-    generated, train, held_out = subjects.classes
-    assert np.bincount(generated[1]).tolist() == [30, 24]
+    assert np.bincount(subjects.classes[0][1]).tolist() == [30, 24]
     result = evaluate.evaluate(subjects, out=tmp_path / "out")
     assert result["kernel_distance"]["value"] > 2 * result["kernel_distance"]["floor"]
     assert result["kernel_distance"]["n"] == 22
