@@ -219,8 +219,8 @@ def _compute_key(images: np.ndarray, labels: np.ndarray, seed: int) -> str:
 def _read(path: Path) -> TrainedEncoder | None:
     """Return a kept encoder, None where there is none or the file is damaged."""
     try:
-        with np.load(path) as file:
-            arrays = dict(file)
+        with path.open("rb") as file, np.load(file) as kept:
+            arrays = dict(kept)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         return None
     mean, whitening = arrays.pop("mean"), arrays.pop("whitening")

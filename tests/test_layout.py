@@ -16,7 +16,9 @@ FORBIDDEN = {
     "classifier": ("gan", "data", "models", "loop"),
     "loop": ("gan", "classifier", "models", "data", "losses"),
     "data": ("gan", "classifier", "models", "loop", "losses"),
-    "metrics": ("gan", "classifier", "models", "loop", "data"),
+    "metrics": ("gan", "classifier", "models", "loop", "data", "encoder", "features"),
+    "encoder": ("gan", "classifier", "data", "loop", "metrics"),
+    "features": ("gan", "classifier", "models", "loop", "metrics"),
 }
 
 

@@ -23,9 +23,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from scipy.stats import norm
 
 LEVEL = 0.95
 MIN_IMAGES = 20
+_NUM_CHOICES = 4
 HIGHER_IS_BETTER = frozenset({"precision", "recall", "density", "coverage", "diversity"})
 
 _LIMITS = {
@@ -71,7 +73,7 @@ def measure(
     spare: np.ndarray | None = None,
     features: str,
     num_draws: int = 20,
-    num_halves: int = 200,
+    num_halves: int = 100,
     num_floors: int = 200,
     seed: int = 0,
 ) -> dict[str, Measure]:
@@ -90,7 +92,7 @@ def measure(
             "expected at least 2 generated and 4 real ones"
         )
     values = _average(compare(*_draw(rng, generated, real, n)) for _ in range(num_draws))
-    halves = (compare(draw_half(rng, generated), draw_half(rng, real)) for _ in range(num_halves))
+    halves = (_compare_halves(compare, rng, generated, real) for _ in range(num_halves))
     floors = (compare(*_divide(rng, pool, n)) for _ in range(num_floors))
     spreads, floor_values = _collect(halves), _collect(floors)
     return {
@@ -109,14 +111,14 @@ def measure(
 def compute_interval(
     value: float, spread: np.ndarray, *, limits: tuple[float, float] | None = None
 ) -> tuple[float, float]:
-    """Lay the 95 % range of `spread` [num], values on random halves, around `value`.
+    """Lay 1.96 standard deviations of `spread` [num], values on random halves, around `value`.
 
-    The range is taken about the halves' own mean, since a value on half as many images may have
-    another bias. `limits` are what the value can be.
+    About the halves' own mean, since a value on half as many images may have another bias.
+    `limits` are what the value can be.
     """
-    low, high = np.quantile(spread - spread.mean(), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    reach = float(norm.ppf((1 + LEVEL) / 2)) * float(spread.std(ddof=1))
     least, most = limits or (-np.inf, np.inf)
-    return float(max(value + low, least)), float(min(value + high, most))
+    return float(max(value - reach, least)), float(min(value + reach, most))
 
 
 def check_features(x: np.ndarray, y: np.ndarray) -> None:
@@ -138,6 +140,21 @@ def draw_half(rng: np.random.Generator, items: np.ndarray) -> np.ndarray:
     """Draw half of `items` [n] without replacement; of an odd number, either neighbour of half."""
     size = len(items) // 2 + (int(rng.integers(2)) if len(items) % 2 else 0)
     return rng.permutation(items)[: max(size, 2)]
+
+
+def _compare_halves(
+    compare: Compare, rng: np.random.Generator, generated: np.ndarray, real: np.ndarray
+) -> dict[str, float]:
+    """Compare a random half of each set, equally many of both.
+
+    Of a half that is larger than the other, several choices are averaged: choosing from it is no
+    part of the uncertainty.
+    """
+    halves = draw_half(rng, generated), draw_half(rng, real)
+    n = min(map(len, halves))
+    if len(halves[0]) == len(halves[1]):
+        return dict(compare(*halves))
+    return _average(compare(*_draw(rng, *halves, n)) for _ in range(_NUM_CHOICES))
 
 
 def _draw(

@@ -1,0 +1,195 @@
+"""What `evaluate` measures, in the library and as a user runs it."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import export
+from PIL import Image
+
+from jaxgan import encoder, evaluate
+from jaxgan.data.images import write_png
+from jaxgan.errors import UserError
+from jaxgan.train_dcgan import train_dcgan
+from tests.helpers import make_dataset, make_dcgan_settings, make_image_set
+
+ROOT = Path(__file__).resolve().parents[1]
+MEASURES = (
+    "kernel_distance",
+    "frechet_distance",
+    "precision",
+    "recall",
+    "density",
+    "coverage",
+    "sliced_wasserstein",
+    "diversity",
+)
+
+
+@pytest.fixture(autouse=True)
+def _train_briefly(monkeypatch):
+    """How well the networks learn is the business of test_encoder."""
+    monkeypatch.setattr(encoder, "ENCODER_STEPS", 20)
+    monkeypatch.setattr(encoder, "CLASSIFIER_STEPS", 60)
+
+
+def write_folder(path, images):
+    path.mkdir(parents=True, exist_ok=True)
+    for i, image in enumerate(images):
+        write_png(image, path / f"{i}.png")
+
+
+def make_images(num, seed):
+    """Blobs in random places: no two sets are alike, and any two of a set differ."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:32, :32]
+    cy, cx, radius = (rng.uniform(a, b, (num, 1, 1)) for a, b in ((8, 24), (8, 24), (3, 8)))
+    blobs = 200 * np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / (2 * radius**2))
+    return (blobs + rng.integers(0, 50, blobs.shape)).astype(np.uint8)[..., None]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Folders of 20 images each: the least that is accepted."""
+    path = tmp_path_factory.mktemp("evaluate")
+    for seed, name in enumerate(("train", "held_out", "fresh")):
+        write_folder(path / name, make_images(20, seed))
+    write_folder(path / "copies", make_images(20, 0))
+    write_folder(path / "few", make_images(19, 9))
+    return path
+
+
+def run(place, *flags):
+    """Run the launcher in a process, on one device as a user has it."""
+    command = [sys.executable, str(ROOT / "launch" / "evaluate.py")]
+    return subprocess.run(
+        [*command, f"--cache_dir={place / 'cache'}", *flags],
+        capture_output=True,
+        text=True,
+        cwd=place,
+        env={**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"},
+        timeout=900,
+        check=False,
+    )
+
+
+def measure_folders(place, generated, tmp_path, **options):
+    subjects = evaluate.load_folders(place / generated, place / "train", place / "held_out")
+    return evaluate.evaluate(subjects, out=tmp_path, cache_dir=place / "briefly", **options)
+
+
+def test_two_folders_as_a_user_compares_them(place, tmp_path):
+    flags = [f"--{name}={place / name}" for name in ("held_out",)]
+    flags += [f"--generated={place / 'copies'}", f"--against={place / 'train'}"]
+    result = run(place, *flags, f"--json={tmp_path / 'deep' / 'a.json'}", f"--out={tmp_path}")
+    assert result.returncode == 0, result.stderr
+    assert "kernel distance" in result.stdout
+    assert "COPIES" in result.stdout
+    report = json.loads((tmp_path / "deep" / "a.json").read_text())
+    for name in (*MEASURES, "memorisation"):
+        assert {"value", "interval", "floor", "n"} <= report[name].keys(), name
+        low, high = report[name]["interval"]
+        assert low <= report[name]["value"] <= high, name
+    assert report["memorisation"]["flag"] is True
+    assert report["kernel_distance"]["n"] == 20
+    assert report["gan_train"] is None
+    with Image.open(tmp_path / "nearest_pairs.png") as picture:
+        assert picture.size[0] > 800
+
+
+def test_new_images_stay_within_the_floor_and_copies_are_flagged(place, tmp_path):
+    fresh, copies = (measure_folders(place, name, tmp_path) for name in ("fresh", "copies"))
+    assert not fresh["memorisation"]["flag"]
+    assert copies["memorisation"]["flag"]
+    assert abs(fresh["memorisation"]["value"]) < 0.5 < copies["memorisation"]["value"]
+    # a distance of distributions sees nothing wrong with copies
+    assert copies["kernel_distance"]["value"] < copies["kernel_distance"]["floor"]
+    for name in ("kernel_distance", "sliced_wasserstein"):
+        assert fresh[name]["value"] < 1.5 * fresh[name]["floor"], name
+    for name in ("precision", "recall", "coverage", "diversity"):
+        assert fresh[name]["value"] > 0.8 * fresh[name]["floor"], name
+
+
+def test_without_held_out_images_there_is_no_memorisation_and_it_says_why(place, tmp_path):
+    subjects = evaluate.load_folders(place / "copies", place / "train", None)
+    result = evaluate.evaluate(subjects, out=tmp_path, cache_dir=place / "briefly")
+    assert result["memorisation"] is None
+    assert "against_held_out" not in result
+    assert any("can not be their own control" in note for note in result["notes"])
+    assert result["kernel_distance"]["n"] == 10  # ten real ones are left to compare ten with
+    assert (tmp_path / "nearest_pairs.png").exists()
+
+
+def test_a_users_features_come_first_and_the_own_ones_after(place, tmp_path):
+    spec = jax.ShapeDtypeStruct(export.symbolic_shape("n, 16, 16, 1"), np.float32)
+    function = jax.jit(lambda x: jnp.mean(x, axis=1)[..., 0])
+    (tmp_path / "rows.jax").write_bytes(export.export(function)(spec).serialize())
+    result = measure_folders(place, "fresh", tmp_path, features_file=tmp_path / "rows.jax")
+    assert result["features"] == result["kernel_distance"]["features"] == "rows.jax"
+    assert result["encoder"]["kernel_distance"]["features"].startswith("own encoder")
+
+
+def test_classes_in_subfolders_give_gan_train(tmp_path):
+    for seed, name in enumerate(("generated", "train", "val")):
+        made = make_image_set(40, seed=seed)
+        for label in (0, 1):
+            write_folder(tmp_path / name / "ab"[label], made.images[made.labels == label])
+    folders = [tmp_path / name for name in ("generated", "train", "val")]
+    subjects = evaluate.load_folders(*folders)
+    result = evaluate.evaluate(subjects, out=tmp_path / "out")
+    for name in ("gan_train", "gan_test"):
+        assert result[name]["value"] > 0.9
+        assert result[name]["floor"] > 0.9
+        assert result[name]["n"] == 40
+
+
+def test_a_run_is_compared_with_the_images_of_its_class(tmp_path):
+    dataset = make_dataset(num_train=48, num_val=40)
+    for name in dataset.class_names:
+        train_dcgan(
+            make_dcgan_settings(num_epochs=1), dataset=dataset, class_name=name, workdir=tmp_path
+        )
+    subjects = evaluate.load_run(tmp_path, "left", dataset, num=30)
+    assert len(subjects.generated.images) == 30
+    np.testing.assert_array_equal(subjects.real.images, dataset.train.of_class(0).images)
+    np.testing.assert_array_equal(subjects.held_out.images, dataset.val.of_class(0).images)
+    assert np.bincount(subjects.classes[0][1]).tolist() == [30, 24]
+    result = evaluate.evaluate(subjects, out=tmp_path / "out")
+    assert result["kernel_distance"]["value"] > 2 * result["kernel_distance"]["floor"]
+    assert result["kernel_distance"]["n"] == 22
+    assert not result["memorisation"]["flag"]
+    assert result["gan_train"]["value"] < result["gan_train"]["floor"]
+    (tmp_path / "right" / "checkpoints").rename(tmp_path / "gone")
+    assert evaluate.load_run(tmp_path, "left", dataset).classes is None
+    other = dataclasses.replace(dataset, fingerprint="e" * 64)
+    with pytest.raises(UserError, match="other data"):
+        evaluate.load_run(tmp_path, "left", other)
+    with pytest.raises(UserError, match="no class 'up'"):
+        evaluate.load_run(tmp_path, "up", dataset)
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ((), "either --class=NAME"),
+        (("--generated=copies",), "either --class=NAME"),
+        (("--class=left", "--generated=copies", "--against=train"), "either --class=NAME"),
+        (("--class=left",), "no config.json"),
+        (("--generated=few", "--against=train"), "found 19 images, expected at least 20"),
+        (("--generated=copies", "--against=nowhere"), "does not exist"),
+        (("--generated=copies", "--against=train", "--features=train/0.png"), "not an exported"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(place, flags, sentence):
+    result = run(place, *flags)
+    assert result.returncode == 2, result.stdout
+    (line,) = [line for line in result.stderr.splitlines() if line.strip()]
+    assert line.startswith("Error: ")
+    assert sentence in line

@@ -1,0 +1,75 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import export
+
+from jaxgan.errors import UserError
+from jaxgan.features import ExportedFeatures, PixelFeatures, shrink
+
+RNG = np.random.default_rng(0)
+GRAY = RNG.integers(0, 256, (5, 32, 32, 1), dtype=np.uint8)
+
+
+def means(images):
+    return jnp.mean(images.astype(jnp.float32), axis=(1, 2))
+
+
+def write(path, function=means, shape="n, 16, 16, 3", dtype=np.uint8):
+    spec = jax.ShapeDtypeStruct(export.symbolic_shape(shape), dtype)
+    path.write_bytes(export.export(jax.jit(function))(spec).serialize())
+    return path
+
+
+def test_pixels_are_averages():
+    features = PixelFeatures(4)(GRAY)
+    expected = GRAY.reshape(5, 4, 8, 4, 8).mean(axis=(2, 4)) / 127.5 - 1
+    np.testing.assert_allclose(
+        features, expected.reshape(5, 16), atol=1.01 / 127.5
+    )  # rounded twice
+    assert PixelFeatures(4).name == "pixels 4x4"
+
+
+def test_shrink_leaves_small_images_alone():
+    assert shrink(GRAY, 64).shape == (5, 32, 32, 1)
+    assert shrink(GRAY, 64, enlarge=True).shape == (5, 64, 64, 1)
+    assert shrink(GRAY, 16).shape == (5, 16, 16, 1)
+
+
+@pytest.mark.parametrize("shape", ["n, 16, 16, 3", "2, 16, 16, 3", "n, 16, 16, 1"])
+def test_an_exported_function_sees_its_size_and_channels(tmp_path, shape):
+    features = ExportedFeatures(write(tmp_path / "means.jax", shape=shape))
+    found = features(GRAY)
+    channels = int(shape[-1])
+    assert found.shape == (5, channels)
+    expected = shrink(GRAY, 16).mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(found, np.repeat(expected[:, None], channels, axis=1), atol=1e-3)
+    assert features.name == "means.jax"
+
+
+def test_a_float_function_is_given_minus_one_to_one(tmp_path):
+    features = ExportedFeatures(write(tmp_path / "f", shape="n, 32, 32, 1", dtype=np.float32))
+    expected = GRAY.mean(axis=(1, 2)) / 127.5 - 1
+    np.testing.assert_allclose(features(GRAY), expected, atol=1e-5)
+
+
+def test_what_can_not_be_used_is_said_in_one_sentence(tmp_path):
+    (tmp_path / "text").write_text("no function")
+    write(tmp_path / "flat", function=lambda x: x, shape="n, 9", dtype=np.float32)
+    write(tmp_path / "ints", dtype=np.int32)
+    for name, words in (
+        ("absent", "can not be read"),
+        ("text", "is not an exported JAX function"),
+        ("flat", "maps"),
+        ("ints", "int32"),
+    ):
+        with pytest.raises(UserError, match=words) as error:
+            ExportedFeatures(tmp_path / name)
+        assert "expected" in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def test_features_that_are_not_finite_are_refused(tmp_path):
+    features = ExportedFeatures(write(tmp_path / "nan", function=lambda x: means(x) * jnp.nan))
+    with pytest.raises(UserError, match="not all finite"):
+        features(GRAY)

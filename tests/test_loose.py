@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxgan.data.loose import read_folders
+from jaxgan.errors import UserError
+
+RNG = np.random.default_rng(0)
+
+
+def write(path, size=32, channels=1):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shape = (size, size) if channels == 1 else (size, size, 3)
+    Image.fromarray(RNG.integers(0, 256, shape, dtype=np.uint8)).save(path)
+
+
+def test_two_folders_come_at_one_size_and_gray(tmp_path):
+    write(tmp_path / "a" / "1.png", 64)
+    write(tmp_path / "b" / "x" / "2.png", 40)
+    write(tmp_path / "b" / "y" / "deep" / "3.png", 48)
+    one, two = read_folders([tmp_path / "a", tmp_path / "b"])
+    assert one.images.shape == (1, 40, 40, 1)
+    assert two.images.shape == (2, 40, 40, 1)
+    assert two.files == ("x/2.png", "y/deep/3.png")
+    assert (one.folders, two.folders) == (("",), ("x", "y"))
+    (sized,) = read_folders([tmp_path / "a"], image_size=16)
+    assert sized.images.shape == (1, 16, 16, 1)
+
+
+def test_one_coloured_image_makes_all_coloured(tmp_path):
+    write(tmp_path / "1.png")
+    write(tmp_path / "2.png", channels=3)
+    assert read_folders([tmp_path])[0].images.shape == (2, 32, 32, 3)
+
+
+def test_large_images_are_made_smaller_and_sheets_left_out(tmp_path):
+    write(tmp_path / "1.png", 200)
+    write(tmp_path / "grid.png", 64)
+    write(tmp_path / ".hidden" / "2.png", 64)
+    (images,) = read_folders([tmp_path])
+    assert images.images.shape == (1, 128, 128, 1)
+
+
+def test_folders_that_are_none_of_images_are_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    write(tmp_path / "run" / "1.png")
+    (tmp_path / "run" / "config.json").write_text("{}")
+    write(tmp_path / "data" / "train" / "x" / "1.png")
+    for name, words in (
+        ("none", "does not exist"),
+        ("empty", "no images"),
+        ("run", "folder of a run"),
+        ("data", "holds splits"),
+    ):
+        with pytest.raises(UserError, match=words):
+            read_folders([tmp_path / name])
