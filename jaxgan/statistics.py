@@ -87,10 +87,11 @@ class Comparison:
         """The difference of balanced accuracy, arm less control."""
         return self.by_patient.estimate
 
-    @property
-    def p_value(self) -> float:
-        """The larger p: a difference counts only where both tests agree."""
-        return max(self.by_training.p_value, self.by_patient.p_value)
+    def get_p_values(self, sign: int) -> tuple[float, float]:
+        """Return p by patient and by training, 1 where the difference has not the `sign`."""
+        if self.estimate * sign <= 0:
+            return 1.0, 1.0
+        return self.by_patient.p_value, self.by_training.p_value
 
 
 # The two tests ---------------------------------------------------------------------------------
@@ -220,7 +221,7 @@ def compute_smallest_difference(
     where not even a difference of 1 would be found.
     """
     noise = _PowerNoise.draw(comparisons, shared_variance)
-    level = ALPHA / num_arms
+    level = ALPHA / num_arms  # Holm's first step: one arm stands out, the others do not
     if noise.compute_power(_LARGEST, level) < power:
         return None
     low, high = 0.0, _LARGEST
@@ -281,7 +282,7 @@ class _PowerNoise:
         return cls(differences, errors, comparisons[0].by_patient.degrees)
 
     def compute_power(self, difference: float, level: float) -> float:
-        """Return the share of studies in which both tests of every control find `difference`."""
+        """Return the share of studies that find `difference`, the patients' test at `level`."""
         _, _, num_folds, num_seeds = self.differences.shape
         num = num_folds * num_seeds
         if num_folds < 2:
@@ -289,7 +290,7 @@ class _PowerNoise:
         means = self.differences.mean(axis=(2, 3)) + difference
         variances = self.differences.var(axis=(2, 3), ddof=1)
         errors = np.sqrt(variances * (1 / num + 1 / (num_folds - 1)))
-        by_training = means > student.ppf(1 - level / 2, num - 1) * errors
+        by_training = means > student.ppf(1 - ALPHA / 2, num - 1) * errors
         threshold = student.ppf(1 - level / 2, self.patient_degrees) * self.patient_errors
         return float(np.mean((by_training & (means > threshold)).all(axis=1)))
 
@@ -312,9 +313,9 @@ def _compute_root(draws: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class ArmResult:
-    """One GAN arm's part in the verdict: Holm's p for having to beat every control, and `real`.
+    """One GAN arm's part in the verdict.
 
-    `smallest` is the smallest difference that the study could have found in it.
+    `p_helps` is for being above every control, `p_hurts` for being below the first; `smallest` is the smallest difference that the study could have found in it.
     """
 
     arm: str
@@ -349,7 +350,8 @@ def judge(
 ) -> Verdict:
     """Judge each arm against its controls, the first of which is `real`.
 
-    `helps`: an arm is above *every* one of its controls, Holm-adjusted p <= 5 %, by both tests.
+    `helps`: an arm is above *every* one of its controls by the patients' test, p <= 5 % after
+    Holm's adjustment over the arms, and by the trainings' test, p <= 5 %.
     `hurts`: none helps, and an arm is below its first control likewise. Else `no_evidence`.
     Without `describe` the power, which takes longest, is left out.
     """
@@ -359,14 +361,12 @@ def judge(
         )
         for arm, controls in arms.items()
     }
-    above = [max(_get_p(c, sign=1) for c in group) for group in compared.values()]
-    below = [_get_p(group[0], sign=-1) for group in compared.values()]
+    above = _adjust(list(compared.values()), sign=1)
+    below = _adjust([group[:1] for group in compared.values()], sign=-1)
     everything = [c for group in compared.values() for c in group]
     shared = estimate_fold_variance(everything)
     results = []
-    for (arm, group), helps, hurts in zip(
-        compared.items(), adjust_holm(above), adjust_holm(below), strict=True
-    ):
+    for (arm, group), helps, hurts in zip(compared.items(), above, below, strict=True):
         smallest = needed = None
         if describe:
             smallest = compute_smallest_difference(
@@ -377,8 +377,16 @@ def judge(
     return _decide(tuple(results))
 
 
-def _get_p(comparison: Comparison, *, sign: int) -> float:
-    return comparison.p_value if comparison.estimate * sign > 0 else 1.0
+def _adjust(groups: Sequence[Sequence[Comparison]], *, sign: int) -> list[float]:
+    """Return each arm's p for differing by `sign` from all its controls, by both tests.
+
+    Holm's adjustment is over the arms and on the patients' test; the trainings' test has to agree,
+    and is wide enough as it is (docs/verdict.md has the error rates of the two together).
+    """
+    p_values = [[c.get_p_values(sign) for c in group] for group in groups]
+    by_patient = adjust_holm([max(p[0] for p in group) for group in p_values])
+    by_training = [max(p[1] for p in group) for group in p_values]
+    return [max(both) for both in zip(by_patient, by_training, strict=True)]
 
 
 def _decide(arms: tuple[ArmResult, ...]) -> Verdict:
