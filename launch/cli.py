@@ -1,5 +1,6 @@
 """What the launchers share: common flags, and mistakes told in one line."""
 
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -63,6 +64,11 @@ def announce(dataset: Dataset) -> None:
     """Say what has to be said of the data."""
     for notice in dataset.notices:
         say(notice)
+
+
+def describe_command() -> str:
+    """Return the command of this process, to be repeated."""
+    return shlex.join(["python", *sys.argv])
 
 
 def use_devices() -> None:
