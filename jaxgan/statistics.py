@@ -87,11 +87,11 @@ class Comparison:
         """The difference of balanced accuracy, arm less control."""
         return self.by_patient.estimate
 
-    def get_p_values(self, sign: int) -> tuple[float, float]:
-        """Return p by patient and by training, 1 where the difference has not the `sign`."""
+    def get_p_value(self, sign: int) -> float:
+        """Return the larger p of both tests, 1 where the difference has not the `sign`."""
         if self.estimate * sign <= 0:
-            return 1.0, 1.0
-        return self.by_patient.p_value, self.by_training.p_value
+            return 1.0
+        return max(self.by_patient.p_value, self.by_training.p_value)
 
 
 # The two tests ---------------------------------------------------------------------------------
@@ -282,7 +282,7 @@ class _PowerNoise:
         return cls(differences, errors, comparisons[0].by_patient.degrees)
 
     def compute_power(self, difference: float, level: float) -> float:
-        """Return the share of studies that find `difference`, the patients' test at `level`."""
+        """Return the share of studies in which both tests of every control find `difference`."""
         _, _, num_folds, num_seeds = self.differences.shape
         num = num_folds * num_seeds
         if num_folds < 2:
@@ -290,7 +290,7 @@ class _PowerNoise:
         means = self.differences.mean(axis=(2, 3)) + difference
         variances = self.differences.var(axis=(2, 3), ddof=1)
         errors = np.sqrt(variances * (1 / num + 1 / (num_folds - 1)))
-        by_training = means > student.ppf(1 - ALPHA / 2, num - 1) * errors
+        by_training = means > student.ppf(1 - level / 2, num - 1) * errors
         threshold = student.ppf(1 - level / 2, self.patient_degrees) * self.patient_errors
         return float(np.mean((by_training & (means > threshold)).all(axis=1)))
 
@@ -315,7 +315,8 @@ def _compute_root(draws: np.ndarray) -> np.ndarray:
 class ArmResult:
     """One GAN arm's part in the verdict.
 
-    `p_helps` is for being above every control, `p_hurts` for being below the first; `smallest` is the smallest difference that the study could have found in it.
+    `p_helps` is for being above every control, `p_hurts` for being below the first; `smallest` is
+    the smallest difference that the study could have found in it.
     """
 
     arm: str
@@ -350,9 +351,9 @@ def judge(
 ) -> Verdict:
     """Judge each arm against its controls, the first of which is `real`.
 
-    `helps`: an arm is above *every* one of its controls by the patients' test, p <= 5 % after
-    Holm's adjustment over the arms, and by the trainings' test, p <= 5 %.
-    `hurts`: none helps, and an arm is below its first control likewise. Else `no_evidence`.
+    `helps`: an arm is above *every* one of its controls by both tests, p <= 5 % after Holm's
+    adjustment over the arms. `hurts`: none helps, and an arm is below its first control likewise.
+    Else `no_evidence`.
     Without `describe` the power, which takes longest, is left out.
     """
     compared = {
@@ -378,15 +379,8 @@ def judge(
 
 
 def _adjust(groups: Sequence[Sequence[Comparison]], *, sign: int) -> list[float]:
-    """Return each arm's p for differing by `sign` from all its controls, by both tests.
-
-    Holm's adjustment is over the arms and on the patients' test; the trainings' test has to agree,
-    and is wide enough as it is (docs/verdict.md has the error rates of the two together).
-    """
-    p_values = [[c.get_p_values(sign) for c in group] for group in groups]
-    by_patient = adjust_holm([max(p[0] for p in group) for group in p_values])
-    by_training = [max(p[1] for p in group) for group in p_values]
-    return [max(both) for both in zip(by_patient, by_training, strict=True)]
+    """Return each arm's p for differing by `sign` from all its controls, by both tests, Holm's."""
+    return adjust_holm([max(c.get_p_value(sign) for c in group) for group in groups])
 
 
 def _decide(arms: tuple[ArmResult, ...]) -> Verdict:
