@@ -66,7 +66,7 @@ def quick() -> ConfigDict:
     config.num_folds = 3
     config.num_seeds = 2
     config.num_gan_seeds = 1
-    config.num_updates = 300
+    config.num_updates = 450
     config.dcgan = _load("dcgan").quick()
     config.dcgan.image_size = 32
     config.dcgan.num_epochs = 60

@@ -334,11 +334,15 @@ class ArmResult:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`verdict` is `helps`, `no_evidence` or `hurts`; `arms` are those that it judged."""
+    """`verdict` is `helps`, `no_evidence` or `hurts`; `arms` are those that it judged.
+
+    `arm` is the one that the sentence is about, None where none was judged.
+    """
 
     verdict: str
     sentence: str
     arms: tuple[ArmResult, ...]
+    arm: ArmResult | None
 
 
 def judge(
@@ -385,29 +389,37 @@ def _adjust(groups: Sequence[Sequence[Comparison]], *, sign: int) -> list[float]
 
 def _decide(arms: tuple[ArmResult, ...]) -> Verdict:
     if not arms:
-        return Verdict("no_evidence", "No arm with generated images could be judged.", arms)
+        return Verdict("no_evidence", "No arm with generated images could be judged.", arms, None)
     helping = [arm for arm in arms if arm.p_helps <= ALPHA]
     if helping:
         best = max(helping, key=lambda arm: arm.against_real.estimate)
-        return Verdict("helps", _describe("helps", best), arms)
+        sentence = _describe_helps(best, len(helping), len(arms))
+        return Verdict("helps", sentence, arms, best)
     hurting = [arm for arm in arms if arm.p_hurts <= ALPHA]
     if hurting:
         worst = min(hurting, key=lambda arm: arm.against_real.estimate)
-        return Verdict("hurts", _describe("hurts", worst), arms)
+        sentence = _describe_hurts(worst, len(hurting), len(arms))
+        return Verdict("hurts", sentence, arms, worst)
     best = max(arms, key=lambda arm: arm.against_real.estimate)
-    return Verdict("no_evidence", _describe_no_evidence(best), arms)
+    return Verdict("no_evidence", _describe_no_evidence(best), arms, best)
 
 
-def _describe(verb: str, arm: ArmResult) -> str:
-    names = (
-        [c.control for c in arm.comparisons] if verb == "helps" else [arm.comparisons[0].control]
-    )
-    p_value = arm.p_helps if verb == "helps" else arm.p_hurts
+def _describe_helps(arm: ArmResult, num: int, num_judged: int) -> str:
+    controls = " and ".join(c.control for c in arm.comparisons)
     return (
-        f"GAN augmentation {verb}: arm {arm.arm} changes balanced accuracy by "
-        f"{_format(arm.against_real)} against {arm.against_real.control}, and it is "
-        f"{'above' if verb == 'helps' else 'below'} {' and '.join(names)} by both tests "
-        f"(Holm-adjusted p = {p_value:.2g})."
+        f"GAN augmentation helps: arm {arm.arm} changes balanced accuracy by "
+        f"{_format(arm.against_real)} against {arm.against_real.control}. It is above {controls} "
+        f"by both tests (Holm-adjusted p = {arm.p_helps:.2g}), as {num} of the {num_judged} "
+        "judged arms are above all they had to beat."
+    )
+
+
+def _describe_hurts(arm: ArmResult, num: int, num_judged: int) -> str:
+    return (
+        f"GAN augmentation hurts: arm {arm.arm} changes balanced accuracy by "
+        f"{_format(arm.against_real)} against {arm.against_real.control}, by both tests "
+        f"(Holm-adjusted p = {arm.p_hurts:.2g}). None of the {num_judged} judged arms helps, and "
+        f"{num} of them can be shown to hurt."
     )
 
 

@@ -122,15 +122,15 @@ def _compare_all(
 
 def _describe_classic(verdict: Verdict, comparisons: Sequence[Comparison]) -> str | None:
     """Return how the arm that the verdict names does against classic augmentation."""
-    if not verdict.arms:
+    if verdict.arm is None or verdict.arm.against_real.control == "classic":
         return None
-    best = max(verdict.arms, key=lambda arm: arm.against_real.estimate).arm
-    found = [c for c in comparisons if c.arm == best and c.control == "classic"]
+    named = verdict.arm.arm
+    found = [c for c in comparisons if c.arm == named and c.control == "classic"]
     if not found or found[0].by_patient.interval is None:
         return None
     low, high = found[0].by_patient.interval
     return (
-        f"Against classic augmentation {best} stands at {100 * found[0].estimate:+.1f} points "
+        f"Against classic augmentation {named} stands at {100 * found[0].estimate:+.1f} points "
         f"[{100 * low:+.1f}, {100 * high:+.1f}]."
     )
 

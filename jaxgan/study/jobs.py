@@ -130,7 +130,7 @@ def write_result(path: Path, result: Result) -> None:
     """Write arrays to `path`, complete or not at all."""
     beside = path.with_name(f".{path.name}.part")
     with beside.open("wb") as file:
-        np.savez_compressed(file, **dict(result))
+        np.savez_compressed(file, allow_pickle=False, **dict(result))
     beside.replace(path)
 
 

@@ -50,18 +50,14 @@ class StudyResults:
     def get_probabilities(self, arm: str) -> np.ndarray | None:
         """Return [num_seeds, num_images, outputs] of an arm; None where a training is missing."""
         done = self.classifiers.get(arm, {})
-        parts = []
-        for seed in range(self.settings.num_seeds):
-            rows: np.ndarray | None = None
-            for fold in range(self.settings.num_folds):
-                if (seed, fold) not in done:
-                    return None
-                found = done[seed, fold]["probabilities"]
-                if rows is None:
-                    rows = np.zeros((len(self.folds.images), found.shape[1]), np.float32)
-                rows[self.folds.fold_of == fold] = found
-            parts.append(rows)
-        return np.stack(parts)
+        seeds, folds = range(self.settings.num_seeds), range(self.settings.num_folds)
+        if any((seed, fold) not in done for seed in seeds for fold in folds):
+            return None
+        num_outputs = done[0, 0]["probabilities"].shape[1]
+        joined = np.zeros((len(seeds), len(self.folds.images), num_outputs), np.float32)
+        for (seed, fold), result in done.items():
+            joined[seed, self.folds.fold_of == fold] = result["probabilities"]
+        return joined
 
 
 class _Study:
