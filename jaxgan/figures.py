@@ -243,6 +243,30 @@ def _show_image(axes: Axes, image: np.ndarray) -> None:
     axes.set_axis_off()
 
 
+def plot_lines(
+    series: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    path: Path,
+    *,
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    diagonal: bool = False,
+) -> None:
+    """Draw one line for each name in `series`, of x and y [num]; for a phone's width.
+
+    `diagonal` draws y = x, where confidence and accuracy agree, and takes 0 to 1 for both axes.
+    """
+    with _open_panels(path, title=title, rows=1, width=5.2, height=4.2) as (figure, (axes,)):
+        styles = [(c, s) for s in ("-", "--", ":") for c in (BLUE, ORANGE, GREEN, GRAY)]
+        for (name, (x, y)), (color, style) in zip(series.items(), styles, strict=False):
+            axes.plot(x, y, color=color, linestyle=style, label=name)
+        if diagonal:
+            axes.plot([0, 1], [0, 1], color=GRAY, linewidth=0.8)
+            axes.set(xlim=(0, 1), ylim=(0, 1))
+        axes.set(xlabel=xlabel, ylabel=ylabel)
+        figure.legend(loc="outside lower left", ncols=2, fontsize=9)
+
+
 def replace_file(path: Path, content: bytes) -> None:
     """Write beside `path`, then rename, so that a reader never sees half a picture."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -71,7 +71,7 @@ class KeptImages:
         prefix = _FINAL if final else f"epoch_{epoch:05d}"
         for image, seed, score in zip(images[:num], seeds[:num], scores[:num], strict=True):
             file = f"{prefix}_{int(seed):07d}.png"
-            write_png(image, self._run.path / FOLDER / file)
+            write_png(image, self._run.path / FOLDER / file, generated=True)
             self._rows.append(KeptImage(file, epoch, int(seed), float(score), self._rule))
         if num:
             self._write_table()

@@ -135,7 +135,7 @@ def sample_run(
     )
     out.mkdir(parents=True, exist_ok=True)
     for image, image_seed in zip(samples.images, samples.seeds, strict=True):
-        write_png(image, out / f"seed_{image_seed:07d}.png")
+        write_png(image, out / f"seed_{image_seed:07d}.png", generated=True)
     if len(samples.seeds) < num:
         say(
             f"Could not reach {num} images with D(G(z)) >= {threshold:g} in {tries} tries: here "

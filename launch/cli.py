@@ -6,6 +6,7 @@ huge_pages.use_huge_pages()
 
 import functools
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -78,6 +79,11 @@ def announce(dataset: Dataset) -> None:
     """Say what has to be said of the data."""
     for notice in dataset.notices:
         say(notice)
+
+
+def describe_command() -> str:
+    """Return the command of this process, to be repeated."""
+    return shlex.join(["python", *sys.argv])
 
 
 def use_devices() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, PngImagePlugin
 from tqdm import tqdm
 
 from jaxgan.errors import UserError
@@ -18,6 +18,8 @@ FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 MAX_PIXELS = 64 * 2**20  # 8192 x 8192: above every X-ray film, below a decompression bomb
 LISTED_FILES = 20  # an error message names this many files at most
 NUM_THREADS = min(8, os.cpu_count() or 1)
+
+GENERATED_KEY = "jaxgan-generated"  # a PNG text chunk: a study refuses to test such an image
 
 _SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
@@ -181,8 +183,11 @@ def encode_png(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def write_png(array: np.ndarray, path: Path) -> None:
-    """Write uint8 [height, width, channels] (1 or 3) so that `path` never holds half an image."""
+def write_png(array: np.ndarray, path: Path, *, generated: bool = False) -> None:
+    """Write uint8 [height, width, channels] (1 or 3) so that `path` never holds half an image.
+
+    A `generated` image says so of itself, so that it is not taken for a real one later.
+    """
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] not in (1, 3):
         raise ValueError(
             f"write_png got {array.dtype} {list(array.shape)}, "
@@ -191,10 +196,16 @@ def write_png(array: np.ndarray, path: Path) -> None:
     image = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
     beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        image.save(beside, "PNG")
+        image.save(beside, "PNG", pnginfo=_mark_generated() if generated else None)
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _mark_generated() -> PngImagePlugin.PngInfo:
+    info = PngImagePlugin.PngInfo()
+    info.add_text(GENERATED_KEY, "yes")
+    return info
 
 
 def map_in_threads(

@@ -1,0 +1,145 @@
+"""Classification measures over several trainings, with intervals by a bootstrap over patients.
+
+Every measure is a function of weights [num_draws, num_images]: how often each image's patient was
+drawn. Weights of 1 give the measure itself. The mean over seeds is taken within each draw, so the
+intervals say how the measures would differ on other patients, for these trainings.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+LEVEL = 0.95
+NUM_BINS = 10  # of confidence, for calibration
+
+
+def compute_clustered_report(
+    *,
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    patients: np.ndarray,
+    counts: np.ndarray,
+    class_names: Sequence[str],
+) -> dict[str, Any]:
+    """Report measures of `probabilities` [num_seeds, num_images, num_outputs] for strict JSON.
+
+    `labels` and `patients` are numbers from 0 [num_images]; `counts` [num_draws, num_patients] is
+    how often each patient is drawn. A prediction into a spare output is wrong.
+    """
+    weights = np.concatenate([np.ones((1, len(labels))), counts[:, patients]])
+    seeds = [_measure(p, labels, weights, class_names) for p in probabilities]
+    report = {
+        name: _summarise(np.mean([seed[name] for seed in seeds], axis=0))
+        for name in ("accuracy", "balanced_accuracy", "macro_f1", "calibration_error")
+    }
+    per_class = {}
+    for label, name in enumerate(class_names):
+        per_class[name] = {"count": int((labels == label).sum())} | {
+            measure: _summarise(np.mean([seed[f"{measure} {label}"] for seed in seeds], axis=0))
+            for measure in ("sensitivity", "specificity", "auc")
+        }
+    return {
+        **report,
+        "per_class": per_class,
+        "confusion_matrix": _count(probabilities, labels, len(class_names)),
+        "reliability": compute_reliability(probabilities, labels),
+        "balanced_accuracy_by_seed": [float(seed["balanced_accuracy"][0]) for seed in seeds],
+    }
+
+
+def _measure(
+    probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray, names: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Return every measure of one training as [1 + num_draws], NaN where a draw cannot tell."""
+    num_classes = len(names)
+    predicted = probabilities.argmax(axis=1)
+    right = predicted == labels
+    measures = {
+        "accuracy": _divide(weights @ right, weights.sum(axis=1)),
+        "calibration_error": _compute_calibration_error(probabilities, right, weights),
+    }
+    sensitivities, scores = [], []
+    for label in range(num_classes):
+        positive, called = labels == label, predicted == label
+        both = weights @ (positive & called)
+        all_positive, all_called = weights @ positive, weights @ called
+        sensitivities.append(_divide(both, all_positive))
+        scores.append(_divide(2 * both, all_positive + all_called))
+        measures[f"sensitivity {label}"] = sensitivities[-1]
+        measures[f"specificity {label}"] = _divide(
+            weights @ ~(positive | called), weights @ ~positive
+        )
+        measures[f"auc {label}"] = compute_weighted_auc(probabilities[:, label], positive, weights)
+    with np.errstate(invalid="ignore"):
+        measures["balanced_accuracy"] = np.nanmean(sensitivities, axis=0)
+        measures["macro_f1"] = np.nanmean(scores, axis=0)
+    return measures
+
+
+def compute_weighted_auc(
+    scores: np.ndarray, positive: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """Return the chance [num_draws] that a positive scores above a negative, ties counting half."""
+    order = np.argsort(scores, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(scores[order]) > 0])
+    ups = np.add.reduceat(weights[:, order] * positive[order], starts, axis=1)
+    downs = np.add.reduceat(weights[:, order] * ~positive[order], starts, axis=1)
+    below = np.cumsum(downs, axis=1) - downs / 2
+    return _divide((ups * below).sum(axis=1), ups.sum(axis=1) * downs.sum(axis=1))
+
+
+def _bin(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the confidence of each prediction and its bin."""
+    confidence = probabilities.max(axis=-1)
+    return confidence, np.minimum((confidence * NUM_BINS).astype(int), NUM_BINS - 1)
+
+
+def _compute_calibration_error(
+    probabilities: np.ndarray, right: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """Return the mean over bins of |confidence - accuracy|, by their share of predictions."""
+    confidence, bins = _bin(probabilities)
+    surplus = confidence - right
+    gaps = [np.abs(weights[:, bins == b] @ surplus[bins == b]) for b in range(NUM_BINS)]
+    return _divide(np.sum(gaps, axis=0), weights.sum(axis=1))
+
+
+def compute_reliability(probabilities: np.ndarray, labels: np.ndarray) -> list[dict[str, Any]]:
+    """Return, for each bin of confidence that was used, its mean, the accuracy and the count."""
+    confidence, bins = _bin(probabilities)
+    right = probabilities.argmax(axis=-1) == labels
+    return [
+        {
+            "confidence": float(confidence[bins == b].mean()),
+            "accuracy": float(right[bins == b].mean()),
+            "count": int((bins == b).sum()),
+        }
+        for b in np.unique(bins)
+    ]
+
+
+def _count(probabilities: np.ndarray, labels: np.ndarray, num_classes: int) -> list[list[int]]:
+    """Count [true, predicted] over all seeds; spare outputs share a last column."""
+    predicted = np.minimum(probabilities.argmax(axis=-1), num_classes)
+    counts = np.zeros((num_classes, num_classes + 1), np.int64)
+    for row in predicted:
+        np.add.at(counts, (labels, row), 1)
+    used = counts if counts[:, -1].any() else counts[:, :-1]
+    return [[int(n) for n in row] for row in used]
+
+
+def _summarise(values: np.ndarray) -> Mapping[str, Any]:
+    """Return the value and its percentile interval over the draws that have one."""
+    draws = values[1:][np.isfinite(values[1:])]
+    value = float(values[0]) if np.isfinite(values[0]) else None
+    if value is None or not len(draws):
+        return {"value": value, "interval": None}
+    tail = 100 * (1 - LEVEL) / 2
+    low, high = np.percentile(draws, [tail, 100 - tail])
+    return {"value": value, "interval": [float(low), float(high)]}
+
+
+def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(numerator / denominator, np.float64)

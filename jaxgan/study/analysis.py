@@ -1,0 +1,296 @@
+"""What the jobs' results say: the dict that becomes report.json and the page."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from jaxgan.leaks import describe_splits, find_copies_between
+from jaxgan.metrics.clustered import compute_clustered_report
+from jaxgan.statistics import (
+    ALPHA,
+    LEVEL,
+    NUM_BOOTSTRAP,
+    POWER,
+    ArmResult,
+    Comparison,
+    Design,
+    Test,
+    Verdict,
+    compare,
+    compute_smallest_difference,
+    draw_patients,
+    estimate_fold_variance,
+    judge,
+)
+from jaxgan.study import memory
+from jaxgan.study.arms import Arm, find_controls
+from jaxgan.study.audit import VIEWS, Audit
+from jaxgan.study.jobs import to_record
+from jaxgan.study.run import StudyResults, run_audit
+
+_PACKAGES = ("jaxgan", "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn", "pillow")
+# Printed in sections 4.2 and 4.3: accuracy on training and validation images.
+PAPER = {"without": (0.8632, 0.8550), "with": (0.9545, 0.8642)}
+_PAPER_ARMS = ("gan_paper_text", "gan_paper_code")
+REFERENCES = ("real", "duplicates", "classic")
+
+
+def analyse(results: StudyResults) -> dict[str, Any]:
+    """Return the whole report as strict JSON: verdict, arms, comparisons, audit, checks."""
+    folds, names = results.folds, results.dataset.class_names
+    design = Design(folds.images.labels.astype(np.int64), folds.groups, folds.fold_of)
+    counts = draw_patients(design, np.random.default_rng(0), NUM_BOOTSTRAP)
+    found = {arm.name: results.get_probabilities(arm.name) for arm in results.arms}
+    complete = {name: p for name, p in found.items() if p is not None}
+    right = {name: p.argmax(axis=2) == design.labels for name, p in complete.items()}
+    controls, not_judged = _choose_judged(results.arms, complete)
+    verdict = judge(controls, right=right, design=design, counts=counts)
+    audit = run_audit(results)
+    arms = {}
+    for arm in results.arms:
+        arms[arm.name] = {**_describe_arm(arm, results), "report": None}
+        if arm.name in complete:
+            arms[arm.name]["report"] = compute_clustered_report(
+                probabilities=complete[arm.name],
+                labels=design.labels,
+                patients=design.patients,
+                counts=counts,
+                class_names=names,
+            )
+    comparisons = _compare_all(results.arms, right, design, counts)
+    nearness, pairs = _check_memory(results)
+    return {
+        "verdict": verdict.verdict,
+        "sentence": verdict.sentence,
+        "warning": audit.describe(),
+        "classic_note": _describe_classic(verdict, comparisons),
+        "rules": {"alpha": ALPHA, "level": LEVEL, "power": POWER, "measure": "balanced_accuracy"},
+        "judged": [_describe_judged(arm) for arm in verdict.arms],
+        "not_judged": not_judged,
+        "arms": arms,
+        "comparisons": [_describe_comparison(c) for c in comparisons],
+        "smallest_difference_of_one_arm": _compute_single(comparisons),
+        "audit": _describe_audit(audit),
+        "leaks": _describe_leaks(results),
+        "memory": nearness,
+        "nearest_pairs": pairs,
+        "paper": _describe_paper(arms),
+        "failures": [vars(failure) for failure in results.failures],
+        "data": _describe_data(results),
+        "settings": to_record(results.settings),
+        "versions": get_versions(),
+    }
+
+
+def _choose_judged(
+    arms: Sequence[Arm], complete: Mapping[str, Any]
+) -> tuple[dict[str, list[str]], list[dict[str, str]]]:
+    """Return the arms the verdict judges with their controls, and why the others are not."""
+    judged, others = {}, []
+    for arm in arms:
+        controls = find_controls(arm, arms)
+        missing = [name for name in (arm.name, *controls) if name not in complete]
+        if not controls:
+            continue
+        if missing:
+            reason = f"no complete result of {', '.join(missing)}"
+            others.append({"arm": arm.name, "reason": reason})
+        else:
+            judged[arm.name] = controls
+    return judged, others
+
+
+def _compare_all(
+    arms: Sequence[Arm], right: Mapping[str, np.ndarray], design: Design, counts: np.ndarray
+) -> list[Comparison]:
+    """Compare every arm with `real`, with duplicates of its amount and with `classic`."""
+    comparisons = []
+    for arm in arms:
+        for kind in REFERENCES:
+            same = [a.name for a in arms if a.kind == kind and a.amount in (0.0, arm.amount)]
+            any_amount = [a.name for a in arms if a.kind == kind]
+            name = (same or any_amount or [""])[0]
+            if arm.kind != kind and {arm.name, name} <= set(right):
+                comparisons.append(
+                    compare(arm.name, name, right=right, design=design, counts=counts)
+                )
+    return comparisons
+
+
+def _describe_classic(verdict: Verdict, comparisons: Sequence[Comparison]) -> str | None:
+    """Return how the arm that the verdict names does against classic augmentation."""
+    if verdict.arm is None or verdict.arm.against_real.control == "classic":
+        return None
+    named = verdict.arm.arm
+    found = [c for c in comparisons if c.arm == named and c.control == "classic"]
+    if not found or found[0].by_patient.interval is None:
+        return None
+    low, high = found[0].by_patient.interval
+    return (
+        f"Against classic augmentation {named} stands at {100 * found[0].estimate:+.1f} points "
+        f"[{100 * low:+.1f}, {100 * high:+.1f}]."
+    )
+
+
+def _describe_arm(arm: Arm, results: StudyResults) -> dict[str, Any]:
+    done = results.classifiers.get(arm.name, {})
+    wanted = results.settings.num_folds * results.settings.num_seeds
+    added = list(results.added.get(arm.name, {}).values())
+    by_class = np.mean(added, axis=0) if added else np.zeros(len(results.dataset.class_names))
+    last = [float(r["curve_accuracy"][-1]) for r in done.values()]
+    return {
+        "description": arm.description,
+        "amount": arm.amount,
+        "trainings": len(done),
+        "trainings_wanted": wanted,
+        "mean_added": {
+            name: float(n) for name, n in zip(results.dataset.class_names, by_class, strict=True)
+        },
+        "training_accuracy": float(np.mean(last)) if last else None,
+    }
+
+
+def _describe_test(test: Test) -> dict[str, Any]:
+    return {
+        "interval": list(test.interval) if test.interval else None,
+        "p": test.p_value,
+        "standard_error": test.standard_error if np.isfinite(test.standard_error) else None,
+        "degrees_of_freedom": test.degrees,
+    }
+
+
+def _describe_comparison(comparison: Comparison) -> dict[str, Any]:
+    return {
+        "arm": comparison.arm,
+        "control": comparison.control,
+        "difference": comparison.estimate,
+        "by_patient": _describe_test(comparison.by_patient),
+        "by_training": _describe_test(comparison.by_training),
+        "by_fold_and_seed": comparison.folds.tolist(),
+    }
+
+
+def _describe_judged(arm: ArmResult) -> dict[str, Any]:
+    return {
+        "arm": arm.arm,
+        "controls": [c.control for c in arm.comparisons],
+        "difference": arm.against_real.estimate,
+        "p_helps": arm.p_helps,
+        "p_hurts": arm.p_hurts,
+        "smallest_difference": arm.smallest,
+        "needed_test_patients": arm.needed_patients,
+    }
+
+
+def _compute_single(comparisons: Sequence[Comparison]) -> float | None:
+    """Return the smallest difference one arm alone against `real` could have shown, the median."""
+    group = [c for c in comparisons if c.control == "real"]
+    shared = estimate_fold_variance(group)
+    found = [compute_smallest_difference([c], num_arms=1, shared_variance=shared) for c in group]
+    known = [f for f in found if f is not None]
+    return float(np.median(known)) if known else None
+
+
+def _describe_audit(audit: Audit) -> dict[str, Any]:
+    explained = audit.explained
+    return {
+        "chance": audit.chance,
+        "views": VIEWS,
+        "linear_probe": dict(audit.probe),
+        "classifier": dict(audit.classifier),
+        "sources": dict(audit.sources),
+        "best_shortcut": {"what": explained[0], "share": explained[1]} if explained else None,
+    }
+
+
+def _describe_leaks(results: StudyResults) -> dict[str, Any]:
+    """Return what the guards found: in the splits as given, and among the study's folds."""
+    folds = results.folds
+    pairs = [
+        {"files": [folds.images.files[i], folds.images.files[j]], "correlation": float(c)}
+        for (i, j), c in zip(folds.copies.pairs, folds.copies.correlations, strict=True)
+    ]
+    return {
+        "patients": len(set(folds.images.patients)),
+        "groups": int(folds.groups.max()) + 1,
+        "copies_across_patients": pairs,
+        "splits_as_given": describe_splits(dict(results.dataset.splits)),
+        "between_folds": "none: no patient and no copied image is on both sides of any fold",
+    }
+
+
+def _check_memory(results: StudyResults) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    """Return the nearness of all generators to test images, and the nearest training pairs."""
+    found, pairs, copies = [], [], 0
+    for (fold, gan_seed, label), made in results.generators.items():
+        train = results.gan_folds.get_train(fold).of_class(label)
+        test = results.gan_folds.get_test(fold).of_class(label)
+        generated = made["images"][: memory.MOST_GENERATED]
+        nearness = memory.compute_nearness(generated, train, test, seed=fold)
+        found.append(nearness)
+        copies += len(find_copies_between(generated, test.images))
+        if gan_seed == 0:
+            pairs += [
+                {
+                    "fold": fold,
+                    "class": results.dataset.class_names[label],
+                    "generated": i,
+                    "file": train.files[j],
+                    "train_index": j,
+                    "distance": distance,
+                }
+                for i, j, distance in nearness.pairs
+            ]
+    summary = memory.summarise(found)
+    if summary is not None:
+        summary["copies_of_test_images"] = copies
+    return summary, pairs
+
+
+def _describe_paper(arms: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the paper's four accuracies beside ours, where its arms were run."""
+    ours = [n for n in ("real", *_PAPER_ARMS) if n in arms and arms[n]["report"]]
+    if not set(ours) & set(_PAPER_ARMS):
+        return []
+    rows = [
+        {"what": f"the paper, {name}", "training": train, "test": test, "interval": None}
+        for name, (train, test) in PAPER.items()
+    ]
+    for name in ours:
+        accuracy = arms[name]["report"]["accuracy"]
+        rows.append(
+            {
+                "what": f"here, {name}",
+                "training": arms[name]["training_accuracy"],
+                "test": accuracy["value"],
+                "interval": accuracy["interval"],
+            }
+        )
+    return rows
+
+
+def _describe_data(results: StudyResults) -> dict[str, Any]:
+    images, names = results.folds.images, results.dataset.class_names
+    counts = np.bincount(images.labels, minlength=len(names))
+    return {
+        "name": results.dataset.name,
+        "fingerprint": results.dataset.fingerprint,
+        "images": len(images),
+        "classes": {name: int(n) for name, n in zip(names, counts, strict=True)},
+        "patients": len(set(images.patients)),
+        "notices": list(results.notices),
+    }
+
+
+def get_versions() -> dict[str, str]:
+    """Return the versions of what the study was computed with."""
+    versions = {"python": platform.python_version(), "platform": platform.platform()}
+    for name in _PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "unknown"
+    return versions

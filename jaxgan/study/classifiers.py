@@ -1,0 +1,176 @@
+"""The classifiers of a study: one an arm, fold and seed, all for the same number of updates."""
+
+import functools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxgan import classifier
+from jaxgan.augment_classic import augment_classic
+from jaxgan.data.images import as_pixels, resize_square
+from jaxgan.data.sets import ImageSet
+from jaxgan.errors import UserError
+from jaxgan.settings import GmdSettings
+from jaxgan.study.arms import Arm
+from jaxgan.study.jobs import Job, Result, to_record
+from jaxgan.study.training import Curves, Trainer
+from jaxgan.train_gmd import Evaluator, create_model, create_optimizer, join
+from jaxgan.types import Batch, Key, Metrics
+
+_WITHOUT = (
+    "seed",
+    "data",
+    "num_epochs",
+    "eval_batch_size",
+    "evaluate_every_epochs",
+    "checkpoint_every_epochs",
+    "epochs_per_dispatch",
+    "max_steps_per_dispatch",
+)
+
+
+class ClassifierLab:
+    """Train and test the classifiers of all arms, folds and seeds with one compiled program.
+
+    Two, to be exact: with and without classic augmentation.
+    """
+
+    def __init__(
+        self,
+        settings: GmdSettings,
+        *,
+        num_classes: int,
+        num_updates: int,
+        capacity: int,
+        devices: Sequence[jax.Device],
+    ):
+        self._settings, self._num_updates = settings, num_updates
+        self._model = create_model(settings, num_classes)
+        self._optimizer = create_optimizer(settings)
+        self._evaluator = Evaluator(self._model, settings.eval_batch_size)
+
+        def create_trainer(step: Any) -> Trainer:
+            return Trainer(
+                lambda axis_name: functools.partial(
+                    step, model=self._model, optimizer=self._optimizer, axis_name=axis_name
+                ),
+                capacity=capacity,
+                batch_size=settings.batch_size,
+                max_steps=settings.max_steps_per_dispatch,
+                devices=devices,
+            )
+
+        self._trainers = {
+            False: create_trainer(classifier.train_step),
+            True: create_trainer(_train_step_classic),
+        }
+
+    def create_job(
+        self,
+        *,
+        name: str,
+        train: ImageSet,
+        test: ImageSet,
+        record: dict[str, Any],
+        is_classic: bool,
+        seed: int,
+        kind: str = "classifier",
+    ) -> Job:
+        """Return the job that trains on `train` and predicts `test`; `record` says what these are.
+
+        Training stops after the study's number of updates: nothing is chosen by the test images.
+        """
+        full = {
+            "settings": to_record(self._settings, without=_WITHOUT),
+            "num_updates": self._num_updates,
+            "classic": is_classic,
+            "seed": seed,
+            **record,
+        }
+        run = functools.partial(self._train, train, test, is_classic=is_classic, seed=seed)
+        return Job(kind, name, full, run)
+
+    def _train(
+        self, train: ImageSet, test: ImageSet, partial: Path, *, is_classic: bool, seed: int
+    ) -> Result:
+        settings, curves = self._settings, Curves()
+        state = classifier.create_classifier_state(
+            jax.random.key(seed),
+            model=self._model,
+            optimizer=self._optimizer,
+            image_shape=(settings.image_size, settings.image_size, settings.channels),
+        )
+        state = self._trainers[is_classic].train(
+            state,
+            train,
+            num_steps=self._num_updates,
+            seed=seed,
+            notes=curves,
+            partial=partial,
+            save_every=max(1, self._num_updates // (10 * settings.max_steps_per_dispatch)),
+        )
+        probabilities = self._evaluator.predict(state.params, test.images)
+        if not np.isfinite(probabilities).all():
+            raise UserError("the classifier has diverged: a lower config.gmd.learning_rate helps")
+        return {
+            **curves.to_arrays(),
+            "probabilities": probabilities,
+            "test_files": np.array(json.dumps(list(test.files))),
+            "num_train": np.array(len(train)),
+        }
+
+
+def _train_step_classic(
+    state: classifier.ClassifierState, batch: Batch, key: Key, **bound: Any
+) -> tuple[classifier.ClassifierState, Metrics]:
+    """Augment every image of the batch anew, then do the usual step."""
+    keys = jax.random.split(key, len(batch.images))
+    return classifier.train_step(
+        state, Batch(augment_classic(batch.images, keys), batch.labels), key, **bound
+    )
+
+
+def create_training_set(
+    arm: Arm, train: ImageSet, added: Sequence[ImageSet], *, class_names: Sequence[str]
+) -> ImageSet:
+    """Return what an arm learns from. Raises `UserError` where nothing was added or a class lacks.
+
+    `added` are the class's images to add, in the order of `class_names`.
+    """
+    if arm.source and not any(len(images) for images in added):
+        raise UserError("the rule kept no image of any class")
+    if arm.uses_real:
+        return join([train, *added])
+    lacking = [n for n, images in zip(class_names, added, strict=True) if not len(images)]
+    if lacking:
+        raise UserError(f"there is no generated image of class {', '.join(lacking)}")
+    return join(list(added))
+
+
+def duplicate(images: ImageSet, num: int, seed: int) -> ImageSet:
+    """Return `num` of the images again, each as often as another as far as that goes."""
+    rng = np.random.default_rng(seed)
+    rounds = [rng.permutation(len(images)) for _ in range(-(-num // len(images)))]
+    return images.take(np.concatenate([np.zeros(0, np.int64), *rounds])[:num])
+
+
+def as_training_images(images: np.ndarray, label: int, *, image_size: int, name: str) -> ImageSet:
+    """Return generated images as a set of class `label` in the classifier's size."""
+    if len(images) and images.shape[1] != image_size:
+        images = np.stack([_resize(image, image_size) for image in images])
+    elif images.shape[1] != image_size:
+        images = np.zeros((0, image_size, image_size, images.shape[3]), np.uint8)
+    files = tuple(f"generated:{name}:{i}" for i in range(len(images)))
+    labels = np.full(len(images), label, np.int32)
+    return ImageSet(images, labels, files, ("synthetic",) * len(images))
+
+
+def _resize(image: np.ndarray, size: int) -> np.ndarray:
+    from PIL import Image
+
+    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    return as_pixels(resize_square(picture, size))

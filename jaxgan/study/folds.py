@@ -1,0 +1,79 @@
+"""The folds of a study: every image tested once, no patient and no copied image on both sides."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from jaxgan.data.sets import Dataset, ImageSet
+from jaxgan.data.split import split_by_patient
+from jaxgan.leaks import Copies, check_sides, find_copies, group_patients
+from jaxgan.study.jobs import hash_files
+
+
+@dataclass(frozen=True)
+class Folds:
+    """All images of a study and, for each [num_images], the fold that tests it.
+
+    `groups` [num_images] are numbers from 0: patients, joined where they share a copied image.
+    `copies` are what was found across patients.
+    """
+
+    images: ImageSet
+    fold_of: np.ndarray
+    groups: np.ndarray
+    copies: Copies
+
+    @property
+    def num(self) -> int:
+        """The number of folds."""
+        return int(self.fold_of.max()) + 1
+
+    def get_train(self, fold: int) -> ImageSet:
+        """Return what may be learned from while `fold` is tested."""
+        return self.images.take(np.flatnonzero(self.fold_of != fold))
+
+    def get_test(self, fold: int) -> ImageSet:
+        """Return the real images that `fold` tests."""
+        return self.images.take(np.flatnonzero(self.fold_of == fold))
+
+    def hash_train(self, fold: int) -> str:
+        """Return a hash of which images `fold` trains on."""
+        train = self.get_train(fold)
+        return hash_files(train.files, train.labels)
+
+
+def pool(splits: Mapping[str, ImageSet]) -> ImageSet:
+    """Return the images of all splits as one set, each file named with its split."""
+    sets = list(splits.values())
+    return ImageSet(
+        np.concatenate([s.images for s in sets]),
+        np.concatenate([s.labels for s in sets]),
+        tuple(f"{name}:{file}" for name, s in splits.items() for file in s.files),
+        sum((s.patients for s in sets), ()),
+    )
+
+
+def create_folds(dataset: Dataset, num_folds: int, seed: int) -> Folds:
+    """Deal all images of `dataset` into folds by patient.
+
+    Patients who share an image, exact or nearly (`jaxgan.leaks`), are dealt as one. Raises
+    `UserError` where a class has fewer patients than there are folds.
+    """
+    images = pool(dataset.splits)
+    copies = find_copies(images)
+    groups = group_patients(images.patients, copies)
+    indices = split_by_patient(
+        images.labels,
+        [f"group-{g}" for g in groups],
+        {f"fold {i + 1}": 1 / num_folds for i in range(num_folds)},
+        seed,
+        class_names=dataset.class_names,
+    )
+    fold_of = np.zeros(len(images), np.int32)
+    for fold, chosen in enumerate(indices.values()):
+        fold_of[chosen] = fold
+    folds = Folds(images, fold_of, groups, copies)
+    for fold in range(num_folds):
+        check_sides(folds.get_train(fold), folds.get_test(fold), where=f"fold {fold + 1}")
+    return folds

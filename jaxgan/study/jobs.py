@@ -1,0 +1,153 @@
+"""Jobs that are done once: each leaves one file, named by a hash of all that defines it.
+
+A study that was killed, or is given more seeds or arms, finds what is done and does the rest.
+"""
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from jaxgan.console import say
+
+JOB_VERSION = 1  # raise it when jobs come out differently, so that they are done again
+
+Result = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Job:
+    """Something to do; `record` is JSON-able and holds all that defines the result."""
+
+    kind: str
+    name: str
+    record: Mapping[str, Any]
+    compute: Callable[[Path], Result]
+
+    @property
+    def key(self) -> str:
+        """The hash that names the job's file."""
+        canonical = json.dumps([JOB_VERSION, self.kind, self.record], sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:20]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A job that could not be done, and why."""
+
+    kind: str
+    name: str
+    reason: str
+
+
+class JobRunner:
+    """Do jobs in turn, keep their results in `folder`, and say how long it will still take."""
+
+    def __init__(self, folder: Path, planned: Mapping[str, int]):
+        self._folder, self._planned = folder, dict(planned)
+        self._seconds: dict[str, list[float]] = {kind: [] for kind in planned}
+        self._done = dict.fromkeys(planned, 0)
+        self.failures: list[Failure] = []
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def run(self, job: Job) -> Result | None:
+        """Return the job's result, from its file where there is one; None where it failed.
+
+        A failure is kept in `failures` and said; it does not stop the study.
+        """
+        path = self._folder / f"{job.kind}-{job.key}.npz"
+        result = read_result(path)
+        if result is None:
+            began = time.monotonic()
+            partial = path.with_suffix(".partial")
+            try:
+                result = dict(job.compute(partial))
+            except Exception as error:
+                # Whatever went wrong is this job's alone: the page names it, the others go on.
+                self._note_failure(job, error)
+                return None
+            result["seconds"] = np.array(time.monotonic() - began)
+            result["record"] = np.array(json.dumps(job.record, sort_keys=True))
+            write_result(path, result)
+            partial.unlink(missing_ok=True)
+            self._note_done(job, float(result["seconds"]), fresh=True)
+        else:
+            self._note_done(job, float(result["seconds"]), fresh=False)
+        return result
+
+    def skip(self, kind: str, name: str, reason: str) -> None:
+        """Note a job that can not be done because one that it needs has failed."""
+        self.failures.append(Failure(kind, name, reason))
+        self._done[kind] += 1
+        say(f"{self._count()} {name}: left out, {reason}")
+
+    def _note_failure(self, job: Job, error: Exception) -> None:
+        reason = str(error) or type(error).__name__
+        self.failures.append(Failure(job.kind, job.name, reason.splitlines()[0]))
+        self._done[job.kind] += 1
+        say(f"{self._count()} {job.name}: FAILED, {reason.splitlines()[0]}")
+
+    def _note_done(self, job: Job, seconds: float, *, fresh: bool) -> None:
+        self._done[job.kind] += 1
+        self._seconds[job.kind].append(seconds)
+        if fresh:
+            left = tqdm.format_interval(self._estimate_left())
+            say(f"{self._count()} {job.name}: {seconds:.1f} s; about {left} left")
+
+    def _count(self) -> str:
+        return f"[{sum(self._done.values())}/{sum(self._planned.values())}]"
+
+    def _estimate_left(self) -> float:
+        """Return the seconds still to come, each kind at its own median."""
+        known = [float(np.median(s)) for s in self._seconds.values() if s]
+        left = 0.0
+        for kind, num in self._planned.items():
+            seconds = self._seconds[kind]
+            typical = float(np.median(seconds)) if seconds else max(known, default=0.0)
+            left += typical * max(num - self._done[kind], 0)
+        return left
+
+
+def read_result(path: Path) -> dict[str, np.ndarray] | None:
+    """Return a result's arrays, None where the file is absent or broken."""
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, KeyError, EOFError):
+        return None  # a broken disk, not a kill: files are renamed when complete
+
+
+def write_result(path: Path, result: Result) -> None:
+    """Write arrays to `path`, complete or not at all."""
+    beside = path.with_name(f".{path.name}.part")
+    with beside.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **dict(result))
+    beside.replace(path)
+
+
+def hash_files(files: tuple[str, ...], labels: np.ndarray) -> str:
+    """Return a hash of which images, in which order and class, a job sees."""
+    digest = hashlib.sha256("\n".join(files).encode())
+    digest.update(np.asarray(labels, np.int32).tobytes())
+    return digest.hexdigest()[:20]
+
+
+def to_record(settings: Any, *, without: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return frozen settings as JSON-able values, less the fields that do not alter a result."""
+    values = {}
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if field.name not in without:
+            nested = dataclasses.is_dataclass(value)
+            plain = dict(value) if isinstance(value, Mapping) else value
+            values[field.name] = to_record(value) if nested else plain
+    return values

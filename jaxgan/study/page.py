@@ -1,0 +1,292 @@
+"""What a reader gets: report.html, report.json, summary.md and a model card a generator."""
+
+import base64
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from jaxgan import figures
+from jaxgan.console import say
+from jaxgan.run_folder import write_json, write_text
+from jaxgan.study.analysis import analyse
+from jaxgan.study.jobs import Result
+from jaxgan.study.run import StudyResults
+
+_SHOWN = 8  # images in a row
+_GAN_CURVES = {"loss_d": "D", "loss_g": "G"}
+_WORDS = {
+    "helps": "GAN augmentation helps",
+    "no_evidence": "No evidence either way",
+    "hurts": "GAN augmentation hurts",
+}
+
+
+def write_study(results: StudyResults, workdir: Path, *, command: str) -> None:
+    """Write all that the study has to say to `workdir`, and the verdict to standard output."""
+    report = analyse(results)
+    report["command"] = command
+    write_json(workdir / "report.json", report)
+    pictures = draw_pictures(results, report, workdir / "figures")
+    environment = _create_environment()
+    words = {"report": report, "title": _WORDS[report["verdict"]]}
+    page = environment.get_template("report.html.j2").render(
+        **words, pictures=pictures, forest=lay_out_forest(report)
+    )
+    write_text(workdir / "report.html", page)
+    write_text(workdir / "summary.md", environment.get_template("summary.md.j2").render(**words))
+    _write_cards(results, report, workdir / "generators", environment)
+    for sentence in (report["warning"], report["sentence"]):
+        if sentence:
+            say(sentence)
+    for failure in report["failures"]:
+        say(f"Not done: {failure['name']}: {failure['reason']}")
+    say(f"The page: {workdir / 'report.html'}")
+
+
+def _create_environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("jaxgan.study"),
+        autoescape=jinja2.select_autoescape(enabled_extensions=("html.j2",), default=False),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {
+        "percent": _format_percent,
+        "points": _format_points,
+        "interval": _format_interval,
+        "p": _format_p,
+        "json": lambda value: json.dumps(value, indent=2),
+    }
+    return environment
+
+
+def _format_percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def _format_points(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _format_interval(interval: Sequence[float] | None, kind: str = "percent") -> str:
+    if interval is None:
+        return "-"
+    if kind == "points":
+        return f"{_format_points(interval[0])} to {_format_points(interval[1])}"
+    return f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}"
+
+
+def _format_p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+# Pictures --------------------------------------------------------------------------------------
+
+
+def lay_out_forest(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the forest plot of all differences: rows with positions in percent of the width."""
+    rows = report["comparisons"]
+    ends = [abs(end) for row in rows for end in row["by_patient"]["interval"] or ()]
+    ends += [abs(row["difference"]) for row in rows]
+    reach = max([0.05, *ends]) * 1.08
+
+    def place(value: float) -> float:
+        return round(50 + 50 * min(max(value / reach, -1.0), 1.0), 3)
+
+    def span(interval: Sequence[float] | None) -> tuple[float, float] | None:
+        return (place(interval[0]), place(interval[1])) if interval else None
+
+    placed = [
+        {
+            **row,
+            "at": place(row["difference"]),
+            "narrow": span(row["by_patient"]["interval"]),
+            "wide": span(row["by_training"]["interval"]),
+        }
+        for row in rows
+    ]
+    groups = {
+        control: [row for row in placed if row["control"].partition("@")[0] == control]
+        for control in ("real", "duplicates", "classic")
+    }
+    return {"reach": reach, "groups": {name: group for name, group in groups.items() if group}}
+
+
+def draw_pictures(
+    results: StudyResults, report: Mapping[str, Any], folder: Path
+) -> list[dict[str, str]]:
+    """Draw the page's pictures to `folder`; return for each its section, words and data URI."""
+    pictures = [*_draw_images(results, folder), *_draw_pairs(results, report, folder)]
+    pictures += _draw_gan_curves(results, folder)
+    pictures += _draw_classifier_curves(results, folder)
+    pictures += _draw_reliability(report, folder)
+    return [{**picture, "uri": _read_uri(Path(picture["path"]))} for picture in pictures]
+
+
+def _read_uri(path: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def _picture(section: str, path: Path, caption: str, alt: str) -> dict[str, str]:
+    return {"section": section, "path": str(path), "caption": caption, "alt": alt}
+
+
+def _draw_images(results: StudyResults, folder: Path) -> list[dict[str, str]]:
+    """Draw, for each class, real images of the first fold above generated ones."""
+    pictures = []
+    for label, name in enumerate(results.dataset.class_names):
+        made = results.generators.get((0, 0, label))
+        if made is None:
+            continue
+        real = results.gan_folds.get_train(0).of_class(label).images[:_SHOWN]
+        rows = np.concatenate([real, made["images"][:_SHOWN]])
+        path = folder / f"images_{_slug(name)}.png"
+        figures.write_grid(rows, path, columns=len(real))
+        caption = f"Class {name}: real above, generated (unchosen) below; fold 1."
+        alt = f"{len(real)} real images of class {name} in the first row, generated ones below."
+        pictures.append(_picture("images", path, caption, alt))
+    return pictures
+
+
+def _draw_pairs(
+    results: StudyResults, report: Mapping[str, Any], folder: Path
+) -> list[dict[str, str]]:
+    """Draw, for each class, the generated images that come nearest to a training image."""
+    pictures = []
+    for label, name in enumerate(results.dataset.class_names):
+        pairs = [pair for pair in report["nearest_pairs"] if pair["class"] == name]
+        pairs = sorted(pairs, key=lambda pair: pair["distance"])[:_SHOWN]
+        if not pairs:
+            continue
+        generated = [
+            results.generators[p["fold"], 0, label]["images"][p["generated"]] for p in pairs
+        ]
+        trains = {p["fold"]: results.gan_folds.get_train(p["fold"]).of_class(label) for p in pairs}
+        real = [trains[p["fold"]].images[p["train_index"]] for p in pairs]
+        path = folder / f"nearest_{_slug(name)}.png"
+        figures.write_grid(np.stack([*generated, *real]), path, columns=len(pairs))
+        distances = ", ".join(f"{pair['distance']:.3f}" for pair in pairs)
+        caption = (
+            f"Class {name}: the generated images that come nearest to a training image (above) and "
+            f"that image (below). Root mean square difference of gray, 0 to 1: {distances}."
+        )
+        alt = f"{len(pairs)} generated images of class {name} above their nearest training images."
+        pictures.append(_picture("nearest", path, caption, alt))
+    return pictures
+
+
+def _draw_gan_curves(results: StudyResults, folder: Path) -> list[dict[str, str]]:
+    pictures = []
+    for label, name in enumerate(results.dataset.class_names):
+        made = results.generators.get((0, 0, label))
+        if made is None:
+            continue
+        series = {
+            f"{network} loss": (made["curve_step"], made[f"curve_{key}"])
+            for key, network in _GAN_CURVES.items()
+        }
+        path = folder / f"gan_{_slug(name)}.png"
+        figures.plot_lines(
+            series, path, title=f"GAN of {name}, fold 1", xlabel="update", ylabel="loss"
+        )
+        ends = ", ".join(f"{key} ends at {y[-1]:.2f}" for key, (_, y) in series.items())
+        caption = f"GAN of class {name}, fold 1: {ends}."
+        pictures.append(_picture("curves", path, caption, f"Loss curves. {caption}"))
+    return pictures
+
+
+def _draw_classifier_curves(results: StudyResults, folder: Path) -> list[dict[str, str]]:
+    pictures = []
+    for key, words in (("loss", "training loss"), ("accuracy", "training accuracy")):
+        series = {}
+        for arm in results.arms:
+            done = list(results.classifiers.get(arm.name, {}).values())
+            if done:
+                mean = np.mean([result[f"curve_{key}"] for result in done], axis=0)
+                series[arm.name] = (done[0]["curve_step"], mean)
+        if not series:
+            continue
+        path = folder / f"classifier_{key}.png"
+        figures.plot_lines(
+            series, path, title=f"Classifier, {words}", xlabel="update", ylabel=words
+        )
+        ends = ", ".join(f"{name} {y[-1]:.2f}" for name, (_, y) in series.items())
+        caption = f"Mean {words} of each arm's classifiers, on what the arm trains on."
+        pictures.append(_picture("curves", path, caption, f"{caption} At the end: {ends}."))
+    return pictures
+
+
+def _draw_reliability(report: Mapping[str, Any], folder: Path) -> list[dict[str, str]]:
+    series = {}
+    for name, arm in report["arms"].items():
+        if arm["report"]:
+            bins = arm["report"]["reliability"]
+            series[name] = (
+                np.array([b["confidence"] for b in bins]),
+                np.array([b["accuracy"] for b in bins]),
+            )
+    if not series:
+        return []
+    path = folder / "reliability.png"
+    figures.plot_lines(
+        series,
+        path,
+        title="Reliability",
+        xlabel="confidence",
+        ylabel="accuracy",
+        diagonal=True,
+    )
+    caption = (
+        "How often a classifier is right, by how sure it says it is. Below the diagonal it is "
+        "too sure."
+    )
+    worst = {
+        n: a["report"]["calibration_error"]["value"]
+        for n, a in report["arms"].items()
+        if a["report"]
+    }
+    errors = ", ".join(f"{name} {100 * value:.0f} points" for name, value in worst.items())
+    alt = f"{caption} Mean distance from the diagonal: {errors}."
+    return [_picture("reliability", path, caption, alt)]
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_").lower() or "class"
+
+
+# Model cards -----------------------------------------------------------------------------------
+
+
+def _write_cards(
+    results: StudyResults,
+    report: Mapping[str, Any],
+    folder: Path,
+    environment: jinja2.Environment,
+) -> None:
+    """Write each generator's variables and a card beside them, so that it can be shared."""
+    template = environment.get_template("card.md.j2")
+    for (fold, gan_seed, label), made in results.generators.items():
+        name = results.dataset.class_names[label]
+        place = folder / f"fold{fold + 1}_seed{gan_seed}" / _slug(name)
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "generator.msgpack").write_bytes(made["variables"].tobytes())
+        write_text(place / "settings.json", str(made["settings"]) + "\n")
+        card = template.render(
+            report=report, class_name=name, fold=fold, gan_seed=gan_seed, **_describe_made(made)
+        )
+        write_text(place / "card.md", card)
+
+
+def _describe_made(made: Result) -> dict[str, Any]:
+    return {
+        "settings": json.loads(str(made["settings"])),
+        "num_learned": int(made["num_learned"]),
+        "num_steps": int(made["num_steps"]),
+        "mean_score": float(made["scores"].mean()),
+    }

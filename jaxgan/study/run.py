@@ -1,0 +1,313 @@
+"""Run a study: settings and data -> jobs -> results -> verdict -> page."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxgan.console import say
+from jaxgan.data.sets import Dataset, ImageSet
+from jaxgan.errors import UserError
+from jaxgan.parallel import check_batch_size, choose_devices
+from jaxgan.run_folder import write_json
+from jaxgan.study import audit as audits
+from jaxgan.study.arms import Arm
+from jaxgan.study.classifiers import (
+    ClassifierLab,
+    as_training_images,
+    create_training_set,
+    duplicate,
+)
+from jaxgan.study.folds import Folds, create_folds
+from jaxgan.study.generators import GeneratorLab, select
+from jaxgan.study.jobs import Failure, JobRunner, Result, to_record
+from jaxgan.study.settings import StudySettings
+
+_SEED_STRIDE = 1000  # folds a seed may have
+
+
+@dataclass
+class StudyResults:
+    """What the jobs have left: by arm [seed][fold], by (fold, gan seed) and class, by view."""
+
+    settings: StudySettings
+    dataset: Dataset
+    folds: Folds
+    gan_folds: Folds
+    arms: list[Arm]
+    classifiers: dict[str, dict[tuple[int, int], Result]] = field(default_factory=dict)
+    generators: dict[tuple[int, int, int], Result] = field(default_factory=dict)
+    audit_classifiers: dict[str, dict[int, Result]] = field(default_factory=dict)
+    added: dict[str, dict[tuple[int, int], list[int]]] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+    sources: tuple[str, ...] = ()
+
+    def get_probabilities(self, arm: str) -> np.ndarray | None:
+        """Return [num_seeds, num_images, outputs] of an arm; None where a training is missing."""
+        done = self.classifiers.get(arm, {})
+        seeds, folds = range(self.settings.num_seeds), range(self.settings.num_folds)
+        if any((seed, fold) not in done for seed in seeds for fold in folds):
+            return None
+        num_outputs = done[0, 0]["probabilities"].shape[1]
+        joined = np.zeros((len(seeds), len(self.folds.images), num_outputs), np.float32)
+        for (seed, fold), result in done.items():
+            joined[seed, self.folds.fold_of == fold] = result["probabilities"]
+        return joined
+
+
+class _Study:
+    """One call of `run_jobs`: the labs with their compiled programs, the runner, the results."""
+
+    def __init__(self, results: StudyResults, workdir: Path, num_devices: int):
+        self._results, self._settings = results, results.settings
+        settings, folds = results.settings, results.folds
+        devices = choose_devices(num_devices)
+        check_batch_size(settings.gmd.batch_size, len(devices))
+        check_batch_size(settings.dcgan.batch_size, len(devices))
+        self._names = results.dataset.class_names
+        self._needs_generators = any(arm.needs_generator for arm in results.arms)
+        self._pool = settings.pool * max([a.amount for a in results.arms], default=1.0)
+        largest = max(len(folds.get_train(fold)) for fold in range(folds.num))
+        most = 1.0 + max([arm.amount for arm in results.arms], default=0.0)
+        self._classifiers = ClassifierLab(
+            settings.gmd,
+            num_classes=len(self._names),
+            num_updates=settings.num_updates,
+            capacity=math.ceil(largest * most) + len(self._names),
+            devices=devices,
+        )
+        self._generators = GeneratorLab(
+            settings.dcgan, capacity=self._compute_gan_capacity(), devices=devices
+        )
+        self.runner = JobRunner(workdir / "jobs", self._plan())
+
+    def _compute_gan_capacity(self) -> int:
+        counts = [
+            np.bincount(self._results.gan_folds.get_train(fold).labels).max()
+            for fold in range(self._settings.num_folds)
+        ]
+        return int(max(counts))
+
+    def _plan(self) -> dict[str, int]:
+        settings, num_folds = self._settings, self._settings.num_folds
+        gans = num_folds * settings.num_gan_seeds * len(self._names)
+        return {
+            "generator": gans if self._needs_generators else 0,
+            "classifier": len(self._results.arms) * num_folds * settings.num_seeds,
+            "audit": len(audits.CLASSIFIER_VIEWS) * num_folds if settings.audit else 0,
+        }
+
+    def run(self) -> None:
+        """Do all jobs, the first seed of every arm before the second of any."""
+        if self._needs_generators:
+            for gan_seed in range(self._settings.num_gan_seeds):
+                for fold in range(self._settings.num_folds):
+                    self._train_generators(fold, gan_seed)
+        for seed in range(self._settings.num_seeds):
+            for fold in range(self._settings.num_folds):
+                for arm in self._results.arms:
+                    self._train_classifier(arm, fold, seed)
+        if self._settings.audit:
+            for view in audits.CLASSIFIER_VIEWS:
+                for fold in range(self._settings.num_folds):
+                    self._train_audit(view, fold)
+        self._results.failures.extend(self.runner.failures)
+
+    def _train_generators(self, fold: int, gan_seed: int) -> None:
+        train = self._results.gan_folds.get_train(fold)
+        for label, name in enumerate(self._names):
+            job = self._generators.create_job(
+                train.of_class(label),
+                name=f"generator of {name}, fold {fold + 1}, seed {gan_seed}",
+                seed=gan_seed * _SEED_STRIDE + fold,
+                holdout=self._settings.holdout,
+                pool=self._pool,
+            )
+            made = self.runner.run(job)
+            if made is not None:
+                self._results.generators[fold, gan_seed, label] = made
+
+    def _train_classifier(self, arm: Arm, fold: int, seed: int) -> None:
+        name = f"{arm.name}, fold {fold + 1}, seed {seed}"
+        gan_seed = seed % self._settings.num_gan_seeds
+        missing = [
+            class_name
+            for label, class_name in enumerate(self._names)
+            if arm.needs_generator and (fold, gan_seed, label) not in self._results.generators
+        ]
+        if missing:
+            self.runner.skip("classifier", name, f"no generator of {', '.join(missing)}")
+            return
+        folds = self._results.folds
+        train, test = folds.get_train(fold), folds.get_test(fold)
+        added = [self._make_images(arm, train, fold, seed, label) for label in self._label_range()]
+        try:
+            images = create_training_set(arm, train, added, class_names=self._names)
+        except UserError as error:
+            self.runner.skip("classifier", name, str(error))
+            return
+        job = self._classifiers.create_job(
+            name=name,
+            train=images,
+            test=test,
+            record={**self._describe_data(fold), "arm": self._describe_arm(arm, gan_seed, fold)},
+            is_classic=arm.is_classic,
+            seed=seed * _SEED_STRIDE + fold,
+        )
+        done = self.runner.run(job)
+        if done is not None:
+            self._results.classifiers.setdefault(arm.name, {})[seed, fold] = done
+            counts = self._results.added.setdefault(arm.name, {})
+            counts[seed, fold] = [len(images) for images in added]
+
+    def _label_range(self) -> range:
+        return range(len(self._names))
+
+    def _make_images(self, arm: Arm, train: ImageSet, fold: int, seed: int, label: int) -> ImageSet:
+        """Return what an arm adds to a class: `amount` images for every real one, or fewer."""
+        real = train.of_class(label)
+        num = round(arm.amount * len(real))
+        if not arm.source:
+            return real.take(np.zeros(0, np.int64))
+        if arm.source == "duplicates":
+            return duplicate(real, num, seed)
+        gan_seed = seed % self._settings.num_gan_seeds
+        made = self._results.generators[fold, gan_seed, label]
+        threshold = self._settings.dcgan.selection.threshold
+        kept = select(made, arm.source, num, threshold=threshold, seed=gan_seed)
+        size = self._settings.gmd.image_size
+        return as_training_images(kept, label, image_size=size, name=self._names[label])
+
+    def _describe_data(self, fold: int) -> dict[str, Any]:
+        folds = self._results.folds
+        return {
+            "data": self._results.dataset.fingerprint,
+            "train": folds.hash_train(fold),
+            "num_test": len(folds.get_test(fold)),
+        }
+
+    def _describe_arm(self, arm: Arm, gan_seed: int, fold: int) -> dict[str, Any]:
+        """Return what defines the images that an arm adds."""
+        described: dict[str, Any] = {"source": arm.source, "amount": arm.amount}
+        described["real"] = arm.uses_real
+        if arm.needs_generator:
+            made = [
+                self._results.generators[fold, gan_seed, label] for label in self._label_range()
+            ]
+            described["generators"] = [str(m["record"]) for m in made]
+            described["threshold"] = self._settings.dcgan.selection.threshold
+        return described
+
+    def _train_audit(self, view: str, fold: int) -> None:
+        folds = self._results.folds
+        job = self._classifiers.create_job(
+            name=f"audit: {view}, fold {fold + 1}",
+            train=audits.mask_set(folds.get_train(fold), view),
+            test=audits.mask_set(folds.get_test(fold), view),
+            record={**self._describe_data(fold), "view": view},
+            is_classic=False,
+            seed=fold,
+            kind="audit",
+        )
+        done = self.runner.run(job)
+        if done is not None:
+            self._results.audit_classifiers.setdefault(view, {})[fold] = done
+
+
+def describe_study(settings: StudySettings, dataset: Dataset) -> dict[str, Any]:
+    """Return what a study is, as `--dry_run` prints it."""
+    return {
+        "kind": "study",
+        "data": {"name": dataset.name, "fingerprint": dataset.fingerprint},
+        "arms": [arm.name for arm in settings.create_arms()],
+        "settings": to_record(settings),
+    }
+
+
+def run_jobs(
+    settings: StudySettings,
+    *,
+    dataset: Dataset,
+    gan_dataset: Dataset,
+    workdir: Path,
+    num_devices: int = 0,
+    sources: Sequence[str] = (),
+) -> StudyResults:
+    """Do what of the study is not yet done in `workdir`/jobs and return all results.
+
+    `gan_dataset` is the same data in the generators' image size. `sources` names each image's
+    hospital, in the order of the splits joined, or is empty.
+    """
+    _prepare(workdir, settings, dataset)
+    folds = create_folds(dataset, settings.num_folds, settings.fold_seed)
+    gan_images = create_images_like(folds, gan_dataset)
+    gan_folds = Folds(gan_images, folds.fold_of, folds.groups, folds.copies)
+    results = StudyResults(
+        settings, dataset, folds, gan_folds, settings.create_arms(), sources=tuple(sources)
+    )
+    results.notices.extend(dataset.notices)
+    study = _Study(results, workdir, num_devices)
+    say(
+        f"A study of {len(results.arms)} arms x {settings.num_folds} folds x "
+        f"{settings.num_seeds} seeds on {len(folds.images)} images of "
+        f"{len(set(folds.images.patients))} patients ({dataset.name}), in {workdir}."
+    )
+    study.run()
+    return results
+
+
+def create_images_like(folds: Folds, dataset: Dataset) -> ImageSet:
+    """Return the same images in another size, checked to come in the same order."""
+    from jaxgan.study.folds import pool
+
+    images = pool(dataset.splits)
+    if images.files != folds.images.files:
+        raise ValueError("the two sizes of the data do not hold the same files in the same order")
+    return images
+
+
+def _prepare(workdir: Path, settings: StudySettings, dataset: Dataset) -> None:
+    """Make the work folder and note what was asked of it last."""
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"The work folder {workdir} can not be made: {error.strerror}.") from None
+    found = workdir / "config.json"
+    if not found.exists() and any(workdir.iterdir()):
+        raise UserError(
+            f"The work folder {workdir} is not empty and holds no study (no config.json): "
+            "choose another --workdir."
+        )
+    if found.exists():
+        kind = json.loads(found.read_text(encoding="utf-8")).get("kind")
+        if kind != "study":
+            raise UserError(f"{workdir} holds a {kind} run, no study: choose another --workdir.")
+    write_json(found, describe_study(settings, dataset))
+
+
+def run_audit(results: StudyResults) -> audits.Audit:
+    """Run the linear probes on the study's folds; the classifier's views come from its jobs."""
+    folds = results.folds
+    by_view: dict[str, float] = {}
+    done: Mapping[str, Mapping[int, Result]] = {
+        "whole": {f: r for (s, f), r in results.classifiers.get("real", {}).items() if s == 0},
+        **results.audit_classifiers,
+    }
+    for view, by_fold in done.items():
+        if len(by_fold) == folds.num:
+            by_view[view] = _compute_balanced_accuracy(by_fold, folds)
+    return audits.run_probes(folds.images, folds.fold_of, by_view, results.sources)
+
+
+def _compute_balanced_accuracy(by_fold: Mapping[int, Result], folds: Folds) -> float:
+    labels = folds.images.labels
+    predicted = np.zeros_like(labels)
+    for fold, result in by_fold.items():
+        predicted[folds.fold_of == fold] = result["probabilities"].argmax(axis=1)
+    recalls = [np.mean(predicted[labels == label] == label) for label in np.unique(labels)]
+    return float(np.mean(recalls))

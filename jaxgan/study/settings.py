@@ -1,0 +1,61 @@
+"""What a study may be told, typed: see configs/study.py for what each field means."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jaxgan.errors import UserError
+from jaxgan.settings import DataSettings, DcganSettings, GmdSettings
+from jaxgan.study.arms import ARMS, Arm, create_arms
+
+
+@dataclass(frozen=True)
+class StudySettings:
+    """One study: which arms, how often, and the GAN and classifier that all of them share."""
+
+    arms: tuple[str, ...]
+    amounts: tuple[float, ...]
+    amount_arms: tuple[str, ...]
+    num_folds: int
+    num_seeds: int
+    num_gan_seeds: int
+    fold_seed: int
+    num_updates: int
+    holdout: float
+    pool: float
+    audit: bool
+    dcgan: DcganSettings
+    gmd: GmdSettings
+    data: DataSettings
+
+    def __post_init__(self) -> None:
+        self._check_arms()
+        _check("num_folds", self.num_folds, 2 <= self.num_folds <= 20, "2 to 20")
+        _check("num_seeds", self.num_seeds, self.num_seeds >= 1, "1 or more")
+        good = 1 <= self.num_gan_seeds <= self.num_seeds
+        _check("num_gan_seeds", self.num_gan_seeds, good, "1 to num_seeds")
+        _check("num_updates", self.num_updates, self.num_updates >= 1, "1 or more")
+        _check("holdout", self.holdout, 0.0 < self.holdout <= 0.5, "above 0, at most 0.5")
+        _check("pool", self.pool, self.pool >= 1.0, "1 or more")
+        good = self.dcgan.channels == self.gmd.channels
+        _check("gmd.channels", self.gmd.channels, good, f"dcgan.channels, {self.dcgan.channels}")
+
+    def _check_arms(self) -> None:
+        for name in ("arms", "amount_arms"):
+            unknown = [arm for arm in getattr(self, name) if arm not in ARMS]
+            _check(name, unknown, not unknown, f"some of {', '.join(ARMS)}")
+        _check("arms", self.arms, "real" in self.arms, "'real' among them: all are compared to it")
+        good = len(set(self.arms)) == len(self.arms)
+        _check("arms", self.arms, good, "each arm once")
+        good = bool(self.amounts) and all(0.0 < a <= 20.0 for a in self.amounts)
+        _check("amounts", self.amounts, good, "numbers above 0, at most 20")
+
+    def create_arms(self) -> list[Arm]:
+        """Return the arms of the study, one an amount."""
+        return create_arms(self.arms, self.amounts, self.amount_arms)
+
+
+def _check(name: str, value: Any, good: bool, expected: str) -> None:
+    if not good:
+        found = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+        raise UserError(f"config.{name} is {found!r}, expected {expected}.")

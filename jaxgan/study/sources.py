@@ -1,0 +1,44 @@
+"""What a study asks of the user's folder beside its images: no generated ones; their source."""
+
+import csv
+from pathlib import Path
+
+from jaxgan.data.folder import ENDINGS, FILE_COLUMN, MANIFEST
+from jaxgan.data.sets import Dataset
+from jaxgan.errors import UserError
+from jaxgan.leaks import check_no_generated, is_generated
+
+SOURCE_COLUMNS = ("source", "hospital", "site", "collection", "institution")
+
+
+def check_folder(root: Path | None) -> None:
+    """Raise `UserError` where the folder holds images that jaxgan has generated."""
+    if root is None or not root.is_dir():
+        return
+    files = sorted(p for p in root.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
+    names = [p.relative_to(root).as_posix() for p in files]
+    check_no_generated(names, [is_generated(path) for path in files])
+
+
+def read_sources(root: Path | None, dataset: Dataset, column: str | None) -> tuple[str, ...]:
+    """Return the source of each image, in the order of the splits joined; empty where not known.
+
+    Without `column` the first of `SOURCE_COLUMNS` that the folder's manifest.csv has is read.
+    """
+    path = root / MANIFEST if root else None
+    if path is None or not path.exists():
+        if column:
+            raise UserError(f"--source_column={column} needs a {MANIFEST} in the data folder.")
+        return ()
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    columns = list(rows[0]) if rows else []
+    chosen = column or next((c for c in SOURCE_COLUMNS if c in columns), None)
+    if column and column not in columns:
+        raise UserError(f"{path} has no column {column!r}: it has {', '.join(columns)}.")
+    if chosen is None or FILE_COLUMN not in columns:
+        return ()
+    source_of = {row[FILE_COLUMN]: row[chosen] or "unknown" for row in rows}
+    return tuple(
+        source_of.get(file, "unknown") for s in dataset.splits.values() for file in s.files
+    )

@@ -1,0 +1,49 @@
+"""Does GAN augmentation help my classifier? Run the study, leave its verdict and its page."""
+
+import json
+from pathlib import Path
+
+import cli
+from absl import flags
+
+from jaxgan.settings import read_settings
+from jaxgan.study.page import write_study
+from jaxgan.study.run import describe_study, run_jobs
+from jaxgan.study.settings import StudySettings
+from jaxgan.study.sources import check_folder, read_sources
+
+FLAGS = flags.FLAGS
+cli.define_data_flags()
+cli.define_run_flags("configs/study.py:paper")
+flags.DEFINE_string("workdir", "runs/study", "The study is written to WORKDIR.")
+flags.DEFINE_string("source_column", None, "Column of manifest.csv: hospital or collection.")
+
+
+def main() -> None:
+    """Flags to config to two calls: the jobs, then what they say."""
+    cli.use_devices()
+    settings = read_settings(StudySettings, FLAGS.config.to_dict())
+    root = Path(FLAGS.data_dir) if FLAGS.data_dir else None
+    check_folder(root)
+    dataset, gan_dataset = (
+        cli.load_data(settings.data, image_size=part.image_size, channels=part.channels)
+        for part in (settings.gmd, settings.dcgan)
+    )
+    if FLAGS.dry_run:
+        print(json.dumps(describe_study(settings, dataset), indent=2))
+        return
+    cli.announce(dataset)
+    workdir = Path(FLAGS.workdir)
+    results = run_jobs(
+        settings,
+        dataset=dataset,
+        gan_dataset=gan_dataset,
+        workdir=workdir,
+        num_devices=FLAGS.num_devices,
+        sources=read_sources(root, dataset, FLAGS.source_column),
+    )
+    write_study(results, workdir, command=cli.describe_command())
+
+
+if __name__ == "__main__":
+    cli.run(main)
