@@ -289,7 +289,7 @@ def test_write_png_leaves_the_old_file_when_it_fails(tmp_path, monkeypatch):
     images.write_png(np.zeros((2, 2, 1), np.uint8), path)
     before = path.read_bytes()
 
-    def fail(self, target, *_):
+    def fail(self, target, *_, **options):
         target.write_bytes(b"half")
         raise OSError("disk full")
 

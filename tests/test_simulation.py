@@ -1,0 +1,45 @@
+"""A small part of what docs/verdict.md measures, and that the simulated truth is true."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from jaxgan.simulation import (
+    World,
+    format_simulations,
+    run_simulations,
+    simulate_many,
+    simulate_study,
+)
+
+WORLD = World(num_patients=120, num_folds=3, num_seeds=2, num_gan_arms=2)
+
+
+def test_a_gain_is_planted_as_large_as_it_says():
+    world = dataclasses.replace(WORLD, num_patients=6000)
+    study = simulate_study(world, {"gan 0": 0.1}, np.random.default_rng(0))
+    means = {arm: right.mean() for arm, right in study.right.items()}
+    assert means["gan 0"] - means["real"] == pytest.approx(0.1, abs=0.03)
+    assert study.truth["gan 0"] == pytest.approx(means["gan 0"], abs=0.02)
+
+
+def test_patients_are_in_one_fold_and_difficulty_is_shared():
+    study = simulate_study(WORLD, {}, np.random.default_rng(1))
+    pairs = set(zip(study.design.patients, study.design.folds, strict=True))
+    assert len(pairs) == WORLD.num_patients
+    agreement = np.mean(study.right["real"] == study.right["gan 0"])
+    assert agreement > 0.6  # 0.55 if they were independent
+
+
+def test_no_difference_gives_hardly_ever_a_verdict_and_a_large_one_does():
+    null = simulate_many(WORLD, gain=0.0, num_studies=40, seed=0)
+    assert null["verdicts"]["no_evidence"] >= 0.95
+    assert null["coverage"]["by_patient"] >= 0.85
+    large = simulate_many(WORLD, gain=0.33, num_studies=20, seed=0)
+    assert large["verdicts"]["helps"] > 0.5
+
+
+def test_the_table_has_a_line_a_world():
+    results = run_simulations(num_studies=2, num_pilots=1, seed=0, worlds={"tiny": WORLD})
+    assert "| tiny |" in format_simulations(results)

@@ -1,0 +1,213 @@
+"""The parts of a study: arms, folds, jobs, selection, the audit, training with one program."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgan.data.sets import Dataset, ImageSet
+from jaxgan.errors import UserError
+from jaxgan.study.arms import Arm, create_arms, find_controls
+from jaxgan.study.audit import Audit, mask_images, run_probes
+from jaxgan.study.classifiers import create_training_set, duplicate
+from jaxgan.study.folds import create_folds
+from jaxgan.study.generators import calibrate, sample_by_rejection, select
+from jaxgan.study.jobs import Job, JobRunner
+from jaxgan.study.memory import compute_nearness, summarise
+from jaxgan.study.training import Curves, Trainer
+from tests.helpers import make_dataset, make_image_set
+
+
+def test_amounts_are_an_axis_of_some_arms():
+    arms = create_arms(
+        ("real", "duplicates", "gan", "gan_calibrated"), (0.5, 1.0), ("duplicates", "gan")
+    )
+    assert [arm.name for arm in arms] == [
+        "real", "duplicates@0.5", "duplicates", "gan@0.5", "gan", "gan_calibrated",
+    ]  # fmt: skip
+    assert find_controls(Arm("gan", 0.5), arms) == ["real", "duplicates@0.5"]
+    assert find_controls(Arm("gan_calibrated", 1.0), arms) == ["real", "duplicates"]
+    assert find_controls(Arm("classic+gan", 1.0), arms)[0] == "classic"
+    assert find_controls(Arm("real"), arms) == []
+
+
+def test_a_training_set_never_lacks_what_its_arm_promises():
+    train = make_image_set(6)
+    empty, some = train.take(np.zeros(0, int)), train.take(np.arange(2))
+    names = ("left", "right")
+    with pytest.raises(UserError, match="kept no image"):
+        create_training_set(Arm("gan", 1.0), train, [empty, empty], class_names=names)
+    with pytest.raises(UserError, match="no generated image of class right"):
+        create_training_set(Arm("synthetic_only", 1.0), train, [some, empty], class_names=names)
+    assert len(create_training_set(Arm("gan", 1.0), train, [some, empty], class_names=names)) == 8
+
+
+def test_duplicates_repeat_each_image_as_often_as_another():
+    images = duplicate(make_image_set(4), 6, seed=0)
+    counts = np.unique(images.files, return_counts=True)[1]
+    assert len(images) == 6 and set(counts) == {1, 2}
+
+
+def test_every_image_is_tested_once_and_no_patient_on_both_sides():
+    images = make_image_set(40)
+    patients = tuple(f"p{i // 4}{i % 2}" for i in range(40))
+    images = ImageSet(images.images, images.labels, images.files, patients)
+    folds = create_folds(Dataset("made", ("left", "right"), {"train": images}, "f"), 3, seed=0)
+    assert sum(len(folds.get_test(f)) for f in range(3)) == 40
+    for fold in range(3):
+        train, test = folds.get_train(fold), folds.get_test(fold)
+        assert not set(train.patients) & set(test.patients)
+        assert set(test.labels) == {0, 1}
+
+
+def test_a_job_is_done_once_and_again_when_anything_that_defines_it_changes(tmp_path):
+    done = []
+
+    def compute(partial):
+        done.append(1)
+        return {"x": np.arange(3)}
+
+    def run(record):
+        runner = JobRunner(tmp_path, {"toy": 1})
+        return runner.run(Job("toy", "a toy", record, compute))
+
+    assert list(run({"seed": 0})["x"]) == [0, 1, 2]
+    run({"seed": 0})
+    assert len(done) == 1
+    run({"seed": 1})
+    assert len(done) == 2
+    for file in tmp_path.glob("*.npz"):
+        file.write_bytes(b"half")  # a broken disk
+    run({"seed": 0})
+    assert len(done) == 3
+
+
+def test_a_failed_job_is_named_and_does_not_stop_the_others(tmp_path, capsys):
+    def fail(partial):
+        raise ValueError("no luck\nat all")
+
+    runner = JobRunner(tmp_path, {"toy": 2})
+    assert runner.run(Job("toy", "bad", {"a": 1}, fail)) is None
+    assert runner.run(Job("toy", "good", {"a": 2}, lambda partial: {"x": np.ones(1)})) is not None
+    assert [(f.name, f.reason) for f in runner.failures] == [("bad", "no luck")]
+    assert "[1/2] bad: FAILED, no luck" in capsys.readouterr().out
+    assert len(list(tmp_path.glob("*"))) == 1
+
+
+class Stop(Exception):  # noqa: N818 (a test ends a training with it)
+    pass
+
+
+class StoppingCurves(Curves):
+    """Curves that stop the run after so many dispatches."""
+
+    def __init__(self, left):
+        super().__init__()
+        self._left = left
+
+    def note(self, begin, end, rows):
+        if not self._left:
+            raise Stop
+        self._left -= 1
+        super().note(begin, end, rows)
+
+
+def make_trainer(traces, capacity=16):
+    def step(state, batch, key):
+        traces.append(1)
+        noise = jax.random.normal(key)
+        return state + batch.images.mean() + noise, {"loss": state.sum()}
+
+    return Trainer(
+        lambda axis_name: step,
+        capacity=capacity,
+        batch_size=4,
+        max_steps=3,
+        devices=jax.devices()[:1],
+    )
+
+
+def test_sets_of_any_size_share_one_program():
+    traces = []
+    trainer = make_trainer(traces)
+    for num, seed in ((6, 0), (16, 1)):
+        trainer.train(jnp.zeros(()), make_image_set(num), num_steps=7, seed=seed, notes=Curves())
+    assert len(traces) <= 2  # shapes first, then the program; never again for another set
+
+
+def test_a_training_goes_on_where_it_was_cut_with_the_same_bits(tmp_path):
+    images, trainer = make_image_set(10), make_trainer([])
+    options = {"num_steps": 20, "seed": 3, "partial": tmp_path / "p", "save_every": 2}
+    whole_notes = Curves()
+    whole = trainer.train(jnp.zeros(()), images, num_steps=20, seed=3, notes=whole_notes)
+    with pytest.raises(Stop):
+        trainer.train(jnp.zeros(()), images, notes=StoppingCurves(5), **options)
+    notes = Curves()
+    assert trainer.train(jnp.zeros(()), images, notes=notes, **options) == whole
+    for name, curve in whole_notes.to_arrays().items():
+        np.testing.assert_array_equal(curve, notes.to_arrays()[name])
+
+
+def test_rejection_sampling_takes_as_many_as_wanted_and_prefers_the_likely():
+    log_odds = np.linspace(-4, 4, 400)
+    chosen = sample_by_rejection(log_odds, 100, np.random.default_rng(0))
+    assert len(chosen) == len(set(chosen)) == 100
+    assert log_odds[chosen].mean() > 1
+    assert len(sample_by_rejection(log_odds, 900, np.random.default_rng(0))) == 400
+
+
+def test_calibration_makes_probabilities_of_logits():
+    rng = np.random.default_rng(0)
+    fake, real = rng.normal(0, 1, 2000), rng.normal(2, 1, 2000)
+    log_odds = calibrate(fake, real)
+    # Two normals of unit spread, 2 apart: log-odds are 2 x - 2.
+    np.testing.assert_allclose(log_odds, 2 * fake - 2, atol=0.5)
+    with pytest.raises(UserError, match="too few to calibrate"):
+        calibrate(fake, real[:2])
+
+
+def test_each_rule_selects_from_what_was_made():
+    images = np.arange(6, dtype=np.uint8).reshape(6, 1, 1, 1)
+    made = {
+        "images": images,
+        "scores": np.array([0.1, 0.9, 0.2, 0.8, 0.7, 0.0]),
+        "code_images": images[5:],
+    }
+    keep = {
+        source: select(made, source, 2, threshold=0.75, seed=0).ravel().tolist()
+        for source in ("unfiltered", "paper_text", "paper_code")
+    }
+    assert keep == {"unfiltered": [0, 1], "paper_text": [1, 3], "paper_code": [5]}
+
+
+def test_masks_show_what_they_say():
+    images = np.full((1, 32, 32, 1), 9, np.uint8)
+    frame, hole = (
+        mask_images(images, "frame")[0, ..., 0],
+        mask_images(images, "centre_black")[0, ..., 0],
+    )
+    assert frame[2].all() and not frame[3:29, 3:29].any()
+    assert hole[5].all() and not hole[6:26, 6:26].any()
+
+
+def test_a_frame_that_tells_the_class_comes_before_the_verdict():
+    images = make_image_set(60)
+    pixels = np.random.default_rng(0).integers(0, 40, images.images.shape, dtype=np.uint8)
+    pixels[images.labels == 1, :2] = 200  # the class is in the outer frame and nowhere else
+    leaky = ImageSet(pixels, images.labels, images.files, images.patients)
+    folds = np.arange(60) // 2 % 3
+    audit = run_probes(leaky, folds, {}, ["x"] * 30 + ["y"] * 30)
+    assert audit.probe["frame"] > 0.95
+    assert audit.describe().startswith("Beware of a shortcut")
+    assert audit.sources["within"]["x"]["balanced_accuracy"] > 0.95
+    honest = Audit(0.5, {"whole": 0.9, "frame": 0.55}, {}, {})
+    assert honest.describe() is None
+
+
+def test_a_generator_that_copies_test_images_is_found_out():
+    data = make_dataset(num_train=40, num_val=20)
+    honest = compute_nearness(make_image_set(30, seed=7).images, data.train, data.val, seed=0)
+    assert not summarise([honest])["suspicious"]
+    copying = compute_nearness(data.val.images, data.train, data.val, seed=0)
+    assert summarise([copying])["suspicious"]
+    assert copying.test_shares.mean() > 0.95

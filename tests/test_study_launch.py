@@ -1,0 +1,206 @@
+"""A whole study as a process: killed, resumed, one arm failing; and what its page holds."""
+
+import json
+import re
+import shutil
+import subprocess
+import time
+from html.parser import HTMLParser
+
+import pytest
+
+from jaxgan.data.images import write_png
+from tests.helpers import make_image_set
+from tests.test_launch import CONFIG, make_command, make_environment
+
+pytestmark = pytest.mark.slow  # one study of every arm: minutes
+
+TINY = (
+    f"--config={CONFIG / 'study.py:quick'}",
+    "--config.num_folds=2",
+    "--config.num_seeds=1",
+    "--config.num_updates=8",
+    "--config.arms=('real','classic','duplicates','gan','gan_paper_text','classic+gan')",
+    "--config.holdout=0.3",
+    "--config.pool=1.0",
+    "--config.dcgan.generator_width=4",
+    "--config.dcgan.discriminator_width=4",
+    "--config.dcgan.batch_size=4",
+    "--config.dcgan.num_epochs=2",
+    "--config.dcgan.selection.threshold=1.0",  # D is never that sure: the arm has no images
+    "--config.gmd.width=8",
+    "--config.gmd.batch_size=8",
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    path = tmp_path_factory.mktemp("study")
+    images = make_image_set(48)
+    for i, (image, label) in enumerate(zip(images.images, images.labels, strict=True)):
+        folder = path / "data" / ("left", "right")[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        write_png(image, folder / f"patient{i // 4}_{i}.png")
+    return path
+
+
+def make_study_command(place, *flags):
+    return make_command(
+        "study",
+        place,
+        *TINY,
+        f"--data_dir={place / 'data'}",
+        "--patient_pattern=patient[0-9]+",
+        f"--workdir={place / 'study'}",
+        *flags,
+    )
+
+
+def run(place, *flags):
+    return subprocess.run(
+        make_study_command(place, *flags),
+        capture_output=True,
+        text=True,
+        env=make_environment(),
+        timeout=900,
+        check=False,
+    )
+
+
+def list_jobs(place):
+    return {p.name: p.stat().st_mtime_ns for p in (place / "study" / "jobs").glob("*.npz")}
+
+
+@pytest.fixture(scope="module")
+def study(place):
+    """A study that was killed after three jobs and started again."""
+    with (place / "output.txt").open("w") as output:
+        process = subprocess.Popen(
+            make_study_command(place), stdout=output, stderr=output, env=make_environment()
+        )
+        deadline = time.monotonic() + 600
+        while len(list_jobs(place)) < 3:
+            assert process.poll() is None, (place / "output.txt").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.kill()
+        process.wait()
+    before = list_jobs(place)
+    result = run(place)
+    assert result.returncode == 0, result.stderr
+    return before, result
+
+
+def test_a_killed_study_goes_on(place, study):
+    before, _ = study
+    after = list_jobs(place)
+    assert 3 <= len(before) < len(after)
+    assert {name: after[name] for name in before} == before  # nothing was done twice
+    assert not list((place / "study" / "jobs").glob("*.part*"))
+
+
+def test_the_report_has_a_verdict_and_every_arm(place, study):
+    report = json.loads((place / "study" / "report.json").read_text())
+    assert report["verdict"] in ("helps", "no_evidence", "hurts")
+    assert report["sentence"] in study[1].stdout
+    assert set(report["arms"]) == {
+        "real", "classic", "duplicates", "gan", "gan_paper_text", "classic+gan",
+    }  # fmt: skip
+    for name, arm in report["arms"].items():
+        if name != "gan_paper_text":
+            low, high = arm["report"]["balanced_accuracy"]["interval"]
+            assert 0 <= low <= arm["report"]["balanced_accuracy"]["value"] <= high <= 1
+    assert report["data"]["patients"] == 12
+    assert report["memory"]["copies_of_test_images"] == 0
+
+
+def test_an_arm_that_can_not_run_is_named_everywhere(place, study):
+    report = json.loads((place / "study" / "report.json").read_text())
+    assert report["arms"]["gan_paper_text"]["report"] is None
+    assert {f["reason"] for f in report["failures"]} == {"the rule kept no image of any class"}
+    assert [a["arm"] for a in report["not_judged"]] == ["gan_paper_text"]
+    for file in ("report.html", "summary.md"):
+        assert "gan_paper_text, fold 1, seed 0" in (place / "study" / file).read_text()
+
+
+class Page(HTMLParser):
+    """What a reader without eyes or network gets."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.ids, self.links = [], set(), []
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        self.tags.append((tag, attributes))
+        self.ids.add(attributes.get("id"))
+        if tag == "a":
+            self.links.append(attributes["href"])
+
+
+def test_the_page_is_whole_and_needs_no_network(place, study):
+    text = (place / "study" / "report.html").read_text()
+    page = Page()
+    page.feed(text)
+    tags = [tag for tag, _ in page.tags]
+    assert {"header", "nav", "main", "footer"} <= set(tags)
+    assert tags.count("table") == tags.count("caption")
+    images = [attributes for tag, attributes in page.tags if tag == "img"]
+    assert len(images) >= 8
+    assert all(i["src"].startswith("data:image/png;base64,") and i["alt"] for i in images)
+    assert all(link[1:] in page.ids for link in page.links)
+    svgs = [attributes for tag, attributes in page.tags if tag == "svg"]
+    assert svgs and all(a["role"] == "img" and a["aria-label"] for a in svgs)
+    assert not re.search(r"(src|href)=\"https?:|url\(", text)
+
+
+def test_each_generator_has_a_card(place, study):
+    cards = list((place / "study" / "generators").rglob("card.md"))
+    assert len(cards) == 4
+    assert "training images of class" in cards[0].read_text()
+    assert (cards[0].parent / "generator.msgpack").stat().st_size > 1000
+
+
+def test_a_second_seed_does_nothing_again(place, study):
+    before = list_jobs(place)
+    result = run(place, "--config.num_seeds=2")
+    assert result.returncode == 0, result.stderr
+    after = list_jobs(place)
+    assert {name: after[name] for name in before} == before
+    assert len(after) == len(before) + 10  # five arms, two folds
+    run(place)  # for tests that follow: the page of one seed
+
+
+def test_a_user_s_mistake_is_one_line(place, tmp_path):
+    result = run(place, "--config.arms=('gan',)")
+    assert result.returncode == 2
+    assert "expected 'real' among them" in result.stderr and "Traceback" not in result.stderr
+    folder = tmp_path / "data"
+    shutil.copytree(place / "data", folder)
+    write_png(make_image_set(1).images[0], folder / "left" / "patient0_x.png", generated=True)
+    result = run(place, f"--data_dir={folder}")
+    assert result.returncode == 2
+    assert "generated by jaxgan" in result.stderr
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+def test_a_browser_finds_no_error_and_no_horizontal_scroll(place, study, tmp_path):
+    page = place / "study" / "report.html"
+    probe = tmp_path / "probe.html"
+    script = (
+        "<script>addEventListener('error',e=>document.title='ERROR '+e.message);"
+        "addEventListener('load',()=>{const d=document.documentElement;document.body.dataset.probe="
+        "[d.scrollWidth<=d.clientWidth,[...document.images].every(i=>i.naturalWidth>0)].join()})"
+        "</script>"
+    )
+    frame = f"<iframe src='inner.html' width=360 height=3000 style='border:0'></iframe>{script}"
+    (tmp_path / "inner.html").write_text(page.read_text().replace("</body>", script + "</body>"))
+    probe.write_text(frame)
+    for file, size in (("inner.html", "1000,800"), ("inner.html", "500,800")):
+        result = subprocess.run(
+            ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom",
+             f"--window-size={size}", str(tmp_path / file)],
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert 'data-probe="true,true"' in result.stdout
+        assert "ERROR" not in result.stdout
