@@ -104,6 +104,7 @@ def test_two_folders_as_a_user_compares_them(place, tmp_path):
         assert picture.size[0] > 800
 
 
+@pytest.mark.slow
 def test_new_images_stay_within_the_floor_and_copies_are_flagged(place, tmp_path):
     fresh, copies = (measure_folders(place, name, tmp_path) for name in ("fresh", "copies"))
     assert not fresh["memorisation"]["flag"]
