@@ -51,6 +51,10 @@ def define_run_flags(config_file: str) -> None:
     config_flags.DEFINE_config_file("config", str(ROOT / config_file), "FILE.py[:VARIANT].")
     flags.DEFINE_integer("num_devices", 0, "Devices to use, of every process; 0: all.")
     flags.DEFINE_bool("dry_run", False, "Print the resolved configuration and stop.")
+
+
+def define_process_flags() -> None:
+    """Define the flags of a run that several processes share."""
     flags.DEFINE_string(
         "coordinator", None, "Of several processes: HOST:PORT, process 0's machine and a free port."
     )
@@ -87,12 +91,16 @@ def describe_command() -> str:
 
 
 def use_devices() -> None:
-    """Set JAX up: a compilation cache on disk, virtual CPU devices, the other processes."""
+    """Set JAX up: a compilation cache on disk, virtual CPU devices where several are asked for."""
     jax.config.update("jax_compilation_cache_dir", str(Path(FLAGS.cache_dir) / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     if FLAGS.num_devices > 1:
         # Concerns the CPU alone: where there are GPUs, they are what `jax.devices` returns.
         jax.config.update("jax_num_cpu_devices", FLAGS.num_devices)
+
+
+def join_processes() -> None:
+    """Meet the run's other processes, where there are any."""
     place = distributed.find_place(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
     if place is not None and not FLAGS.dry_run:
         distributed.join(place)

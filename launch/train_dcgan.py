@@ -11,6 +11,7 @@ from jaxgan.train_dcgan import check_class, describe_run, train_dcgan
 FLAGS = flags.FLAGS
 cli.define_data_flags()
 cli.define_run_flags("configs/dcgan.py:paper")
+cli.define_process_flags()
 flags.DEFINE_string("class", None, "The class to train on, or 'all' for one DCGAN each.")
 flags.DEFINE_string("workdir", "runs/dcgan", "The run of class C is written to WORKDIR/C.")
 flags.DEFINE_enum("accept", None, ["paper_text", "paper_code", "none"], "Which images are kept.")
@@ -22,6 +23,7 @@ flags.mark_flag_as_required("class")
 def main() -> None:
     """Flags to config to one call for each class."""
     cli.use_devices()
+    cli.join_processes()
     selection = FLAGS.config.selection
     for name, flag in (
         ("rule", FLAGS.accept),

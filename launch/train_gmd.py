@@ -12,6 +12,7 @@ from jaxgan.train_gmd import describe_run, load_synthetic, train_gmd
 FLAGS = flags.FLAGS
 cli.define_data_flags()
 cli.define_run_flags("configs/gmd.py:paper")
+cli.define_process_flags()
 flags.DEFINE_bool("augment", False, "Add the kept images of --synthetic_dir to the training set.")
 flags.DEFINE_string("synthetic_dir", "runs/dcgan", "Where train_dcgan wrote the classes' runs.")
 flags.DEFINE_string("workdir", "runs/gmd", "The run is written to WORKDIR/real or /augmented.")
@@ -20,6 +21,7 @@ flags.DEFINE_string("workdir", "runs/gmd", "The run is written to WORKDIR/real o
 def main() -> None:
     """Flags to config to one call."""
     cli.use_devices()
+    cli.join_processes()
     settings = read_settings(GmdSettings, FLAGS.config.to_dict())
     dataset = cli.load_data(
         settings.data, image_size=settings.image_size, channels=settings.channels

@@ -1,11 +1,13 @@
 """Small runs that several test modules train."""
 
 import dataclasses
+import os
 from pathlib import Path
 
 import jax
 import numpy as np
 
+from jaxgan.data.images import write_png
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.settings import DcganSettings, GmdSettings, read_settings
 
@@ -92,6 +94,21 @@ def make_image_set(num: int, size: int = 32, channels: int = 1, seed: int = 0) -
     images[labels == 1, size // 2 :] += 120
     files = tuple(f"{i}.png" for i in range(num))
     return ImageSet(images, labels, files, files)
+
+
+def make_environment() -> dict[str, str]:
+    """One real device, as at a user's; the tests' own process pretends to have two."""
+    return {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
+
+
+def write_split_folder(path: Path, *, num_train: int, num_val: int) -> None:
+    """Write `make_image_set`'s images as path/SPLIT/left and path/SPLIT/right."""
+    for split, num in (("train", num_train), ("val", num_val)):
+        images = make_image_set(num)
+        for i, (image, label) in enumerate(zip(images.images, images.labels, strict=True)):
+            folder = path / split / ("left", "right")[label]
+            folder.mkdir(parents=True, exist_ok=True)
+            write_png(image, folder / f"{i}.png")
 
 
 def make_dataset(size: int = 32, num_train: int = 22, num_val: int = 9) -> Dataset:

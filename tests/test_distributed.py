@@ -1,7 +1,6 @@
 """Several processes as one run: real ones, on the loopback device, with CPU collectives."""
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -15,14 +14,13 @@ import pytest
 
 from jaxgan import distributed
 from jaxgan.checkpoint import Checkpoints
-from jaxgan.data.images import write_png
 from jaxgan.dcgan import create_keys, create_state
 from jaxgan.errors import UserError
 from jaxgan.parallel import choose_devices
 from jaxgan.relay import find_free_port
 from jaxgan.run_folder import read_metrics, read_record
 from jaxgan.settings import DcganSettings, read_settings
-from tests.helpers import compute_difference, make_image_set
+from tests.helpers import compute_difference, make_environment, write_split_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = (
@@ -41,12 +39,7 @@ FLAGS = (
 def place(tmp_path_factory):
     """Data and a cache of compiled programs that the runs share."""
     path = tmp_path_factory.mktemp("distributed")
-    for split, num in (("train", 32), ("val", 8)):
-        images = make_image_set(num)
-        for i, (image, label) in enumerate(zip(images.images, images.labels, strict=True)):
-            folder = path / "data" / split / ("left", "right")[label]
-            folder.mkdir(parents=True, exist_ok=True)
-            write_png(image, folder / f"{i}.png")
+    write_split_folder(path / "data", num_train=32, num_val=8)
     return path
 
 
@@ -60,7 +53,7 @@ def start(place, workdir, *flags):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"},
+        env=make_environment(),
     )
 
 

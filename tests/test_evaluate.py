@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +17,12 @@ from jaxgan import encoder, evaluate
 from jaxgan.data.images import write_png
 from jaxgan.errors import UserError
 from jaxgan.train_dcgan import train_dcgan
-from tests.helpers import make_dataset, make_dcgan_settings, make_image_set
+from tests.helpers import (
+    make_dataset,
+    make_dcgan_settings,
+    make_environment,
+    make_image_set,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 MEASURES = (
@@ -74,7 +78,7 @@ def run(place, *flags):
         capture_output=True,
         text=True,
         cwd=place,
-        env={**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"},
+        env=make_environment(),
         timeout=900,
         check=False,
     )

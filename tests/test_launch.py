@@ -1,7 +1,6 @@
 """The launchers as a user runs them: processes, flags, kills and mistakes."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,11 +11,10 @@ import numpy as np
 import pytest
 
 from jaxgan.checkpoint import Checkpoints
-from jaxgan.data.images import write_png
 from jaxgan.dcgan import create_keys, create_state
 from jaxgan.run_folder import read_metrics, read_record
 from jaxgan.settings import DcganSettings, read_settings
-from tests.helpers import compute_difference, make_image_set
+from tests.helpers import compute_difference, make_environment, write_split_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "configs"
@@ -40,23 +38,13 @@ TINY_GMD = (
 def place(tmp_path_factory):
     """A folder with data and a cache that all tests here share."""
     path = tmp_path_factory.mktemp("launch")
-    for split, num in (("train", 24), ("val", 8)):
-        images = make_image_set(num)
-        for i, (image, label) in enumerate(zip(images.images, images.labels, strict=True)):
-            folder = path / "data" / split / ("left", "right")[label]
-            folder.mkdir(parents=True, exist_ok=True)
-            write_png(image, folder / f"{i}.png")
+    write_split_folder(path / "data", num_train=24, num_val=8)
     return path
 
 
 def make_command(name, place, *flags):
     common = () if name == "sample" else (f"--cache_dir={place / 'cache'}",)
     return [sys.executable, str(ROOT / "launch" / f"{name}.py"), *common, *flags]
-
-
-def make_environment():
-    """One real device, as at a user's; the tests' own process pretends to have two."""
-    return {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
 
 
 def run(name, place, *flags):

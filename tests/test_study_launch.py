@@ -10,8 +10,8 @@ from html.parser import HTMLParser
 import pytest
 
 from jaxgan.data.images import write_png
-from tests.helpers import make_image_set
-from tests.test_launch import CONFIG, make_command, make_environment
+from tests.helpers import make_environment, make_image_set
+from tests.test_launch import CONFIG, make_command
 
 pytestmark = pytest.mark.slow  # one study of every arm: minutes
 

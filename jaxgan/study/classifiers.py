@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from PIL import Image
 
 from jaxgan import classifier
 from jaxgan.augment_classic import augment_classic
@@ -170,7 +171,5 @@ def as_training_images(images: np.ndarray, label: int, *, image_size: int, name:
 
 
 def _resize(image: np.ndarray, size: int) -> np.ndarray:
-    from PIL import Image
-
     picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
     return as_pixels(resize_square(picture, size))

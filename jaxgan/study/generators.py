@@ -1,6 +1,7 @@
 """The GANs of a study: one a fold and class, trained on that fold's training images alone."""
 
 import functools
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -166,8 +167,6 @@ def _compute_logits(
 
 
 def _hash_pixels(images: ImageSet) -> str:
-    import hashlib
-
     return hashlib.sha256(np.ascontiguousarray(images.images).tobytes()).hexdigest()[:20]
 
 

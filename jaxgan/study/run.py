@@ -22,7 +22,7 @@ from jaxgan.study.classifiers import (
     create_training_set,
     duplicate,
 )
-from jaxgan.study.folds import Folds, create_folds
+from jaxgan.study.folds import Folds, create_folds, pool
 from jaxgan.study.generators import GeneratorLab, select
 from jaxgan.study.jobs import Failure, JobRunner, Result, to_record
 from jaxgan.study.settings import StudySettings
@@ -263,8 +263,6 @@ def run_jobs(
 
 def create_images_like(folds: Folds, dataset: Dataset) -> ImageSet:
     """Return the same images in another size, checked to come in the same order."""
-    from jaxgan.study.folds import pool
-
     images = pool(dataset.splits)
     if images.files != folds.images.files:
         raise ValueError("the two sizes of the data do not hold the same files in the same order")
