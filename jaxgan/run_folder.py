@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tensorboardX import SummaryWriter
-
 from jaxgan.errors import UserError
+from jaxgan.event_log import SummaryWriter
 
 GROWING = "num_epochs"  # the one field that the same run may be given anew: larger
 

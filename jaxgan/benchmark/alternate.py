@@ -8,7 +8,7 @@ from jaxgan.benchmark.worker import ContenderError, Worker
 from jaxgan.benchmark.workload import Case, Contender
 from jaxgan.console import say
 
-_ROUND_SECONDS = 1.0  # a round has as many units as fill it
+_ROUND_SECONDS = 3.0  # a round has as many units as fill it
 _BUDGET_SECONDS = 150.0  # of one contender, after which it sits out
 _LEAST_ROUNDS = 3
 

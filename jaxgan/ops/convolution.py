@@ -29,7 +29,7 @@ def conv_transpose(x: Array, kernel: Array, *, strides: int, padding: Padding) -
     """
     x, kernel = _promoted(x, kernel)
     g = conv_transpose_geometry(x.shape[1:3], kernel.shape[:2], strides, padding)
-    return _input_gradient(x, winograd.flip(kernel), g)
+    return _transposed(x, kernel, g)
 
 
 def _promoted(x: Array, kernel: Array) -> tuple[Array, Array]:
@@ -55,6 +55,19 @@ def _input_gradient(dy: Array, kernel: Array, g: Geometry) -> Array:
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _kernel_gradient(x: Array, dy: Array, g: Geometry) -> Array:
     return _dispatch("kernel_gradient", x, dy, g, (x.shape[3], dy.shape[3]))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _transposed(x: Array, kernel: Array, g: Geometry) -> Array:
+    """Compute `_input_gradient` of the flipped kernel.
+
+    XLA would not cancel the flip with that of its own transposed convolution, which is most of the
+    work for an image or two.
+    """
+    form = choice.choose("input_gradient", g, x.shape[0], kernel.shape[3], kernel.shape[2])
+    if isinstance(form, choice.Library):
+        return library.transposed(x, kernel, g)
+    return _input_gradient(x, winograd.flip(kernel), g)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3, 4))
@@ -107,6 +120,17 @@ def _kernel_gradient_bwd(g: Geometry, residual: Residual, dk: Array) -> Residual
     return _input_gradient(dy, dk, g), _forward(x, dk, g)
 
 
+def _transposed_fwd(x: Array, kernel: Array, g: Geometry) -> tuple[Array, Residual]:
+    return _transposed(x, kernel, g), (x, kernel)
+
+
+def _transposed_bwd(g: Geometry, residual: Residual, dy: Array) -> Residual:
+    x, kernel = residual
+    kernel_gradient = _kernel_gradient(dy, x, g)
+    return _forward(dy, winograd.flip(kernel), g), winograd.flip(kernel_gradient)
+
+
+_transposed.defvjp(_transposed_fwd, _transposed_bwd)
 _forward.defvjp(_forward_fwd, _forward_bwd)
 _input_gradient.defvjp(_input_gradient_fwd, _input_gradient_bwd)
 _kernel_gradient.defvjp(_kernel_gradient_fwd, _kernel_gradient_bwd)

@@ -18,10 +18,15 @@ def forward(x: Array, kernel: Array, g: Geometry) -> Array:
 
 def input_gradient(dy: Array, kernel: Array, g: Geometry) -> Array:
     """Transpose the convolution: [b, *g.out, o], [k, k, i, o] -> [b, *g.size, i]."""
+    return transposed(dy, kernel[::-1, ::-1].swapaxes(2, 3), g)
+
+
+def transposed(dy: Array, kernel: Array, g: Geometry) -> Array:
+    """Convolve the dilated image: [b, *g.out, o], [k, k, o, i] -> [b, *g.size, i]."""
     padding = [(k - 1 - lo, k - 1 - hi) for k, (lo, hi) in zip(g.kernel, g.padding, strict=True)]
     return lax.conv_general_dilated(
         dy,
-        kernel[::-1, ::-1].swapaxes(2, 3),
+        kernel,
         (1, 1),
         padding,
         lhs_dilation=(g.stride,) * 2,
