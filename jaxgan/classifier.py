@@ -30,8 +30,13 @@ def create_classifier_state(
     image_shape: tuple[int, int, int],
 ) -> ClassifierState:
     """Draw the parameters; `image_shape` is [height, width, channels]."""
-    params = model.init(key, jnp.zeros((1, *image_shape)))["params"]
-    return ClassifierState(jnp.int32(0), params, optimizer.init(params))
+
+    def create(key: Key) -> ClassifierState:
+        params = model.init(key, jnp.zeros((1, *image_shape)))["params"]
+        return ClassifierState(jnp.int32(0), params, optimizer.init(params))
+
+    # one program: see gan.create_gan_state
+    return jax.jit(create)(key)
 
 
 def train_step(

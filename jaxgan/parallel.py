@@ -83,6 +83,11 @@ def replicate(tree: Tree, devices: Sequence[jax.Device]) -> Tree:
     return flax.jax_utils.replicate(tree, own, axis_name=AXIS)
 
 
+@jax.jit
+def _copy(tree: Tree) -> Tree:
+    return jax.tree.map(jnp.copy, tree)
+
+
 def average(tree: Tree, axis_name: str | None) -> Tree:
     """Return the mean over devices; the tree itself where there is no axis."""
     return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
@@ -128,7 +133,7 @@ class Dispatcher:
     def place(self, state: State) -> State:
         """Return a copy of the state on the devices, as `__call__` takes it."""
         # Copied on the way: the first dispatch donates it, whoever else holds the original.
-        return replicate(jax.tree.map(jnp.copy, state), self._devices)
+        return replicate(_copy(state), self._devices)
 
     def unplace(self, state: State) -> State:
         """Return one copy of the state, as `place` took it."""
