@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from jaxgan.benchmark.record import Record, compute_ratio, spread
 from jaxgan.benchmark.worker import Worker
 from jaxgan.benchmark.workload import Contender, Workload
 from jaxgan.errors import UserError
-from jaxgan.settings import DcganSettings, read_settings
+from jaxgan.settings import DcganSettings, read_settings, to_dict
 
 _POLL_SECONDS = 0.005
 
@@ -75,10 +76,14 @@ class Launched:
         return read_settings(DcganSettings, config["settings"])
 
     def measure(self, steps: int) -> float:
-        """Let the process work until `steps` more are on record; return the seconds a step."""
+        """Let the process work on until `steps` more are on record; return the seconds a step.
+
+        What it does up to the first line of its metrics does not count, as with the other workers.
+        """
+        self._process.send_signal(signal.SIGCONT)
+        self.wait_for(self.step + 1)
         first = self.step
         begin = time.perf_counter()
-        self._process.send_signal(signal.SIGCONT)
         self.wait_for(first + steps)
         seconds = time.perf_counter() - begin
         done = self.step - first
@@ -128,8 +133,9 @@ def measure_startup(launcher: Launcher, variant: str, *, rounds: int) -> list[Re
     ]
 
 
-def bare_step(*, settings: DcganSettings) -> Workload:
-    """One step on a batch that lies on the device, nothing around it."""
+def bare_step(*, values: Mapping[str, Any]) -> Workload:
+    """One step of the settings `values`, on a batch that lies on the device, nothing around it."""
+    settings = read_settings(DcganSettings, values)
     state = dcgan.create_state(settings, jax.random.key(0))
     batch = ours.draw_batch(settings.batch_size, settings.image_size, settings.channels)
     run = ours.repeat(dcgan.create_step(settings, None), state, batch)
@@ -148,7 +154,7 @@ def measure_end_to_end(
             launched.pause()
             settings = launched.read_settings()
             bare = Contender("bare step", "bare_step", bare_step)
-            arguments: dict[str, Any] = {"settings": settings}
+            arguments: dict[str, Any] = {"values": to_dict(settings)}
             with Worker(bare, arguments) as worker:
                 for _ in range(rounds):
                     seconds["loop"].append(launched.measure(steps))
