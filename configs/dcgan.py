@@ -22,13 +22,23 @@ def paper() -> ConfigDict:
     config.latent_size = 100
     config.generator_width = 64  # features in front of the image: 512-256-128-64-3
     config.discriminator_width = 64  # features of the first layer: 64-128-256-512-1
-    config.generator_loss = "non_saturating"  # as in the listing; "saturating" is eq. 3
+    config.discriminator_norm = "batch"  # "spectral", "none"
+    # As in the listing; "saturating" is eq. 3. Also "least_squares", "hinge", "wasserstein".
+    config.objective = "non_saturating"
+    config.label_smoothing = 0.0  # real images count as 1 - this
+    config.num_critic_steps = 1  # steps of D for each of G: 5 with "wasserstein"
+    config.clip_weights = 0.0  # 0.01: the first Wasserstein GAN's
+    config.gradient_penalty_weight = 0.0  # 10: WGAN-GP, with discriminator_norm "none"
+    config.r1_weight = 0.0  # of the squared gradient at real images
     config.learning_rate = 2e-4  # printed "0002"
     config.beta1 = 0.5  # not printed; the DCGAN reference setting
     config.beta2 = 0.999
     config.batch_size = 128  # not printed; of the reference implementation
     config.num_epochs = 4000
     config.diffaugment = False
+    config.augment_policy = ("colour", "shift", "cutout")  # and "rotate_zoom"; never a flip
+    config.augment_target = 0.0  # 0.6: adaptive strength, by how well D knows the real images
+    config.augment_ramp_images = 20_000  # in which an adaptive strength can go from 0 to 1
     config.ema_decay = 0.0  # 0: sample from the generator itself
 
     # How often, in epochs. A look scores one batch of fresh images; `paper_code` looks every epoch.

@@ -5,31 +5,52 @@ key an image, so that the result does not depend on how a batch lies over device
 """
 
 import functools
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
+from jax.scipy.ndimage import map_coordinates
 
 from jaxgan.types import Array, Key
 
 MAX_BRIGHTNESS = 0.5  # of the range [-1, 1], either way
 MAX_CONTRAST = 0.5  # contrast is multiplied by 0.5 to 1.5
 MAX_SHIFT = 1 / 8  # of the side, either way
+MAX_ANGLE = 8.0  # degrees, either way
+MAX_ZOOM = 0.1  # larger or smaller by a tenth
 CUTOUT_SIDE = 3 / 8  # of the side; radiographs lose their one subject with DiffAugment's 1/2
 
+# DiffAugment's own; "rotate_zoom" is ours, for radiographs.
+POLICY = ("colour", "shift", "cutout")
 
-def diffaugment(images: Array, keys: Key) -> Array:
-    """Change brightness and contrast, shift, and cut a square out of each image.
 
-    `keys` is one key an image, [batch].
+def diffaugment(
+    images: Array, keys: Key, strength: Array | None = None, *, policy: Sequence[str] = POLICY
+) -> Array:
+    """Change each image by the policy's parts in turn, each with the chance `strength` (None: 1).
+
+    `keys` is one key an image, [batch]. There is no flip: left and right mean something in a
+    radiograph.
     """
-    return jax.vmap(_diffaugment_one)(images, keys)
+    return jax.vmap(functools.partial(_diffaugment_one, strength=strength, policy=policy))(
+        images, keys
+    )
 
 
-def _diffaugment_one(image: Array, key: Key) -> Array:
-    colour_key, shift_key, cutout_key = jax.random.split(key, 3)
-    image = change_brightness_contrast(image, colour_key)
-    image = shift(image, shift_key)
-    return cut_out(image, cutout_key)
+def _diffaugment_one(
+    image: Array, key: Key, *, strength: Array | None, policy: Sequence[str]
+) -> Array:
+    for part, part_key in zip(PARTS, jax.random.split(key, len(PARTS)), strict=True):
+        if part not in policy:
+            continue
+        changed = PARTS[part](image, part_key)
+        if strength is None:
+            image = changed
+        else:
+            chance = jax.random.uniform(jax.random.fold_in(part_key, 1))
+            image = jnp.where(chance < strength, changed, image)
+    return image
 
 
 def change_brightness_contrast(image: Array, key: Key) -> Array:
@@ -63,3 +84,32 @@ def cut_out(image: Array, key: Key) -> Array:
 
 def _within(positions: Array, centre: Array, *, reach: float) -> Array:
     return jnp.abs(positions - centre) < reach
+
+
+def rotate_zoom(image: Array, key: Key) -> Array:
+    """Turn and zoom one image [h, w, c] about its centre; what comes in is black (-1)."""
+    height, width, channels = image.shape
+    angle, zoom = jax.random.uniform(key, (2,), minval=-1.0, maxval=1.0)
+    angle, scale = jnp.deg2rad(MAX_ANGLE) * angle, 1.0 + MAX_ZOOM * zoom
+    y = (jnp.arange(height) - (height - 1) / 2)[:, None] * scale
+    x = (jnp.arange(width) - (width - 1) / 2)[None, :] * scale
+    source_y = y * jnp.cos(angle) - x * jnp.sin(angle) + (height - 1) / 2
+    source_x = y * jnp.sin(angle) + x * jnp.cos(angle) + (width - 1) / 2
+    return jnp.stack(
+        [
+            map_coordinates(image[:, :, c], [source_y, source_x], order=1, cval=-1.0)
+            for c in range(channels)
+        ],
+        axis=-1,
+    )
+
+
+# In the order in which they are applied. A part's key does not depend on which others are chosen.
+PARTS: Mapping[str, Callable[[Array, Key], Array]] = MappingProxyType(
+    {
+        "colour": change_brightness_contrast,
+        "rotate_zoom": rotate_zoom,
+        "shift": shift,
+        "cutout": cut_out,
+    }
+)

@@ -4,21 +4,17 @@ import functools
 from dataclasses import dataclass
 
 import jax
+import jax.numpy as jnp
 import optax
 
-from jaxgan import gan, losses
+from jaxgan import gan, losses, penalties
 from jaxgan.augment import diffaugment
 from jaxgan.models.dcgan import Discriminator, Generator
 from jaxgan.models.layers import DTYPES
 from jaxgan.parallel import StepFn
 from jaxgan.schedule import Schedule
 from jaxgan.settings import DcganSettings
-from jaxgan.types import Key
-
-_GENERATOR_LOSSES = {
-    "non_saturating": losses.non_saturating_generator_loss,
-    "saturating": losses.saturating_generator_loss,
-}
+from jaxgan.types import Array, Key, Params
 
 
 @dataclass(frozen=True)
@@ -51,6 +47,7 @@ def create_networks(
         Discriminator(
             image_size=settings.image_size,
             width=settings.discriminator_width,
+            norm=settings.discriminator_norm,
             axis_name=axis_name,
             dtype=DTYPES[settings.dtype],
         ),
@@ -62,36 +59,94 @@ def create_optimizer(settings: DcganSettings) -> optax.GradientTransformation:
     return optax.adam(settings.learning_rate, b1=settings.beta1, b2=settings.beta2)
 
 
+def create_discriminator_optimizer(settings: DcganSettings) -> optax.GradientTransformation:
+    """Return G's optimizer, followed by the clipping of D's weights where that is on."""
+    optimizer = create_optimizer(settings)
+    if settings.clip_weights == 0.0:
+        return optimizer
+    return optax.chain(optimizer, clip_weights(settings.clip_weights))
+
+
+def clip_weights(limit: float) -> optax.GradientTransformation:
+    """Shorten updates so that no parameter leaves [-limit, limit] (Arjovsky et al. 2017)."""
+
+    def shorten(updates: Params, params: Params | None) -> Params:
+        return jax.tree.map(
+            lambda update, param: jnp.clip(param + update, -limit, limit) - param, updates, params
+        )
+
+    return optax.stateless(shorten)
+
+
+def create_penalty(settings: DcganSettings) -> gan.PenaltyFn | None:
+    """Return the sum of the weighted penalties of D's loss, None where there are none."""
+    r1_weight, gp_weight = settings.r1_weight, settings.gradient_penalty_weight
+    if r1_weight == 0.0 and gp_weight == 0.0:
+        return None
+
+    def penalise(score_fn: penalties.ScoreFn, real: Array, fake: Array, keys: Key) -> Array:
+        total = jnp.zeros(len(real))
+        if r1_weight:
+            total = total + r1_weight * penalties.r1_penalty(score_fn, real)
+        if gp_weight:
+            total = total + gp_weight * penalties.gradient_penalty(score_fn, real, fake, keys)
+        return total
+
+    return penalise
+
+
+def create_objective(settings: DcganSettings) -> losses.Objective:
+    """Return what D and G descend."""
+    objective = losses.OBJECTIVES[settings.objective]
+    if settings.label_smoothing == 0.0:
+        return objective
+    smooth = functools.partial(losses.smooth_discriminator_loss, smoothing=settings.label_smoothing)
+    return objective._replace(discriminator_loss=smooth)
+
+
+def create_augment(settings: DcganSettings) -> gan.AugmentFn:
+    """Return what is done to real and generated images alike before D sees them."""
+    if not settings.diffaugment:
+        return lambda images, keys, strength: images
+    augment = functools.partial(diffaugment, policy=settings.augment_policy)
+    if settings.augment_target == 0.0:
+        return lambda images, keys, strength: augment(images, keys)
+    return augment
+
+
 def create_state(settings: DcganSettings, key: Key) -> gan.GanState:
     """Return the state a run begins with."""
     generator, discriminator = create_networks(settings)
-    optimizer = create_optimizer(settings)
     return gan.create_gan_state(
         key,
         generator=generator,
         discriminator=discriminator,
-        generator_optimizer=optimizer,
-        discriminator_optimizer=optimizer,
+        generator_optimizer=create_optimizer(settings),
+        discriminator_optimizer=create_discriminator_optimizer(settings),
         latent_size=settings.latent_size,
         image_shape=(settings.image_size, settings.image_size, settings.channels),
         keep_ema=settings.ema_decay > 0.0,
+        augment_strength=1.0 if settings.augment_target == 0.0 else 0.0,
     )
 
 
 def create_step(settings: DcganSettings, axis_name: str | None) -> StepFn:
     """Bind the settings to `gan.train_step`."""
     generator, discriminator = create_networks(settings, axis_name)
-    optimizer = create_optimizer(settings)
+    adaptation = gan.Adaptation(settings.augment_target, settings.augment_ramp_images)
     return functools.partial(
         gan.train_step,
         generator=generator,
         discriminator=discriminator,
-        generator_optimizer=optimizer,
-        discriminator_optimizer=optimizer,
-        generator_loss_fn=_GENERATOR_LOSSES[settings.generator_loss],
-        augment_fn=diffaugment if settings.diffaugment else lambda images, keys: images,
+        generator_optimizer=create_optimizer(settings),
+        discriminator_optimizer=create_discriminator_optimizer(settings),
+        objective=create_objective(settings),
+        augment_fn=create_augment(settings),
         latent_size=settings.latent_size,
         ema_decay=settings.ema_decay,
+        penalty_fn=create_penalty(settings),
+        num_critic_steps=settings.num_critic_steps,
+        adaptation=None if settings.augment_target == 0.0 else adaptation,
         axis_name=axis_name,
     )
 

@@ -6,7 +6,7 @@ D. The fakes are made once: what G needs for its gradient is kept as the pullbac
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -14,14 +14,30 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from jaxgan.losses import discriminator_loss
+from jaxgan.losses import Objective
 from jaxgan.parallel import average, compute_whole_batch_size, take_part
 from jaxgan.pixels import scale_to_unit
 from jaxgan.types import Array, Batch, Key, Metrics, Params
 
-AugmentFn = Callable[[Array, Key], Array]
-GeneratorLossFn = Callable[..., Array]
+AugmentFn = Callable[[Array, Key, Array], Array]
+PenaltyFn = Callable[[Callable[[Array], Array], Array, Array, Key], Array]
 Pullback = Callable[[Array], tuple[Params]]
+
+
+class Adaptation(NamedTuple):
+    """Adaptive augmentation (Karras et al. 2020, section 3): stronger while D overfits.
+
+    D's overfitting is the mean sign of its logits on real images: 0 when it guesses, 1 when it
+    knows every one. The strength goes from 0 to 1, or back, in `ramp_images` images.
+    """
+
+    target: float
+    ramp_images: int
+
+    def adapt(self, strength: Array, sign: Array, batch_size: int) -> Array:
+        """Return the next step's strength, a step towards the target's `sign`."""
+        change = jnp.sign(sign - self.target) * (batch_size / self.ramp_images)
+        return jnp.clip(strength + change, 0.0, 1.0)
 
 
 class NetworkState(struct.PyTreeNode):
@@ -38,12 +54,16 @@ class NetworkState(struct.PyTreeNode):
 
 
 class GanState(struct.PyTreeNode):
-    """Both networks, and the moving average of the generator's variables where one is kept."""
+    """Both networks, and the moving average of the generator's variables where one is kept.
+
+    `augment_strength` is the chance of every change that augmentation makes to an image.
+    """
 
     step: Array
     generator: NetworkState
     discriminator: NetworkState
     ema: Params | None
+    augment_strength: Array
 
     @property
     def sampling_variables(self) -> Params:
@@ -61,6 +81,7 @@ def create_gan_state(
     latent_size: int,
     image_shape: tuple[int, int, int],
     keep_ema: bool,
+    augment_strength: float = 1.0,
 ) -> GanState:
     """Draw both networks' parameters; `image_shape` is [height, width, channels]."""
 
@@ -76,7 +97,8 @@ def create_gan_state(
             discriminator_optimizer,
         )
         ema = jax.tree.map(jnp.copy, generator_state.variables) if keep_ema else None
-        return GanState(jnp.int32(0), generator_state, discriminator_state, ema)
+        strength = jnp.float32(augment_strength)
+        return GanState(jnp.int32(0), generator_state, discriminator_state, ema, strength)
 
     # One program: operation by operation, a first launch compiled hundreds, for 15 seconds.
     return jax.jit(create)(key)
@@ -99,23 +121,30 @@ def train_step(
     discriminator: nn.Module,
     generator_optimizer: optax.GradientTransformation,
     discriminator_optimizer: optax.GradientTransformation,
-    generator_loss_fn: GeneratorLossFn,
+    objective: Objective,
     augment_fn: AugmentFn,
     latent_size: int,
     ema_decay: float,
+    penalty_fn: PenaltyFn | None = None,
+    num_critic_steps: int = 1,
+    adaptation: Adaptation | None = None,
     axis_name: str | None = None,
 ) -> tuple[GanState, Metrics]:
     """Update D, then G through the updated D, on this device's part of the batch.
 
-    Metrics are means over the whole batch, and `first_fake` [height, width, channels]: the first
-    image G made in this step, which the listing's acceptance rule looks at.
+    With `num_critic_steps` above 1, G is updated in every so many-th step only. Metrics are means
+    over the whole batch, and `first_fake` [height, width, channels]: the first image G made in
+    this step, which the listing's acceptance rule looks at.
     """
     batch_size = compute_whole_batch_size(batch.images.shape[0], axis_name)
     latent_key, real_key, fake_key, generator_key = jax.random.split(key, 4)
     latents = jax.random.normal(latent_key, (batch_size, latent_size))
 
+    def split(key: Key) -> Key:
+        return take_part(jax.random.split(key, batch_size), axis_name)
+
     def augment(images: Array, key: Key) -> Array:
-        return augment_fn(images, take_part(jax.random.split(key, batch_size), axis_name))
+        return augment_fn(images, split(key), state.augment_strength)
 
     fake, pullback, generator_stats = _generate(
         state.generator, take_part(latents, axis_name), generator
@@ -126,6 +155,9 @@ def train_step(
         fake=augment(fake, fake_key),
         discriminator=discriminator,
         optimizer=discriminator_optimizer,
+        objective=objective,
+        penalty_fn=penalty_fn,
+        penalty_keys=None if penalty_fn is None else split(jax.random.fold_in(key, 4)),
         axis_name=axis_name,
     )
     new_generator, generator_metrics = update_generator(
@@ -138,17 +170,23 @@ def train_step(
             train=True,
             mutable=["batch_stats"],
         )[0],
-        loss_fn=generator_loss_fn,
+        objective=objective,
         optimizer=generator_optimizer,
+        is_due=None if num_critic_steps == 1 else (state.step + 1) % num_critic_steps == 0,
         axis_name=axis_name,
     )
+    metrics = average({**discriminator_metrics, **generator_metrics}, axis_name)
+    strength = state.augment_strength
+    if adaptation is not None:
+        strength = adaptation.adapt(strength, metrics["d_real_sign"], batch_size)
+        metrics["augment_strength"] = strength
     new_state = GanState(
         step=state.step + 1,
         generator=new_generator,
         discriminator=new_discriminator,
         ema=_update_ema(state.ema, new_generator.variables, ema_decay),
+        augment_strength=strength,
     )
-    metrics = average({**discriminator_metrics, **generator_metrics}, axis_name)
     return new_state, {**metrics, "first_fake": fake[0]}
 
 
@@ -172,9 +210,15 @@ def update_discriminator(
     fake: Array,
     discriminator: nn.Module,
     optimizer: optax.GradientTransformation,
+    objective: Objective,
+    penalty_fn: PenaltyFn | None = None,
+    penalty_keys: Key | None = None,
     axis_name: str | None = None,
 ) -> tuple[NetworkState, Metrics]:
-    """Descend the negative of eq. 2 on images [batch, height, width, channels] in [-1, 1]."""
+    """Descend the objective's loss of D on images [batch, height, width, channels] in [-1, 1].
+
+    With `objective` non-saturating or saturating it is the negative of eq. 2.
+    """
 
     def loss_fn(params: Params) -> tuple[Array, tuple[Params, Metrics]]:
         stats = state.batch_stats
@@ -186,15 +230,28 @@ def update_discriminator(
             )
             stats = updates.get("batch_stats", {})
             logits.append(scores)
-        real_loss, fake_loss = discriminator_loss(real_logits=logits[0], fake_logits=logits[1])
+        real_loss, fake_loss = objective.discriminator_loss(
+            real_logits=logits[0], fake_logits=logits[1]
+        )
         metrics = {
             "loss_d_real": jnp.mean(real_loss),
             "loss_d_fake": jnp.mean(fake_loss),
             "d_real": jnp.mean(jax.nn.sigmoid(logits[0])),
             "d_fake": jnp.mean(jax.nn.sigmoid(logits[1])),
+            "d_real_sign": jnp.mean(jnp.sign(logits[0])),
         }
         metrics["loss_d"] = metrics["loss_d_real"] + metrics["loss_d_fake"]
-        return metrics["loss_d"], (stats, metrics)
+        if penalty_fn is None:
+            return metrics["loss_d"], (stats, metrics)
+
+        def score(images: Array) -> Array:
+            variables = {"params": params, "batch_stats": state.batch_stats}
+            return discriminator.apply(variables, images, train=True, mutable=["batch_stats"])[0]
+
+        assert penalty_keys is not None
+        fakes = jax.lax.stop_gradient(fake)
+        metrics["penalty"] = jnp.mean(penalty_fn(score, real, fakes, penalty_keys))
+        return metrics["loss_d"] + metrics["penalty"], (stats, metrics)
 
     gradients, (stats, metrics) = jax.grad(loss_fn, has_aux=True)(state.params)
     return _apply_gradients(state, gradients, stats, optimizer, axis_name), metrics
@@ -206,23 +263,32 @@ def update_generator(
     fake: Array,
     pullback: Pullback,
     score_fn: Callable[[Array], Array],
-    loss_fn: GeneratorLossFn,
+    objective: Objective,
     optimizer: optax.GradientTransformation,
+    is_due: Array | None = None,
     axis_name: str | None = None,
 ) -> tuple[NetworkState, Metrics]:
     """Descend the generator's loss on `score_fn(fake)`, the logits of the *updated* D.
 
     D's running statistics do not move here (PyTorch's listing lets them; nothing reads them).
+    With `is_due` false only the metrics are computed.
     """
 
     def mean_loss(images: Array) -> tuple[Array, Array]:
         logits = score_fn(images)
-        return jnp.mean(loss_fn(fake_logits=logits)), logits
+        return jnp.mean(objective.generator_loss(fake_logits=logits)), logits
 
-    (loss, logits), cotangent = jax.value_and_grad(mean_loss, has_aux=True)(fake)
-    (gradients,) = pullback(cotangent)
-    metrics = {"loss_g": loss, "d_fake_after": jnp.mean(jax.nn.sigmoid(logits))}
-    return _apply_gradients(state, gradients, state.batch_stats, optimizer, axis_name), metrics
+    def update() -> tuple[NetworkState, tuple[Array, Array]]:
+        loss_and_logits, cotangent = jax.value_and_grad(mean_loss, has_aux=True)(fake)
+        (gradients,) = pullback(cotangent)
+        new = _apply_gradients(state, gradients, state.batch_stats, optimizer, axis_name)
+        return new, loss_and_logits
+
+    if is_due is None:
+        new_state, (loss, logits) = update()
+    else:
+        new_state, (loss, logits) = jax.lax.cond(is_due, update, lambda: (state, mean_loss(fake)))
+    return new_state, {"loss_g": loss, "d_fake_after": jnp.mean(jax.nn.sigmoid(logits))}
 
 
 def _apply_gradients(

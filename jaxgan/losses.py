@@ -1,7 +1,11 @@
-"""Per-example losses on logits, in log-sigmoid form: finite and with a finite gradient everywhere.
+"""Per-example losses on logits: finite and with a finite gradient everywhere.
 
-With D(x) = sigmoid(logit), log D = -softplus(-logit) and log(1 - D) = -softplus(logit).
+With D(x) = sigmoid(logit), log D = -softplus(-logit) and log(1 - D) = -softplus(logit). The losses
+behind those of the paper take D's last layer as it comes, without a sigmoid.
 """
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +29,63 @@ def non_saturating_generator_loss(*, fake_logits: Array) -> Array:
 def saturating_generator_loss(*, fake_logits: Array) -> Array:
     """Return log(1 - D(G(z))) [batch], eq. 3: its gradient vanishes where D wins."""
     return -jax.nn.softplus(fake_logits)
+
+
+def smooth_discriminator_loss(
+    *, real_logits: Array, fake_logits: Array, smoothing: float
+) -> tuple[Array, Array]:
+    """Return `discriminator_loss` with real images as 1 - smoothing, each [batch].
+
+    One-sided, as Salimans et al. 2016, section 3.4: fake images stay 0.
+    """
+    real_loss, fake_loss = discriminator_loss(real_logits=real_logits, fake_logits=fake_logits)
+    return real_loss + smoothing * real_logits, fake_loss
+
+
+def least_squares_discriminator_loss(
+    *, real_logits: Array, fake_logits: Array
+) -> tuple[Array, Array]:
+    """Return half the squared distances to 1 and to 0, each [batch] (Mao et al. 2017, eq. 9)."""
+    return 0.5 * (real_logits - 1.0) ** 2, 0.5 * fake_logits**2
+
+
+def least_squares_generator_loss(*, fake_logits: Array) -> Array:
+    """Return half the squared distance to 1 [batch] (Mao et al. 2017, eq. 9)."""
+    return 0.5 * (fake_logits - 1.0) ** 2
+
+
+def hinge_discriminator_loss(*, real_logits: Array, fake_logits: Array) -> tuple[Array, Array]:
+    """Return what is missing to 1 and above -1, each [batch] (Miyato et al. 2018, eq. 16)."""
+    return jax.nn.relu(1.0 - real_logits), jax.nn.relu(1.0 + fake_logits)
+
+
+def wasserstein_discriminator_loss(
+    *, real_logits: Array, fake_logits: Array
+) -> tuple[Array, Array]:
+    """Return the two halves of the critic's loss, each [batch] (Arjovsky et al. 2017, alg. 1)."""
+    return -real_logits, fake_logits
+
+
+def wasserstein_generator_loss(*, fake_logits: Array) -> Array:
+    """Return -D(G(z)) [batch]: of the hinge objective too."""
+    return -fake_logits
+
+
+class Objective(NamedTuple):
+    """What D and G descend, as functions of logits named as in this module."""
+
+    discriminator_loss: Callable[..., tuple[Array, Array]]
+    generator_loss: Callable[..., Array]
+
+
+OBJECTIVES = {
+    "non_saturating": Objective(discriminator_loss, non_saturating_generator_loss),
+    "saturating": Objective(discriminator_loss, saturating_generator_loss),
+    "least_squares": Objective(least_squares_discriminator_loss, least_squares_generator_loss),
+    "hinge": Objective(hinge_discriminator_loss, wasserstein_generator_loss),
+    "wasserstein": Objective(wasserstein_discriminator_loss, wasserstein_generator_loss),
+}
+CROSS_ENTROPY_OBJECTIVES = ("non_saturating", "saturating")  # D's sigmoid is a probability
 
 
 def softmax_cross_entropy(*, logits: Array, labels: Array) -> Array:

@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from jaxgan.augment import PARTS
 from jaxgan.errors import UserError
-from jaxgan.models.dcgan import IMAGE_SIZES
+from jaxgan.losses import CROSS_ENTROPY_OBJECTIVES, OBJECTIVES
+from jaxgan.models.dcgan import DISCRIMINATOR_NORMS, IMAGE_SIZES
 from jaxgan.models.layers import DTYPES
 
 RULES = ("paper_text", "paper_code", "none")
-GENERATOR_LOSSES = ("non_saturating", "saturating")
 OPTIMIZERS = ("adam", "sgd")
 
 Settings = TypeVar("Settings")
@@ -70,13 +71,22 @@ class DcganSettings:
     latent_size: int
     generator_width: int
     discriminator_width: int
-    generator_loss: str
+    discriminator_norm: str
+    objective: str
+    label_smoothing: float
+    num_critic_steps: int
+    clip_weights: float
+    gradient_penalty_weight: float
+    r1_weight: float
     learning_rate: float
     beta1: float
     beta2: float
     batch_size: int
     num_epochs: int
     diffaugment: bool
+    augment_policy: tuple[str, ...]
+    augment_target: float
+    augment_ramp_images: int
     ema_decay: float
     look_every_epochs: int
     sample_every_epochs: int
@@ -90,7 +100,9 @@ class DcganSettings:
         _check_choice("dtype", self.dtype, tuple(DTYPES))
         _check_choice("image_size", self.image_size, IMAGE_SIZES)
         _check_choice("channels", self.channels, (1, 3))
-        _check_choice("generator_loss", self.generator_loss, GENERATOR_LOSSES)
+        _check_choice("discriminator_norm", self.discriminator_norm, DISCRIMINATOR_NORMS)
+        _check_objective(self)
+        _check_augmentation(self)
         _check("ema_decay", self.ema_decay, 0.0 <= self.ema_decay < 1.0, "0 (off) to below 1")
         _check("batch_size", self.batch_size, self.batch_size >= 2, "2 or more, for batch norm")
         _check_optimizer(self.learning_rate, self.beta1, self.beta2)
@@ -160,6 +172,8 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     expected = hint if isinstance(hint, type) else typing.get_origin(hint)
+    if expected is tuple and isinstance(value, list):  # as JSON has it
+        return tuple(value)
     is_bool = isinstance(value, bool)
     if not isinstance(value, expected) or (is_bool and expected is not bool):
         raise UserError(f"{path} is {value!r}, expected {_name(expected)}.")
@@ -182,6 +196,8 @@ def to_dict(settings: Any) -> dict[str, Any]:
 def _to_plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         return to_dict(value)
+    if isinstance(value, tuple):
+        return list(value)  # as JSON reads it back
     return dict(value) if isinstance(value, Mapping) else value
 
 
@@ -198,6 +214,39 @@ def _check_optimizer(learning_rate: float, *moments: float) -> None:
     _check("learning_rate", learning_rate, learning_rate > 0.0, "above 0")
     for moment in moments:
         _check("beta1, beta2 or momentum", moment, 0.0 <= moment < 1.0, "0 to below 1")
+
+
+def _check_objective(settings: DcganSettings) -> None:
+    _check_choice("objective", settings.objective, tuple(OBJECTIVES))
+    smoothing = settings.label_smoothing
+    is_cross_entropy = settings.objective in CROSS_ENTROPY_OBJECTIVES
+    good = 0.0 <= smoothing < 0.5 and (smoothing == 0.0 or is_cross_entropy)
+    of = " or ".join(CROSS_ENTROPY_OBJECTIVES)
+    _check("label_smoothing", smoothing, good, f"0 (off), or below 0.5 with objective {of}")
+    for name in ("clip_weights", "gradient_penalty_weight", "r1_weight"):
+        _check(name, getattr(settings, name), getattr(settings, name) >= 0.0, "0 (off) or more")
+    _check("num_critic_steps", settings.num_critic_steps, settings.num_critic_steps >= 1, "1 up")
+    if settings.gradient_penalty_weight and settings.discriminator_norm == "batch":
+        raise UserError(
+            "config.gradient_penalty_weight needs the gradient of each image alone, and batch norm "
+            "mixes the images of a batch: set config.discriminator_norm to 'none' or 'spectral'."
+        )
+    rule = settings.selection.rule
+    if rule in ("paper_text", "paper_code") and not is_cross_entropy:
+        raise UserError(
+            f"config.selection.rule {rule!r} reads D's score as a probability, which it is with "
+            f"objective {of} only, not with {settings.objective!r}: set --accept=none."
+        )
+
+
+def _check_augmentation(settings: DcganSettings) -> None:
+    unknown = [part for part in settings.augment_policy if part not in PARTS]
+    expected = f"some of {', '.join(PARTS)}"
+    _check("augment_policy", settings.augment_policy, not unknown, expected)
+    target, ramp = settings.augment_target, settings.augment_ramp_images
+    good = 0.0 <= target < 1.0 and (target == 0.0 or settings.diffaugment)
+    _check("augment_target", target, good, "0 (off), or below 1 with config.diffaugment")
+    _check("augment_ramp_images", ramp, ramp >= 1, "1 or more")
 
 
 def _check_cadence(settings: DcganSettings | GmdSettings) -> None:

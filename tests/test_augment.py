@@ -67,3 +67,29 @@ def test_gradients_pass_through():
     assert np.isfinite(gradient).all()
     # The mean of every image reaches all pixels, so that even those cut out have a gradient.
     assert np.mean(np.asarray(gradient) != 0.0) > 0.9
+
+
+def test_rotation_turns_a_disc_by_no_more_than_its_range():
+    ticks = jnp.arange(SIZE) - (SIZE - 1) / 2
+    disc = jnp.where(jnp.hypot(ticks[:, None], ticks[None, :] - 10) < 2, 1.0, -1.0)[:, :, None]
+    angles, radii = [], []
+    for key in make_keys(60):
+        weights = np.asarray(augment.rotate_zoom(disc, key))[:, :, 0] + 1.0
+        y, x = (float((weights * t).sum() / weights.sum()) for t in (ticks[:, None], ticks[None]))
+        angles.append(np.degrees(np.arctan2(y, x)))
+        radii.append(np.hypot(y, x))
+    assert np.abs(angles).max() <= augment.MAX_ANGLE + 0.5
+    assert np.abs(angles).max() > augment.MAX_ANGLE / 2
+    assert 10 / (1 + augment.MAX_ZOOM) - 0.3 <= min(radii) < 9.7
+    assert 10.3 < max(radii) <= 10 / (1 - augment.MAX_ZOOM) + 0.3
+
+
+def test_strength_is_the_chance_of_every_change():
+    images, keys = jnp.stack([make_image()] * 400), make_keys(400)
+    still = augment.diffaugment(images, keys, jnp.float32(0.0), policy=tuple(augment.PARTS))
+    np.testing.assert_array_equal(still, images)
+    shifted = augment.diffaugment(images, keys, jnp.float32(0.25), policy=("shift",))
+    share = np.mean([not np.array_equal(a, b) for a, b in zip(shifted, images, strict=True)])
+    assert 0.17 < share < 0.33  # four standard errors
+    always = augment.diffaugment(images[:8], keys[:8], jnp.float32(1.0))
+    np.testing.assert_allclose(always, augment.diffaugment(images[:8], keys[:8]), atol=1e-6)

@@ -154,3 +154,11 @@ def test_mistakes_are_told(flag, words):
     assert answer.returncode == 2
     assert words in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.slow
+def test_the_launcher_itself_is_measured():
+    answer = run_benchmark("--suite=startup,end_to_end", "--small", "--rounds=1")
+    assert answer.returncode == 0, answer.stderr
+    assert "| train_dcgan :quick, cold |" in answer.stdout
+    assert "| train_dcgan :quick, 10 steps a round | bare step |" in answer.stdout

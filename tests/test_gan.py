@@ -16,6 +16,7 @@ from jaxgan.types import Batch
 from tests.helpers import compute_difference, make_dcgan_settings, make_image_set, replace
 
 SETTINGS = make_dcgan_settings()
+OBJECTIVE = losses.OBJECTIVES["non_saturating"]
 
 
 def make_batch(seed=0, num=8):
@@ -40,7 +41,12 @@ def test_the_discriminator_step_leaves_the_generator_and_learns():
     network, losses_seen = state.discriminator, []
     for _ in range(10):
         network, metrics = gan.update_discriminator(
-            network, real=images, fake=fake, discriminator=discriminator, optimizer=optimizer
+            network,
+            real=images,
+            fake=fake,
+            discriminator=discriminator,
+            optimizer=optimizer,
+            objective=OBJECTIVE,
         )
         losses_seen.append(float(metrics["loss_d"]))
     assert losses_seen[-1] < losses_seen[0] - 0.1
@@ -57,6 +63,7 @@ def test_no_gradient_reaches_the_fakes_through_the_discriminator_step():
             fake=fake,
             discriminator=discriminator,
             optimizer=optimizer,
+            objective=OBJECTIVE,
         )
         return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(network.params))
 
@@ -72,8 +79,8 @@ def test_each_network_is_updated_by_its_own_optimizer_alone():
         gan.train_step,
         generator=generator,
         discriminator=discriminator,
-        generator_loss_fn=losses.non_saturating_generator_loss,
-        augment_fn=lambda images, keys: images,
+        objective=OBJECTIVE,
+        augment_fn=lambda images, keys, strength: images,
         latent_size=8,
         ema_decay=0.0,
     )
@@ -101,9 +108,9 @@ def test_the_generator_sees_the_updated_discriminator():
 def test_eq_3_is_another_gradient_than_the_listings():
     state = dcgan.create_state(SETTINGS, jax.random.key(0))
     new = {
-        name: make_step(replace(SETTINGS, generator_loss=name))(
-            state, make_batch(), jax.random.key(1)
-        )[1]["loss_g"]
+        name: make_step(replace(SETTINGS, objective=name))(state, make_batch(), jax.random.key(1))[
+            1
+        ]["loss_g"]
         for name in ("non_saturating", "saturating")
     }
     assert float(new["non_saturating"]) == pytest.approx(np.log(2), abs=0.2)
@@ -200,3 +207,115 @@ def test_state_survives_a_round_trip_through_flax():
     state = dcgan.create_state(SETTINGS, jax.random.key(0))
     restored = flax.serialization.from_state_dict(state, flax.serialization.to_state_dict(state))
     assert compute_difference(state, restored) == 0.0
+
+
+ALTERNATIVES = {
+    "least_squares": {"objective": "least_squares"},
+    "hinge, spectral": {"objective": "hinge", "discriminator_norm": "spectral"},
+    "wasserstein, clipped": {"objective": "wasserstein", "clip_weights": 0.01},
+    "wasserstein, penalised": {
+        "objective": "wasserstein",
+        "gradient_penalty_weight": 10.0,
+        "discriminator_norm": "none",
+    },
+    "r1, smoothed": {"r1_weight": 1.0, "label_smoothing": 0.1},
+}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param(values, marks=[] if "penalised" in name else pytest.mark.slow, id=name)
+        for name, values in ALTERNATIVES.items()
+    ],
+)
+def test_every_objective_moves_both_networks(values):
+    settings = make_alternative(**values)
+    state = dcgan.create_state(settings, jax.random.key(0))
+    new, metrics = make_step(settings)(state, make_batch(), jax.random.key(1))
+    assert all(np.isfinite(value).all() for value in metrics.values())
+    for name in ("generator", "discriminator"):
+        old_params, new_params = getattr(state, name).params, getattr(new, name).params
+        assert compute_difference(old_params, new_params) > 1e-6
+    if settings.clip_weights:
+        leaves = jax.tree.leaves(new.discriminator.params)
+        assert max(float(jnp.abs(leaf).max()) for leaf in leaves) <= 0.01 + 1e-6
+
+
+def make_alternative(**values):
+    selection = replace(SETTINGS.selection, rule="none")
+    return replace(SETTINGS, selection=selection, **values)
+
+
+def test_the_generator_waits_for_its_critic():
+    settings = make_alternative(objective="wasserstein", num_critic_steps=3)
+    state, step = dcgan.create_state(settings, jax.random.key(0)), make_step(settings)
+    moved = []
+    for number in range(6):
+        new, _ = step(state, make_batch(), jax.random.key(number))
+        moved.append(compute_difference(state.generator.params, new.generator.params) > 0.0)
+        state = new
+    assert moved == [False, False, True, False, False, True]
+
+
+@pytest.mark.slow
+def test_spectral_norm_bounds_every_kernel():
+    settings = make_alternative(discriminator_norm="spectral")
+    state, step = dcgan.create_state(settings, jax.random.key(0)), make_step(settings)
+    _, discriminator = dcgan.create_networks(settings)
+    for number in range(8):
+        state, _ = step(state, make_batch(), jax.random.key(number))
+    kernel = state.discriminator.params["down1"]["kernel"]
+    sigma = state.discriminator.batch_stats["down1_spectral"]["down1/kernel/sigma"]
+    largest = np.linalg.svd(np.reshape(kernel, (-1, kernel.shape[-1])), compute_uv=False)[0]
+    assert float(sigma) == pytest.approx(largest, rel=0.1)
+    scaled = jax.tree.map(lambda leaf: 3.0 * leaf, state.discriminator.params)
+    images = jax.random.normal(jax.random.key(9), (4, 32, 32, 1))
+
+    @jax.jit
+    def score(params):
+        variables = {"params": params, "batch_stats": state.discriminator.batch_stats}
+        # eight passes: the singular vectors are followed one step a pass
+        for _ in range(8):
+            logits, updates = discriminator.apply(
+                variables, images, train=True, mutable=["batch_stats"]
+            )
+            variables = {"params": params, **updates}
+        return logits - params["head"]["bias"]
+
+    zero_bias = {
+        name: {**layer, "bias": jnp.zeros_like(layer["bias"])} for name, layer in scaled.items()
+    }
+    plain = {
+        name: {**layer, "bias": jnp.zeros_like(layer["bias"])}
+        for name, layer in state.discriminator.params.items()
+    }
+    np.testing.assert_allclose(score(zero_bias), score(plain), rtol=0.05, atol=1e-4)
+
+
+def test_adaptive_strength_rises_while_d_knows_the_real_images():
+    adaptation = gan.Adaptation(target=0.6, ramp_images=100)
+    strength = jnp.float32(0.0)
+    for _ in range(4):
+        strength = adaptation.adapt(strength, jnp.float32(0.9), 10)
+    assert float(strength) == pytest.approx(0.4)
+    assert float(adaptation.adapt(strength, jnp.float32(0.2), 10)) == pytest.approx(0.3)
+    assert float(adaptation.adapt(jnp.float32(0.95), jnp.float32(1.0), 10)) == 1.0
+    settings = replace(SETTINGS, augment_target=0.6, augment_ramp_images=80)
+    state = dcgan.create_state(settings, jax.random.key(0))
+    assert float(state.augment_strength) == 0.0
+    new, metrics = make_step(settings)(state, make_batch(), jax.random.key(1))
+    expected = max(0.0, np.sign(float(metrics["d_real_sign"]) - 0.6) * 8 / 80)
+    assert float(new.augment_strength) == pytest.approx(expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "channels"), [(32, 3), (64, 1), (128, 1)])
+def test_a_step_runs_at_every_size(size, channels):
+    settings = replace(SETTINGS, image_size=size, channels=channels)
+    images = make_image_set(4, size=size, channels=channels)
+    batch = Batch(jnp.asarray(images.images), jnp.asarray(images.labels))
+    state = dcgan.create_state(settings, jax.random.key(0))
+    _, metrics = make_step(settings)(state, batch, jax.random.key(1))
+    assert metrics["first_fake"].shape == (size, size, channels)
+    assert np.isfinite(metrics["loss_d"])

@@ -50,6 +50,38 @@ def test_extreme_logits_stay_finite(loss, expected):
     assert np.isfinite(jax.grad(lambda x: jnp.sum(loss(x)))(EXTREME)).all()
 
 
+def test_the_other_objectives_are_their_closed_forms():
+    x = jnp.array(LOGITS)
+    both = {"real_logits": x, "fake_logits": x}
+    expected = {
+        losses.least_squares_discriminator_loss: ((LOGITS - 1) ** 2 / 2, LOGITS**2 / 2),
+        losses.hinge_discriminator_loss: (np.maximum(1 - LOGITS, 0), np.maximum(1 + LOGITS, 0)),
+        losses.wasserstein_discriminator_loss: (-LOGITS, LOGITS),
+    }
+    for loss, halves in expected.items():
+        np.testing.assert_allclose(loss(**both), halves, rtol=1e-6)
+    np.testing.assert_allclose(losses.wasserstein_generator_loss(fake_logits=x), -LOGITS)
+    np.testing.assert_allclose(
+        losses.least_squares_generator_loss(fake_logits=x), (LOGITS - 1) ** 2 / 2, rtol=1e-6
+    )
+    real, fake = losses.smooth_discriminator_loss(**both, smoothing=0.1)
+    np.testing.assert_allclose(real, -0.9 * np.log(D) - 0.1 * np.log(1 - D), rtol=1e-5)
+    np.testing.assert_allclose(fake, -np.log(1 - D), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", losses.OBJECTIVES)
+def test_every_objective_is_finite_where_d_is_certain(name):
+    objective = losses.OBJECTIVES[name]
+
+    def total(x):
+        real, fake = objective.discriminator_loss(real_logits=x, fake_logits=x)
+        return jnp.sum(real + fake + objective.generator_loss(fake_logits=x))
+
+    value, gradient = jax.value_and_grad(total)(EXTREME)
+    assert np.isfinite(value)
+    assert np.isfinite(gradient).all()
+
+
 def test_cross_entropy_is_minus_log_softmax():
     logits = np.array([[1.0, 2.0, -1.0], [0.0, 0.0, 0.0]])
     softmax = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)

@@ -370,7 +370,7 @@ def run_both(dtype, rates: tuple[float, float] | None, num_steps: int):
         NetworkState(own["params"], own["batch_stats"], optimizer.init(own["params"]))
         for own, optimizer in zip(variables, optimizers, strict=True)
     ]
-    state = GanState(jnp.int32(0), networks[0], networks[1], None)
+    state = GanState(jnp.int32(0), networks[0], networks[1], None, jnp.float32(1.0))
     snapshots = []
     for i in range(num_steps):
         pixels, key = draw_pixels(BATCH_SIZE, 64, seed=i), jax.random.key(i)

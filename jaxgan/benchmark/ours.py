@@ -54,8 +54,8 @@ def create_dcgan(
     step = functools.partial(
         gan.train_step,
         **parts,
-        generator_loss_fn=losses.non_saturating_generator_loss,
-        augment_fn=lambda images, keys: images,
+        objective=losses.OBJECTIVES["non_saturating"],
+        augment_fn=lambda images, keys, strength: images,
         ema_decay=0.0,
         axis_name=axis_name,
     )

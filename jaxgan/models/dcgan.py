@@ -12,6 +12,7 @@ from jaxgan.models.layers import BatchNorm, Conv, ConvTranspose, DownConv, Dtype
 from jaxgan.types import Array
 
 IMAGE_SIZES = (32, 64, 128)
+DISCRIMINATOR_NORMS = ("batch", "spectral", "none")
 _STEM_SIZE = 4
 
 
@@ -61,26 +62,42 @@ class Discriminator(nn.Module):
     """Map images [batch, size, size, channels] in [-1, 1] to logits [batch] of being real.
 
     `width` is the number of features of the first layer (64 in the paper: 64-128-256-512-1).
+    `norm` is the paper's 'batch'; 'spectral' divides every kernel by its largest singular value
+    (Miyato et al. 2018; its power iteration is kept among the batch statistics); or 'none'.
     With `axis_name`, batch norm uses the statistics of the whole batch over that mapped axis.
     With `dtype` bfloat16 all layers compute in it; parameters, statistics and logits are float32.
     """
 
     image_size: int = 64
     width: int = 64
+    norm: str = "batch"
     axis_name: str | None = None
     dtype: Dtype = None
 
     @nn.compact
     def __call__(self, images: Array, *, train: bool) -> Array:
-        x = nn.leaky_relu(DownConv(self.width, dtype=self.dtype, name="down0")(images), 0.2)
-        for i in range(1, compute_num_scales(self.image_size)):
-            x = DownConv(self.width * 2**i, dtype=self.dtype, name=f"down{i}")(x)
-            norm = BatchNorm(
-                use_running_average=not train,
-                axis_name=self.axis_name,
-                dtype=self.dtype,
-                name=f"down{i}_norm",
-            )
-            x = nn.leaky_relu(norm(x), 0.2)
-        logits = Conv(1, _STEM_SIZE, dtype=self.dtype, name="head")(x)[:, 0, 0, 0]
+        use_bias = self.norm != "batch"
+        x = images
+        for i in range(compute_num_scales(self.image_size)):
+            down = DownConv(self.width * 2**i, use_bias=use_bias, dtype=self.dtype, name=f"down{i}")
+            x = self._apply(down, x, train)
+            if self.norm == "batch" and i > 0:
+                norm = BatchNorm(
+                    use_running_average=not train,
+                    axis_name=self.axis_name,
+                    dtype=self.dtype,
+                    name=f"down{i}_norm",
+                )
+                x = norm(x)
+            x = nn.leaky_relu(x, 0.2)
+        head = Conv(1, _STEM_SIZE, use_bias=use_bias, dtype=self.dtype, name="head")
+        logits = self._apply(head, x, train)[:, 0, 0, 0]
         return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+
+    def _apply(self, layer: nn.Module, x: Array, train: bool) -> Array:
+        if self.norm != "spectral":
+            return layer(x)
+        normalised = nn.SpectralNorm(
+            layer, collection_name="batch_stats", name=f"{layer.name}_spectral"
+        )
+        return normalised(x, update_stats=train)
