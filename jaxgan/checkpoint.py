@@ -1,13 +1,16 @@
 """Checkpoints over orbax: the newest two are kept, and the best where a metric says which.
 
-Beside each stands the SHA-256 of what was saved, and which run saved it: a damaged one is noticed,
-and the one before takes its place.
+Each holds the SHA-256 of its files and which run saved it: a damaged one is noticed, and the one
+before takes its place.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import math
+import re
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,18 +24,17 @@ from orbax.checkpoint.checkpoint_managers import (
     LatestN,
     PreservationPolicy,
 )
-from orbax.checkpoint.options import MultiprocessingOptions
+from orbax.checkpoint.options import AsyncOptions, MultiprocessingOptions
 
 from jaxgan.console import say
 from jaxgan.distributed import is_several, leads
 from jaxgan.errors import UserError, find_disk_error
+from jaxgan.files import write_json
 from jaxgan.run_folder import describe_differences
 
-_DIGEST, _RECORD, _METRICS = "sha256", "run", "metrics"
-
-
-class DamagedError(UserError):
-    """A checkpoint that is not what was saved."""
+_DIGESTS = "sha256.json"
+_METADATA = "_CHECKPOINT_METADATA"
+_COMMIT_TIME = re.compile(rb'"commit_timestamp_nsecs": (null|\d+)')
 
 
 class Checkpoints:
@@ -40,8 +42,8 @@ class Checkpoints:
 
     Leaving the context waits for saves under way: without that an interpreter that ends right
     after a save would lose it. With `best_metric`, the checkpoint whose value of that metric is
-    highest is kept beside the newest (the earlier one of equals). With `record`, what defines the
-    run, a checkpoint of another run is refused.
+    highest is kept beside the newest (the earlier one of equals). A training gives the run's
+    `record`: a checkpoint of another run is refused, and a damaged one is set aside and told.
     """
 
     def __init__(
@@ -60,17 +62,27 @@ class Checkpoints:
             policies.append(
                 BestN(get_metric_fn=self._rank, n=1, keep_checkpoints_without_metrics=False)
             )
+        if record is not None:
+            _set_damaged_aside(directory)
         options = ocp.CheckpointManagerOptions(
+            async_options=AsyncOptions(
+                post_finalization_callback=functools.partial(_note_digests, directory.absolute())
+            ),
             best_fn=self._rank if best_metric else None,
             preservation_policy=AnyPreservationPolicy(policies),
         )
         if is_several():
             _reach_no_other_process(options, directory)
-        self._manager = ocp.CheckpointManager(directory.absolute(), options=options)
+        handler = ocp.StandardCheckpointHandler(
+            multiprocessing_options=options.multiprocessing_options
+        )
+        self._manager = ocp.CheckpointManager(
+            directory.absolute(), options=options, item_handlers=handler
+        )
 
     def _rank(self, metrics: Any) -> Any:
-        # A checkpoint that no cadence in epochs asked for has no value and ranks last: otherwise the
-        # moment of a signal could decide which one is the best.
+        # A checkpoint that no cadence in epochs asked for has no value and ranks last: otherwise
+        # the moment of a signal could decide which one is the best.
         return metrics.get(self._best_metric, -math.inf), -metrics["step"]
 
     def __enter__(self) -> "Checkpoints":
@@ -101,30 +113,16 @@ class Checkpoints:
         # A copy: the training goes on, and overwrites the buffers it donates, while this is saved.
         state = jax.tree.map(lambda leaf: np.array(leaf, copy=True), state)
         metrics = {"step": step, **metrics}
-        kept = {_DIGEST: _hash(state, metrics), _RECORD: self._record, _METRICS: metrics}
+        kept = {"run": self._record, "arrays": _describe_arrays(state)}
         with self._telling_disk_errors():
             self._manager.save(
                 step, args=ocp.args.StandardSave(state), metrics=metrics, custom_metadata=kept
             )
 
     def resume(self, state: Any) -> tuple[int, Any]:
-        """Return the newest step that is whole, and its state; 0 and `state` without a checkpoint.
-
-        A damaged checkpoint is told, and removed: training makes it again from the one before.
-        """
-        steps = sorted(self._manager.all_steps(), reverse=True)
-        for step in steps:
-            try:
-                return step, self.restore(step, state)
-            except DamagedError as error:
-                say(f"{error} Going on from the one before it.")
-                self._manager.delete(step)
-        if steps:
-            raise UserError(
-                f"No checkpoint in {self._directory} is whole. Choose another --workdir to train "
-                "anew; what else the run has written is still there."
-            )
-        return 0, state
+        """Return the newest step and its state; 0 and `state` where there is no checkpoint."""
+        step = self.newest_step
+        return (0, state) if step is None else (step, self.restore(step, state))
 
     def wait(self) -> None:
         """Wait until every save begun is complete."""
@@ -134,26 +132,21 @@ class Checkpoints:
     def restore(self, step: int, template: Any) -> Any:
         """Return the state of `step`, with the structure, shapes and types of `template`.
 
-        Raises `DamagedError` where it is not, to the bit, what was saved, and `UserError` where it
-        was saved by another run or is of another model.
+        Raises `UserError` where it is damaged, of another run or of another model.
         """
+        if not _is_whole(self._directory, step):
+            raise UserError(
+                f"The checkpoint of step {step} in {self._directory} is damaged: the training's "
+                "own command, started again, goes on from the one before it."
+            )
         template = jax.tree.map(np.asarray, template)
-        try:
-            kept = self._manager.metadata(step).custom_metadata or {}
-            found = _describe_leaves(self._manager.item_metadata(step).tree)
-        except Exception as error:
-            raise self._describe_damage(step, error) from None
-        self._check_same_run(step, kept.get(_RECORD))
-        self._check_same_model(step, found, _describe_leaves(template))
-        try:
-            state = self._manager.restore(step, args=ocp.args.StandardRestore(template))
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise self._describe_damage(step, error) from None
-        if _DIGEST in kept and _hash(state, kept[_METRICS]) != kept[_DIGEST]:
-            raise self._describe_damage(step, "its SHA-256 is not the one that was noted")
-        return state
+        kept, arrays = (
+            self._manager.metadata(step).custom_metadata or {},
+            _describe_arrays(template),
+        )
+        self._check_same_run(step, kept.get("run"))
+        self._check_same_model(step, kept.get("arrays", arrays), arrays)
+        return self._manager.restore(step, args=ocp.args.StandardRestore(template))
 
     def _check_same_run(self, step: int, record: Mapping[str, Any] | None) -> None:
         if self._record is None or record is None:
@@ -178,12 +171,6 @@ class Checkpoints:
                 "that the checkpoint was made with."
             )
 
-    def _describe_damage(self, step: int, error: object) -> "DamagedError":
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        return DamagedError(
-            f"The checkpoint of step {step} in {self._directory} is damaged ({reason[:200]})."
-        )
-
     @contextlib.contextmanager
     def _telling_disk_errors(self) -> Iterator[None]:
         try:
@@ -193,23 +180,84 @@ class Checkpoints:
             raise (told or error) from None
 
 
-def _hash(state: Any, metrics: Mapping[str, float]) -> str:
-    """Return the SHA-256 of a state on the host and of its metrics."""
-    digest = hashlib.sha256(json.dumps(dict(metrics), sort_keys=True).encode())
-    for leaf in jax.tree.leaves(state):
-        array = np.ascontiguousarray(leaf)
-        digest.update(f"{array.dtype}{array.shape}".encode())
-        digest.update(array.data)
-    return digest.hexdigest()
+def _note_digests(directory: Path) -> None:
+    """Write the digests of a checkpoint into it; orbax calls this right before it renames it."""
+    for unfinished in directory.glob("*.orbax-checkpoint-tmp*"):
+        write_json(unfinished / _DIGESTS, _compute_digests(unfinished))
 
 
-def _describe_leaves(tree: Any) -> dict[str, str]:
+def _is_whole(directory: Path, step: int) -> bool:
+    """Whether a checkpoint is, to the bit, what was saved."""
+    path = directory / str(step) / _DIGESTS
+    if not path.exists():  # as jaxgan once saved them
+        return not any(directory.glob(f"*/{_DIGESTS}"))
+    found, noted = _compute_digests(path.parent), _read_digests(path)
+    return bool(noted) and noted.items() <= found.items()
+
+
+def _read_digests(path: Path) -> dict[str, str]:
+    """Return the digests that were noted, none where they are themselves damaged."""
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except (OSError, ValueError):
+        return {}
+
+
+def _list_steps(directory: Path) -> set[int]:
+    """Return the checkpoints that are complete: orbax renames a folder when it is."""
+    return {int(path.name) for path in directory.glob("*") if path.name.isdecimal()}
+
+
+def _compute_digests(checkpoint: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file of a checkpoint."""
+    files = [path for path in sorted(checkpoint.rglob("*")) if path.is_file()]
+    return {
+        path.relative_to(checkpoint).as_posix(): hashlib.sha256(_read_stable(path)).hexdigest()
+        for path in files
+        if path.name != _DIGESTS
+    }
+
+
+def _read_stable(path: Path) -> bytes:
+    """Return a file's content, less the time that orbax adds at the very end."""
+    return _COMMIT_TIME.sub(b"", path.read_bytes()) if path.name == _METADATA else path.read_bytes()
+
+
+def _set_damaged_aside(directory: Path) -> None:
+    """Move damaged checkpoints out of the way and say what is done instead."""
+    steps = _list_steps(directory)
+    damaged = sorted(step for step in steps if not _is_whole(directory, step))
+    if damaged and len(damaged) == len(steps):
+        raise UserError(
+            f"No checkpoint in {directory} is whole (damaged: {', '.join(map(str, damaged))}). "
+            "Train anew in another --workdir; what else this run has written is still there."
+        )
+    newest = max(steps - set(damaged), default=0)
+    for step in damaged:
+        if step < newest and _is_half_removed(directory, step):
+            shutil.rmtree(directory / str(step))
+            continue
+        (directory / str(step)).replace(directory / f"{step}.damaged")
+        instead = f"going on from the one before, of step {newest}"
+        if step < newest:
+            instead = "if it was the best by validation, the best of the others takes its place"
+        say(
+            f"The checkpoint of step {step} in {directory} is damaged and was set aside: {instead}."
+        )
+
+
+def _is_half_removed(directory: Path, step: int) -> bool:
+    """Whether files are missing and all others good: a kill came while an old one was removed."""
+    path = directory / str(step)
+    found, noted = _compute_digests(path), _read_digests(path / _DIGESTS)
+    return not noted or all(found.get(name, digest) == digest for name, digest in noted.items())
+
+
+def _describe_arrays(tree: Any) -> dict[str, str]:
     """Return type and shape of every array, by its path in the tree."""
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
     return {
-        "/".join(
-            str(getattr(key, "name", getattr(key, "key", getattr(key, "idx", key)))) for key in path
-        ): f"{np.dtype(leaf.dtype)} {list(leaf.shape)}"
+        jax.tree_util.keystr(path).lstrip("."): f"{leaf.dtype} {list(leaf.shape)}"
         for path, leaf in leaves
     }
 

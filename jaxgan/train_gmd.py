@@ -27,7 +27,7 @@ from jaxgan.models.gmd import Gmd
 from jaxgan.models.layers import DTYPES
 from jaxgan.parallel import Dispatcher, StepFn, check_batch_size, choose_devices
 from jaxgan.report import format_gmd_reports
-from jaxgan.run_folder import RunFolder, read_metrics, read_record
+from jaxgan.run_folder import RunFolder, open_run_folder, read_metrics, read_record
 from jaxgan.schedule import Schedule
 from jaxgan.settings import GmdSettings, to_dict
 from jaxgan.types import Key, Params

@@ -299,12 +299,12 @@ def _check_holds_study(workdir: Path) -> None:
 def _note_study(workdir: Path, record: Mapping[str, Any]) -> None:
     """Note what was asked of the study last; say so where the images have changed since then."""
     found = workdir / "config.json"
-    if found.exists() and is_same_but_for_data(read_record(workdir), record):
-        if describe_differences(read_record(workdir), record):
-            say(
-                f"The images have changed since this study was last run in {workdir}: what was "
-                "trained on those of before does not count, and is trained again."
-            )
+    old = read_record(workdir) if found.exists() else record
+    if describe_differences(old, record) and is_same_but_for_data(old, record):
+        say(
+            f"The images have changed since this study was last run in {workdir}: what was "
+            "trained on those of before does not count, and is trained again."
+        )
     write_json(found, record)
 
 
