@@ -131,17 +131,24 @@ def read_study(study: Path) -> dict[str, object]:
 SUBJECTS = {
     "train_dcgan": Subject(
         "train_dcgan",
-        ("--class=left", "--config=configs/dcgan.py:quick", "--config.num_epochs=60", *_DCGAN),
+        (
+            "--class=left",
+            f"--config={ROOT}/configs/dcgan.py:quick",
+            "--config.num_epochs=60",
+            *_DCGAN,
+        ),
         "left",
         read_run,
     ),
     "train_gmd": Subject(
         "train_gmd",
-        ("--config=configs/gmd.py:quick", "--config.num_epochs=40", *_GMD),
+        (f"--config={ROOT}/configs/gmd.py:quick", "--config.num_epochs=40", *_GMD),
         "real",
         read_run,
     ),
-    "study": Subject("study", ("--config=configs/study.py:quick", *_STUDY), ".", read_study),
+    "study": Subject(
+        "study", (f"--config={ROOT}/configs/study.py:quick", *_STUDY), ".", read_study
+    ),
 }
 
 
@@ -153,7 +160,6 @@ def prepare(place: Path) -> None:
 def start(subject: Subject, place: Path, workdir: Path) -> subprocess.Popen[bytes]:
     """Start a launcher; what it says is added to `workdir`.txt."""
     flags = [f if f.startswith("--") else f"--config.{f}" for f in subject.flags]
-    flags = [f.replace("configs/", f"{ROOT}/configs/") for f in flags]
     command = [
         *(sys.executable, str(ROOT / "launch" / f"{subject.launcher}.py"), *flags),
         *(f"--data_dir={place / 'data'}", f"--cache_dir={place / 'cache'}"),
