@@ -9,7 +9,9 @@ what the machine does in the same time.
 
 import argparse
 import collections
+import contextlib
 import json
+import os
 import re
 import signal
 import subprocess
@@ -20,11 +22,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import jax
 import numpy as np
+import orbax.checkpoint as ocp
 
 from tests.helpers import make_environment, write_split_folder
 
 ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = ROOT / "configs"
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 _START_SECONDS = 6.0  # within which a kill "at the start" comes
 _TOO_LONG = 600.0
@@ -99,15 +104,11 @@ def read_run(run: Path) -> dict[str, object]:
 
 def _read_arrays(checkpoints: Path) -> dict[str, object]:
     """Return every array of the newest checkpoint."""
-    import orbax.checkpoint as ocp
-
     with ocp.CheckpointManager(
         checkpoints.absolute(), item_handlers=ocp.StandardCheckpointHandler()
     ) as manager:
         step = manager.latest_step()
         restored = manager.restore(step, args=ocp.args.StandardRestore())
-    import jax
-
     leaves = jax.tree_util.tree_flatten_with_path(restored)[0]
     arrays = {jax.tree_util.keystr(path): np.asarray(leaf).tobytes() for path, leaf in leaves}
     return {"newest checkpoint": step, **arrays}
@@ -133,8 +134,8 @@ SUBJECTS = {
         "train_dcgan",
         (
             "--class=left",
-            f"--config={ROOT}/configs/dcgan.py:quick",
-            "--config.num_epochs=60",
+            f"--config={CONFIGS}/dcgan.py:quick",
+            "num_epochs=60",
             *_DCGAN,
         ),
         "left",
@@ -142,13 +143,11 @@ SUBJECTS = {
     ),
     "train_gmd": Subject(
         "train_gmd",
-        (f"--config={ROOT}/configs/gmd.py:quick", "--config.num_epochs=40", *_GMD),
+        (f"--config={CONFIGS}/gmd.py:quick", "num_epochs=40", *_GMD),
         "real",
         read_run,
     ),
-    "study": Subject(
-        "study", (f"--config={ROOT}/configs/study.py:quick", *_STUDY), ".", read_study
-    ),
+    "study": Subject("study", (f"--config={CONFIGS}/study.py:quick", *_STUDY), ".", read_study),
 }
 
 
@@ -224,7 +223,7 @@ def _wait_for_moment(
             changed = {e for e in changed if "orbax-checkpoint-tmp" in e[0] or "beside" in e[0]}
         num_changes -= bool(changed)
         seen = now
-        time.sleep(0.001)
+        time.sleep(0.003)
     _sleep(process, rng.uniform(0.0, 0.02))
     return way
 
@@ -238,11 +237,11 @@ def _sleep(process: subprocess.Popen[bytes], seconds: float) -> None:
 def _look(workdir: Path) -> set[tuple[str, int]]:
     """Return names and sizes of all that lies in a folder."""
     found = set()
-    for path in workdir.rglob("*"):
-        try:
-            found.add((str(path), path.stat().st_size))
-        except OSError:
-            continue  # gone meanwhile
+    for folder, _, names in os.walk(workdir):  # which passes over what is gone meanwhile
+        for name in names:
+            path = Path(folder) / name
+            with contextlib.suppress(OSError):
+                found.add((str(path), path.stat().st_size))
     return found
 
 
