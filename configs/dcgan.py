@@ -45,6 +45,7 @@ def paper() -> ConfigDict:
     config.look_every_epochs = 10
     config.sample_every_epochs = 50
     config.checkpoint_every_epochs = 10
+    config.checkpoint_every_seconds = 60.0  # and at the latest after so long; 0: never so
     config.epochs_per_dispatch = 1  # raise it where an epoch takes milliseconds
     config.max_steps_per_dispatch = 50
 

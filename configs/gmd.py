@@ -31,6 +31,7 @@ def paper() -> ConfigDict:
     config.eval_batch_size = 32
     config.evaluate_every_epochs = 1
     config.checkpoint_every_epochs = 1  # the best by validation accuracy is among the checkpoints
+    config.checkpoint_every_seconds = 60.0  # and at the latest after so long; 0: never so
     config.epochs_per_dispatch = 1
     config.max_steps_per_dispatch = 50
 

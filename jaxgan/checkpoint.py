@@ -1,7 +1,17 @@
-"""Checkpoints over orbax: the newest is always kept, and the best where a metric says which."""
+"""Checkpoints over orbax: the newest two are kept, and the best where a metric says which.
 
+Each holds the SHA-256 of its files and which run saved it: a damaged one is noticed, and the one
+before takes its place.
+"""
+
+import contextlib
+import functools
+import hashlib
+import json
 import math
-from collections.abc import Mapping
+import re
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +24,17 @@ from orbax.checkpoint.checkpoint_managers import (
     LatestN,
     PreservationPolicy,
 )
-from orbax.checkpoint.options import MultiprocessingOptions
+from orbax.checkpoint.options import AsyncOptions, MultiprocessingOptions
 
+from jaxgan.console import say
 from jaxgan.distributed import is_several, leads
+from jaxgan.errors import UserError, find_disk_error
+from jaxgan.files import write_json
+from jaxgan.run_folder import describe_differences
+
+_DIGESTS = "sha256.json"
+_METADATA = "_CHECKPOINT_METADATA"
+_COMMIT_TIME = re.compile(rb'"commit_timestamp_nsecs": (null|\d+)')
 
 
 class Checkpoints:
@@ -24,35 +42,55 @@ class Checkpoints:
 
     Leaving the context waits for saves under way: without that an interpreter that ends right
     after a save would lose it. With `best_metric`, the checkpoint whose value of that metric is
-    highest is kept beside the newest (the earlier one of equals).
+    highest is kept beside the newest (the earlier one of equals). A training gives the run's
+    `record`: a checkpoint of another run is refused, and a damaged one is set aside and told.
     """
 
-    def __init__(self, directory: Path, *, best_metric: str | None = None):
-        self._best_metric = best_metric
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        best_metric: str | None = None,
+        record: Mapping[str, Any] | None = None,
+    ):
+        self._best_metric, self._directory = best_metric, directory
+        self._record = None if record is None else json.loads(json.dumps(record))
         # `best_fn` makes orbax write the metrics down. Joined to `max_to_keep` it would delete the
         # newest checkpoints, and with them the work since the best: hence the explicit policy.
-        policies: list[PreservationPolicy] = [LatestN(1)]
+        policies: list[PreservationPolicy] = [LatestN(2)]
         if best_metric:
             policies.append(
                 BestN(get_metric_fn=self._rank, n=1, keep_checkpoints_without_metrics=False)
             )
+        if record is not None:
+            _set_damaged_aside(directory)
         options = ocp.CheckpointManagerOptions(
+            async_options=AsyncOptions(
+                post_finalization_callback=functools.partial(_note_digests, directory.absolute())
+            ),
             best_fn=self._rank if best_metric else None,
             preservation_policy=AnyPreservationPolicy(policies),
         )
         if is_several():
             _reach_no_other_process(options, directory)
-        self._manager = ocp.CheckpointManager(directory.absolute(), options=options)
+        handler = ocp.StandardCheckpointHandler(
+            multiprocessing_options=options.multiprocessing_options
+        )
+        self._manager = ocp.CheckpointManager(
+            directory.absolute(), options=options, item_handlers=handler
+        )
 
     def _rank(self, metrics: Any) -> Any:
-        # A checkpoint made between two evaluations (on a signal) has no value and ranks last.
+        # A checkpoint that no cadence in epochs asked for has no value and ranks last: otherwise
+        # the moment of a signal could decide which one is the best.
         return metrics.get(self._best_metric, -math.inf), -metrics["step"]
 
     def __enter__(self) -> "Checkpoints":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._manager.close()
+        with self._telling_disk_errors():
+            self._manager.close()
 
     @property
     def newest_step(self) -> int | None:
@@ -67,13 +105,19 @@ class Checkpoints:
     def save(self, step: int, state: Any, metrics: Mapping[str, float]) -> None:
         """Start saving `state` as the checkpoint of `step`; a step that is there already stays.
 
-        Of several processes the first one saves.
+        Only with `best_metric` among `metrics` may it become the best one. Of several processes
+        the first one saves. Raises `DiskError`, also for an earlier save.
         """
         if not leads() or step in self._manager.all_steps():
             return
         # A copy: the training goes on, and overwrites the buffers it donates, while this is saved.
         state = jax.tree.map(lambda leaf: np.array(leaf, copy=True), state)
-        self._manager.save(step, args=ocp.args.StandardSave(state), metrics=dict(metrics))
+        metrics = {"step": step, **metrics}
+        kept = {"run": self._record, "arrays": _describe_arrays(state)}
+        with self._telling_disk_errors():
+            self._manager.save(
+                step, args=ocp.args.StandardSave(state), metrics=metrics, custom_metadata=kept
+            )
 
     def resume(self, state: Any) -> tuple[int, Any]:
         """Return the newest step and its state; 0 and `state` where there is no checkpoint."""
@@ -82,12 +126,140 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Wait until every save begun is complete."""
-        self._manager.wait_until_finished()
+        with self._telling_disk_errors():
+            self._manager.wait_until_finished()
 
     def restore(self, step: int, template: Any) -> Any:
-        """Return the state of `step`, with the structure, shapes and types of `template`."""
+        """Return the state of `step`, with the structure, shapes and types of `template`.
+
+        Raises `UserError` where it is damaged, of another run or of another model.
+        """
+        if not _is_whole(self._directory, step):
+            raise UserError(
+                f"The checkpoint of step {step} in {self._directory} is damaged: the training's "
+                "own command, started again, goes on from the one before it."
+            )
         template = jax.tree.map(np.asarray, template)
+        kept, arrays = (
+            self._manager.metadata(step).custom_metadata or {},
+            _describe_arrays(template),
+        )
+        self._check_same_run(step, kept.get("run"))
+        self._check_same_model(step, kept.get("arrays", arrays), arrays)
         return self._manager.restore(step, args=ocp.args.StandardRestore(template))
+
+    def _check_same_run(self, step: int, record: Mapping[str, Any] | None) -> None:
+        if self._record is None or record is None:
+            return
+        differences = describe_differences(record, self._record)
+        if differences:
+            raise UserError(
+                f"The checkpoint of step {step} in {self._directory} is of another run: "
+                f"{differences}. Choose another --workdir, or put back the run's own checkpoints."
+            )
+
+    def _check_same_model(
+        self, step: int, found: Mapping[str, str], expected: Mapping[str, str]
+    ) -> None:
+        names = [n for n in sorted({*found, *expected}) if found.get(n) != expected.get(n)]
+        if names:
+            name = names[0]
+            raise UserError(
+                f"The checkpoint of step {step} in {self._directory} is of another model: {name} "
+                f"is {found.get(name, 'absent')} there and {expected.get(name, 'absent')} in this "
+                f"run ({len(names)} arrays differ). Choose another --workdir, or give the settings "
+                "that the checkpoint was made with."
+            )
+
+    @contextlib.contextmanager
+    def _telling_disk_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            told = find_disk_error(self._directory, error)
+            raise (told or error) from None
+
+
+def _note_digests(directory: Path) -> None:
+    """Write the digests of a checkpoint into it; orbax calls this right before it renames it."""
+    for unfinished in directory.glob("*.orbax-checkpoint-tmp*"):
+        write_json(unfinished / _DIGESTS, _compute_digests(unfinished))
+
+
+def _is_whole(directory: Path, step: int) -> bool:
+    """Whether a checkpoint is, to the bit, what was saved."""
+    path = directory / str(step) / _DIGESTS
+    if not path.exists():  # as jaxgan once saved them
+        return not any(directory.glob(f"*/{_DIGESTS}"))
+    found, noted = _compute_digests(path.parent), _read_digests(path)
+    return bool(noted) and noted.items() <= found.items()
+
+
+def _read_digests(path: Path) -> dict[str, str]:
+    """Return the digests that were noted, none where they are themselves damaged."""
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except (OSError, ValueError):
+        return {}
+
+
+def _list_steps(directory: Path) -> set[int]:
+    """Return the checkpoints that are complete: orbax renames a folder when it is."""
+    return {int(path.name) for path in directory.glob("*") if path.name.isdecimal()}
+
+
+def _compute_digests(checkpoint: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file of a checkpoint."""
+    files = [path for path in sorted(checkpoint.rglob("*")) if path.is_file()]
+    return {
+        path.relative_to(checkpoint).as_posix(): hashlib.sha256(_read_stable(path)).hexdigest()
+        for path in files
+        if path.name != _DIGESTS
+    }
+
+
+def _read_stable(path: Path) -> bytes:
+    """Return a file's content, less the time that orbax adds at the very end."""
+    return _COMMIT_TIME.sub(b"", path.read_bytes()) if path.name == _METADATA else path.read_bytes()
+
+
+def _set_damaged_aside(directory: Path) -> None:
+    """Move damaged checkpoints out of the way and say what is done instead."""
+    steps = _list_steps(directory)
+    damaged = sorted(step for step in steps if not _is_whole(directory, step))
+    if damaged and len(damaged) == len(steps):
+        raise UserError(
+            f"No checkpoint in {directory} is whole (damaged: {', '.join(map(str, damaged))}). "
+            "Train anew in another --workdir; what else this run has written is still there."
+        )
+    newest = max(steps - set(damaged), default=0)
+    for step in damaged:
+        if step < newest and _is_half_removed(directory, step):
+            shutil.rmtree(directory / str(step))
+            continue
+        (directory / str(step)).replace(directory / f"{step}.damaged")
+        instead = f"going on from the one before, of step {newest}"
+        if step < newest:
+            instead = "if it was the best by validation, the best of the others takes its place"
+        say(
+            f"The checkpoint of step {step} in {directory} is damaged and was set aside: {instead}."
+        )
+
+
+def _is_half_removed(directory: Path, step: int) -> bool:
+    """Whether files are missing and all others good: a kill came while an old one was removed."""
+    path = directory / str(step)
+    found, noted = _compute_digests(path), _read_digests(path / _DIGESTS)
+    return not noted or all(found.get(name, digest) == digest for name, digest in noted.items())
+
+
+def _describe_arrays(tree: Any) -> dict[str, str]:
+    """Return type and shape of every array, by its path in the tree."""
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {
+        jax.tree_util.keystr(path).lstrip("."): f"{leaf.dtype} {list(leaf.shape)}"
+        for path, leaf in leaves
+    }
 
 
 def _reach_no_other_process(options: ocp.CheckpointManagerOptions, directory: Path) -> None:

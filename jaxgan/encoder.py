@@ -7,7 +7,6 @@ keep brightness, contrast, sharpness and grain: what they kept out, the features
 
 import functools
 import hashlib
-import os
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxgan.augment import cut_out, shift
+from jaxgan.files import written_beside
 from jaxgan.losses import softmax_cross_entropy
 from jaxgan.models.encoder import Encoder, EncoderHeads
 from jaxgan.pixels import scale_to_unit
@@ -229,14 +229,8 @@ def _read(path: Path) -> TrainedEncoder | None:
 
 
 def _write(path: Path, encoder: TrainedEncoder) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, Any] = {
         name: np.asarray(a) for name, a in flatten_dict(encoder.params, sep="/").items()
     }
-    beside = path.with_name(f".{path.stem}.{os.getpid()}.npz")
-    try:
-        with beside.open("wb") as file:
-            np.savez(file, mean=encoder.mean, whitening=encoder.whitening, **arrays)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with written_beside(path) as beside, beside.open("wb") as file:
+        np.savez(file, mean=encoder.mean, whitening=encoder.whitening, **arrays)

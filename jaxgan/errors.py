@@ -1,8 +1,68 @@
-"""The one exception that a user is meant to read."""
+"""The exceptions that a user is meant to read."""
+
+import errno
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_SPACE_WORDS = ("No space left on device", "Disk quota exceeded", "File too large")
+_OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory")
 
 
 class UserError(Exception):
     """A mistake that the user can mend: what was found, what was expected, what to do.
 
-    Launchers print the message alone, without a traceback, and exit with code 2.
+    Launchers print the message alone, without a traceback, and exit with `exit_code`.
     """
+
+    exit_code = 2
+
+
+class DivergedError(UserError):
+    """A training whose numbers are no longer finite."""
+
+    exit_code = 3
+
+
+class DiskError(UserError):
+    """A file that can not be written: nothing that goes on from here could be kept."""
+
+    exit_code = 74  # EX_IOERR of sysexits.h
+
+
+class OutOfMemoryError(UserError):
+    """A program that needs more memory than there is."""
+
+    exit_code = 71  # EX_OSERR of sysexits.h
+
+
+def describe_disk_error(path: object, error: OSError) -> DiskError:
+    """Return what to raise where writing `path` has failed."""
+    remedy = "Make it writable, or choose another folder"
+    if error.errno in _NO_SPACE:
+        remedy = "Free some space, or choose a folder on another disk"
+    return DiskError(
+        f"{error.filename or path} can not be written: {error.strerror or error}. {remedy}; the "
+        "same command then goes on from the last checkpoint."
+    )
+
+
+def find_disk_error(path: object, error: BaseException) -> DiskError | None:
+    """Return what to raise where `error`, of a library that writes to `path`, is the disk's."""
+    if isinstance(error, OSError):
+        return describe_disk_error(path, error)
+    words = [words for words in _NO_SPACE_WORDS if words in str(error)]
+    return describe_disk_error(path, OSError(errno.ENOSPC, words[0])) if words else None
+
+
+def find_memory_error(error: BaseException) -> OutOfMemoryError | None:
+    """Return what to raise where `error`, of JAX or of Python, says that memory has run out."""
+    is_memory = isinstance(error, MemoryError) or (
+        type(error).__name__ in ("JaxRuntimeError", "XlaRuntimeError")
+        and any(words in str(error) for words in _OUT_OF_MEMORY)
+    )
+    if not is_memory:
+        return None
+    reason = (str(error) or "MemoryError").splitlines()[0]
+    return OutOfMemoryError(
+        f"Out of memory ({reason}): a smaller config.batch_size needs less (so do a smaller "
+        "config.image_size and narrower networks), and other programs may be using the memory."
+    )

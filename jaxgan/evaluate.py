@@ -21,6 +21,7 @@ from jaxgan.features import (
     create_encoder_features,
     shrink,
 )
+from jaxgan.files import write_json
 from jaxgan.metrics.diversity import MAX_IMAGES, create_diversity_comparison
 from jaxgan.metrics.frechet_distance import create_frechet_comparison
 from jaxgan.metrics.gan_train import Labelled, measure_gan_train_test
@@ -30,7 +31,7 @@ from jaxgan.metrics.memorisation import find_nearest, measure_memorisation
 from jaxgan.metrics.neighbours import create_neighbour_comparison
 from jaxgan.metrics.sliced_wasserstein import create_sliced_wasserstein_comparison, describe_levels
 from jaxgan.report import format_evaluation
-from jaxgan.run_folder import read_record, write_json
+from jaxgan.run_folder import read_record
 from jaxgan.sampling import draw_from_run
 from jaxgan.settings import DcganSettings, read_settings
 
@@ -221,10 +222,8 @@ def evaluate(
     )
     own = create_encoder_features(*subjects.encoder_set, cache_dir=cache_dir)
     result = _measure_all(subjects, exported or own, own)
-    out.mkdir(parents=True, exist_ok=True)
     _draw_pairs(subjects, out / "nearest_pairs.png")
     json_path = json_path or out / "evaluation.json"
-    json_path.parent.mkdir(parents=True, exist_ok=True)
     write_json(json_path, result)
     say(format_evaluation(result))
     say(f"Wrote {json_path} and {out / 'nearest_pairs.png'}.")

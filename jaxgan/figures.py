@@ -20,6 +20,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from PIL import Image
 from scipy.ndimage import median_filter
 
+from jaxgan.files import write_bytes
 from jaxgan.metrics.classification import compute_wilson_interval
 
 Records = Sequence[Mapping[str, Any]]
@@ -54,7 +55,7 @@ def write_grid(
     sheet = _tile(images, columns=columns, scale=scale)
     buffer = io.BytesIO()
     Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet).save(buffer, "png")
-    replace_file(path, buffer.getvalue())
+    write_bytes(path, buffer.getvalue())
 
 
 def plot_gan_losses(records: Records, path: Path, *, title: str) -> None:
@@ -267,21 +268,13 @@ def plot_lines(
         figure.legend(loc="outside lower left", ncols=2, fontsize=9)
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Write beside `path`, then rename, so that a reader never sees half a picture."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content)
-    partial.replace(path)
-
-
 @contextmanager
 def open_figure(path: Path, *, size: tuple[float, float], **layout: Any) -> Iterator[Figure]:
     """Give an empty figure of `size` inches in the house style and write it at the end."""
     with matplotlib.style.context(["default", _STYLE]):
         figure = Figure(figsize=size, dpi=_DPI, **layout)
         yield figure
-        replace_file(path, _render(figure))
+        write_bytes(path, _render(figure))
 
 
 @contextmanager

@@ -8,7 +8,8 @@ import numpy as np
 
 from jaxgan.data.images import write_png
 from jaxgan.errors import UserError
-from jaxgan.run_folder import RunFolder, write_text
+from jaxgan.files import write_text
+from jaxgan.run_folder import RunFolder
 
 FOLDER, TABLE = "accepted", "accepted.csv"
 _FINAL = "final"

@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import FrameType
@@ -13,9 +14,15 @@ import numpy as np
 from jaxgan.checkpoint import Checkpoints
 from jaxgan.console import Progress
 from jaxgan.distributed import agree
+from jaxgan.errors import DivergedError
 from jaxgan.parallel import Dispatcher
 from jaxgan.run_folder import RunFolder
 from jaxgan.schedule import Schedule
+
+_DIVERGED = (
+    ": the training has diverged and was stopped. What was saved before is good; a lower "
+    "learning rate in another --workdir may hold."
+)
 
 
 class Stopped(Exception):  # noqa: N818 (nothing went wrong)
@@ -87,19 +94,23 @@ def run_loop(
     folder: RunFolder,
     checkpoints: Checkpoints,
     checkpoint_every_epochs: int,
+    checkpoint_every_seconds: float,
     progress: Progress,
 ) -> Any:
     """Train from `start_step` to the end of the schedule and return the state.
 
     After every dispatch: the hooks that are due, one line of metrics (means over the dispatch's
-    steps), the checkpoint that is due. Raises `Stopped` when a signal asked for it.
+    steps), the checkpoint that is due by epochs or by time (0 seconds: by epochs alone). Only one
+    that is due by epochs may become the best, so that no result depends on the clock. Raises
+    `Stopped` when a signal asked for it and `DivergedError` before anything not finite is kept.
     """
     state = dispatcher.place(state)
-    step = start_step
+    step, patience = start_step, Patience(checkpoint_every_seconds)
     with catch_stop_signals() as get_signal:
         while step < schedule.num_steps:
             begin, step = step, schedule.compute_next(step)
             state, rows = dispatcher(state, begin, step)
+            check_finite(rows, begin, step)
             epoch = schedule.compute_epoch(step)
             line = {"step": step, "epoch": epoch, **_compute_means(rows, step - begin)}
 
@@ -111,11 +122,47 @@ def run_loop(
             folder.append(line, {"images_per_second": speed})
 
             signal_number = agree(get_signal())
-            if signal_number or schedule.is_due(checkpoint_every_epochs, begin, step):
-                checkpoints.save(step, dispatcher.unplace(state), line)
+            is_due = schedule.is_due(checkpoint_every_epochs, begin, step)
+            if is_due or signal_number or patience.is_over():
+                host_state = jax.device_get(dispatcher.unplace(state))
+                check_finite_state(host_state, step)
+                folder.sync()
+                checkpoints.save(step, host_state, line if is_due else {})
+                patience.renew()
             if signal_number and step < schedule.num_steps:
                 raise Stopped(epoch, schedule.num_epochs, signal_number)
     return dispatcher.unplace(state)
+
+
+class Patience:
+    """Whether so many seconds have passed; 0 for never. A step of the wall clock does not count."""
+
+    def __init__(self, seconds: float):
+        self._seconds = seconds
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin anew."""
+        self._began = time.monotonic()
+
+    def is_over(self) -> bool:
+        """Whether the seconds have passed."""
+        return 0 < self._seconds <= time.monotonic() - self._began
+
+
+def check_finite(rows: Mapping[str, Any], begin: int, end: int) -> None:
+    """Raise `DivergedError` where a metric [max_steps] of steps `begin` to `end` is not finite."""
+    scalars = {name: row for name, row in rows.items() if row.ndim == 1}
+    for name, row in jax.device_get(scalars).items():
+        bad = np.flatnonzero(~np.isfinite(row[: end - begin]))
+        if len(bad):
+            raise DivergedError(f"{name} is {row[bad[0]]} at step {begin + bad[0] + 1}{_DIVERGED}")
+
+
+def check_finite_state(state: Any, step: int) -> None:
+    """Raise `DivergedError` where a state is no longer finite: it would be no use to resume."""
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state)):
+        raise DivergedError(f"A parameter is no longer finite after step {step}{_DIVERGED}")
 
 
 def _compute_means(rows: Mapping[str, Any], num_steps: int) -> dict[str, float]:

@@ -1,30 +1,30 @@
 """The folder of one run: its config, its lines of metrics, and whether it is finished.
 
-Every file is complete or absent (written beside, then renamed) but for `metrics.jsonl` and
-`accepted.csv`, which grow by whole lines and are cut back to the checkpoint a run resumes from.
+Every file is complete or absent (see `jaxgan.files`) but for `metrics.jsonl`, which grows by whole
+lines and is cut back to the checkpoint that a run resumes from, and TensorBoard's events.
 """
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxgan.errors import UserError
 from jaxgan.event_log import SummaryWriter
+from jaxgan.files import (
+    hold_folder,
+    holds_nothing,
+    make_folder,
+    remove_leftovers,
+    sync,
+    telling_disk_errors,
+    write_json,
+    write_text,
+)
 
-GROWING = "num_epochs"  # the one field that the same run may be given anew: larger
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write strict JSON, complete or not at all."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file beside `path`, then rename it."""
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+GROWING = "num_epochs"  # the one field of the result that a run may be given anew: larger
+FREE = "checkpoint_every_seconds"  # changes no result
 
 
 class RunFolder:
@@ -36,19 +36,14 @@ class RunFolder:
 
     def __init__(self, path: Path, record: Mapping[str, Any]):
         self.path = path
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"The work folder {path} can not be made: {error.strerror}.") from None
+        self.record = record
         _check_same_run(path, record)
         write_json(path / "config.json", record)
         self._events: SummaryWriter | None = None
 
     def get_folder(self, name: str) -> Path:
         """Return a folder of the run, made where it was not."""
-        folder = self.path / name
-        folder.mkdir(exist_ok=True)
-        return folder
+        return make_folder(self.path / name)
 
     def is_finished(self, num_epochs: int) -> bool:
         """Whether the run has done all it had to for `num_epochs` epochs."""
@@ -81,12 +76,19 @@ class RunFolder:
 
     def append(self, line: Mapping[str, Any], extra: Mapping[str, float]) -> None:
         """Add a line of metrics; `extra` (speed) goes to TensorBoard alone, being no result."""
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, allow_nan=True) + "\n")
+        path = self.path / "metrics.jsonl"
+        with telling_disk_errors(path), path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, allow_nan=False) + "\n")
         if self._events is not None:
             for name, value in {**line, **extra}.items():
                 if name not in ("step", "epoch"):
                     self._events.add_scalar(name, value, line["step"])
+
+    def sync(self) -> None:
+        """Have the lines of metrics reach the disk, before a checkpoint that counts on them."""
+        path = self.path / "metrics.jsonl"
+        with telling_disk_errors(path):
+            sync(path)
 
     def close(self) -> None:
         """Flush the TensorBoard events."""
@@ -117,24 +119,63 @@ def read_record(path: Path) -> dict[str, Any]:
         ) from None
 
 
+@contextlib.contextmanager
+def open_run_folder(path: Path, record: Mapping[str, Any]) -> Iterator[RunFolder]:
+    """Open the folder of a run for the block, alone: no other process may write to it."""
+    make_folder(path)
+    check_holds_run(path)
+    with hold_folder(path):
+        remove_leftovers(path)
+        folder = RunFolder(path, record)
+        try:
+            yield folder
+        finally:
+            folder.close()
+
+
+def check_holds_run(path: Path) -> None:
+    """Raise where a folder holds something that is no run."""
+    if not (path / "config.json").exists() and not holds_nothing(path):
+        raise UserError(
+            f"The work folder {path} is not empty and holds no run (no config.json): "
+            "choose another --workdir."
+        )
+
+
 def _check_same_run(path: Path, record: Mapping[str, Any]) -> None:
     if not (path / "config.json").exists():
-        if any(path.iterdir()):
-            raise UserError(
-                f"The work folder {path} is not empty and holds no run (no config.json): "
-                "choose another --workdir."
-            )
         return
-    old, new = flatten(read_record(path)), flatten(json.loads(json.dumps(record)))
+    old = read_record(path)
+    differences = describe_differences(old, record)
+    if not differences:
+        return
+    if is_same_but_for_data(old, record):
+        raise UserError(
+            f"The images have changed since the run in {path} began ({differences}): put back "
+            "those it was begun with, or choose another --workdir to train on these."
+        )
+    raise UserError(
+        f"The work folder {path} holds another run: {differences}. "
+        "Choose another --workdir, or give the settings it was begun with."
+    )
+
+
+def is_same_but_for_data(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether two records name the same data by the same settings and their images differ."""
+    if old.get("data", {}).get("name") != new.get("data", {}).get("name"):
+        return False
+    return not describe_differences({**old, "data": None}, {**new, "data": None})
+
+
+def describe_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Return in words where two runs' records differ, nothing where `new` may go on from `old`."""
+    old, new = flatten(old), flatten(json.loads(json.dumps(new)))
     differing = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+    differing = [name for name in differing if not name.endswith(f".{FREE}")]
     growing = [name for name in differing if name.endswith(f".{GROWING}")]
     if all(new[name] > old[name] for name in growing):
         differing = [name for name in differing if name not in growing]
-    if differing:
-        raise UserError(
-            f"The work folder {path} holds another run: {_describe(differing, old, new)}. "
-            "Choose another --workdir, or give the settings it was begun with."
-        )
+    return _describe(differing, old, new) if differing else ""
 
 
 def _describe(names: Sequence[str], old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from jaxgan.console import say
 from jaxgan.data.images import write_png
 from jaxgan.dcgan import create_keys, create_networks, create_state
 from jaxgan.errors import UserError
+from jaxgan.files import make_folder
 from jaxgan.pixels import scale_to_bytes
 from jaxgan.run_folder import read_record
 from jaxgan.selection import accept_by_probability
@@ -133,7 +134,7 @@ def sample_run(
         first_seed=seed,
         max_tries=max_tries,
     )
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     for image, image_seed in zip(samples.images, samples.seeds, strict=True):
         write_png(image, out / f"seed_{image_seed:07d}.png", generated=True)
     if len(samples.seeds) < num:

@@ -95,6 +95,7 @@ class DcganSettings:
     max_steps_per_dispatch: int
     selection: SelectionSettings
     data: DataSettings
+    checkpoint_every_seconds: float = 60.0  # runs of before have not noted it
 
     def __post_init__(self) -> None:
         _check_choice("dtype", self.dtype, tuple(DTYPES))
@@ -133,6 +134,7 @@ class GmdSettings:
     epochs_per_dispatch: int
     max_steps_per_dispatch: int
     data: DataSettings
+    checkpoint_every_seconds: float = 60.0  # runs of before have not noted it
 
     def __post_init__(self) -> None:
         _check_choice("dtype", self.dtype, tuple(DTYPES))
@@ -158,12 +160,14 @@ def _read(cls: Any, values: Any, path: str) -> Any:
     if not isinstance(values, Mapping):
         raise UserError(f"{path} is {values!r}, expected a group of fields.")
     hints = typing.get_type_hints(cls)
-    unknown, missing = sorted(set(values) - set(hints)), sorted(set(hints) - set(values))
+    needed = {f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING}
+    unknown, missing = sorted(set(values) - set(hints)), sorted(needed - set(values))
     if unknown or missing:
         found = [f"{path}.{name} is not known" for name in unknown]
         found += [f"{path}.{name} is missing" for name in missing]
         raise UserError(f"{'; '.join(found)}. The fields are: {', '.join(sorted(hints))}.")
-    return cls(**{name: _convert(hints[name], values[name], f"{path}.{name}") for name in hints})
+    given = [name for name in hints if name in values]
+    return cls(**{name: _convert(hints[name], values[name], f"{path}.{name}") for name in given})
 
 
 def _convert(hint: Any, value: Any, path: str) -> Any:
@@ -252,6 +256,8 @@ def _check_augmentation(settings: DcganSettings) -> None:
 def _check_cadence(settings: DcganSettings | GmdSettings) -> None:
     for name in ("num_epochs", "checkpoint_every_epochs", "epochs_per_dispatch"):
         _check(name, getattr(settings, name), getattr(settings, name) >= 1, "1 or more")
+    seconds = settings.checkpoint_every_seconds
+    _check("checkpoint_every_seconds", seconds, seconds >= 0.0, "0 (by epochs alone) or more")
     # Two virtual CPU devices can deadlock where many steps go unsynchronised: 50 held in every
     # trial.
     steps = settings.max_steps_per_dispatch

@@ -1,11 +1,12 @@
 """Train one DCGAN on the images of one class, and keep the images that a rule accepts."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from jaxgan import figures, gan
@@ -21,7 +22,7 @@ from jaxgan.kept import KeptImages
 from jaxgan.loop import Hook, Moment, run_loop
 from jaxgan.parallel import Dispatcher, check_batch_size, choose_devices
 from jaxgan.pixels import stretch_to_bytes
-from jaxgan.run_folder import RunFolder, read_metrics
+from jaxgan.run_folder import RunFolder, open_run_folder, read_metrics
 from jaxgan.sampling import Sampler, create_sampler, draw_accepted
 from jaxgan.selection import accept_by_batch_loss, accept_by_probability
 from jaxgan.settings import DcganSettings, to_dict
@@ -88,7 +89,17 @@ def train_dcgan(
     check_batch_size(settings.batch_size, len(devices))
     record = describe_run(settings, dataset, class_name)
     check_alike(record)
-    folder = RunFolder(workdir / class_name, record)
+    with open_run_folder(workdir / class_name, record) as folder:
+        _train(settings, images, class_name, folder, devices)
+
+
+def _train(
+    settings: DcganSettings,
+    images: ImageSet,
+    class_name: str,
+    folder: RunFolder,
+    devices: Sequence[jax.Device],
+) -> None:
     if share(folder.is_finished(settings.num_epochs)):
         say(folder.describe_finished(settings.num_epochs))
         return
@@ -111,7 +122,7 @@ def train_dcgan(
         f"{settings.num_epochs} epochs, {schedule.num_steps} steps of {settings.batch_size} "
         f"on {len(devices)} {devices[0].platform} device(s), in {folder.path}."
     )
-    with Checkpoints(folder.path / "checkpoints") as checkpoints:
+    with Checkpoints(folder.path / "checkpoints", record=folder.record) as checkpoints:
         step, state = share(checkpoints.resume(create_state(settings, keys.init)))
         start_epoch = schedule.compute_epoch(step)
         folder.rewind(step)
@@ -131,6 +142,7 @@ def train_dcgan(
                 folder=folder,
                 checkpoints=checkpoints,
                 checkpoint_every_epochs=settings.checkpoint_every_epochs,
+                checkpoint_every_seconds=settings.checkpoint_every_seconds,
                 progress=progress,
             )
     if not leads():

@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,14 @@ from jaxgan.data.images import as_pixels, read_image, resize_square
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.distributed import check_alike, leads, share
 from jaxgan.errors import UserError
+from jaxgan.files import write_json
 from jaxgan.loop import Hook, Moment, run_loop
 from jaxgan.metrics.classification import compute_classification_report
 from jaxgan.models.gmd import Gmd
 from jaxgan.models.layers import DTYPES
 from jaxgan.parallel import Dispatcher, StepFn, check_batch_size, choose_devices
 from jaxgan.report import format_gmd_reports
-from jaxgan.run_folder import RunFolder, read_metrics, read_record, write_json
+from jaxgan.run_folder import RunFolder, open_run_folder, read_metrics, read_record
 from jaxgan.schedule import Schedule
 from jaxgan.settings import GmdSettings, to_dict
 from jaxgan.types import Key, Params
@@ -187,10 +188,30 @@ def train_gmd(
     prints the arm's report beside the other arm's where that exists.
     """
     synthetic = load_synthetic(synthetic_dir, dataset, settings) if synthetic_dir else {}
-    train_images = join([dataset.train, *synthetic.values()]) if synthetic else dataset.train
     model = create_model(settings, len(dataset.class_names))
     devices = choose_devices(num_devices)
     check_batch_size(settings.batch_size, len(devices))
+    record = describe_run(settings, dataset, synthetic)
+    check_alike(record)
+    with open_run_folder(workdir / ARMS[bool(synthetic)], record) as folder:
+        if share(folder.is_finished(settings.num_epochs)):
+            say(folder.describe_finished(settings.num_epochs))
+        else:
+            _train(settings, dataset, synthetic, model, folder, devices)
+    if leads():
+        say(_format_arms(workdir))
+
+
+def _train(
+    settings: GmdSettings,
+    dataset: Dataset,
+    synthetic: Mapping[str, ImageSet],
+    model: Gmd,
+    folder: RunFolder,
+    devices: Sequence[jax.Device],
+) -> None:
+    arm = ARMS[bool(synthetic)]
+    train_images = join([dataset.train, *synthetic.values()]) if synthetic else dataset.train
     schedule = Schedule(
         num_examples=len(train_images),
         batch_size=settings.batch_size,
@@ -198,14 +219,6 @@ def train_gmd(
         max_steps=settings.max_steps_per_dispatch,
         epochs_per_dispatch=settings.epochs_per_dispatch,
     )
-    arm = ARMS[bool(synthetic)]
-    record = describe_run(settings, dataset, synthetic)
-    check_alike(record)
-    folder = RunFolder(workdir / arm, record)
-    if share(folder.is_finished(settings.num_epochs)):
-        say(folder.describe_finished(settings.num_epochs))
-        say(_format_arms(workdir))
-        return
     say(
         f"Training GMD on {len(dataset.train)} real and "
         f"{len(train_images) - len(dataset.train)} generated images: {settings.num_epochs} epochs, "
@@ -234,7 +247,9 @@ def train_gmd(
     validate = Hook(
         settings.evaluate_every_epochs, functools.partial(_validate, evaluator, dataset.val)
     )
-    with Checkpoints(folder.path / "checkpoints", best_metric="val_accuracy") as checkpoints:
+    with Checkpoints(
+        folder.path / "checkpoints", best_metric="val_accuracy", record=folder.record
+    ) as checkpoints:
         state = classifier.create_classifier_state(
             keys.init, model=model, optimizer=optimizer, image_shape=image_shape
         )
@@ -256,6 +271,7 @@ def train_gmd(
                 folder=folder,
                 checkpoints=checkpoints,
                 checkpoint_every_epochs=settings.checkpoint_every_epochs,
+                checkpoint_every_seconds=settings.checkpoint_every_seconds,
                 progress=progress,
             )
         if not leads():
@@ -278,7 +294,6 @@ def train_gmd(
     write_json(folder.path / "report.json", report)
     _draw_figures(folder, report, len(dataset.val))
     folder.finish(settings.num_epochs)
-    say(_format_arms(workdir))
 
 
 def _validate(evaluator: Evaluator, images: ImageSet, moment: Moment) -> Mapping[str, float]:

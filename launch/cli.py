@@ -23,7 +23,7 @@ from jaxgan import distributed
 from jaxgan.console import say
 from jaxgan.data.sets import Dataset
 from jaxgan.data.source import DataSpec, load_dataset
-from jaxgan.errors import UserError
+from jaxgan.errors import UserError, find_memory_error
 from jaxgan.loop import Stopped
 from jaxgan.settings import DataSettings
 
@@ -167,7 +167,7 @@ def _run_to_exit_code(main: Callable[[], None]) -> None:
     try:
         main()
     except UserError as error:
-        _fail(str(error))
+        _fail(str(error), error.exit_code)
     except Stopped as stopped:
         print(stopped)
         distributed.part()  # all have stopped at the same step
@@ -175,8 +175,12 @@ def _run_to_exit_code(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("Stopped. The same command goes on from the last checkpoint, if there is one.")
         sys.exit(128 + signal.SIGINT)
+    except Exception as error:
+        if (told := find_memory_error(error)) is None:
+            raise
+        _fail(str(told), told.exit_code)
 
 
-def _fail(sentence: str) -> Any:
+def _fail(sentence: str, exit_code: int = UserError.exit_code) -> Any:
     print(f"Error: {sentence}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(exit_code)

@@ -1,11 +1,11 @@
 """Show how often the rules of the verdict err, on simulated studies whose truth is known."""
 
-import json
 from pathlib import Path
 
 import cli
 from absl import flags
 
+from jaxgan.files import write_json
 from jaxgan.simulation import format_simulations, run_simulations
 
 FLAGS = flags.FLAGS
@@ -22,7 +22,7 @@ def main() -> None:
     )
     print(format_simulations(results))
     if FLAGS.out:
-        Path(FLAGS.out).write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        write_json(Path(FLAGS.out), results)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,12 @@
 """Small runs that several test modules train."""
 
+import contextlib
 import dataclasses
+import functools
 import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -142,3 +147,26 @@ def compute_difference(tree, other) -> float:
 def replace(settings, **changes):
     """A copy of frozen settings with other values."""
     return dataclasses.replace(settings, **changes)
+
+
+@contextlib.contextmanager
+def mount_small_disk(path: Path, *, kibibytes: int) -> Iterator[Path]:
+    """Mount a file system of so many KiB, in memory."""
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={kibibytes}k", "tmpfs", str(path)]
+    subprocess.run(mount, check=True, capture_output=True)
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+@functools.cache
+def can_mount() -> bool:
+    """Whether this process may mount one: root, outside most containers."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with mount_small_disk(Path(folder) / "disk", kibibytes=100):
+                return True
+        except (OSError, subprocess.CalledProcessError):
+            return False

@@ -1,10 +1,15 @@
 """Which checkpoints are kept, and that what comes back is what was saved."""
 
+import contextlib
+import shutil
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxgan.checkpoint import Checkpoints
+from jaxgan.errors import DiskError, UserError
+from tests.helpers import can_mount, mount_small_disk
 
 STATE = {"w": jnp.arange(6.0).reshape(2, 3), "n": jnp.int32(4), "empty": None}
 
@@ -34,18 +39,18 @@ def test_the_newest_and_the_best_are_kept_across_a_restart(tmp_path, accuracies,
         for step in {3, best}:
             assert int(checkpoints.restore(step, STATE)["n"]) == step
     kept = {int(path.name) for path in (tmp_path / "c").iterdir() if path.name.isdigit()}
-    assert kept == {3, best}
+    assert kept == {2, 3, best}
 
 
-def test_without_a_metric_only_the_newest_is_kept_and_none_is_best(tmp_path):
+def test_without_a_metric_the_newest_two_are_kept_and_none_is_best(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.resume(STATE) == (0, STATE)
-        for step in (1, 2):
+        for step in (1, 2, 3):
             checkpoints.save(step, STATE, {"step": step})
         checkpoints.wait()
         assert checkpoints.best_step is None
-        assert checkpoints.newest_step == 2
-    assert {path.name for path in tmp_path.iterdir() if path.name.isdigit()} == {"2"}
+        assert checkpoints.newest_step == 3
+    assert {path.name for path in tmp_path.iterdir() if path.name.isdigit()} == {"2", "3"}
 
 
 def test_bits_structure_and_types_come_back(tmp_path):
@@ -74,3 +79,153 @@ def test_what_is_saved_is_the_state_of_that_moment(tmp_path):
         array += 1.0
         checkpoints.wait()
         assert not checkpoints.restore(1, {"w": array})["w"].any()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    with mount_small_disk(tmp_path / "disk", kibibytes=1500) as path:
+        yield path
+
+
+RECORD = {"kind": "toy", "settings": {"seed": 0, "num_epochs": 2}}
+
+
+def list_files(checkpoint):
+    """All but an empty mark of orbax's that nothing reads."""
+    files = [path for path in checkpoint.rglob("*") if path.is_file()]
+    return sorted(f.relative_to(checkpoint) for f in files if f.name != "commit_success.txt")
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory):
+    """Checkpoints of steps 1, 2 (the best) and 3."""
+    path = tmp_path_factory.mktemp("three") / "checkpoints"
+    save_all(path, {1: 0.1, 2: 0.9, 3: 0.7})
+    return path
+
+
+@pytest.mark.parametrize("how", ["flipped", "truncated", "emptied", "removed"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(three, tmp_path, capfd, how):
+    """Whatever happens to any one file of the newest."""
+    for number, name in enumerate(list_files(three / "3")):
+        copy = tmp_path / str(number)
+        shutil.copytree(three, copy)
+        damage(copy / "3" / name, how)
+        with Checkpoints(copy, best_metric="accuracy", record=RECORD) as checkpoints:
+            step, state = checkpoints.resume(STATE)
+            assert checkpoints.best_step == 2
+        assert (step, int(state["n"])) == (2, 2)
+        output = capfd.readouterr()
+        assert "step 3 in" in output.out
+        assert "going on from the one before, of step 2." in output.out
+        assert "Traceback" not in output.err
+        assert (copy / "3.damaged").is_dir()
+
+
+def test_sampling_from_a_damaged_checkpoint_is_refused(three, tmp_path):
+    shutil.copytree(three, tmp_path / "copy")
+    damage(tmp_path / "copy" / "3" / "default" / "manifest.ocdbt", "flipped")
+    with Checkpoints(tmp_path / "copy") as checkpoints:
+        with pytest.raises(UserError, match="the training's own command, started again, goes on"):
+            checkpoints.restore(3, STATE)
+        assert int(checkpoints.restore(2, STATE)["n"]) == 2
+
+
+def damage(file, how):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 4
+    if how == "removed":
+        file.unlink()
+    else:
+        changed = {"flipped": content, "truncated": content[: len(content) // 2], "emptied": b""}
+        file.write_bytes(changed[how])
+
+
+def test_what_was_set_aside_is_trained_and_saved_anew(three, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(three, copy)
+    damage(copy / "3" / list_files(three / "3")[0], "flipped")
+    with Checkpoints(copy, record=RECORD) as checkpoints:
+        checkpoints.save(3, {**STATE, "n": jnp.int32(30)}, {})
+    with Checkpoints(copy, record=RECORD) as checkpoints:
+        step, state = checkpoints.resume(STATE)
+    assert (step, int(state["n"])) == (3, 30)
+
+
+def test_where_no_checkpoint_is_whole_the_user_has_to_choose(three, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(three, copy)
+    for step in (2, 3):
+        damage(copy / str(step) / "_CHECKPOINT_METADATA", "flipped")
+    with pytest.raises(UserError, match=r"No checkpoint .* is whole \(damaged: 2, 3\)"):
+        Checkpoints(copy, record=RECORD)
+
+
+def test_an_old_checkpoint_that_was_being_removed_is_no_damage(three, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(three, copy)
+    damage(copy / "2" / list_files(three / "2")[1], "removed")
+    with Checkpoints(copy, record=RECORD) as checkpoints:
+        assert checkpoints.newest_step == 3
+    assert capsys.readouterr().out == ""
+    assert not list(copy.glob("2*"))
+
+
+def test_checkpoints_from_before_digests_pass(three, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(three, copy)
+    for file in copy.glob("*/sha256.json"):
+        file.unlink()
+    with Checkpoints(copy, record=RECORD) as checkpoints:
+        assert checkpoints.resume(STATE)[0] == 3
+
+
+def test_a_checkpoint_of_another_model_is_refused_with_both_named(three):
+    other = {**STATE, "w": jnp.zeros((4, 3))}
+    with Checkpoints(three) as checkpoints, pytest.raises(UserError) as caught:
+        checkpoints.resume(other)
+    assert "'w'] is float32 [2, 3] there and float32 [4, 3] in this run (1 arrays" in str(
+        caught.value
+    )
+
+
+def test_a_checkpoint_of_another_run_is_refused_with_both_named(tmp_path):
+    with Checkpoints(tmp_path, record=RECORD) as checkpoints:
+        checkpoints.save(1, STATE, {})
+    other = {"kind": "toy", "settings": {"seed": 7, "num_epochs": 2}}
+    with Checkpoints(tmp_path, record=other) as checkpoints, pytest.raises(UserError) as caught:
+        checkpoints.resume(STATE)
+    assert "settings.seed was 0 and is 7" in str(caught.value)
+    longer = {"kind": "toy", "settings": {"seed": 0, "num_epochs": 4}}
+    with Checkpoints(tmp_path, record=longer) as checkpoints:
+        assert checkpoints.resume(STATE)[0] == 1
+
+
+def test_a_checkpoint_that_no_epoch_asked_for_is_never_the_best(tmp_path):
+    """Otherwise the moment of a signal would decide which one is."""
+    with Checkpoints(tmp_path, best_metric="accuracy", record=RECORD) as checkpoints:
+        for step, metrics in ((1, {"accuracy": 0.5}), (2, {}), (3, {"accuracy": 0.4}), (4, {})):
+            checkpoints.save(step, STATE, metrics)
+            checkpoints.wait()
+        assert checkpoints.best_step == 1
+
+
+@pytest.mark.skipif(not can_mount(), reason="needs the right to mount a small file system")
+def test_a_full_disk_is_told_and_the_last_checkpoint_stays(small_disk):
+    state = {"w": np.random.default_rng(0).normal(size=30_000)}
+    with (
+        pytest.raises(DiskError, match="No space left on device") as caught,
+        Checkpoints(small_disk / "c", record=RECORD) as checkpoints,
+    ):
+        for step in range(1, 99):
+            checkpoints.save(step, state, {})
+            checkpoints.wait()
+            with contextlib.suppress(OSError):
+                (small_disk / f"filling{step}").write_bytes(bytes(100_000))
+    assert "Free some space" in str(caught.value)
+    for path in small_disk.glob("filling*"):
+        path.unlink()
+    with Checkpoints(small_disk / "c", record=RECORD) as checkpoints:
+        step, restored = checkpoints.resume(state)
+    assert step >= 1
+    np.testing.assert_array_equal(restored["w"], state["w"])

@@ -1,10 +1,8 @@
 """The launchers as a user runs them: processes, flags, kills and mistakes."""
 
 import json
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +10,9 @@ import pytest
 
 from jaxgan.checkpoint import Checkpoints
 from jaxgan.dcgan import create_keys, create_state
-from jaxgan.run_folder import read_metrics, read_record
+from jaxgan.run_folder import read_record
 from jaxgan.settings import DcganSettings, read_settings
+from tests import kills
 from tests.helpers import compute_difference, make_environment, write_split_folder
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -106,64 +105,18 @@ def test_the_whole_way_from_images_to_two_reports(place, tmp_path):
     assert len(list((tmp_path / "out").glob("seed_*.png"))) == 5
 
 
-def wait_for_lines(run_folder, num, process, seconds=120):
-    """Wait until a running process has written `num` lines of metrics."""
-    deadline = time.monotonic() + seconds
-    while len(read_metrics(run_folder)) < num:
-        assert process.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() < deadline, "nothing happened in time"
-        time.sleep(0.02)
-
-
-def start(place, workdir, *flags):
-    command = make_command(
-        "train_dcgan",
-        place,
-        *TINY_DCGAN,
-        f"--data_dir={place / 'data'}",
-        f"--workdir={workdir}",
+def test_three_kills_change_nothing(place):
+    """Here, where its program is compiled anyway; many more are in test_kills.py."""
+    flags = (
         "--class=left",
-        *flags,
+        *TINY_DCGAN,
+        "--config.num_epochs=60",
+        "--config.checkpoint_every_epochs=5",
+        "--config.checkpoint_every_seconds=0.1",
+        "--accept=none",
     )
-    with (workdir.parent / "output.txt").open("w") as output:
-        return subprocess.Popen(command, stdout=output, stderr=output, env=make_environment())
-
-
-LONG = ("--config.num_epochs=150", "--config.checkpoint_every_epochs=5", "--accept=none")
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(place, tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("whole") / "dcgan"
-    result = train_dcgan(place, workdir, "--class=left", *LONG)
-    assert result.returncode == 0, result.stderr
-    return workdir / "left"
-
-
-@pytest.mark.parametrize(
-    "how",
-    [signal.SIGKILL, signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)],
-)
-def test_a_killed_run_ends_as_if_it_had_not_been_killed(place, tmp_path, uninterrupted, how):
-    workdir = tmp_path / "dcgan"
-    run_folder = workdir / "left"
-    for num_lines in (12, 70):
-        process = start(place, workdir, *LONG)
-        wait_for_lines(run_folder, num_lines, process)
-        process.send_signal(how)
-        code = process.wait(timeout=60)
-        assert code == (-9 if how == signal.SIGKILL else 128 + how)
-        if how != signal.SIGKILL:
-            text = (tmp_path / "output.txt").read_text()
-            assert "and saved. The same command goes on from there." in text
-            assert "Traceback" not in text
-    assert restore(run_folder)[0] < restore(uninterrupted)[0]
-    result = train_dcgan(place, workdir, "--class=left", *LONG)
-    assert result.returncode == 0, result.stderr
-    assert "Going on after epoch" in result.stdout
-    assert compute_difference(restore(run_folder), restore(uninterrupted)) == 0.0
-    for name in ("metrics.jsonl", "accepted.csv", "figures/losses.png", "figures/samples.png"):
-        assert (run_folder / name).read_bytes() == (uninterrupted / name).read_bytes(), name
+    subject = kills.Subject("train_dcgan", flags, "left", kills.read_run)
+    assert kills.count_kills(kills.run(subject, place, num_kills=3, seed=6)) == 3
 
 
 def test_two_devices_give_what_one_gives(place, tmp_path):

@@ -1,11 +1,15 @@
 """The folder of a run: whose it is, and cutting it back to a checkpoint."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
-from jaxgan.errors import UserError
-from jaxgan.run_folder import RunFolder, read_metrics, read_record
+from jaxgan.errors import DiskError, UserError
+from jaxgan.run_folder import RunFolder, open_run_folder, read_metrics, read_record
 
 RECORD = {"kind": "dcgan", "settings": {"num_epochs": 3, "seed": 0, "data": {"seed": 1}}}
 
@@ -33,15 +37,69 @@ def test_more_epochs_are_the_same_run_and_fewer_are_not(tmp_path):
 
 def test_a_folder_with_other_things_in_it_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("mine")
-    with pytest.raises(UserError, match="is not empty and holds no run"):
-        RunFolder(tmp_path, RECORD)
+    with (
+        pytest.raises(UserError, match="is not empty and holds no run"),
+        open_run_folder(tmp_path, RECORD),
+    ):
+        pass
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 def test_a_folder_that_cannot_be_made_has_its_sentence(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="can not be made"):
-        RunFolder(tmp_path / "file" / "run", RECORD)
+    with (
+        pytest.raises(DiskError, match="can not be written: Not a directory"),
+        open_run_folder(tmp_path / "file" / "run", RECORD),
+    ):
+        pass
+
+
+def test_two_runs_in_one_folder_are_refused_while_the_first_lives(tmp_path):
+    with open_run_folder(tmp_path, RECORD):
+        with (
+            pytest.raises(UserError, match=f"in use by another run .process {os.getpid()} on "),
+            open_run_folder(tmp_path, RECORD),
+        ):
+            pass
+        assert (tmp_path / "config.json").exists()
+    with open_run_folder(tmp_path, RECORD):
+        pass
+
+
+def test_the_lock_of_a_dead_process_is_none(tmp_path):
+    program = (
+        "import os, pathlib, signal; from jaxgan.files import hold_folder\n"
+        f"with hold_folder(pathlib.Path({str(tmp_path)!r})): os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    process = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True)
+    assert process.returncode == -signal.SIGKILL, process.stderr
+    assert (tmp_path / ".lock").read_text().startswith("process ")
+    with open_run_folder(tmp_path, RECORD):
+        pass
+
+
+def test_what_a_killed_process_left_beside_is_swept_up(tmp_path):
+    with open_run_folder(tmp_path, RECORD) as folder:
+        left = folder.get_folder("figures") / ".losses.png.123.beside"
+        left.write_bytes(b"half")
+    with open_run_folder(tmp_path, RECORD):
+        assert not left.exists()
+
+
+def test_images_that_have_changed_are_named_as_such(tmp_path):
+    record = {**RECORD, "data": {"name": "scans", "fingerprint": "a1"}}
+    RunFolder(tmp_path, record)
+    with pytest.raises(UserError, match="The images have changed since the run") as caught:
+        RunFolder(tmp_path, {**record, "data": {"name": "scans", "fingerprint": "b2"}})
+    assert "data.fingerprint was 'a1' and is 'b2'" in str(caught.value)
+    with pytest.raises(UserError, match="holds another run"):
+        RunFolder(tmp_path, {**record, "data": {"name": "other", "fingerprint": "b2"}})
+
+
+def test_a_cadence_that_changes_no_result_may_change(tmp_path):
+    RunFolder(tmp_path, change(checkpoint_every_seconds=60.0))
+    RunFolder(tmp_path, change(checkpoint_every_seconds=5.0))
+    RunFolder(tmp_path, RECORD)
 
 
 def test_lines_behind_the_checkpoint_are_dropped_and_a_torn_one_too(tmp_path):

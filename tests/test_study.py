@@ -137,7 +137,7 @@ def test_sets_of_any_size_share_one_program():
 
 def test_a_training_goes_on_where_it_was_cut_with_the_same_bits(tmp_path):
     images, trainer = make_image_set(10), make_trainer([])
-    options = {"num_steps": 20, "seed": 3, "partial": tmp_path / "p", "save_every": 2}
+    options = {"num_steps": 20, "seed": 3, "partial": tmp_path / "p", "save_every_seconds": 1e-9}
     whole_notes = Curves()
     whole = trainer.train(jnp.zeros(()), images, num_steps=20, seed=3, notes=whole_notes)
     with pytest.raises(Stop):

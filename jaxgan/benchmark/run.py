@@ -1,6 +1,5 @@
 """Suites one after another; what was measured is written down after every case."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from jaxgan.benchmark.worker import Worker
 from jaxgan.benchmark.workload import Contender
 from jaxgan.console import say
 from jaxgan.errors import UserError
-from jaxgan.figures import replace_file
+from jaxgan.files import write_json
 
 
 def run_benchmark(
@@ -78,4 +77,4 @@ def _describe(environment: dict[str, Any]) -> str:
 
 def _write_json(path: Path, environment: dict[str, Any], records: Sequence[Record]) -> None:
     content = {"environment": environment, "records": [record.to_dict() for record in records]}
-    replace_file(path, (json.dumps(content, indent=2) + "\n").encode())
+    write_json(path, content)

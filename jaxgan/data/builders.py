@@ -30,6 +30,7 @@ from jaxgan.data.images import (
     shrink_to,
     unusable_images_error,
 )
+from jaxgan.files import write_text
 
 FORMAT_VERSION = 1  # raise it when the prepared files change, so that caches are made again
 INDEX_FILE = "index.json"  # the records and the notices, so that reading needs no second pass
@@ -298,7 +299,7 @@ def _prepare(builder: _ImageBuilder) -> None:
         builder.download_and_prepare(file_format="array_record")
     sources = {split: open_encoded(builder, split, "image") for split in builder.info.splits}
     index = {"notices": builder.notices, "records": _list_records(sources)}
-    (Path(builder.data_dir_root) / INDEX_FILE).write_text(json.dumps(index))
+    write_text(Path(builder.data_dir_root) / INDEX_FILE, json.dumps(index))
 
 
 @contextlib.contextmanager

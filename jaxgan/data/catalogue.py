@@ -6,7 +6,6 @@ Importing this module imports tensorflow_datasets (about a second): import it wh
 import difflib
 import hashlib
 import json
-import os
 import queue
 import re
 import threading
@@ -26,6 +25,7 @@ from jaxgan.data.builders import PreparedSet, Record, open_encoded
 from jaxgan.data.images import as_pixels, map_in_threads, progress_bar, read_image
 from jaxgan.data.tensorflow_free import without_tensorflow
 from jaxgan.errors import UserError
+from jaxgan.files import write_text
 
 SPLIT_NAMES = {"train": "train", "validation": "val", "val": "val", "valid": "val", "test": "test"}
 INDEX_FILE = "jaxgan_index.json"  # labels and hashes, so that they are computed once
@@ -198,7 +198,7 @@ def _read(name: str, builder: Any, keys: _Keys) -> PreparedSet:
     sources = {ours: open_encoded(builder, theirs, keys.image) for ours, theirs in found.items()}
     path = Path(builder.data_dir) / INDEX_FILE
     if not path.is_file():
-        _write_beside(path, json.dumps(_create_index(sources, keys)))
+        write_text(path, json.dumps(_create_index(sources, keys)))
     index = json.loads(path.read_text())
     unlabelled = [s for s, rows in index.items() if any(label < 0 for label, _ in rows)]
     notices = [f"{name} has no labels in its split {s}, which is left out." for s in unlabelled]
@@ -225,12 +225,3 @@ def _create_index(sources: dict[str, Any], keys: _Keys) -> dict[str, list[tuple[
         yield from progress_bar(described, title=f"indexing {split}", total=len(source))
 
     return {split: list(rows(split, source)) for split, source in sources.items()}
-
-
-def _write_beside(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        beside.write_text(text)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)

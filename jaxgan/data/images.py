@@ -13,6 +13,7 @@ from PIL import ExifTags, Image, PngImagePlugin
 from tqdm import tqdm
 
 from jaxgan.errors import UserError
+from jaxgan.files import written_beside
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 MAX_PIXELS = 64 * 2**20  # 8192 x 8192: above every X-ray film, below a decompression bomb
@@ -194,12 +195,8 @@ def write_png(array: np.ndarray, path: Path, *, generated: bool = False) -> None
             "expected uint8 [height, width, 1 or 3]"
         )
     image = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with written_beside(path) as beside:
         image.save(beside, "PNG", pnginfo=_mark_generated() if generated else None)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _mark_generated() -> PngImagePlugin.PngInfo:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from jaxgan.data.phantom import TABLE_1
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.data.split import split_by_patient
 from jaxgan.errors import UserError
+from jaxgan.files import reserve, written_beside
 
 if TYPE_CHECKING:  # these import tensorflow_datasets, which takes a second
     from jaxgan.data.builders import PreparedSet, Record
@@ -252,17 +252,13 @@ def _decode_once(
     """Write the records' pixels, uint8 [num, *shape], to `path` unless they are there already."""
     if path.is_file():
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with written_beside(path) as beside:
         images = np.lib.format.open_memmap(
             beside, mode="w+", dtype=np.uint8, shape=(len(records), *shape)
         )
+        reserve(beside, images.offset + images.nbytes)
         _decode(prepared, records, images)
         images.flush()
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _decode(prepared: "PreparedSet", records: list["Record"], images: np.ndarray) -> None:

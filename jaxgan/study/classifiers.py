@@ -29,6 +29,7 @@ _WITHOUT = (
     "eval_batch_size",
     "evaluate_every_epochs",
     "checkpoint_every_epochs",
+    "checkpoint_every_seconds",
     "epochs_per_dispatch",
     "max_steps_per_dispatch",
 )
@@ -112,7 +113,7 @@ class ClassifierLab:
             seed=seed,
             notes=curves,
             partial=partial,
-            save_every=max(1, self._num_updates // (10 * settings.max_steps_per_dispatch)),
+            save_every_seconds=settings.checkpoint_every_seconds,
         )
         probabilities = self._evaluator.predict(state.params, test.images)
         if not np.isfinite(probabilities).all():

@@ -35,6 +35,7 @@ _WITHOUT = (
     "look_every_epochs",
     "sample_every_epochs",
     "checkpoint_every_epochs",
+    "checkpoint_every_seconds",
     "epochs_per_dispatch",
     "max_steps_per_dispatch",
 )
@@ -87,7 +88,7 @@ class GeneratorLab:
             seed=seed,
             notes=notes,
             partial=partial,
-            save_every=max(1, schedule.num_steps // (10 * settings.max_steps_per_dispatch)),
+            save_every_seconds=settings.checkpoint_every_seconds,
         )
         num = int(np.ceil(pool * len(images)))
         samples = self._sampler.draw(state, seed * 10_000_000, num)

@@ -7,6 +7,8 @@ import dataclasses
 import hashlib
 import json
 import time
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,8 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxgan.console import say
+from jaxgan.errors import DiskError, find_memory_error
+from jaxgan.files import make_folder, written_beside
 
 JOB_VERSION = 1  # raise it when jobs come out differently, so that they are done again
 
@@ -55,7 +59,7 @@ class JobRunner:
         self._seconds: dict[str, list[float]] = {kind: [] for kind in planned}
         self._done = dict.fromkeys(planned, 0)
         self.failures: list[Failure] = []
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
 
     def run(self, job: Job) -> Result | None:
         """Return the job's result, from its file where there is one; None where it failed.
@@ -69,6 +73,8 @@ class JobRunner:
             partial = path.with_suffix(".partial")
             try:
                 result = dict(job.compute(partial))
+            except DiskError:
+                raise  # the next job could be kept no better
             except Exception as error:
                 # Whatever went wrong is this job's alone: the page names it, the others go on.
                 self._note_failure(job, error)
@@ -89,6 +95,7 @@ class JobRunner:
         say(f"{self._count()} {name}: left out, {reason}")
 
     def _note_failure(self, job: Job, error: Exception) -> None:
+        error = find_memory_error(error) or error
         reason = str(error) or type(error).__name__
         self.failures.append(Failure(job.kind, job.name, reason.splitlines()[0]))
         self._done[job.kind] += 1
@@ -122,16 +129,15 @@ def read_result(path: Path) -> dict[str, np.ndarray] | None:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return dict(arrays)
-    except (OSError, ValueError, KeyError, EOFError):
-        return None  # a broken disk, not a kill: files are renamed when complete
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        say(f"{path} is damaged: this job is done again.")  # not by a kill: see jaxgan.files
+        return None
 
 
 def write_result(path: Path, result: Result) -> None:
     """Write arrays to `path`, complete or not at all."""
-    beside = path.with_name(f".{path.name}.part")
-    with beside.open("wb") as file:
+    with written_beside(path) as beside, beside.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **dict(result))
-    beside.replace(path)
 
 
 def hash_files(files: tuple[str, ...], labels: np.ndarray) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxgan import figures
 from jaxgan.console import say
-from jaxgan.run_folder import write_json, write_text
+from jaxgan.files import write_bytes, write_json, write_text
 from jaxgan.study.analysis import analyse
 from jaxgan.study.jobs import Result
 from jaxgan.study.run import StudyResults
@@ -274,8 +274,7 @@ def _write_cards(
     for (fold, gan_seed, label), made in results.generators.items():
         name = results.dataset.class_names[label]
         place = folder / f"fold{fold + 1}_seed{gan_seed}" / _slug(name)
-        place.mkdir(parents=True, exist_ok=True)
-        (place / "generator.msgpack").write_bytes(made["variables"].tobytes())
+        write_bytes(place / "generator.msgpack", made["variables"].tobytes())
         write_text(place / "settings.json", str(made["settings"]) + "\n")
         card = template.render(
             report=report, class_name=name, fold=fold, gan_seed=gan_seed, **_describe_made(made)

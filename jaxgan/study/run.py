@@ -1,6 +1,5 @@
 """Run a study: settings and data -> jobs -> results -> verdict -> page."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,8 +11,9 @@ import numpy as np
 from jaxgan.console import say
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.errors import UserError
+from jaxgan.files import hold_folder, holds_nothing, make_folder, remove_leftovers, write_json
 from jaxgan.parallel import check_batch_size, choose_devices
-from jaxgan.run_folder import write_json
+from jaxgan.run_folder import describe_differences, is_same_but_for_data, read_record
 from jaxgan.study import audit as audits
 from jaxgan.study.arms import Arm
 from jaxgan.study.classifiers import (
@@ -243,7 +243,22 @@ def run_jobs(
     `gan_dataset` is the same data in the generators' image size. `sources` names each image's
     hospital, in the order of the splits joined, or is empty.
     """
-    _prepare(workdir, settings, dataset)
+    make_folder(workdir)
+    _check_holds_study(workdir)
+    with hold_folder(workdir):
+        remove_leftovers(workdir)
+        _note_study(workdir, describe_study(settings, dataset))
+        return _run_jobs(settings, dataset, gan_dataset, workdir, num_devices, sources)
+
+
+def _run_jobs(
+    settings: StudySettings,
+    dataset: Dataset,
+    gan_dataset: Dataset,
+    workdir: Path,
+    num_devices: int,
+    sources: Sequence[str],
+) -> StudyResults:
     folds = create_folds(dataset, settings.num_folds, settings.fold_seed)
     gan_images = create_images_like(folds, gan_dataset)
     gan_folds = Folds(gan_images, folds.fold_of, folds.groups, folds.copies)
@@ -269,23 +284,28 @@ def create_images_like(folds: Folds, dataset: Dataset) -> ImageSet:
     return images
 
 
-def _prepare(workdir: Path, settings: StudySettings, dataset: Dataset) -> None:
-    """Make the work folder and note what was asked of it last."""
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"The work folder {workdir} can not be made: {error.strerror}.") from None
+def _check_holds_study(workdir: Path) -> None:
+    """Raise where a folder holds something that is no study."""
     found = workdir / "config.json"
-    if not found.exists() and any(workdir.iterdir()):
+    if not found.exists() and not holds_nothing(workdir):
         raise UserError(
             f"The work folder {workdir} is not empty and holds no study (no config.json): "
             "choose another --workdir."
         )
-    if found.exists():
-        kind = json.loads(found.read_text(encoding="utf-8")).get("kind")
-        if kind != "study":
-            raise UserError(f"{workdir} holds a {kind} run, no study: choose another --workdir.")
-    write_json(found, describe_study(settings, dataset))
+    if found.exists() and (kind := read_record(workdir).get("kind")) != "study":
+        raise UserError(f"{workdir} holds a {kind} run, no study: choose another --workdir.")
+
+
+def _note_study(workdir: Path, record: Mapping[str, Any]) -> None:
+    """Note what was asked of the study last; say so where the images have changed since then."""
+    found = workdir / "config.json"
+    old = read_record(workdir) if found.exists() else record
+    if describe_differences(old, record) and is_same_but_for_data(old, record):
+        say(
+            f"The images have changed since this study was last run in {workdir}: what was "
+            "trained on those of before does not count, and is trained again."
+        )
+    write_json(found, record)
 
 
 def run_audit(results: StudyResults) -> audits.Audit:

@@ -1,5 +1,6 @@
 """Training many runs with one compiled program: sets of any size, padded to one."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,9 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from jaxgan.console import say
 from jaxgan.data.sets import ImageSet
+from jaxgan.files import write_bytes
+from jaxgan.loop import Patience, check_finite
 from jaxgan.parallel import Dispatcher, StepFn, replicate, take_part
 from jaxgan.types import Array, Batch, Key, Metrics
+
+_DIGEST_BYTES = 32  # of SHA-256
 
 
 class Notes(Protocol):
@@ -112,24 +118,26 @@ class Trainer:
         seed: int,
         notes: Notes,
         partial: Path | None = None,
-        save_every: int = 0,
+        save_every_seconds: float = 0.0,
     ) -> Any:
         """Return `state` after `num_steps` steps; `notes` takes in all metrics.
 
-        With `partial`, state and notes are written there every `save_every` dispatches, and a
-        later call goes on from them.
+        With `partial`, state and notes are written there every `save_every_seconds` (0: never),
+        and a later call goes on from them. Raises `DivergedError`.
         """
         self._feed.fill(images, seed)
         step, seeded = _read_partial(partial, SeededState(jnp.uint32(seed), state), notes)
         seeded = self._dispatcher.place(seeded)
-        num_dispatches = 0
+        patience = Patience(save_every_seconds)
         while step < num_steps:
             end = min(step + self._max_steps, num_steps)
             seeded, rows = self._dispatcher(seeded, step, end)
+            check_finite(rows, step, end)
             notes.note(step, end, rows)
-            step, num_dispatches = end, num_dispatches + 1
-            if partial and save_every and num_dispatches % save_every == 0:
+            step = end
+            if partial and patience.is_over():
                 _write_partial(partial, step, self._dispatcher.unplace(seeded), notes)
+                patience.renew()
         return self._dispatcher.unplace(seeded).state
 
 
@@ -142,21 +150,24 @@ def _seed_step(step_fn: StepFn) -> StepFn:
 
 
 def _write_partial(path: Path, step: int, seeded: SeededState, notes: Notes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     tree = {
         "step": step,
         "seeded": flax.serialization.to_state_dict(jax.device_get(seeded)),
         "notes": notes.to_arrays(),
     }
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_bytes(flax.serialization.msgpack_serialize(tree))
-    beside.replace(path)
+    content = flax.serialization.msgpack_serialize(tree)
+    write_bytes(path, hashlib.sha256(content).digest() + content)
 
 
 def _read_partial(path: Path | None, seeded: SeededState, notes: Notes) -> tuple[int, SeededState]:
     if path is None or not path.exists():
         return 0, seeded
-    tree = flax.serialization.msgpack_restore(path.read_bytes())
+    content = path.read_bytes()
+    digest, content = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+    if hashlib.sha256(content).digest() != digest:
+        say(f"{path} is damaged: this job begins anew.")
+        return 0, seeded
+    tree = flax.serialization.msgpack_restore(content)
     notes.restore(tree["notes"])
     return int(tree["step"]), flax.serialization.from_state_dict(seeded, tree["seeded"])
 

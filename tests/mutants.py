@@ -1,0 +1,207 @@
+"""Change the library one small thing at a time and count which changes its tests notice.
+
+    python -m tests.mutants [--modules losses metrics/measure] [--most 40]
+
+Each mutant (a comparison turned, an operator exchanged, a number raised, a condition denied, ...)
+lives in a forked process of its own, where it takes the module's place before the module's tests
+run. Packages are imported once, before the fork. What the tests do not notice is printed.
+
+Why not mutmut or cosmic-ray: they start Python, and with it JAX, anew for every mutant, or fork
+after JAX has started its threads.
+"""
+
+import argparse
+import ast
+import copy
+import importlib
+import importlib.util
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+
+ROOT = Path(__file__).resolve().parents[1]
+MODULES = (
+    "losses",
+    "selection",
+    "data/split",
+    "metrics/classification",
+    "metrics/clustered",
+    "metrics/diversity",
+    "metrics/frechet_distance",
+    "metrics/gan_train",
+    "metrics/kernel_distance",
+    "metrics/measure",
+    "metrics/memorisation",
+    "metrics/neighbours",
+    "metrics/sliced_wasserstein",
+)
+_MOST_SECONDS = 120  # a mutant that runs longer is noticed: its tests hang
+
+_COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+}
+_OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult,
+    ast.Mod: ast.Mult,
+    ast.Pow: ast.Mult,
+    ast.MatMult: ast.Mult,
+    ast.BitAnd: ast.BitOr,
+    ast.BitOr: ast.BitAnd,
+}
+_NAMES = {"min": "max", "max": "min", "any": "all", "all": "any", "argmin": "argmax"}
+_NAMES |= {"argmax": "argmin", "sum": "mean", "mean": "sum", "minimum": "maximum"}
+_NAMES |= {"maximum": "minimum", "sqrt": "square", "zeros": "ones", "floor": "ceil"}
+
+
+def list_mutants(source: str) -> list[tuple[str, str]]:
+    """Return each mutant of a source: where and what was changed, and the changed source."""
+    tree = ast.parse(source)
+    excluded, mutants = _find_excluded(tree), []
+    for number, node in enumerate(ast.walk(tree)):
+        if id(node) in excluded:
+            continue
+        changed = copy.deepcopy(tree)
+        other = next(n for i, n in enumerate(ast.walk(changed)) if i == number)
+        if _change(other):
+            what = f"line {getattr(node, 'lineno', 0)}: {_show(node)}  ->  {_show(other)}"
+            mutants.append((what, ast.unparse(ast.fix_missing_locations(changed))))
+    return mutants
+
+
+def _show(node: ast.AST) -> str:
+    return ast.unparse(node).splitlines()[0][:90]
+
+
+def _find_excluded(tree: ast.AST) -> set[int]:
+    """Return the nodes that no result depends on: annotations, and what an exception says."""
+    excluded: set[int] = set()
+    for node in ast.walk(tree):
+        parts: list[ast.AST | None] = []
+        if isinstance(node, ast.FunctionDef):
+            parts += [node.returns, *node.decorator_list]
+        elif isinstance(node, ast.arg | ast.AnnAssign):
+            parts.append(node.annotation)
+        elif isinstance(node, ast.Raise | ast.JoinedStr):
+            parts.append(node)
+        for part in parts:
+            excluded |= {id(inner) for inner in ast.walk(part)} if part else set()
+    return excluded
+
+
+def _change(node: ast.AST) -> bool:
+    """Change a node in place, where it is of a kind that can be; say whether it was."""
+    if isinstance(node, ast.Compare):
+        node.ops[0] = _COMPARISONS[type(node.ops[0])]()
+    elif isinstance(node, ast.BinOp | ast.AugAssign) and type(node.op) in _OPERATORS:
+        node.op = _OPERATORS[type(node.op)]()
+    elif isinstance(node, ast.BoolOp):
+        node.op = ast.Or() if isinstance(node.op, ast.And) else ast.And()
+    elif isinstance(node, ast.UnaryOp):
+        node.op = ast.UAdd() if isinstance(node.op, ast.USub) else ast.USub()
+    elif isinstance(node, ast.Constant) and isinstance(node.value, bool | int | float):
+        node.value = not node.value if isinstance(node.value, bool) else node.value + 1
+    elif isinstance(node, ast.Name) and node.id in _NAMES:
+        node.id = _NAMES[node.id]
+    elif isinstance(node, ast.Attribute) and node.attr in _NAMES:
+        node.attr = _NAMES[node.attr]
+    elif isinstance(node, ast.If | ast.IfExp | ast.While):
+        node.test = ast.UnaryOp(ast.Not(), node.test)
+    else:
+        return False
+    return True
+
+
+def is_noticed(module: str, source: str) -> bool:
+    """Return whether the tests of a module fail with `source` in its place."""
+    child = os.fork()
+    if child == 0:
+        _run_tests(module, source)
+    deadline = time.monotonic() + _MOST_SECONDS
+    while time.monotonic() < deadline:
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            return status != 0
+        time.sleep(0.02)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return True
+
+
+def _run_tests(module: str, source: str) -> None:
+    """Put the mutant in the module's place, run the tests and end this process."""
+    import pytest
+
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)
+    os.dup2(silence, 2)
+    try:
+        name = "jaxgan." + module.replace("/", ".")
+        _install(name, source)
+        tests = f"tests/test_{Path(module).name}.py"
+        flags = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", "-p", "no:xdist"]
+        code = int(pytest.main([*flags, str(ROOT / tests)]))
+    except BaseException:
+        code = 1
+    os._exit(code)
+
+
+def _install(name: str, source: str) -> None:
+    """Make `import name` give the mutant."""
+    spec = importlib.util.spec_from_loader(name, loader=None)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    package, _, last = name.rpartition(".")
+    setattr(importlib.import_module(package), last, module)
+    exec(compile(source, f"mutant of {name}", "exec"), module.__dict__)
+
+
+def _import_packages() -> list[ModuleType]:
+    """Import what is slow to import and is not jaxgan; nothing here may start JAX's threads."""
+    names = ("jax", "flax.linen", "optax", "scipy.stats", "scipy.linalg", "sklearn.linear_model")
+    names += ("pytest", "PIL.Image", "matplotlib.figure", "orbax.checkpoint", "tqdm")
+    return [importlib.import_module(name) for name in names]
+
+
+def main() -> None:
+    """Make the mutants, test them and print what survived."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--modules", nargs="*", default=list(MODULES))
+    parser.add_argument("--most", type=int, default=0, help="of a module, drawn; 0: all")
+    args = parser.parse_args()
+    os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+    _import_packages()
+    totals = [0, 0]
+    for module in args.modules:
+        source = (ROOT / "jaxgan" / f"{module}.py").read_text()
+        assert not is_noticed(module, source), f"the tests of {module} fail without a change"
+        mutants = list_mutants(source)
+        if args.most:
+            mutants = random.Random(0).sample(mutants, min(args.most, len(mutants)))
+        survived = [what for what, changed in mutants if not is_noticed(module, changed)]
+        print(f"{module}: {len(mutants) - len(survived)} of {len(mutants)} noticed", flush=True)
+        for what in survived:
+            print(f"    {what}", flush=True)
+        totals = [totals[0] + len(mutants) - len(survived), totals[1] + len(mutants)]
+    print(f"in all: {totals[0]} of {totals[1]} noticed, {totals[0] / totals[1]:.1%}")
+
+
+if __name__ == "__main__":
+    main()

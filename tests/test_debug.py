@@ -1,0 +1,66 @@
+"""JAX's own checks, on in one step of each kind: no key used twice, nothing not a number."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgan import classifier
+from jaxgan.dcgan import create_keys, create_state, create_step
+from jaxgan.train_gmd import create_model, create_optimizer
+from jaxgan.types import Batch
+from tests.helpers import make_dcgan_settings, make_gmd_settings, make_image_set
+
+CHECKS = ("jax_debug_key_reuse", "jax_debug_nans")
+
+
+@pytest.fixture(params=CHECKS)
+def check(request):
+    jax.config.update(request.param, True)
+    yield request.param
+    jax.config.update(request.param, False)
+
+
+def make_batch(size):
+    images = make_image_set(8, size)
+    return Batch(jnp.asarray(images.images), jnp.asarray(images.labels))
+
+
+def test_a_step_of_the_gan_passes(check):
+    settings = make_dcgan_settings()
+    keys = create_keys(0)
+    step = jax.jit(create_step(settings, None))
+    state, metrics = step(create_state(settings, keys.init), make_batch(32), keys.steps)
+    assert np.isfinite(metrics["loss_g"])
+    assert int(state.step) == 1
+
+
+def test_a_step_of_the_classifier_passes(check):
+    settings = make_gmd_settings()
+    model, optimizer = create_model(settings, 2), create_optimizer(settings)
+    init, key = jax.random.split(jax.random.key(0))
+    state = classifier.create_classifier_state(
+        init, model=model, optimizer=optimizer, image_shape=(24, 24, 1)
+    )
+    _, metrics = classifier.train_step(
+        state, make_batch(24), key, model=model, optimizer=optimizer, axis_name=None
+    )
+    assert np.isfinite(metrics["loss"])
+
+
+def test_the_checks_find_what_they_are_for():
+    def reuse(key):
+        return jax.random.normal(key) + jax.random.normal(key)
+
+    jax.config.update("jax_debug_key_reuse", True)
+    try:
+        with pytest.raises(jax.errors.KeyReuseError):
+            jax.jit(reuse)(jax.random.key(0))
+    finally:
+        jax.config.update("jax_debug_key_reuse", False)
+    jax.config.update("jax_debug_nans", True)
+    try:
+        with pytest.raises(FloatingPointError):
+            jax.jit(jnp.log)(-1.0)
+    finally:
+        jax.config.update("jax_debug_nans", False)

@@ -1,0 +1,126 @@
+"""Files are complete or absent, and a disk that does not take them has its sentence."""
+
+import ast
+import errno
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from jaxgan import files
+from jaxgan.errors import DiskError, find_disk_error, find_memory_error
+from tests.helpers import can_mount, mount_small_disk
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "Free some space"),
+        (errno.EDQUOT, "Free some space"),
+        (errno.EROFS, "Make it writable"),
+        (errno.EACCES, "Make it writable"),
+        (errno.EIO, "Make it writable"),
+    ],
+)
+def test_a_file_that_can_not_be_written_stays_as_it_was(tmp_path, monkeypatch, number, remedy):
+    path = tmp_path / "table.csv"
+    files.write_text(path, "old")
+
+    def fail(descriptor):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(DiskError) as caught:
+        files.write_text(path, "new")
+    assert f"table.csv can not be written: {os.strerror(number)}" in str(caught.value)
+    assert remedy in str(caught.value)
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_a_file_that_is_there_is_replaced_whole_and_reached_the_disk_first(tmp_path, monkeypatch):
+    path, synced = tmp_path / "new" / "a.json", []
+    sync = files.sync
+    monkeypatch.setattr(files, "sync", lambda p: (synced.append((p, path.exists())), sync(p)))
+    files.write_json(path, {"a": 1})
+    assert path.read_text() == '{\n  "a": 1\n}\n'
+    (first, before), (second, after) = synced
+    assert (first.name.endswith(".beside"), before) == (True, False)
+    assert (second, after) == (path.parent, True)
+
+
+def test_a_block_that_fails_leaves_nothing(tmp_path):
+    with pytest.raises(KeyError), files.written_beside(tmp_path / "x") as beside:
+        beside.write_text("half")
+        raise KeyError
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root, to become somebody without rights")
+def test_a_folder_without_rights_has_its_sentence():
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o555)
+        os.seteuid(65534)
+        try:
+            with pytest.raises(
+                DiskError, match=r"run can not be written: Permission denied\. Make"
+            ):
+                files.make_folder(folder / "run")
+            with pytest.raises(DiskError, match="Permission denied"), files.hold_folder(folder):
+                pass
+        finally:
+            os.seteuid(0)
+
+
+@pytest.mark.skipif(not can_mount(), reason="needs the right to mount a small file system")
+def test_a_memory_map_on_a_full_disk_is_an_error_and_no_signal(tmp_path):
+    with mount_small_disk(tmp_path / "disk", kibibytes=100) as disk:
+        path = disk / "pixels.npy"
+        with (
+            pytest.raises(DiskError, match="No space left"),
+            files.written_beside(path) as beside,
+        ):
+            files.reserve(beside, 2**20)
+        assert not list(disk.iterdir())
+
+
+def test_memory_and_disk_are_told_apart_from_other_errors():
+    assert "config.batch_size" in str(find_memory_error(MemoryError("7 GiB")))
+    assert find_memory_error(ValueError("Out of memory")) is None
+    assert find_disk_error("x", ValueError("a shape")) is None
+    assert "Free some space" in str(find_disk_error("x", ValueError("... No space left on device")))
+
+
+WRITERS = ("write_text", "write_bytes", "savez", "savez_compressed", "savefig")
+ALLOWED = {"files.py", "tensorflow_free.py"}
+
+
+def test_nothing_else_in_the_library_writes_files():
+    """But for growing logs, opened to append."""
+    for path in [*(ROOT / "jaxgan").rglob("*.py"), *(ROOT / "launch").glob("*.py")]:
+        inside = {
+            inner
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.With) and "written_beside" in ast.unparse(node.items[0])
+            for inner in map(ast.unparse, ast.walk(node))
+        }
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            text = ast.unparse(node)
+            is_open = node.func.attr == "open" and any(f"'{m}" in text for m in "wx")
+            is_writer = node.func.attr in WRITERS
+            if (is_open or is_writer) and path.name not in ALLOWED and "devnull" not in text:
+                assert text in inside, f"{path.name}: {text}"
+
+
+def test_no_clock_but_the_monotonic_one_is_read():
+    """A clock that jumps can change neither a duration nor a cadence."""
+    for path in [*(ROOT / "jaxgan").rglob("*.py"), *(ROOT / "launch").glob("*.py")]:
+        text = path.read_text()
+        for name in ("time.time(", "datetime.now", "time.localtime", "utcnow"):
+            assert name not in text, f"{path.name}: {name}"

@@ -1,0 +1,124 @@
+"""The loop with a toy step: when it saves, and what it does with numbers that are not finite."""
+
+from types import SimpleNamespace
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgan import loop
+from jaxgan.checkpoint import Checkpoints
+from jaxgan.errors import DivergedError
+from jaxgan.run_folder import open_run_folder, read_metrics
+from jaxgan.schedule import Schedule
+
+RECORD = {"kind": "toy", "settings": {"num_epochs": 3}}
+SCHEDULE = Schedule(num_examples=16, batch_size=2, num_epochs=3, max_steps=3)
+# Its dispatches end after 3, 6, 8, 11, 14, 16, 19, 22 and 24 steps: epochs of eight, cut.
+
+
+class ToyDispatcher:
+    """Adds one a step; the loss of step `bad` is `value`."""
+
+    def __init__(self, bad=0, value=np.nan, broken_state=0):
+        self.bad, self.value, self.broken_state = bad, value, broken_state
+
+    def place(self, state):
+        return state
+
+    def unplace(self, state):
+        return state
+
+    def __call__(self, state, begin, end):
+        losses = np.zeros(3)
+        losses[: end - begin] = np.arange(begin + 1, end + 1)
+        if begin < self.bad <= end:
+            losses[self.bad - begin - 1] = self.value
+        state = state + (end - begin)
+        if self.broken_state and end >= self.broken_state:
+            state = state * np.nan
+        return state, {"loss": jnp.array(losses)}
+
+
+def run(path, dispatcher, *, every_epochs=1, every_seconds=0.0):
+    progress = SimpleNamespace(update=lambda epoch, line: 0.0)
+    with open_run_folder(path, RECORD) as folder, Checkpoints(path / "c") as checkpoints:
+        step, state = checkpoints.resume(np.float32(0))
+        folder.rewind(step)
+        saved, save = [], checkpoints.save
+
+        def note(step, state, metrics):
+            saved.append((step, "loss" in metrics))
+            save(step, state, metrics)
+
+        checkpoints.save = note
+        state = loop.run_loop(
+            state,
+            start_step=step,
+            schedule=SCHEDULE,
+            dispatcher=dispatcher,
+            hooks=[],
+            folder=folder,
+            checkpoints=checkpoints,
+            checkpoint_every_epochs=every_epochs,
+            checkpoint_every_seconds=every_seconds,
+            progress=progress,
+        )
+        return float(state), saved
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that goes on by ten seconds whenever it is read."""
+    now = [0.0]
+
+    def read():
+        now[0] += 10.0
+        return now[0]
+
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=read))
+
+
+def test_by_epochs_alone_it_saves_at_their_ends(tmp_path, clock):
+    assert run(tmp_path, ToyDispatcher()) == (24.0, [(8, True), (16, True), (24, True)])
+
+
+def test_by_time_it_saves_in_the_middle_and_such_a_checkpoint_can_not_be_the_best(tmp_path, clock):
+    _, saved = run(tmp_path, ToyDispatcher(), every_epochs=3, every_seconds=15.0)
+    assert saved == [(6, False), (11, False), (16, False), (22, False), (24, True)]
+
+
+def test_patience_is_over_after_its_seconds_and_not_before(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    patience, never = loop.Patience(60.0), loop.Patience(0.0)
+    for seconds, over in ((0.0, False), (59.9, False), (60.0, True), (1e6, True)):
+        now[0] = 100.0 + seconds
+        assert patience.is_over() is over
+        assert never.is_over() is False
+    patience.renew()
+    assert not patience.is_over()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(tmp_path, value):
+    with pytest.raises(DivergedError, match=rf"loss is {value} at step 13: the training has"):
+        run(tmp_path, ToyDispatcher(bad=13, value=value))
+    assert [line["step"] for line in read_metrics(tmp_path)] == [3, 6, 8, 11]
+    with Checkpoints(tmp_path / "c") as checkpoints:
+        assert checkpoints.resume(np.float32(0)) == (8, 8.0)
+    assert run(tmp_path, ToyDispatcher())[0] == 24.0
+
+
+def test_a_state_that_is_not_finite_is_not_saved_though_its_losses_are(tmp_path):
+    with pytest.raises(DivergedError, match="no longer finite after step 16"):
+        run(tmp_path, ToyDispatcher(broken_state=16))
+    with Checkpoints(tmp_path / "c") as checkpoints:
+        assert checkpoints.resume(np.float32(0)) == (8, 8.0)
+
+
+def test_rows_behind_the_last_step_do_not_count(tmp_path):
+    """A dispatch returns as many rows as the longest one has."""
+    loop.check_finite({"loss": jnp.array([1.0, 2.0, jnp.nan])}, 0, 2)
+    with pytest.raises(DivergedError, match="at step 3:"):
+        loop.check_finite({"loss": jnp.array([1.0, 2.0, jnp.nan])}, 0, 3)
