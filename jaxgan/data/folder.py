@@ -371,10 +371,19 @@ def parse_manifest(content: bytes, path: Path) -> tuple[list[dict[str, str]], li
         raise UserError(f"{path} is not a table in CSV, UTF-8: {error}") from error
     if FILE_COLUMN not in columns or len(set(columns)) < len(columns):
         raise UserError(
-            f"{path} has the columns {columns}, expected each once and {FILE_COLUMN!r} (the "
-            "image's path relative to the folder) among them, separated by commas"
+            f"{path} has the columns {columns}, expected {FILE_COLUMN!r} (the image's path "
+            "relative to the folder) and no column twice, separated by commas"
         )
     return rows, columns
+
+
+def _check_row(path: Path, line: int, row: dict[str, str]) -> dict[str, str]:
+    if None in row or None in row.values():
+        raise UserError(
+            f"{path}, line {line}: more or fewer fields than the heading has. Expected one row an "
+            "image, separated by commas"
+        )
+    return row
 
 
 def _choose_column(path: Path, columns: Sequence[str], asked: str | None) -> str | None:
