@@ -169,7 +169,7 @@ def test_the_patient_is_told_apart_and_not_told(tmp_path):
 
 
 def test_nothing_of_the_person_is_in_a_reason(monkeypatch):
-    def quote(film):
+    def quote(film, num_bytes):
         raise ValueError(f"cannot make sense of {IDENTITY['PatientName']}")
 
     monkeypatch.setattr(dicom, "_check", quote)

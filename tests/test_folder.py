@@ -308,6 +308,14 @@ def test_real_films():
 # What a stranger's folder may hold ---------------------------------------------------------------
 
 
+def test_a_class_of_links_alone_is_told_why_it_is_empty(flat):
+    for path in (flat / "haze").iterdir():
+        path.unlink()
+        path.symlink_to("/etc/hostname")
+    with pytest.raises(UserError, match=r"(?s)no images in train.*12 images of 24 cannot be used"):
+        scan_folder(flat)
+
+
 def get_unusable(root: Path) -> dict[str, str]:
     return {file: str(error) for file, error in scan_folder(root).unusable}
 
@@ -337,8 +345,8 @@ def test_links_pipes_and_strange_names_are_named_and_not_followed(flat, tmp_path
     assert len(reasons) == 6 and len(scan.images) == 25
 
 
-@pytest.mark.parametrize("where", ["haze", "train"])
-def test_a_class_or_split_that_is_a_link_out_is_refused(flat, presplit, tmp_path_factory, where):
+@pytest.mark.parametrize("where", ["train", "val/haze"])
+def test_a_split_or_class_that_is_a_link_out_is_refused(presplit, tmp_path_factory, where):
     outside = tmp_path_factory.mktemp("elsewhere") / "x"
     (presplit / where).rename(outside)
     (presplit / where).symlink_to(outside)

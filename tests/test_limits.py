@@ -8,9 +8,16 @@ from jaxgan.data.limits import ImageError, check_pixels, look_up, read_file
 
 
 def test_the_limit_is_the_last_that_is_accepted():
-    check_pixels(8192, 8192)
+    check_pixels(8192, 8192, 2**20)
     with pytest.raises(ImageError, match="8193 x 8192 pixels, more than the 64 megapixels"):
-        check_pixels(8193, 8192)
+        check_pixels(8193, 8192, 2**20)
+
+
+def test_a_small_file_may_not_claim_many_pixels():
+    check_pixels(4096, 4096, 8192)
+    check_pixels(2048, 2048, 1)  # few enough, whatever they come from
+    with pytest.raises(ImageError, match="claims 4096 x 4096 pixels in 8191 bytes"):
+        check_pixels(4096, 4096, 8191)
 
 
 def test_large_files_are_not_read(tmp_path, monkeypatch):

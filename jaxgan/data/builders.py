@@ -27,9 +27,8 @@ from jaxgan.data.images import (
     map_in_threads,
     progress_bar,
     shrink_to,
-    unusable_images_error,
 )
-from jaxgan.data.limits import ImageError, read_file
+from jaxgan.data.limits import ImageError, read_file, unusable_images_error
 from jaxgan.errors import UserError
 
 FORMAT_VERSION = 2  # raise it when the prepared files change, so that caches are made again

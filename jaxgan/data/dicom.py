@@ -99,7 +99,7 @@ def decode_film(content: bytes) -> tuple[np.ndarray, bool]:
         raise ImageError("is a deflated DICOM file, which may unfold to any size: store it plainly")
     try:
         film = _import_pydicom().dcmread(io.BytesIO(content), specific_tags=_SHOWN)
-        _check(film)
+        _check(film, len(content))
         return _show(film)
     except ImageError:
         raise
@@ -129,7 +129,7 @@ def _describe_failure(error: Exception) -> str:
     return f"is damaged or cut off ({type(error).__name__})"
 
 
-def _check(film: "Dataset") -> None:
+def _check(film: "Dataset", num_bytes: int) -> None:
     """Refuse what is no single film of 8 to 16 bits, before any pixel is decoded."""
     if "PixelData" not in film:
         floating = "FloatPixelData" in film or "DoubleFloatPixelData" in film
@@ -140,7 +140,7 @@ def _check(film: "Dataset") -> None:
     num_frames = int(film.get("NumberOfFrames") or 1)
     if num_frames != 1:
         raise ImageError(f"is a DICOM file of {num_frames} frames, expected one image")
-    check_pixels(int(film.Columns), int(film.Rows) * int(film.SamplesPerPixel))
+    check_pixels(int(film.Columns), int(film.Rows) * int(film.SamplesPerPixel), num_bytes)
     allocated, stored = int(film.BitsAllocated), int(film.BitsStored)
     if allocated not in (8, 16) or not 8 <= stored <= allocated:
         raise ImageError(

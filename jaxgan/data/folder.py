@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from jaxgan.data import dicom
-from jaxgan.data.limits import ImageError, read_file
+from jaxgan.data.limits import ImageError, read_file, unusable_images_error
 from jaxgan.data.split import find_shared_patients
 from jaxgan.errors import UserError
 from jaxgan.untrusted import printable
@@ -85,7 +85,15 @@ def scan_folder(
     splits = _find_splits(root)
     _check_class_folders(root, splits)
     paths, unusable, notices = _list_all(root, splits)
-    class_names = _check_classes(root, splits, paths)
+    try:
+        class_names = _check_classes(root, splits, paths)
+    except UserError as error:
+        if not unusable:
+            raise
+        num_images = len(unusable) + sum(map(len, paths.values()))
+        raise UserError(
+            f"{error}\n{unusable_images_error(unusable, num_images=num_images)}"
+        ) from None
     images = [
         _describe(root, path, split, class_names.index(name))
         for (split, name), group in paths.items()

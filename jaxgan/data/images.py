@@ -13,8 +13,14 @@ from PIL import ExifTags, Image, PngImagePlugin
 from tqdm import tqdm
 
 from jaxgan.data import dicom
-from jaxgan.data.limits import ImageError, check_pixels, describe_too_large, look_up, read_file
-from jaxgan.errors import UserError
+from jaxgan.data.limits import (
+    ImageError,
+    check_pixels,
+    describe_too_large,
+    look_up,
+    read_file,
+    unusable_images_error,
+)
 from jaxgan.untrusted import printable
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
@@ -34,6 +40,8 @@ _ORIENTATIONS = {  # EXIF 2.32, tag 0x0112
     8: Image.Transpose.ROTATE_90,
 }
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
+
+_BMP_RUN_LENGTHS = (1, 2)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -73,7 +81,8 @@ def _decode_with_pillow(content: bytes, channels: int) -> Decoded:
     """Decode wholly, turning whatever Pillow raises into an `ImageError`."""
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
-        check_pixels(*image.size)
+        check_pixels(*image.size, len(content))
+        _refuse_run_lengths(image)
         _refuse_sequence(image)
         image.load()
         if image.mode in _SIXTEEN_BIT_MODES:
@@ -92,6 +101,12 @@ def _decode_with_pillow(content: bytes, channels: int) -> Decoded:
         ) from error
     except Exception as error:  # decoders of damaged files raise nearly anything
         raise ImageError(f"is damaged or cut off ({printable(str(error))})") from error
+
+
+def _refuse_run_lengths(image: Image.Image) -> None:
+    """Refuse run-length BMP: Pillow decodes it in Python, five seconds a large film."""
+    if image.format == "BMP" and image.info.get("compression") in _BMP_RUN_LENGTHS:
+        raise ImageError("is a run-length encoded BMP: store it as PNG")
 
 
 def _refuse_sequence(image: Image.Image) -> None:
@@ -251,16 +266,3 @@ def decode_many(
     if bad:
         raise unusable_images_error(bad, num_images=len(sources))
     return results
-
-
-def unusable_images_error(
-    bad: Sequence[tuple[str, ImageError]],
-    *,
-    num_images: int,
-    remedy: str = "Repair or remove them, then run this again.",
-) -> UserError:
-    """Return the error that lists each bad file with its reason."""
-    count = "1 image" if len(bad) == 1 else f"{len(bad)} images"
-    lines = [f"  {printable(name)} {reason}" for name, reason in bad]
-    heading = f"{count} of {num_images} cannot be used:"
-    return UserError("\n".join([heading, *lines, remedy]))

@@ -11,6 +11,7 @@ import struct
 import sys
 import tempfile
 import time
+import warnings
 import zlib
 from pathlib import Path
 
@@ -123,6 +124,7 @@ def main() -> None:
     parser.add_argument("--inputs", type=int, default=1_000_000)
     parser.add_argument("--findings", type=Path, default=Path("runs/fuzz"))
     arguments = parser.parse_args()
+    warnings.simplefilter("ignore")  # Pillow remarks on every damaged tag
     arguments.findings.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         corpus, root = Path(scratch) / "corpus", (Path(scratch) / "data").resolve()
