@@ -9,6 +9,7 @@ import numpy as np
 from jaxgan.data.images import write_png
 from jaxgan.errors import UserError
 from jaxgan.run_folder import RunFolder, write_text
+from jaxgan.untrusted import csv_cell
 
 FOLDER, TABLE = "accepted", "accepted.csv"
 _FINAL = "final"
@@ -84,7 +85,7 @@ class KeptImages:
     def _write_table(self) -> None:
         names = [field.name for field in fields(KeptImage)]
         lines = [",".join(names)]
-        lines += [",".join(map(str, asdict(row).values())) for row in self._rows]
+        lines += [",".join(map(str, map(csv_cell, asdict(row).values()))) for row in self._rows]
         write_text(self._run.path / TABLE, "\n".join(lines) + "\n")
 
 

@@ -125,6 +125,8 @@ def test_twelve_bits_in_sixteen_are_noticed():
         ({"BitsAllocated": 32, "BitsStored": 32}, "of 32 bits stored in 32"),
         ({"Rows": 9999, "Columns": 9999}, "9999 x 9999 pixels, more than the 64"),
         ({"Rows": 0}, "expected one or more"),
+        ({"SamplesPerPixel": 5, "PhotometricInterpretation": "RGB"}, "5 samples a pixel in RGB"),
+        ({"SamplesPerPixel": 3}, "3 samples a pixel in MONOCHROME2"),
         ({"Rows": 100}, "damaged or cut off"),
     ],
 )

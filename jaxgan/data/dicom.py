@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxgan.data.limits import ImageError, check_pixels, look_up
+from jaxgan.untrusted import printable
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 INSTALL = "pip install 'jaxgan[dicom]'"
 _MARK, _MARK_AT = b"DICM", 128  # PS3.10, 7.1
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
+_INVERTED, _PALETTE = "MONOCHROME1", "PALETTE COLOR"
+_GRAYS = (_INVERTED, "MONOCHROME2")
 _SHOWN = [  # what decides how the pixels look; nothing here is about a person
     "SamplesPerPixel",
     "PhotometricInterpretation",
@@ -140,7 +143,10 @@ def _check(film: "Dataset", num_bytes: int) -> None:
     num_frames = int(film.get("NumberOfFrames") or 1)
     if num_frames != 1:
         raise ImageError(f"is a DICOM file of {num_frames} frames, expected one image")
-    check_pixels(int(film.Columns), int(film.Rows) * int(film.SamplesPerPixel), num_bytes)
+    samples, kind = int(film.SamplesPerPixel), str(film.PhotometricInterpretation)
+    if samples != (1 if kind in (*_GRAYS, _PALETTE) else 3):
+        raise ImageError(f"is a DICOM file of {samples} samples a pixel in {printable(kind)}")
+    check_pixels(int(film.Columns), int(film.Rows) * samples, num_bytes)
     allocated, stored = int(film.BitsAllocated), int(film.BitsStored)
     if allocated not in (8, 16) or not 8 <= stored <= allocated:
         raise ImageError(
@@ -153,10 +159,10 @@ def _show(film: "Dataset") -> tuple[np.ndarray, bool]:
 
     pixels = pixel_array(film)
     kind = str(film.PhotometricInterpretation)
-    if kind in ("MONOCHROME1", "MONOCHROME2"):
+    if kind in _GRAYS:
         shown, suspicious = _show_gray(film, pixels)
-        return (255 - shown if kind == "MONOCHROME1" else shown), suspicious
-    if kind == "PALETTE COLOR":
+        return (255 - shown if kind == _INVERTED else shown), suspicious
+    if kind == _PALETTE:
         colors = apply_color_lut(pixels, film)
         return (colors >> 8 if colors.dtype == np.uint16 else colors).astype(np.uint8), False
     if pixels.dtype != np.uint8 or pixels.ndim != 3:  # YBR has become RGB
