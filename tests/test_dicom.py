@@ -123,7 +123,7 @@ def test_twelve_bits_in_sixteen_are_noticed():
         ({"NumberOfFrames": "2"}, "of 2 frames, expected one image"),
         ({"BitsStored": 4}, "of 4 bits stored in 16"),
         ({"BitsAllocated": 32, "BitsStored": 32}, "of 32 bits stored in 32"),
-        ({"Rows": 9999, "Columns": 9999}, "9999 x 9999 pixels, more than the 64"),
+        ({"Rows": 9999, "Columns": 9999}, "9999 x 9999 pixels, more than the 48"),
         ({"Rows": 0}, "expected one or more"),
         ({"SamplesPerPixel": 5, "PhotometricInterpretation": "RGB"}, "5 samples a pixel in RGB"),
         ({"SamplesPerPixel": 3}, "3 samples a pixel in MONOCHROME2"),
@@ -133,6 +133,15 @@ def test_twelve_bits_in_sixteen_are_noticed():
 def test_what_is_no_plain_film_is_refused_with_its_reason(elements, reason):
     with pytest.raises(ImageError, match=reason):
         read_image(make_film(**elements), 1)
+
+
+def test_frames_that_the_header_keeps_to_itself_are_refused():
+    """Found by fuzzing: the frames came as the channels of a picture."""
+    content = make_film(np.zeros((8, 5), np.uint8), Rows=4, NumberOfFrames="2")
+    hidden = content.replace(b"\x28\x00\x08\x00IS\x02\x002 ", b"\x28\x00\x08\x00IS\x02\x000 ")
+    assert hidden != content
+    with pytest.raises(ImageError, match="DICOM"):
+        read_image(hidden, 1)
 
 
 def test_a_deflated_film_is_not_unfolded():

@@ -158,6 +158,9 @@ def _show(film: "Dataset") -> tuple[np.ndarray, bool]:
     from pydicom.pixels import apply_color_lut, pixel_array
 
     pixels = pixel_array(film)
+    samples = int(film.SamplesPerPixel)
+    if pixels.shape != (film.Rows, film.Columns, 3)[: 2 if samples == 1 else 3]:
+        raise ImageError("is a DICOM file of more frames than it says, expected one image")
     kind = str(film.PhotometricInterpretation)
     if kind in _GRAYS:
         shown, suspicious = _show_gray(film, pixels)
@@ -165,7 +168,7 @@ def _show(film: "Dataset") -> tuple[np.ndarray, bool]:
     if kind == _PALETTE:
         colors = apply_color_lut(pixels, film)
         return (colors >> 8 if colors.dtype == np.uint16 else colors).astype(np.uint8), False
-    if pixels.dtype != np.uint8 or pixels.ndim != 3:  # YBR has become RGB
+    if pixels.dtype != np.uint8:  # YBR has become RGB
         raise ImageError("is a colour DICOM file of more than 8 bits, expected 8")
     return pixels, False
 

@@ -125,11 +125,10 @@ def main() -> None:
     parser.add_argument("--findings", type=Path, default=Path("runs/fuzz"))
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")  # Pillow remarks on every damaged tag
-    arguments.findings.mkdir(parents=True, exist_ok=True)
+    corpus = arguments.findings / f"{arguments.target}-corpus"  # a later run goes on from it
+    corpus.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
-        corpus, root = Path(scratch) / "corpus", (Path(scratch) / "data").resolve()
-        corpus.mkdir()
-        root.mkdir()
+        root = Path(scratch).resolve()
         for name, content in (
             seeds.make_images() if arguments.target == "image" else seeds.MANIFESTS
         ).items():
