@@ -29,4 +29,4 @@ def csv_cell(value: object) -> object:
 
 def markdown_text(text: str) -> str:
     r"""Return `text` as Markdown that shows it: no tags, no links, no cells of a table."""
-    return "".join(f"\\{c}" if c in "\\`*_[]<>|#" else c for c in printable(text))
+    return "".join(f"\\{c}" if c in "\\`*[]<>|#" else c for c in printable(text))

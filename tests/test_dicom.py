@@ -101,7 +101,9 @@ def test_a_modality_table():
     table = make_table(0, 1023, 512, first=0, bits=10)
     with pytest.raises(ImageError, match="DICOM file that is damaged"):  # NumPy has no uint10
         read_image(make_film(ModalityLUTSequence=[table]), 1)
-    content = make_film(np.array([[0, 1, 2, 9]], np.uint8), ModalityLUTSequence=[make_table(9, 8, 7)])
+    content = make_film(
+        np.array([[0, 1, 2, 9]], np.uint8), ModalityLUTSequence=[make_table(9, 8, 7)]
+    )
     assert values(content) == [9, 8, 7, 7]
 
 
@@ -166,7 +168,12 @@ def test_without_pydicom_the_reason_says_what_to_install(monkeypatch):
 def test_the_patient_is_told_apart_and_not_told(tmp_path):
     path = tmp_path / "a"
     tokens = []
-    for elements in ({}, {"PatientID": " MRN-4711 "}, {"PatientID": "x"}, {"IssuerOfPatientID": "B"}):
+    for elements in (
+        {},
+        {"PatientID": " MRN-4711 "},
+        {"PatientID": "x"},
+        {"IssuerOfPatientID": "B"},
+    ):
         path.write_bytes(make_film(**elements))
         tokens.append(dicom.read_patient(path))
     assert tokens[0] == tokens[1]
@@ -200,7 +207,9 @@ def test_damaged_films_give_an_image_or_a_reason(film, data):
     for _ in range(data.draw(st.integers(1, 6))):
         content[data.draw(st.integers(132, len(content) - 1))] = data.draw(st.integers(0, 255))
     try:
-        assert read_image(bytes(content[: data.draw(st.integers(140, len(content)))]), 1).mode == "L"
+        assert (
+            read_image(bytes(content[: data.draw(st.integers(140, len(content)))]), 1).mode == "L"
+        )
     except ImageError as error:
         assert "Doe" not in str(error) and "4711" not in str(error)
 

@@ -411,7 +411,9 @@ def test_a_manifest_may_not_have_a_column_twice(flat):
 
 FILES = ("clear/a.png", "haze/b.png")
 ENTRY = st.one_of(
-    st.sampled_from([*FILES, "../a.png", "/etc/passwd", "link/x", "clear/../../x", "a\0b", "~", ""]),
+    st.sampled_from(
+        [*FILES, "../a.png", "/etc/passwd", "link/x", "clear/../../x", "a\0b", "~", ""]
+    ),
     st.text(max_size=20),
 )
 

@@ -13,7 +13,6 @@ from jaxgan.data.limits import ImageError
 from jaxgan.errors import UserError
 from tests.fuzz.seeds import make_film, make_images
 
-
 _SIGNATURES = [
     b"\x89PNG\r\n\x1a\n",
     b"\xff\xd8\xff",

@@ -71,7 +71,9 @@ def test_launchers_are_short():
 
 
 def list_sources():
-    return [p for room in ("jaxgan", "launch", "configs", "tests") for p in (ROOT / room).rglob("*.py")]
+    return [
+        p for room in ("jaxgan", "launch", "configs", "tests") for p in (ROOT / room).rglob("*.py")
+    ]
 
 
 def test_nothing_is_unpickled():

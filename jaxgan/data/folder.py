@@ -7,8 +7,8 @@ import csv
 import hashlib
 import io
 import os
-import stat
 import re
+import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -265,6 +265,7 @@ def _add_patients(
 ) -> tuple[list[FolderImage], list[str]]:
     """Return the images with their patients where something tells them, and notices."""
     notices: list[str] = []
+    find: Callable[[str], str | None]
     if pattern is not None:
         find = _patient_by_pattern(pattern, [image.file for image in images])
     else:

@@ -16,7 +16,7 @@ import zlib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
+sys.path.insert(0, str(ROOT))
 
 import atheris
 
@@ -35,10 +35,9 @@ with atheris.instrument_imports(include=["PIL", "pydicom", "csv", "jaxgan.data"]
     from jaxgan.data import folder, images, limits
     from jaxgan.data.limits import ImageError
 
-import seeds
-
 from jaxgan.errors import UserError
 from jaxgan.untrusted import printable, printable_lines
+from tests.fuzz import seeds
 
 MAX_SECONDS = 2.0  # of processor time: the machine may be busy with other things
 MAX_MEBIBYTES = 1024
@@ -46,7 +45,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _FILES = ("clear/a.png", "haze/b.png")
 
 
-class Slow(Exception):
+class SlowError(Exception):
     """An input took longer than it may."""
 
 
@@ -90,7 +89,7 @@ def watch(trial):
             slowest = seconds
             print(f"slowest so far: {seconds:.2f} s", file=sys.stderr)
         if seconds > MAX_SECONDS:
-            raise Slow(f"{seconds:.1f} s")
+            raise SlowError(f"{seconds:.1f} s")
 
     return run
 

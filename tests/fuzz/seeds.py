@@ -1,12 +1,13 @@
 """Small files of every kind that the loader reads: where fuzzing, and the tests of it, begin."""
 
 import io
+from typing import Any
 
 import numpy as np
 import pydicom
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 IDENTITY = {"PatientID": "MRN-4711", "PatientName": "Doe^Jane", "PatientBirthDate": "19700101"}
 
@@ -18,7 +19,7 @@ def encode(image: Image.Image, file_format: str, **options) -> bytes:
 
 
 def make_film(
-    pixels=None, *, syntax=ExplicitVRLittleEndian, bits: int | None = None, **elements
+    pixels=None, *, syntax=ExplicitVRLittleEndian, bits: Any = None, **elements: Any
 ) -> bytes:
     """A DICOM film of `pixels` (unsigned or signed, 8 or 16 bits) with further elements."""
     if pixels is None:
@@ -26,8 +27,8 @@ def make_film(
     film = Dataset()
     film.file_meta = FileMetaDataset()
     film.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian if syntax == RLELossless else syntax
-    film.file_meta.MediaStorageSOPClassUID = film.SOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
-    film.file_meta.MediaStorageSOPInstanceUID = film.SOPInstanceUID = "1.2.3"
+    film.file_meta.MediaStorageSOPClassUID = film.SOPClassUID = UID("1.2.840.10008.5.1.4.1.1.1.1")
+    film.file_meta.MediaStorageSOPInstanceUID = film.SOPInstanceUID = UID("1.2.3")
     film.Rows, film.Columns = pixels.shape[:2]
     film.SamplesPerPixel = 1 if pixels.ndim == 2 else 3
     film.PhotometricInterpretation = "MONOCHROME2" if pixels.ndim == 2 else "RGB"
