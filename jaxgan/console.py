@@ -7,6 +7,8 @@ from types import TracebackType
 
 from tqdm import tqdm
 
+from jaxgan.untrusted import printable_lines
+
 _SHOWN = {
     "loss_d": "D",
     "loss_g": "G",
@@ -20,8 +22,8 @@ _PLAIN_LINES = 20  # a run, where there is no terminal
 
 
 def say(sentence: str) -> None:
-    """Print a sentence to standard output without breaking a progress bar."""
-    tqdm.write(sentence, file=sys.stdout)
+    """Print a sentence to standard output without breaking a progress bar, or the terminal."""
+    tqdm.write(printable_lines(sentence), file=sys.stdout)
     sys.stdout.flush()
 
 

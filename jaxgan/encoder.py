@@ -219,7 +219,7 @@ def _compute_key(images: np.ndarray, labels: np.ndarray, seed: int) -> str:
 def _read(path: Path) -> TrainedEncoder | None:
     """Return a kept encoder, None where there is none or the file is damaged."""
     try:
-        with path.open("rb") as file, np.load(file) as kept:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             arrays = dict(kept)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         return None

@@ -10,6 +10,7 @@ from jaxgan.data.images import write_png
 from jaxgan.errors import UserError
 from jaxgan.files import write_text
 from jaxgan.run_folder import RunFolder
+from jaxgan.untrusted import csv_cell
 
 FOLDER, TABLE = "accepted", "accepted.csv"
 _FINAL = "final"
@@ -85,7 +86,7 @@ class KeptImages:
     def _write_table(self) -> None:
         names = [field.name for field in fields(KeptImage)]
         lines = [",".join(names)]
-        lines += [",".join(map(str, asdict(row).values())) for row in self._rows]
+        lines += [",".join(map(str, map(csv_cell, asdict(row).values()))) for row in self._rows]
         write_text(self._run.path / TABLE, "\n".join(lines) + "\n")
 
 

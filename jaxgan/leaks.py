@@ -120,10 +120,10 @@ def check_no_generated(files: Sequence[str], is_generated: Sequence[bool]) -> No
 def is_generated(path_or_file: object) -> bool:
     """Tell whether an image file carries the mark that jaxgan gives what it generates."""
     try:
-        with Image.open(path_or_file) as image:  # type: ignore[arg-type]
+        with Image.open(path_or_file, formats=("PNG",)) as image:  # type: ignore[arg-type]
             return GENERATED_KEY in image.info
-    except OSError:
-        return False  # not an image: the data source has its own sentence for that
+    except Exception:  # a parser of damaged bytes
+        return False  # no PNG, or no image: the data source has its own sentence for that
 
 
 def _compute_prints(images: np.ndarray) -> _Prints:

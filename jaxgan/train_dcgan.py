@@ -39,7 +39,7 @@ def describe_run(settings: DcganSettings, dataset: Dataset, class_name: str) -> 
     return {
         "kind": "dcgan",
         "class": class_name,
-        "data": {"name": dataset.name, "fingerprint": dataset.fingerprint},
+        "data": dataset.describe(),
         "settings": to_dict(settings),
     }
 

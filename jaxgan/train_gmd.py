@@ -165,7 +165,7 @@ def describe_run(
     return {
         "kind": "gmd",
         "arm": ARMS[bool(synthetic)],
-        "data": {"name": dataset.name, "fingerprint": dataset.fingerprint},
+        "data": dataset.describe(),
         "synthetic": {
             "images": {name: len(images) for name, images in synthetic.items()},
             "sha256": pixels.hexdigest() if synthetic else None,
@@ -281,7 +281,7 @@ def _train(
         best = checkpoints.restore(best_step, template)
     report = {
         "arm": arm,
-        "data": {"name": dataset.name, "fingerprint": dataset.fingerprint},
+        "data": dataset.describe(),
         "epochs": settings.num_epochs,
         "synthetic_images": {name: len(synthetic.get(name, ())) for name in dataset.class_names},
         "last": _report_splits(evaluator, state.params, dataset),

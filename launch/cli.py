@@ -26,6 +26,7 @@ from jaxgan.data.source import DataSpec, load_dataset
 from jaxgan.errors import UserError, find_memory_error
 from jaxgan.loop import Stopped
 from jaxgan.settings import DataSettings
+from jaxgan.untrusted import printable_lines
 
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = flags.FLAGS
@@ -40,6 +41,13 @@ def define_data_flags() -> None:
     flags.DEFINE_string("patient_column", None, "Column of manifest.csv that tells patients apart.")
     flags.DEFINE_string(
         "patient_pattern", None, "Regular expression that finds the patient in a file name."
+    )
+    flags.DEFINE_enum(
+        "on_bad_image",
+        "error",
+        ["error", "skip"],
+        "Images of --data_dir that cannot be used: an error that lists them all, or go without "
+        "them and note it in config.json.",
     )
     flags.DEFINE_string(
         "cache_dir", str(Path.home() / ".cache" / "jaxgan"), "Where prepared data are kept."
@@ -69,6 +77,7 @@ def load_data(settings: DataSettings, *, image_size: int, channels: int) -> Data
         dataset=FLAGS.dataset,
         patient_column=FLAGS.patient_column,
         patient_pattern=FLAGS.patient_pattern,
+        skip_bad_images=FLAGS.on_bad_image == "skip",
         val_fraction=settings.val_fraction,
         split_seed=settings.split_seed,
         phantom_seed=settings.phantom_seed,
@@ -182,5 +191,5 @@ def _run_to_exit_code(main: Callable[[], None]) -> None:
 
 
 def _fail(sentence: str, exit_code: int = UserError.exit_code) -> Any:
-    print(f"Error: {sentence}", file=sys.stderr)
+    print(f"Error: {printable_lines(sentence)}", file=sys.stderr)
     sys.exit(exit_code)

@@ -15,6 +15,7 @@ from jaxgan.data import builders, phantom
 from jaxgan.data.folder import scan_folder
 from jaxgan.data.images import as_pixels, read_image
 from jaxgan.errors import UserError
+from tests.fuzz.seeds import make_film
 
 COUNTS = {"train": {"covid": 3, "normal": 2}, "val": {"covid": 1, "normal": 2}}
 
@@ -35,9 +36,18 @@ def folder(tmp_path):
     return tmp_path / "films"
 
 
-def prepare(folder: Path, cache: Path, channels: int = 1, stored_side: int = 48):
+def prepare(
+    folder: Path,
+    cache: Path,
+    channels: int = 1,
+    stored_side: int = 48,
+    *,
+    skip_bad: bool = False,
+):
     scan = scan_folder(folder, patient_pattern=r"\w+-\w+-\d\d|large")
-    return builders.prepare_folder(scan, channels=channels, stored_side=stored_side, cache=cache)
+    return builders.prepare_folder(
+        scan, channels=channels, stored_side=stored_side, cache=cache, skip_bad=skip_bad
+    )
 
 
 @pytest.fixture
@@ -133,6 +143,44 @@ def test_a_wholly_bad_split_is_listed_too(folder, tmp_path):
         path.write_text("text")
     with pytest.raises(UserError, match="21 images of 27 cannot be used"):
         prepare(folder, tmp_path / "cache")
+
+
+def test_bad_files_are_skipped_where_that_is_asked_and_listed_now_and_from_the_cache(
+    folder, tmp_path, attempts
+):
+    (folder / "train/clear/train-clear-00.png").write_text("this is text")
+    (folder / "val/haze/out.png").symlink_to("/etc/hostname")
+    for _ in range(2):
+        prepared = prepare(folder, tmp_path / "cache", skip_bad=True)
+        files = [file for file, _ in prepared.skipped]
+        assert files == ["train/clear/train-clear-00.png", "val/haze/out.png"]
+        assert "is not a PNG" in prepared.skipped[0][1] and "leads out" in prepared.skipped[1][1]
+        assert len(prepared.records) == 26 and not set(files) & {r.file for r in prepared.records}
+    assert len(attempts) == 1
+    with pytest.raises(UserError, match="2 images of 28") as error:  # and never slip in later
+        prepare(folder, tmp_path / "cache")
+    assert "--on_bad_image=skip" in str(error.value)
+
+
+def test_a_split_that_would_be_empty_is_not_skipped(folder, tmp_path):
+    for path in folder.glob("val/*/*"):
+        path.write_text("text")
+    with pytest.raises(UserError, match="a split would be empty"):
+        prepare(folder, tmp_path / "cache", skip_bad=True)
+
+
+def test_nothing_of_a_dicom_patient_is_in_what_is_prepared(folder, tmp_path):
+    for n, path in enumerate(sorted(folder.rglob("*.png"))):
+        pixels = np.full((20, 20), n, np.uint8)
+        path.write_bytes(make_film(pixels, PatientID=f"MRN-4711-{n}"))
+    scan = scan_folder(folder)
+    assert scan.patients_known
+    builders.prepare_folder(scan, channels=1, stored_side=48, cache=tmp_path / "cache")
+    written = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert written
+    for path in written:
+        content = path.read_bytes()
+        assert b"MRN" not in content and b"Doe" not in content and b"1970" not in content
 
 
 def test_twelve_bit_films_are_noticed_now_and_from_the_cache(folder, tmp_path):

@@ -2,9 +2,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from jaxgan.data.folder import compute_key, scan_folder
+from jaxgan.data.folder import compute_key, match_rows, parse_manifest, scan_folder
 from jaxgan.errors import UserError
+from tests.fuzz.seeds import make_film
 
 CXR = Path(__file__).parents[2] / "shared/data/cxr"
 
@@ -70,11 +73,11 @@ def test_flat_folder(flat):
 def test_endings_are_case_insensitive_and_others_are_noticed(flat):
     for ending in ("PNG", "JpG", "jpeg", "BMP", "tif", "TIFF"):
         (flat / "clear" / f"extra.{ending}").write_bytes(b"x")
-    (flat / "clear" / "film.dcm").write_bytes(b"x")
+    (flat / "clear" / "notes.txt").write_bytes(b"x")
     (flat / "clear" / "._p00_1.png").write_bytes(b"hidden")
     scan = scan_folder(flat)
     assert len(scan.images) == 24 + 6
-    assert "1 item (clear/film.dcm)" in scan.notices[0]
+    assert "1 item (clear/notes.txt)" in scan.notices[0]
 
 
 def test_missing_patients_are_noticed(presplit, flat):
@@ -300,3 +303,144 @@ def test_real_films():
     assert scan.class_names == ("covid", "normal", "pneumonia")
     assert scan.patients_known and scan.notices == ()
     assert len(scan.images) == 515
+
+
+# What a stranger's folder may hold ---------------------------------------------------------------
+
+
+def test_a_class_of_links_alone_is_told_why_it_is_empty(flat):
+    for path in (flat / "haze").iterdir():
+        path.unlink()
+        path.symlink_to("/etc/hostname")
+    with pytest.raises(UserError, match=r"(?s)no images in train.*12 images of 24 cannot be used"):
+        scan_folder(flat)
+
+
+def get_unusable(root: Path) -> dict[str, str]:
+    return {file: str(error) for file, error in scan_folder(root).unusable}
+
+
+def test_links_pipes_and_strange_names_are_named_and_not_followed(flat, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("outside")
+    (outside / "secret.png").write_bytes(b"x")
+    folder = flat / "clear"
+    (folder / "loop.png").symlink_to(folder / "loop.png")
+    (folder / "gone.png").symlink_to(folder / "nothing")
+    (folder / "out.png").symlink_to(outside / "secret.png")
+    (folder / "back.png").symlink_to("../../outside0/secret.png")
+    os.mkfifo(folder / "pipe.png")
+    (folder / os.fsdecode(b"caf\xe9.png")).write_bytes(b"x")
+    (folder / "inside.png").symlink_to("clear-00_1.png")
+    scan = scan_folder(flat)
+    reasons = get_unusable(flat)
+    for name, reason in {
+        "loop.png": "leads nowhere",
+        "gone.png": "leads nowhere",
+        "out.png": "out of the data folder",
+        "pipe.png": "not an ordinary file",
+        os.fsdecode(b"caf\xe9.png"): "not UTF-8",
+    }.items():
+        assert reason in reasons[f"clear/{name}"]
+    assert "clear/back.png" in reasons
+    assert len(reasons) == 6 and len(scan.images) == 25
+
+
+@pytest.mark.parametrize("where", ["train", "val/haze"])
+def test_a_split_or_class_that_is_a_link_out_is_refused(presplit, tmp_path_factory, where):
+    outside = tmp_path_factory.mktemp("elsewhere") / "x"
+    (presplit / where).rename(outside)
+    (presplit / where).symlink_to(outside)
+    with pytest.raises(UserError, match=rf"{where} is a link that leads out"):
+        scan_folder(presplit)
+
+
+def test_a_folder_that_links_to_itself_ends(flat):
+    (flat / "clear" / "again").symlink_to(flat)
+    scan = scan_folder(flat)
+    assert len(scan.images) == 24 and "clear/again" in scan.notices[0]
+
+
+@pytest.mark.parametrize("name", ["a\x1b[2J", "a\nb", os.fsdecode(b"caf\xe9")])
+def test_a_class_that_cannot_be_shown_is_refused(flat, name):
+    fill(flat / name, 12)
+    with pytest.raises(UserError, match="rename it") as error:
+        scan_folder(flat)
+    assert str(error.value).isprintable()
+
+
+def test_dicom_is_found_by_content_and_grouped_by_a_patient_who_is_not_named(flat):
+    for name in ("clear", "haze"):
+        for path in sorted((flat / name).iterdir()):
+            path.unlink()
+        for n in range(12):
+            patient = {"PatientID": f"MRN-{name}-{n // 3}"}
+            (flat / name / f"IM{n:02d}").write_bytes(make_film(**patient))
+    scan = scan_folder(flat)
+    assert scan.patients_known and scan.notices == () and len(scan.images) == 24
+    assert {image.patient for image in scan.images} == {
+        f"the patient of {name}/IM{n:02d}" for name in ("clear", "haze") for n in (0, 3, 6, 9)
+    }
+    assert "MRN" not in repr(scan)
+    write_manifest(flat, rows=[f"{image.file},{n}" for n, image in enumerate(scan.images)])
+    assert len({image.patient for image in scan_folder(flat).images}) == 24  # it goes first
+
+
+def test_where_only_some_films_tell_their_patients_that_is_said(flat):
+    for n in range(2):
+        (flat / "clear" / f"{n}.dcm").write_bytes(make_film())
+    scan = scan_folder(flat)
+    assert not scan.patients_known
+    assert [i.patient for i in scan.images if i.patient] == ["the patient of clear/0.dcm"] * 2
+    assert any("not those of 24 files" in notice for notice in scan.notices)
+
+
+def test_a_manifest_that_is_a_link_out_is_not_read(flat, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("tables") / "m.csv"
+    outside.write_text("file,patient\nsecret,secret\n")
+    (flat / "manifest.csv").symlink_to(outside)
+    with pytest.raises(UserError, match="link that leads out") as error:
+        scan_folder(flat)
+    assert "secret" not in str(error.value)
+
+
+def test_a_manifest_may_not_have_a_column_twice(flat):
+    write_manifest(flat, "file,patient,patient", rows=["clear/clear-00_1.png,a,b"])
+    with pytest.raises(UserError, match="no column twice"):
+        scan_folder(flat)
+
+
+FILES = ("clear/a.png", "haze/b.png")
+ENTRY = st.one_of(
+    st.sampled_from(
+        [*FILES, "../a.png", "/etc/passwd", "link/x", "clear/../../x", "a\0b", "~", ""]
+    ),
+    st.text(max_size=20),
+)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.tuples(ENTRY, st.text(max_size=5)), max_size=6))
+def test_no_row_of_a_manifest_leads_out(tmp_path_factory, rows):
+    root = tmp_path_factory.getbasetemp() / "manifests"
+    root.mkdir(exist_ok=True)
+    if not (root / "link").is_symlink():
+        (root / "link").symlink_to("/")
+    table = [{"file": file, "patient": patient} for file, patient in rows]
+    try:
+        patients, _ = match_rows(root, table, "patient", FILES)
+    except UserError:
+        return
+    for file in patients:
+        assert Path(os.path.realpath(root / file)).is_relative_to(os.path.realpath(root))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(st.binary(max_size=200), st.text(alphabet='file,patn"\r\n\0=', max_size=60)))
+def test_any_bytes_are_a_manifest_or_a_sentence(content):
+    raw = content.encode() if isinstance(content, str) else content
+    try:
+        rows, columns = parse_manifest(b"file,patient\n" + raw, Path("manifest.csv"))
+    except UserError as error:
+        assert "manifest.csv" in str(error)
+    else:
+        assert columns == ["file", "patient"] and all(set(row) == set(columns) for row in rows)

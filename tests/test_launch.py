@@ -200,3 +200,36 @@ def test_augmenting_without_kept_images_says_which_command_makes_them(place, tmp
     )
     assert result.returncode == 2
     assert "python launch/train_dcgan.py --class=all" in result.stderr
+
+
+def test_a_data_folder_that_changes_between_start_and_resume_is_noticed(tmp_path):
+    write_split_folder(tmp_path / "data", num_train=24, num_val=8)
+    flags = ("--class=left", "--accept=none")
+    first = train_dcgan(tmp_path, tmp_path / "runs", *flags, "--config.num_epochs=1")
+    assert first.returncode == 0, first.stderr
+    before = (tmp_path / "runs/left/config.json").read_bytes()
+    changed, other = sorted((tmp_path / "data/train/left").iterdir())[:2]
+    changed.write_bytes(other.read_bytes())
+    again = train_dcgan(tmp_path, tmp_path / "runs", *flags, "--config.num_epochs=2")
+    assert again.returncode == 2
+    assert "holds another run: data.fingerprint was" in again.stderr
+    assert (tmp_path / "runs/left/config.json").read_bytes() == before
+
+
+def test_bad_images_are_listed_or_skipped_and_recorded(tmp_path):
+    write_split_folder(tmp_path / "data", num_train=24, num_val=8)
+    (tmp_path / "data/train/left/a\x1b[2J.png").write_text("text")
+    (tmp_path / "data/val/right/out.png").symlink_to("/etc/hostname")
+    flags = ("--class=left", "--dry_run")
+    refused = train_dcgan(tmp_path, tmp_path / "runs", *flags)
+    assert refused.returncode == 2 and "\x1b" not in refused.stderr
+    assert refused.stderr.startswith("Error: 2 images of 34 cannot be used:")
+    assert r"a\x1b[2J.png is not a PNG" in refused.stderr
+    assert "val/right/out.png is a link that leads out" in refused.stderr
+    skipped = train_dcgan(tmp_path, tmp_path / "runs", *flags, "--on_bad_image=skip")
+    assert skipped.returncode == 0, skipped.stderr
+    record = json.loads(skipped.stdout[skipped.stdout.index("{") :])
+    assert [line.split(" ")[0] for line in record["data"]["skipped"]] == [
+        "train/left/a\x1b[2J.png",
+        "val/right/out.png",
+    ]

@@ -10,6 +10,7 @@ from jaxgan.data import phantom, source
 from jaxgan.data.images import as_pixels, read_image, resize_square
 from jaxgan.data.source import DataSpec, load_dataset
 from jaxgan.errors import UserError
+from tests.fuzz.seeds import make_film
 
 CXR = Path(__file__).parents[2] / "shared/data/cxr"
 
@@ -261,6 +262,39 @@ def test_bad_files_are_named(presplit, tmp_path):
     (presplit / "val/haze/note.png").write_text("text")
     with pytest.raises(UserError, match=r"(?s)1 image of 33.*val/haze/note.png is not a PNG"):
         load(presplit, tmp_path)
+
+
+def test_skipped_files_are_said_and_recorded(presplit, tmp_path):
+    whole = load(presplit, tmp_path)
+    assert whole.describe() == {"name": "films", "fingerprint": whole.fingerprint}
+    (presplit / "val/haze/note\x1b.png").write_text("text")
+    dataset = load(presplit, tmp_path, skip_bad_images=True)
+    assert dataset.fingerprint == whole.fingerprint
+    (line,) = dataset.describe()["skipped"]
+    assert line.startswith("val/haze/note") and "is not a PNG" in line
+    notice = next(n for n in dataset.notices if "skipped" in n)
+    assert notice.startswith("1 image(s) were skipped") and r"note\x1b.png" in notice
+
+
+def test_so_many_are_skipped_that_too_few_are_left(presplit, tmp_path):
+    for path in sorted((presplit / "train/haze").iterdir())[:-9]:
+        path.write_text("text")
+    with pytest.raises(UserError, match="'haze' has 9 training images"):
+        load(presplit, tmp_path, skip_bad_images=True)
+
+
+def test_films_of_one_patient_stay_together_where_only_some_tell_theirs(flat, tmp_path):
+    for name in ("clear", "haze"):
+        for n in range(8):
+            pixels = np.full((24, 24), n, np.uint8)
+            (flat / name / f"film{n}.dcm").write_bytes(make_film(pixels, PatientID=f"{n % 2}"))
+    for seed in range(6):
+        dataset = load(flat, tmp_path, split_seed=seed)
+        sides = [
+            {p for p in images.patients if p.startswith("the patient of")}
+            for images in (dataset.train, dataset.val)
+        ]
+        assert len(sides[0] | sides[1]) == 2 and not sides[0] & sides[1]
 
 
 def test_tensorflow_is_not_loaded(presplit, tmp_path):

@@ -1,12 +1,16 @@
 """The parts of a study: arms, folds, jobs, selection, the audit, training with one program."""
 
+import re
+
 import jax
 import jax.numpy as jnp
+import jinja2
 import numpy as np
 import pytest
 
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.errors import UserError
+from jaxgan.study import page
 from jaxgan.study.arms import Arm, create_arms, find_controls
 from jaxgan.study.audit import Audit, mask_images, run_probes
 from jaxgan.study.classifiers import create_training_set, duplicate
@@ -211,3 +215,21 @@ def test_a_generator_that_copies_test_images_is_found_out():
     copying = compute_nearness(data.val.images, data.train, data.val, seed=0)
     assert summarise([copying])["suspicious"]
     assert copying.test_shares.mean() > 0.95
+
+
+def test_what_comes_from_files_is_escaped_in_pages_and_cards():
+    """A class may be called anything that a folder can be called."""
+    environment = page._create_environment()
+    texts = {
+        name: environment.loader.get_source(environment, name)[0]
+        for name in ("report.html.j2", "card.md.j2", "summary.md.j2")
+    }
+    assert not any("safe" in re.findall(r"\|\s*(\w+)", text) for text in texts.values())
+    assert "{{ class_name | plain }}" in texts["card.md.j2"]
+    assert "{{ report.data.name | plain }}" in texts["summary.md.j2"]
+    environment.loader = jinja2.DictLoader({"a.html.j2": "{{ x }}", "a.md.j2": "{{ x | plain }}"})
+    name = "<img src=x onerror=alert(1)>|`"
+    shown = environment.get_template("a.html.j2").render(x=name)
+    assert shown == "&lt;img src=x onerror=alert(1)&gt;|`"
+    shown = environment.get_template("a.md.j2").render(x=name)
+    assert shown == r"\<img src=x onerror=alert(1)\>\|\`"

@@ -22,17 +22,17 @@ from tensorflow_datasets.core.utils import tqdm_utils
 from jaxgan.data import phantom
 from jaxgan.data.folder import FolderImage, FolderScan, compute_key
 from jaxgan.data.images import (
-    ImageError,
     decode_image,
     encode_png,
     map_in_threads,
     progress_bar,
     shrink_to,
-    unusable_images_error,
 )
+from jaxgan.data.limits import ImageError, read_file, unusable_images_error
+from jaxgan.errors import UserError
 from jaxgan.files import write_text
 
-FORMAT_VERSION = 1  # raise it when the prepared files change, so that caches are made again
+FORMAT_VERSION = 2  # raise it when the prepared files change, so that caches are made again
 INDEX_FILE = "index.json"  # the records and the notices, so that reading needs no second pass
 
 
@@ -56,6 +56,7 @@ class PreparedSet:
     sources: Mapping[str, Any]
     image_key: str
     notices: tuple[str, ...]
+    skipped: tuple[tuple[str, str], ...] = ()  # files that could not be used, and why
 
     def read(self, record: Record) -> bytes:
         """Return the encoded image of a record."""
@@ -70,6 +71,7 @@ class _ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
     def __init__(self, *, class_names: Sequence[str], channels: int, **kwargs: Any):
         self._class_names, self._channels = list(class_names), channels
         self.notices: list[str] = []
+        self.skipped: list[tuple[str, str]] = []
         super().__init__(**kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -97,9 +99,11 @@ class _ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
 class FolderBuilder(_ImageBuilder, skip_registration=True):  # type: ignore[call-arg]
     """Images of a folder, by class, with their patients where these are known."""
 
-    def __init__(self, *, scan: FolderScan, channels: int, stored_side: int, **kwargs: Any):
-        self._scan, self._stored_side = scan, stored_side
-        self._bad: list[tuple[str, ImageError]] = []
+    def __init__(
+        self, *, scan: FolderScan, channels: int, stored_side: int, skip_bad: bool, **kwargs: Any
+    ):
+        self._scan, self._stored_side, self._skip_bad = scan, stored_side, skip_bad
+        self._bad: list[tuple[str, ImageError]] = list(scan.unusable)
         self._dark: list[str] = []
         super().__init__(class_names=scan.class_names, channels=channels, **kwargs)
 
@@ -118,15 +122,27 @@ class FolderBuilder(_ImageBuilder, skip_registration=True):  # type: ignore[call
             num_good += 1
             yield result["file"], result
         # collected over all splits, so that the user mends every file at once
-        if self._bad and (split == last_split or num_good == 0):
-            raise unusable_images_error(sorted(self._bad), num_images=len(self._scan.images))
+        if num_good == 0 or (split == last_split and self._bad and not self._skip_bad):
+            raise self._create_error()
         if split == last_split:
+            self.skipped += [(file, str(error)) for file, error in sorted(self._bad, key=_by_file)]
             self.notices += _describe_dark(sorted(self._dark))
+
+    def _create_error(self) -> UserError:
+        num_images = len(self._scan.images) + len(self._scan.unusable)
+        remedy = (
+            "So a split would be empty: repair them, then run this again."
+            if self._skip_bad
+            else "Repair or remove them, then run this again, or leave them out with "
+            "--on_bad_image=skip."
+        )
+        bad = sorted(self._bad, key=_by_file)
+        return unusable_images_error(bad, num_images=num_images, remedy=remedy)
 
     def _prepare(self, image: FolderImage) -> dict[str, Any] | ImageError:
         """Return the example of one file, or why there is none."""
         try:
-            content = _read_bytes(self._scan.root / image.file)
+            content = read_file(self._scan.root / image.file)
             decoded = decode_image(content, self._channels)
         except ImageError as error:
             self._bad.append((image.file, error))
@@ -142,11 +158,8 @@ class FolderBuilder(_ImageBuilder, skip_registration=True):  # type: ignore[call
         }
 
 
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ImageError(f"cannot be read ({error.strerror})") from error
+def _by_file(bad: tuple[str, ImageError]) -> str:
+    return bad[0]
 
 
 def _describe_dark(files: Sequence[str]) -> list[str]:
@@ -204,17 +217,22 @@ class PhantomBuilder(_ImageBuilder, skip_registration=True):  # type: ignore[cal
 
 
 def prepare_folder(
-    scan: FolderScan, *, channels: int, stored_side: int, cache: Path
+    scan: FolderScan, *, channels: int, stored_side: int, cache: Path, skip_bad: bool = False
 ) -> PreparedSet:
     """Return the prepared form of a scanned folder, made now unless `cache` has it.
 
-    Raises one `UserError` that lists every image that cannot be used.
+    Raises one `UserError` that lists every image that cannot be used, unless `skip_bad` asks for a
+    set without them, which then lists them itself.
     """
-    key = compute_key(scan, [FORMAT_VERSION, channels, stored_side])
+    key = compute_key(scan, [FORMAT_VERSION, channels, stored_side, skip_bad])
 
     def create(data_dir: Path) -> FolderBuilder:
         return FolderBuilder(
-            scan=scan, channels=channels, stored_side=stored_side, data_dir=data_dir
+            scan=scan,
+            channels=channels,
+            stored_side=stored_side,
+            skip_bad=skip_bad,
+            data_dir=data_dir,
         )
 
     return _prepare_once(create, cache / "folder" / key)
@@ -285,6 +303,7 @@ def _read_prepared(target: Path) -> PreparedSet:
         sources={split: open_encoded(builder, split, "image") for split in builder.info.splits},
         image_key="image",
         notices=tuple(index["notices"]),
+        skipped=tuple((file, reason) for file, reason in index["skipped"]),
     )
 
 
@@ -298,7 +317,11 @@ def _prepare(builder: _ImageBuilder) -> None:
     with _without_tfds_bars():
         builder.download_and_prepare(file_format="array_record")
     sources = {split: open_encoded(builder, split, "image") for split in builder.info.splits}
-    index = {"notices": builder.notices, "records": _list_records(sources)}
+    index = {
+        "notices": builder.notices,
+        "skipped": builder.skipped,
+        "records": _list_records(sources),
+    }
     write_text(Path(builder.data_dir_root) / INDEX_FILE, json.dumps(index))
 
 

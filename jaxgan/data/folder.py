@@ -5,17 +5,22 @@ Nothing is decoded here and nothing is assumed about what the classes are called
 
 import csv
 import hashlib
+import io
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from jaxgan.data import dicom
+from jaxgan.data.limits import ImageError, read_file, unusable_images_error
 from jaxgan.data.split import find_shared_patients
 from jaxgan.errors import UserError
+from jaxgan.untrusted import printable
 
 SPLITS = ("train", "val", "test")
-ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom")
 MANIFEST = "manifest.csv"
 FILE_COLUMN = "file"
 PATIENT_COLUMNS = ("patient_group", "patient_id", "patient", "subject", "subject_id")
@@ -24,7 +29,7 @@ LISTED = 5  # an error message names this many examples
 
 _LAYOUTS = (
     f"DIR/train/CLASS/* and DIR/val/CLASS/* (DIR/test/CLASS/* if there is one), or DIR/CLASS/*, "
-    f"with images that end in {', '.join(ENDINGS)}"
+    f"with images that end in {', '.join(ENDINGS)} (DICOM files may be called anything)"
 )
 
 
@@ -42,13 +47,18 @@ class FolderImage:
 
 @dataclass(frozen=True)
 class FolderScan:
-    """What a folder holds. `images` are sorted by file; `splits` is empty for DIR/CLASS/*."""
+    """What a folder holds. `images` are sorted by file; `splits` is empty for DIR/CLASS/*.
+
+    `unusable` are files that are no images to begin with, with the reason: broken or looping links,
+    links that lead out of the folder, pipes, names that are not UTF-8.
+    """
 
     root: Path
     class_names: tuple[str, ...]
     splits: tuple[str, ...]
     images: tuple[FolderImage, ...]
     notices: tuple[str, ...]
+    unusable: tuple[tuple[str, ImageError], ...] = ()
 
     @property
     def patients_known(self) -> bool:
@@ -62,8 +72,10 @@ def scan_folder(
     """List the images of `root` with class, split and patient.
 
     Patients come from `patient_pattern` (a regular expression searched in the file name: its first
-    group, or the whole match), or from a column of `manifest.csv`, or are unknown, which gives a
-    notice. Raises `UserError` for whatever cannot be used.
+    group, or the whole match), or from a column of `manifest.csv`, or from DICOM headers, or are
+    unknown, which gives a notice. A patient that a DICOM header tells is called after the first of
+    his files: the identifier itself goes no further. Raises `UserError` for a folder that cannot be
+    used; single files that cannot are in `unusable`.
     """
     if patient_column is not None and patient_pattern is not None:
         raise UserError("a patient column and a patient pattern were both given: give one of them")
@@ -71,8 +83,17 @@ def scan_folder(
         found = "is a file" if root.exists() else "does not exist"
         raise UserError(f"the data folder {root} {found}. Expected a folder: {_LAYOUTS}")
     splits = _find_splits(root)
-    paths, notices = _list_all(root, splits)
-    class_names = _check_classes(root, splits, paths)
+    _check_class_folders(root, splits)
+    paths, unusable, notices = _list_all(root, splits)
+    try:
+        class_names = _check_classes(root, splits, paths)
+    except UserError as error:
+        if not unusable:
+            raise
+        num_images = len(unusable) + sum(map(len, paths.values()))
+        raise UserError(
+            f"{error}\n{unusable_images_error(unusable, num_images=num_images)}"
+        ) from None
     images = [
         _describe(root, path, split, class_names.index(name))
         for (split, name), group in paths.items()
@@ -80,11 +101,12 @@ def scan_folder(
     ]
     images.sort(key=lambda image: image.file)
     images, patient_notices = _add_patients(root, images, patient_column, patient_pattern)
-    if images[0].patient is None:
+    if any(image.patient is None for image in images):
         patient_notices.append(_describe_risk(splits))
     if splits:
         _check_no_shared_patient(images)
-    return FolderScan(root, class_names, splits, tuple(images), (*notices, *patient_notices))
+    all_notices = (*notices, *patient_notices)
+    return FolderScan(root, class_names, splits, tuple(images), all_notices, tuple(unusable))
 
 
 def _list_folder(path: Path) -> list[Path]:
@@ -108,24 +130,82 @@ def _find_splits(root: Path) -> tuple[str, ...]:
     return found
 
 
+def _check_class_folders(root: Path, splits: tuple[str, ...]) -> None:
+    """Refuse folders that are links out of the data, and class names that cannot be shown."""
+    inside = [root / split for split in splits]
+    inside += [folder for parent in inside or [root] for folder in _folders_in(parent)]
+    for folder in inside:
+        if not _is_inside(folder, root):
+            raise UserError(
+                f"the folder {folder} is a link that leads out of {root}: expected all images "
+                "inside it. Copy them there, or name the folder that holds everything."
+            )
+        if not folder.name.isprintable():  # nor is what came from bytes that are not UTF-8
+            raise UserError(
+                f"the class folder {folder.name!r} has a name with control characters or bytes "
+                "that are not UTF-8: rename it"
+            )
+
+
+def _is_inside(path: Path, root: Path) -> bool:
+    """Tell whether `path`, its links followed, lies in `root`."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
+
+
+def _is_unicode(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # Python's stand-ins for bytes that could not be decoded
+        return False
+    return True
+
+
 def _list_all(
     root: Path, splits: tuple[str, ...]
-) -> tuple[dict[tuple[str, str], list[Path]], list[str]]:
-    """Return the image paths by (split, class), and notices on whatever is left out."""
+) -> tuple[dict[tuple[str, str], list[Path]], list[tuple[str, ImageError]], list[str]]:
+    """Return the image paths by (split, class), what is unusable, and notices on what is left."""
     paths: dict[tuple[str, str], list[Path]] = {}
-    ignored = []
+    unusable, ignored = [], []
     if splits:
         ignored += [f for f in _folders_in(root) if f.name not in splits]
     for split in splits or ("train",):
         for folder in _folders_in(root / split if splits else root):
-            entries = [entry for entry in _list_folder(folder) if entry.is_file()]
-            paths[split, folder.name] = [e for e in entries if e.suffix.lower() in ENDINGS]
-            ignored += [e for e in entries if e.suffix.lower() not in ENDINGS]
+            group = paths[split, folder.name] = []
+            for entry in _list_folder(folder):
+                try:
+                    (group if _is_image(entry, root) else ignored).append(entry)
+                except ImageError as error:
+                    unusable.append((entry.relative_to(root).as_posix(), error))
     names = [path.relative_to(root).as_posix() for path in ignored]
     notice = (
         f"{_some(names, 'item')} in {root} left out: not among {', '.join(ENDINGS)} or not a split."
     )
-    return paths, [notice] if names else []
+    return paths, unusable, [notice] if names else []
+
+
+def _is_image(entry: Path, root: Path) -> bool:
+    """Tell whether an entry of a class folder is an image by its name, or DICOM by its content.
+
+    Raises `ImageError` for what might be meant as one and cannot be taken.
+    """
+    try:
+        mode = entry.stat().st_mode
+    except OSError as error:
+        what = "is a link that leads nowhere" if entry.is_symlink() else "cannot be read"
+        raise ImageError(f"{what} ({error.strerror})") from None
+    if stat.S_ISDIR(mode):
+        return False
+    if entry.suffix.lower() not in ENDINGS and not (
+        stat.S_ISREG(mode) and dicom.starts_as_dicom(entry)
+    ):
+        return False
+    if not _is_inside(entry, root):
+        raise ImageError("is a link that leads out of the data folder: copy the file there")
+    if not stat.S_ISREG(mode):
+        raise ImageError("is not an ordinary file")
+    if not _is_unicode(entry.name):
+        raise ImageError("has a name that is not UTF-8: rename it")
+    return True
 
 
 def _check_classes(
@@ -185,14 +265,36 @@ def _add_patients(
 ) -> tuple[list[FolderImage], list[str]]:
     """Return the images with their patients where something tells them, and notices."""
     notices: list[str] = []
+    find: Callable[[str], str | None]
     if pattern is not None:
         find = _patient_by_pattern(pattern, [image.file for image in images])
     else:
         patients, notices = _read_patients(root, column, [image.file for image in images])
         if patients is None:
+            patients, more = _find_dicom_patients(root, [image.file for image in images])
+            notices += more
+        if not patients:
             return images, notices
-        find = patients.__getitem__
+        find = patients.get
     return [_with_patient(image, find(image.file)) for image in images], notices
+
+
+def _find_dicom_patients(root: Path, files: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Return, for each film whose header tells the patient, words that name his first file.
+
+    `files` are sorted, so that the names do not depend on anything but the folder.
+    """
+    first_of: dict[str, str] = {}
+    patients = {}
+    for file in files:
+        if dicom.starts_as_dicom(root / file):
+            token = dicom.read_patient(root / file)
+            if token is not None:
+                patients[file] = first_of.setdefault(token, f"the patient of {file}")
+    missing = [file for file in files if file not in patients]
+    if not patients or not missing:
+        return patients, []
+    return patients, [f"DICOM headers tell the patients, but not those of {_some(missing)}."]
 
 
 def _describe_risk(splits: tuple[str, ...]) -> str:
@@ -207,7 +309,7 @@ def _describe_risk(splits: tuple[str, ...]) -> str:
     )
 
 
-def _with_patient(image: FolderImage, patient: str) -> FolderImage:
+def _with_patient(image: FolderImage, patient: str | None) -> FolderImage:
     return FolderImage(image.split, image.label, image.file, image.size, image.mtime_ns, patient)
 
 
@@ -239,36 +341,47 @@ def _read_patients(
 ) -> tuple[dict[str, str] | None, list[str]]:
     """Return the patient of each file out of the manifest, or None and why there is none."""
     path = root / MANIFEST
-    if not path.is_file():
+    if not path.exists():
         if column is not None:
             raise UserError(
                 f"the patient column {column!r} was asked for but {path} does not exist: expected "
                 f"a table with a row an image and the columns {FILE_COLUMN!r} and {column!r}"
             )
         return None, []
-    rows, columns = _read_manifest(path)
+    rows, columns = read_manifest(root)
     chosen = _choose_column(path, columns, column)
     if chosen is None:
         return None, [
             f"{path} has no patient column (found {', '.join(columns)}; looked for "
             f"{', '.join(PATIENT_COLUMNS)})."
         ]
-    return _match_rows(root, rows, chosen, files)
+    return match_rows(root, rows, chosen, files)
 
 
-def _read_manifest(path: Path) -> tuple[list[dict[str, str]], list[str]]:
-    """Return the rows and the column names of the manifest."""
+def read_manifest(root: Path) -> tuple[list[dict[str, str]], list[str]]:
+    """Return the rows and the column names of the folder's manifest; `UserError` if it is none."""
+    path = root / MANIFEST
+    if not _is_inside(path, root):
+        raise UserError(f"{path} is a link that leads out of the folder: copy the table there")
     try:
-        with path.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.DictReader(lines, strict=True)
-            columns = list(reader.fieldnames or ())
-            rows = [_check_row(path, reader.line_num, row) for row in reader]
-    except (csv.Error, UnicodeDecodeError, OSError) as error:
+        return parse_manifest(read_file(path), path)
+    except ImageError as error:
+        raise UserError(f"{path} {error}") from None
+
+
+def parse_manifest(content: bytes, path: Path) -> tuple[list[dict[str, str]], list[str]]:
+    """Return the rows and the column names of a manifest's content; `path` is for messages."""
+    try:
+        lines = io.StringIO(content.decode("utf-8-sig"), newline="")
+        reader = csv.DictReader(lines, strict=True)
+        columns = list(reader.fieldnames or ())
+        rows = [_check_row(path, reader.line_num, row) for row in reader]
+    except (csv.Error, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not a table in CSV, UTF-8: {error}") from error
-    if FILE_COLUMN not in columns:
+    if FILE_COLUMN not in columns or len(set(columns)) < len(columns):
         raise UserError(
             f"{path} has the columns {columns}, expected {FILE_COLUMN!r} (the image's path "
-            "relative to the folder), separated by commas"
+            "relative to the folder) and no column twice, separated by commas"
         )
     return rows, columns
 
@@ -290,7 +403,7 @@ def _choose_column(path: Path, columns: Sequence[str], asked: str | None) -> str
     return next((name for name in PATIENT_COLUMNS if name in columns), None)
 
 
-def _match_rows(
+def match_rows(
     root: Path, rows: Iterable[Mapping[str, str]], column: str, files: Sequence[str]
 ) -> tuple[dict[str, str], list[str]]:
     """Return the patient of each file, having checked that the manifest and the folder agree."""
@@ -316,8 +429,8 @@ def _match_rows(
 def _check_inside(root: Path, entry: str) -> str:
     """Return the path of a manifest row in plain form, having refused any way out of the folder."""
     path = PurePosixPath(entry)
-    inside = Path(os.path.realpath(root / path)).is_relative_to(os.path.realpath(root))
-    if path.is_absolute() or ".." in path.parts or not inside:
+    strange = path.is_absolute() or ".." in path.parts or "\0" in entry
+    if strange or not _is_inside(root / path, root):
         raise UserError(
             f"{root / MANIFEST} names {entry!r}, which lies outside the folder: expected paths "
             "relative to it, without '..' and without links that lead out"
@@ -336,7 +449,7 @@ def _check_no_shared_patient(images: Sequence[FolderImage]) -> None:
     shared = find_shared_patients(by_split)
     if shared:
         lines = [
-            f"  {patient} in {' and '.join(splits)}: {_some(files[patient])}"
+            f"  {printable(patient)} in {' and '.join(splits)}: {_some(files[patient])}"
             for patient, splits in list(shared.items())[:LISTED]
         ]
         more = [f"  and {len(shared) - LISTED} more"] if len(shared) > LISTED else []
@@ -356,7 +469,7 @@ def _check_no_shared_patient(images: Sequence[FolderImage]) -> None:
 
 def _some(names: Sequence[str], noun: str = "file") -> str:
     """Return how many there are and name the first ones."""
-    listed = ", ".join(names[:LISTED])
+    listed = ", ".join(map(printable, names[:LISTED]))
     more = ", ..." if len(names) > LISTED else ""
     return f"{len(names)} {noun}{'s' * (len(names) != 1)} ({listed}{more})"
 

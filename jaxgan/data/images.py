@@ -1,4 +1,4 @@
-"""Image files in and out with Pillow: any still image to 8 bits, with a reason where that fails."""
+"""Image files in and out: any still image to 8 bits, with a reason where that fails."""
 
 import io
 import os
@@ -12,12 +12,19 @@ import numpy as np
 from PIL import ExifTags, Image, PngImagePlugin
 from tqdm import tqdm
 
-from jaxgan.errors import UserError
+from jaxgan.data import dicom
+from jaxgan.data.limits import (
+    ImageError,
+    check_pixels,
+    describe_too_large,
+    look_up,
+    read_file,
+    unusable_images_error,
+)
 from jaxgan.files import written_beside
+from jaxgan.untrusted import printable
 
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
-MAX_PIXELS = 64 * 2**20  # 8192 x 8192: above every X-ray film, below a decompression bomb
-LISTED_FILES = 20  # an error message names this many files at most
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 NUM_THREADS = min(8, os.cpu_count() or 1)
 
 GENERATED_KEY = "jaxgan-generated"  # a PNG text chunk: a study refuses to test such an image
@@ -35,12 +42,10 @@ _ORIENTATIONS = {  # EXIF 2.32, tag 0x0112
 }
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 
+_BMP_RUN_LENGTHS = (1, 2)
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-class ImageError(ValueError):
-    """Why an image cannot be used: a clause that follows the name of its file."""
 
 
 class Decoded(NamedTuple):
@@ -63,43 +68,46 @@ def decode_image(source: Path | bytes, channels: int) -> Decoded:
     """Return what `read_image` returns, and whether the range of the values is suspicious."""
     if channels not in (1, 3):
         raise ValueError(f"channels is {channels!r}, expected 1 (gray) or 3 (RGB)")
-    image = _load(source)
-    _refuse_sequence(image)
-    if image.mode in _SIXTEEN_BIT_MODES:
-        gray, suspicious = _from_16_bits(image)
-    else:
-        gray, suspicious = _from_8_bits(image), False
-    upright = _upright(gray, image)
-    return Decoded(upright.convert("L" if channels == 1 else "RGB"), suspicious)
-
-
-def _load(source: Path | bytes) -> Image.Image:
-    """Open and decode wholly, turning whatever Pillow raises into an `ImageError`."""
-    try:
-        content = source if isinstance(source, bytes) else source.read_bytes()
-    except OSError as error:
-        raise ImageError(f"cannot be read ({error.strerror})") from error
+    content = source if isinstance(source, bytes) else read_file(source)
     if not content:
         raise ImageError("is empty (0 bytes)")
+    if dicom.is_dicom(content):
+        pixels, suspicious = dicom.decode_film(content)
+        film = Image.fromarray(pixels)
+        return Decoded(film.convert("L" if channels == 1 else "RGB"), suspicious)
+    return _decode_with_pillow(content, channels)
+
+
+def _decode_with_pillow(content: bytes, channels: int) -> Decoded:
+    """Decode wholly, turning whatever Pillow raises into an `ImageError`."""
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
-        if image.width * image.height > MAX_PIXELS:
-            raise ImageError(_too_large(f"{image.width} x {image.height} pixels"))
+        check_pixels(*image.size, len(content))
+        _refuse_run_lengths(image)
+        _refuse_sequence(image)
         image.load()
+        if image.mode in _SIXTEEN_BIT_MODES:
+            gray, suspicious = _from_16_bits(image)
+        else:
+            gray, suspicious = _from_8_bits(image), False
+        upright = _upright(gray, image)
+        return Decoded(upright.convert("L" if channels == 1 else "RGB"), suspicious)
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(_too_large("too many pixels")) from error
+        raise ImageError(describe_too_large("too many pixels")) from error
     except Image.UnidentifiedImageError as error:
-        start = content[:8]
-        raise ImageError(f"is not a PNG, JPEG, BMP or TIFF image (begins {start!r})") from error
+        raise ImageError(
+            f"is not a PNG, JPEG, BMP, TIFF, WebP or DICOM image (begins {content[:8]!r})"
+        ) from error
     except Exception as error:  # decoders of damaged files raise nearly anything
-        raise ImageError(f"is damaged or cut off ({error})") from error
-    return image
+        raise ImageError(f"is damaged or cut off ({printable(str(error))})") from error
 
 
-def _too_large(found: str) -> str:
-    return f"has {found}, more than the {MAX_PIXELS // 2**20} megapixels that are accepted"
+def _refuse_run_lengths(image: Image.Image) -> None:
+    """Refuse run-length BMP: Pillow decodes it in Python, five seconds a large film."""
+    if image.format == "BMP" and image.info.get("compression") in _BMP_RUN_LENGTHS:
+        raise ImageError("is a run-length encoded BMP: store it as PNG")
 
 
 def _refuse_sequence(image: Image.Image) -> None:
@@ -111,17 +119,17 @@ def _refuse_sequence(image: Image.Image) -> None:
 
 def _from_16_bits(image: Image.Image) -> tuple[Image.Image, bool]:
     """Map the full range of an integer image to 0..255; also say if it looks like 12 bits."""
-    values = np.asarray(image).astype(np.int64)
+    values = np.asarray(image)
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > 65535:
         raise ImageError(f"has values from {low} to {high}, expected 8 or 16 bits, unsigned")
     tags = getattr(image, "tag_v2", {})
     full = 4095 if tags.get(_TIFF_BITS) == (12,) else 65535
     suspicious = full == 65535 and 0 < high < 4096
+    table = np.minimum((np.arange(65536) * 255 + full // 2) // full, 255).astype(np.uint8)
     if tags.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO:  # Pillow inverts only up to 8 bits
-        values = full - values
-    scaled = (values * 255 + full // 2) // full
-    return Image.fromarray(scaled.astype(np.uint8)), suspicious
+        table[: full + 1] = table[full::-1]
+    return Image.fromarray(look_up(table, values)), suspicious
 
 
 def _from_8_bits(image: Image.Image) -> Image.Image:
@@ -255,13 +263,3 @@ def decode_many(
     if bad:
         raise unusable_images_error(bad, num_images=len(sources))
     return results
-
-
-def unusable_images_error(bad: Sequence[tuple[str, ImageError]], *, num_images: int) -> UserError:
-    """Return the error that lists each bad file with its reason."""
-    count = "1 image" if len(bad) == 1 else f"{len(bad)} images"
-    lines = [f"  {name} {reason}" for name, reason in bad[:LISTED_FILES]]
-    if len(bad) > LISTED_FILES:
-        lines.append(f"  and {len(bad) - LISTED_FILES} more")
-    heading = f"{count} of {num_images} cannot be used:"
-    return UserError("\n".join([heading, *lines, "Repair or remove them, then run this again."]))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +43,8 @@ class Dataset:
     """A source's splits (`train`, `val`, perhaps `test`) and what must be said of it.
 
     `fingerprint` is a SHA-256 over content, classes and split, not over where the files lie, so
-    that a run can tell whether it continues on the same data. `notices` are sentences for the log.
+    that a run can tell whether it continues on the same data. `notices` are sentences for the log,
+    `skipped` files that could not be used, each with the reason.
     """
 
     name: str
@@ -50,6 +52,14 @@ class Dataset:
     splits: Mapping[str, ImageSet]
     fingerprint: str
     notices: tuple[str, ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a run's record says of its data."""
+        described: dict[str, Any] = {"name": self.name, "fingerprint": self.fingerprint}
+        if self.skipped:
+            described["skipped"] = [f"{file} {reason}" for file, reason in self.skipped]
+        return described
 
     @property
     def train(self) -> ImageSet:

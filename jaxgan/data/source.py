@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from jaxgan.data.folder import check_enough_images, scan_folder
+from jaxgan.data.folder import LISTED, check_enough_images, scan_folder
 from jaxgan.data.images import as_pixels, map_in_threads, progress_bar, read_image, resize_square
 from jaxgan.data.phantom import TABLE_1
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.data.split import split_by_patient
 from jaxgan.errors import UserError
 from jaxgan.files import reserve, written_beside
+from jaxgan.untrusted import printable
 
 if TYPE_CHECKING:  # these import tensorflow_datasets, which takes a second
     from jaxgan.data.builders import PreparedSet, Record
@@ -33,6 +34,7 @@ class DataSpec:
     dataset: str | None = None  # a name in the TFDS catalogue
     patient_column: str | None = None  # of the folder's manifest.csv
     patient_pattern: str | None = None  # a regular expression on the folder's file names
+    skip_bad_images: bool = False  # of a folder, instead of one error that lists them
     val_fraction: float = 0.2  # of the training images, where the source has no validation split
     split_seed: int = 0
     phantom_seed: int = 0
@@ -47,6 +49,7 @@ class _Opened(NamedTuple):
     prepared: "PreparedSet"
     patients_known: bool
     notices: tuple[str, ...]
+    skipped: tuple[tuple[str, str], ...] = ()
 
 
 def load_dataset(
@@ -76,9 +79,9 @@ def load_dataset(
         file = f"{split}-{image_size}x{channels}-v{DECODER_VERSION}.npy"
         path = cache_dir / "arrays" / fingerprint / file
         _decode_once(opened.prepared, records, (image_size, image_size, channels), path)
-        sets[split] = _create_set(records, np.load(path, mmap_mode=None if in_memory else "r"))
+        sets[split] = _create_set(records, _load(path, in_memory=in_memory))
     notices = (*opened.notices, *split_notices, *_describe_duplicates(splits))
-    return Dataset(opened.name, names, sets, fingerprint, notices)
+    return Dataset(opened.name, names, sets, fingerprint, notices, opened.skipped)
 
 
 def _check(spec: DataSpec, image_size: int, channels: int) -> None:
@@ -123,9 +126,24 @@ def _open_folder(
     scan = scan_folder(
         root, patient_column=spec.patient_column, patient_pattern=spec.patient_pattern
     )
-    prepared = prepare_folder(scan, channels=channels, stored_side=stored_side, cache=cache_dir)
-    notices = (*scan.notices, *prepared.notices)
-    return _Opened(root.resolve().name, prepared, scan.patients_known, notices)
+    prepared = prepare_folder(
+        scan,
+        channels=channels,
+        stored_side=stored_side,
+        cache=cache_dir,
+        skip_bad=spec.skip_bad_images,
+    )
+    notices = (*scan.notices, *prepared.notices, *_describe_skipped(prepared.skipped))
+    name = root.resolve().name
+    return _Opened(name, prepared, scan.patients_known, notices, prepared.skipped)
+
+
+def _describe_skipped(skipped: tuple[tuple[str, str], ...]) -> list[str]:
+    if not skipped:
+        return []
+    listed = "; ".join(f"{printable(file)} {reason}" for file, reason in skipped[:LISTED])
+    more = "; ..." if len(skipped) > LISTED else ""
+    return [f"{len(skipped)} image(s) were skipped, as config.json records: {listed}{more}."]
 
 
 def _open_catalogue(name: str, cache_dir: Path) -> _Opened:
@@ -183,7 +201,7 @@ def _make_val(
     """Divide the training records into train and val, by patient or, unknown, by content."""
     pool = splits["train"]
     # where patients are unknown, at least identical images stay on one side
-    owners = [r.patient if opened.patients_known else r.sha256 for r in pool]
+    owners = [r.sha256 if r.patient == r.file else r.patient for r in pool]
     indices = split_by_patient(
         np.array([record.label for record in pool]),
         owners,
@@ -273,6 +291,10 @@ def _decode(prepared: "PreparedSet", records: list["Record"], images: np.ndarray
     bar = progress_bar(decoded, title=f"decoding {records[0].split}", total=len(records))
     for index, image in enumerate(bar):
         images[index] = image
+
+
+def _load(path: Path, *, in_memory: bool) -> np.ndarray:
+    return np.load(path, mmap_mode=None if in_memory else "r", allow_pickle=False)
 
 
 def _create_set(records: list["Record"], images: np.ndarray) -> ImageSet:

@@ -276,8 +276,7 @@ def _describe_data(results: StudyResults) -> dict[str, Any]:
     images, names = results.folds.images, results.dataset.class_names
     counts = np.bincount(images.labels, minlength=len(names))
     return {
-        "name": results.dataset.name,
-        "fingerprint": results.dataset.fingerprint,
+        **results.dataset.describe(),
         "images": len(images),
         "classes": {name: int(n) for name, n in zip(names, counts, strict=True)},
         "patients": len(set(images.patients)),

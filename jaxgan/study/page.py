@@ -16,6 +16,7 @@ from jaxgan.files import write_bytes, write_json, write_text
 from jaxgan.study.analysis import analyse
 from jaxgan.study.jobs import Result
 from jaxgan.study.run import StudyResults
+from jaxgan.untrusted import markdown_text
 
 _SHOWN = 8  # images in a row
 _GAN_CURVES = {"loss_d": "D", "loss_g": "G"}
@@ -61,6 +62,7 @@ def _create_environment() -> jinja2.Environment:
         "points": _format_points,
         "interval": _format_interval,
         "p": _format_p,
+        "plain": markdown_text,
         "json": lambda value: json.dumps(value, indent=2),
     }
     return environment

@@ -223,7 +223,7 @@ def describe_study(settings: StudySettings, dataset: Dataset) -> dict[str, Any]:
     """Return what a study is, as `--dry_run` prints it."""
     return {
         "kind": "study",
-        "data": {"name": dataset.name, "fingerprint": dataset.fingerprint},
+        "data": dataset.describe(),
         "arms": [arm.name for arm in settings.create_arms()],
         "settings": to_record(settings),
     }

@@ -1,9 +1,8 @@
 """What a study asks of the user's folder beside its images: no generated ones; their source."""
 
-import csv
 from pathlib import Path
 
-from jaxgan.data.folder import ENDINGS, FILE_COLUMN, MANIFEST
+from jaxgan.data.folder import ENDINGS, FILE_COLUMN, MANIFEST, read_manifest
 from jaxgan.data.sets import Dataset
 from jaxgan.errors import UserError
 from jaxgan.leaks import check_no_generated, is_generated
@@ -30,13 +29,11 @@ def read_sources(root: Path | None, dataset: Dataset, column: str | None) -> tup
         if column:
             raise UserError(f"--source_column={column} needs a {MANIFEST} in the data folder.")
         return ()
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file))
-    columns = list(rows[0]) if rows else []
+    rows, columns = read_manifest(path.parent)
     chosen = column or next((c for c in SOURCE_COLUMNS if c in columns), None)
     if column and column not in columns:
         raise UserError(f"{path} has no column {column!r}: it has {', '.join(columns)}.")
-    if chosen is None or FILE_COLUMN not in columns:
+    if chosen is None:
         return ()
     source_of = {row[FILE_COLUMN]: row[chosen] or "unknown" for row in rows}
     return tuple(

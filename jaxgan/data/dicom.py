@@ -1,0 +1,237 @@
+"""DICOM films: pixels as the file wants them shown, and whose two films are the same person's.
+
+Only the elements that describe the pixels are parsed, so that no name or date enters the program;
+the one identifier that is read, the patient's, is replaced before anything else sees it. pydicom is
+an optional dependency (`pip install 'jaxgan[dicom]'`) and is imported where a DICOM file is met.
+"""
+
+import hashlib
+import io
+import logging
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxgan.data.limits import ImageError, check_pixels, look_up
+from jaxgan.untrusted import printable
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+INSTALL = "pip install 'jaxgan[dicom]'"
+_MARK, _MARK_AT = b"DICM", 128  # PS3.10, 7.1
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
+_INVERTED, _PALETTE = "MONOCHROME1", "PALETTE COLOR"
+_GRAYS = (_INVERTED, "MONOCHROME2")
+_SHOWN = [  # what decides how the pixels look; nothing here is about a person
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "PlanarConfiguration",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "ModalityLUTSequence",
+    "WindowCenter",
+    "WindowWidth",
+    "VOILUTFunction",
+    "VOILUTSequence",
+    "RedPaletteColorLookupTableDescriptor",
+    "GreenPaletteColorLookupTableDescriptor",
+    "BluePaletteColorLookupTableDescriptor",
+    "RedPaletteColorLookupTableData",
+    "GreenPaletteColorLookupTableData",
+    "BluePaletteColorLookupTableData",
+    "FloatPixelData",
+    "DoubleFloatPixelData",
+    "PixelData",
+]
+
+
+def is_dicom(content: bytes) -> bool:
+    """Tell whether a file's first bytes are those of a DICOM file (at least 132 are looked at)."""
+    return content[_MARK_AT : _MARK_AT + len(_MARK)] == _MARK
+
+
+def starts_as_dicom(path: Path) -> bool:
+    """Tell whether a file, whatever it is called, is a DICOM file; False where it is unreadable."""
+    try:
+        with path.open("rb") as file:
+            return is_dicom(file.read(_MARK_AT + len(_MARK)))
+    except OSError:
+        return False
+
+
+def read_patient(path: Path) -> str | None:
+    """Return a token that is equal for two films of one patient, None where the film tells none.
+
+    The token serves to group the films of one folder in memory. It is not to be written anywhere: a
+    short identifier could be guessed back out of its hash.
+    """
+    try:
+        pydicom = _import_pydicom()
+        with path.open("rb") as file:
+            if _DEFLATED in file.read():
+                return None
+            file.seek(0)
+            tags = ["PatientID", "IssuerOfPatientID"]
+            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=tags)
+        patient = str(header.get("PatientID") or "").strip()
+        issuer = str(header.get("IssuerOfPatientID") or "").strip()
+    except Exception:  # a damaged header raises nearly anything; decoding says what is wrong
+        return None
+    return hashlib.sha256(f"{issuer}\0{patient}".encode()).hexdigest() if patient else None
+
+
+def decode_film(content: bytes) -> tuple[np.ndarray, bool]:
+    """Return uint8 pixels [height, width] or [height, width, 3], and whether they look dark.
+
+    Gray values go through the modality transform (rescale or lookup table), then through the first
+    window or VOI lookup table; without either, the whole range of the stored bits is mapped to 0 to
+    255, and 16 stored bits that use only 12 look dark. MONOCHROME1 is inverted, so that high is
+    white (PS3.3, C.7.6.3.1.2 and C.11). Raises `ImageError`.
+    """
+    if _DEFLATED in content:
+        raise ImageError("is a deflated DICOM file, which may unfold to any size: store it plainly")
+    try:
+        film = _import_pydicom().dcmread(io.BytesIO(content), specific_tags=_SHOWN)
+        _check(film, len(content))
+        return _show(film)
+    except ImageError:
+        raise
+    except Exception as error:  # without its words, which may quote the file: a name, a date
+        reason = _describe_failure(error)
+        raise ImageError(f"is a DICOM file that {reason}") from None
+
+
+def _import_pydicom() -> Any:
+    """Import pydicom, told to keep quiet: its warnings quote values of the file."""
+    try:
+        import pydicom
+    except ImportError:
+        raise ImageError(f"is a DICOM file, which needs pydicom: {INSTALL}") from None
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", module="pydicom")
+    return pydicom
+
+
+def _describe_failure(error: Exception) -> str:
+    if isinstance(error, NotImplementedError | RuntimeError):
+        return (
+            "is compressed in a way that cannot be decoded here: install pylibjpeg and "
+            "pylibjpeg-libjpeg, or store it uncompressed"
+        )
+    return f"is damaged or cut off ({type(error).__name__})"
+
+
+def _check(film: "Dataset", num_bytes: int) -> None:
+    """Refuse what is no single film of 8 to 16 bits, before any pixel is decoded."""
+    if "PixelData" not in film:
+        floating = "FloatPixelData" in film or "DoubleFloatPixelData" in film
+        raise ImageError(
+            f"is a DICOM file with {'floating-point' if floating else 'no'} pixels, expected one "
+            "image of 8 to 16 bits"
+        )
+    num_frames = int(film.get("NumberOfFrames") or 1)
+    if num_frames != 1:
+        raise ImageError(f"is a DICOM file of {num_frames} frames, expected one image")
+    samples, kind = int(film.SamplesPerPixel), str(film.PhotometricInterpretation)
+    if samples != (1 if kind in (*_GRAYS, _PALETTE) else 3):
+        raise ImageError(f"is a DICOM file of {samples} samples a pixel in {printable(kind)}")
+    check_pixels(int(film.Columns), int(film.Rows) * samples, num_bytes)
+    allocated, stored = int(film.BitsAllocated), int(film.BitsStored)
+    if allocated not in (8, 16) or not 8 <= stored <= allocated:
+        raise ImageError(
+            f"is a DICOM file of {stored} bits stored in {allocated}, expected 8 to 16 bits"
+        )
+
+
+def _show(film: "Dataset") -> tuple[np.ndarray, bool]:
+    from pydicom.pixels import apply_color_lut, pixel_array
+
+    pixels = pixel_array(film)
+    samples = int(film.SamplesPerPixel)
+    if pixels.shape != (film.Rows, film.Columns, 3)[: 2 if samples == 1 else 3]:
+        raise ImageError("is a DICOM file of more frames than it says, expected one image")
+    kind = str(film.PhotometricInterpretation)
+    if kind in _GRAYS:
+        shown, suspicious = _show_gray(film, pixels)
+        return (255 - shown if kind == _INVERTED else shown), suspicious
+    if kind == _PALETTE:
+        colors = apply_color_lut(pixels, film)
+        return (colors >> 8 if colors.dtype == np.uint16 else colors).astype(np.uint8), False
+    if pixels.dtype != np.uint8:  # YBR has become RGB
+        raise ImageError("is a colour DICOM file of more than 8 bits, expected 8")
+    return pixels, False
+
+
+def _show_gray(film: "Dataset", stored: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Return the gray film as it is shown, and whether it looks dark.
+
+    The steps are computed for each value that the bits can hold, not for each pixel.
+    """
+    bits = int(film.BitsStored)
+    low = -(2 ** (bits - 1)) if int(film.PixelRepresentation) else 0
+    levels = np.arange(low, low + 2**bits)
+    with np.errstate(all="ignore"):  # a slope of 1e300 has its own answer below
+        shares, is_full_range = _compute_shares(film, levels)
+        whole = np.nan_to_num(shares, nan=0.0, posinf=1.0, neginf=0.0)
+    table = np.rint(np.clip(whole, 0.0, 1.0) * 255.0).astype(np.uint8)
+    stored = np.clip(stored, low, low + 2**bits - 1)  # bits above may hold an overlay
+    suspicious = is_full_range and bits == 16 and low == 0 and 0 < int(stored.max()) < 4096
+    # A negative index counts from the end: rolled, the table takes signed values as they are.
+    return look_up(np.roll(table, low), stored), suspicious
+
+
+def _compute_shares(film: "Dataset", levels: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Return the share of white of each stored value, and whether it is their whole range."""
+    from pydicom.pixels import apply_modality_lut, apply_voi
+
+    values = apply_modality_lut(levels, film)
+    if film.get("VOILUTSequence"):
+        shares = apply_voi(np.rint(values).astype(np.int64), film)
+        return shares / _get_top(film.VOILUTSequence), False
+    if film.get("WindowCenter") is not None and film.get("WindowWidth") is not None:
+        center, width = _first(film.WindowCenter), _first(film.WindowWidth)
+        function = str(film.get("VOILUTFunction") or "LINEAR")
+        return apply_window(values, center, width, function), False
+    if film.get("ModalityLUTSequence"):
+        return values / _get_top(film.ModalityLUTSequence), False
+    # A linear rescale moves the ends of the range as it moves the values: its sign alone counts.
+    shares = (levels - levels[0]) / (len(levels) - 1)
+    return (shares if values[-1] >= values[0] else 1.0 - shares), True
+
+
+def _get_top(tables: Any) -> float:
+    """Return the largest value that the first of several lookup tables can give."""
+    return float(2 ** int(tables[0].LUTDescriptor[2]) - 1)
+
+
+def _first(value: Any) -> float:
+    """Return the first of several windows: what a viewer shows first."""
+    return float(value if isinstance(value, int | float) else value[0])
+
+
+def apply_window(values: np.ndarray, center: float, width: float, function: str) -> np.ndarray:
+    """Return the share of white, 0 to 1, of each value: PS3.3, C.11.2.1.2 and C.11.2.1.3."""
+    if function == "SIGMOID":
+        if width <= 0.0:
+            raise ImageError(f"is a DICOM file with a window {width:g} wide, expected above 0")
+        steepness = np.clip(-4.0 * (values - center) / width, -80.0, 80.0)
+        return 1.0 / (1.0 + np.exp(steepness))
+    exact = function == "LINEAR_EXACT"
+    if width < 1.0 and not (exact and width > 0.0):
+        raise ImageError(f"is a DICOM file with a window {width:g} wide, expected 1 or more")
+    if not exact:
+        center, width = center - 0.5, width - 1.0
+    if width == 0.0:
+        return (values > center).astype(np.float32)
+    return np.clip((values - center) / width + 0.5, 0.0, 1.0)

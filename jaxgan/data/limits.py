@@ -1,0 +1,84 @@
+"""What one image file may cost, and the reason why one cannot be used."""
+
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from jaxgan.errors import UserError
+from jaxgan.untrusted import printable
+
+MAX_PIXELS = 48 * 2**20  # 8192 x 6144: above every X-ray film; decoded in 2 s and 1 GiB
+MAX_BYTES = 256 * 2**20  # MAX_PIXELS of four bytes each, uncompressed
+MAX_UNFOLDING = 2048  # pixels a byte of the file: twice what an all black gray PNG has
+_SMALL = 4 * 2**20  # pixels that cost little, whatever they unfold from
+_BLOCK = 2**20  # pixels looked up at once: numpy widens the indices to eight bytes
+
+
+class ImageError(ValueError):
+    """Why an image cannot be used: a clause that follows the name of its file."""
+
+
+def check_pixels(width: int, height: int, num_bytes: int) -> None:
+    """Refuse an image of too many pixels, by itself or for a file of `num_bytes`, or of none.
+
+    To be called before the image is decoded.
+    """
+    if width < 1 or height < 1:
+        raise ImageError(f"has {width} x {height} pixels, expected one or more")
+    if width * height > MAX_PIXELS:
+        raise ImageError(describe_too_large(f"{width} x {height} pixels"))
+    if width * height > max(_SMALL, MAX_UNFOLDING * num_bytes):
+        raise ImageError(
+            f"claims {width} x {height} pixels in {num_bytes} bytes, more than "
+            f"{MAX_UNFOLDING} pixels a byte: it is damaged or made to exhaust memory"
+        )
+
+
+def describe_too_large(found: str) -> str:
+    """Return the reason for an image that has `found`."""
+    return f"has {found}, more than the {MAX_PIXELS // 2**20} megapixels that are accepted"
+
+
+def read_file(path: Path) -> bytes:
+    """Return the content of an ordinary file, or say in an `ImageError` why there is none.
+
+    A pipe or a device, which might never end, is not opened.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError("is not an ordinary file")
+        if status.st_size > MAX_BYTES:
+            raise ImageError(
+                f"has {status.st_size // 2**20} MiB, more than the {MAX_BYTES // 2**20} MiB that "
+                "are accepted"
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"cannot be read ({error.strerror})") from error
+
+
+def look_up(table: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """Return `table[indices]`, block by block, so that no copy of the indices is eight times as
+    large as the image.
+    """
+    found = np.empty(indices.shape, table.dtype)
+    rows = max(1, _BLOCK // max(1, indices[0].size))
+    for start in range(0, len(indices), rows):
+        found[start : start + rows] = table[indices[start : start + rows]]
+    return found
+
+
+def unusable_images_error(
+    bad: Sequence[tuple[str, ImageError]],
+    *,
+    num_images: int,
+    remedy: str = "Repair or remove them, then run this again.",
+) -> UserError:
+    """Return the error that lists each bad file with its reason."""
+    count = "1 image" if len(bad) == 1 else f"{len(bad)} images"
+    lines = [f"  {printable(name)} {reason}" for name, reason in bad]
+    heading = f"{count} of {num_images} cannot be used:"
+    return UserError("\n".join([heading, *lines, remedy]))

@@ -1,0 +1,221 @@
+import builtins
+import hashlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
+
+from jaxgan.data import dicom, limits
+from jaxgan.data.images import decode_image, read_image
+from jaxgan.data.limits import ImageError
+from tests.fuzz.seeds import IDENTITY, make_film, make_films, make_table
+
+RAMP = np.array([[0, 1024, 2048, 4095]], dtype=np.uint16)
+
+
+def values(content: bytes) -> list:
+    return np.asarray(read_image(content, 1))[0].tolist()
+
+
+@pytest.mark.parametrize("syntax", [None, ImplicitVRLittleEndian, RLELossless])
+def test_the_range_of_the_stored_bits_is_mapped(syntax):
+    options = {"syntax": syntax} if syntax else {}
+    assert values(make_film(RAMP, bits=12, **options)) == [0, 64, 128, 255]
+
+
+@pytest.mark.parametrize("bits", range(9, 17))
+def test_every_depth_maps_its_ends_to_black_and_white(bits):
+    assert values(make_film(np.array([[0, 2**bits - 1]], np.uint16), bits=bits)) == [0, 255]
+
+
+def test_eight_bits_stay():
+    assert values(make_film(np.array([[0, 7, 200, 255]], np.uint8))) == [0, 7, 200, 255]
+
+
+def test_signed_values():
+    assert values(make_film(np.array([[-2048, 0, 2047]], np.int16), bits=12)) == [0, 128, 255]
+
+
+def test_monochrome1_is_inverted():
+    content = make_film(RAMP, bits=12, PhotometricInterpretation="MONOCHROME1")
+    assert values(content) == [255, 191, 127, 0]
+
+
+def test_rescale_then_window():
+    """By hand: 2x - 1000 is -1000, 1048, 3096, 7190; ((v - 1047.5) / 1999 + 0.5) of 255."""
+    rescale = {"RescaleSlope": "2", "RescaleIntercept": "-1000"}
+    window = {"WindowCenter": "1048", "WindowWidth": "2000"}
+    assert values(make_film(RAMP, bits=12, **rescale, **window)) == [0, 128, 255, 255]
+
+
+def test_rescale_alone_moves_the_range_along_and_turns_it_where_it_is_negative():
+    positive = {"RescaleSlope": "3", "RescaleIntercept": "-500"}
+    negative = {"RescaleSlope": "-1", "RescaleIntercept": "4095"}
+    assert values(make_film(RAMP, bits=12, **positive)) == [0, 64, 128, 255]
+    assert values(make_film(RAMP, bits=12, **negative)) == [255, 191, 127, 0]
+
+
+def test_the_first_of_several_windows_counts():
+    window = {"WindowCenter": [2048, 100], "WindowWidth": [4096, 10]}
+    assert values(make_film(RAMP, bits=12, **window)) == [0, 64, 128, 255]
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [  # PS3.3, C.11.2.1.2.1, C.11.2.1.3.1 and C.11.2.1.3.2, worked out for centre 100, width 20
+        ("LINEAR", [0.0, 0.0, 0.5, 18 / 19, 1.0]),
+        ("LINEAR_EXACT", [0.0, 0.0, 0.475, 0.9, 1.0]),
+        ("SIGMOID", [1 / (1 + np.exp(4.0)), 1 / (1 + np.exp(2.0)), 1 / (1 + np.exp(0.1))]),
+    ],
+)
+def test_window_functions(function, expected):
+    x = np.array([80.0, 90.0, 99.5, 108.0, 110.0])
+    shares = dicom.apply_window(x, 100.0, 20.0, function)
+    np.testing.assert_allclose(shares[: len(expected)], expected, atol=1e-12)
+
+
+def test_a_window_of_one_is_a_threshold():
+    shares = dicom.apply_window(np.array([99.0, 99.5, 100.0]), 100.0, 1.0, "LINEAR")
+    assert shares.tolist() == [0.0, 0.0, 1.0]  # PS3.3: at most c - 0.5 is black
+
+
+@pytest.mark.parametrize(
+    ("function", "width"), [("LINEAR", 0), ("LINEAR", -5), ("LINEAR_EXACT", 0), ("SIGMOID", -1)]
+)
+def test_impossible_windows_are_refused(function, width):
+    window = {"WindowCenter": "10", "WindowWidth": str(width), "VOILUTFunction": function}
+    with pytest.raises(ImageError, match="wide, expected"):
+        read_image(make_film(**window), 1)
+
+
+def test_a_voi_table_comes_before_a_window():
+    film = np.array([[0, 1, 2, 3]], np.uint8)
+    table = make_table(255, 100, 50, 0)
+    content = make_film(film, VOILUTSequence=[table], WindowCenter="1", WindowWidth="1")
+    assert values(content) == [255, 100, 50, 0]
+
+
+def test_a_modality_table():
+    table = make_table(0, 1023, 512, first=0, bits=10)
+    with pytest.raises(ImageError, match="DICOM file that is damaged"):  # NumPy has no uint10
+        read_image(make_film(ModalityLUTSequence=[table]), 1)
+    content = make_film(
+        np.array([[0, 1, 2, 9]], np.uint8), ModalityLUTSequence=[make_table(9, 8, 7)]
+    )
+    assert values(content) == [9, 8, 7, 7]
+
+
+def test_colour():
+    pixels = np.array([[[200, 100, 50], [0, 0, 255]]], np.uint8)
+    assert np.asarray(read_image(make_film(pixels), 3)).tolist() == pixels.tolist()
+
+
+def test_twelve_bits_in_sixteen_are_noticed():
+    assert decode_image(make_film(RAMP), 1).looks_like_12_bits
+    assert not decode_image(make_film(RAMP, bits=12), 1).looks_like_12_bits
+    window = {"WindowCenter": "2048", "WindowWidth": "4096"}
+    assert not decode_image(make_film(RAMP, **window), 1).looks_like_12_bits
+
+
+@pytest.mark.parametrize(
+    ("elements", "reason"),
+    [
+        ({"NumberOfFrames": "2"}, "of 2 frames, expected one image"),
+        ({"BitsStored": 4}, "of 4 bits stored in 16"),
+        ({"BitsAllocated": 32, "BitsStored": 32}, "of 32 bits stored in 32"),
+        ({"Rows": 9999, "Columns": 9999}, "9999 x 9999 pixels, more than the 48"),
+        ({"Rows": 0}, "expected one or more"),
+        ({"SamplesPerPixel": 5, "PhotometricInterpretation": "RGB"}, "5 samples a pixel in RGB"),
+        ({"SamplesPerPixel": 3}, "3 samples a pixel in MONOCHROME2"),
+        ({"Rows": 100}, "damaged or cut off"),
+    ],
+)
+def test_what_is_no_plain_film_is_refused_with_its_reason(elements, reason):
+    with pytest.raises(ImageError, match=reason):
+        read_image(make_film(**elements), 1)
+
+
+def test_frames_that_the_header_keeps_to_itself_are_refused():
+    """Found by fuzzing: the frames came as the channels of a picture."""
+    content = make_film(np.zeros((8, 5), np.uint8), Rows=4, NumberOfFrames="2")
+    hidden = content.replace(b"\x28\x00\x08\x00IS\x02\x002 ", b"\x28\x00\x08\x00IS\x02\x000 ")
+    assert hidden != content
+    with pytest.raises(ImageError, match="DICOM"):
+        read_image(hidden, 1)
+
+
+def test_a_deflated_film_is_not_unfolded():
+    with pytest.raises(ImageError, match="deflated"):
+        read_image(make_film(syntax=DeflatedExplicitVRLittleEndian), 1)
+
+
+def test_without_pydicom_the_reason_says_what_to_install(monkeypatch):
+    real = builtins.__import__
+
+    def absent(name, *rest):
+        if name == "pydicom":
+            raise ImportError(name)
+        return real(name, *rest)
+
+    content = make_film()
+    monkeypatch.setattr(builtins, "__import__", absent)
+    with pytest.raises(ImageError, match=r"needs pydicom: pip install 'jaxgan\[dicom\]'"):
+        read_image(content, 1)
+
+
+def test_the_patient_is_told_apart_and_not_told(tmp_path):
+    path = tmp_path / "a"
+    tokens = []
+    for elements in (
+        {},
+        {"PatientID": " MRN-4711 "},
+        {"PatientID": "x"},
+        {"IssuerOfPatientID": "B"},
+    ):
+        path.write_bytes(make_film(**elements))
+        tokens.append(dicom.read_patient(path))
+    assert tokens[0] == tokens[1]
+    assert len(set(tokens)) == 3
+    assert not any(IDENTITY["PatientID"] in token for token in tokens)
+    for elements in ({"PatientID": ""}, {"syntax": DeflatedExplicitVRLittleEndian}):
+        path.write_bytes(make_film(**elements))
+        assert dicom.read_patient(path) is None
+    path.write_bytes(b"DICM" * 100)
+    assert dicom.read_patient(path) is None
+
+
+def test_nothing_of_the_person_is_in_a_reason(monkeypatch):
+    def quote(film, num_bytes):
+        raise ValueError(f"cannot make sense of {IDENTITY['PatientName']}")
+
+    monkeypatch.setattr(dicom, "_check", quote)
+    with pytest.raises(ImageError) as error:
+        read_image(make_film(), 1)
+    assert "Doe" not in str(error.value) and error.value.__cause__ is None
+
+
+FILMS = sorted(make_films().items())
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(FILMS), st.data())
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
+def test_damaged_films_give_an_image_or_a_reason(film, data):
+    content = bytearray(film[1])
+    for _ in range(data.draw(st.integers(1, 6))):
+        content[data.draw(st.integers(132, len(content) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        assert (
+            read_image(bytes(content[: data.draw(st.integers(140, len(content)))]), 1).mode == "L"
+        )
+    except ImageError as error:
+        assert "Doe" not in str(error) and "4711" not in str(error)
+
+
+def test_a_large_film_is_looked_up_in_blocks(monkeypatch):
+    monkeypatch.setattr(limits, "_BLOCK", 8)
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 5), dtype=np.uint8)
+    decoded = np.asarray(read_image(make_film(pixels), 1))
+    assert hashlib.sha256(decoded.tobytes()).digest() == hashlib.sha256(pixels.tobytes()).digest()

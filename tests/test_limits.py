@@ -1,0 +1,58 @@
+import os
+
+import numpy as np
+import pytest
+
+from jaxgan.data import limits
+from jaxgan.data.limits import ImageError, check_pixels, look_up, read_file
+
+
+def test_the_limit_is_the_last_that_is_accepted():
+    check_pixels(8192, 6144, 2**20)
+    with pytest.raises(ImageError, match="8193 x 6144 pixels, more than the 48 megapixels"):
+        check_pixels(8193, 6144, 2**20)
+
+
+def test_a_small_file_may_not_claim_many_pixels():
+    check_pixels(4096, 4096, 8192)
+    check_pixels(2048, 2048, 1)  # few enough, whatever they come from
+    with pytest.raises(ImageError, match="claims 4096 x 4096 pixels in 8191 bytes"):
+        check_pixels(4096, 4096, 8191)
+
+
+def test_large_files_are_not_read(tmp_path, monkeypatch):
+    path = tmp_path / "a.bmp"
+    with path.open("wb") as file:
+        file.truncate(limits.MAX_BYTES + 1)  # sparse: it takes no room
+    monkeypatch.setattr(type(path), "read_bytes", lambda self: pytest.fail("it was read"))
+    with pytest.raises(ImageError, match="256 MiB, more than the 256 MiB"):
+        read_file(path)
+
+
+def test_pipes_folders_loops_and_absent_files_have_a_reason(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for name, reason in {
+        "pipe": "not an ordinary file",
+        ".": "not an ordinary file",
+        "loop": "cannot be read",
+        "absent": "cannot be read",
+    }.items():
+        with pytest.raises(ImageError, match=reason):
+            read_file(tmp_path / name)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_an_unreadable_file_has_a_reason(tmp_path):
+    (tmp_path / "a").write_bytes(b"x")
+    (tmp_path / "a").chmod(0)
+    with pytest.raises(ImageError, match="Permission denied"):
+        read_file(tmp_path / "a")
+
+
+@pytest.mark.parametrize("shape", [(1,), (7,), (5, 3), (3, 4, 2)])
+def test_look_up_is_indexing(shape, monkeypatch):
+    monkeypatch.setattr(limits, "_BLOCK", 6)
+    indices = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    table = np.random.default_rng(1).permutation(256).astype(np.uint8)
+    np.testing.assert_array_equal(look_up(table, indices), table[indices])
