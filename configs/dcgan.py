@@ -35,6 +35,8 @@ def paper() -> ConfigDict:
     config.look_every_epochs = 10
     config.sample_every_epochs = 50
     config.checkpoint_every_epochs = 10
+    config.measure_every_epochs = 20  # the kernel distance to the training images; 0: never
+    config.select_checkpoint = "newest"  # as printed; "best": of those measured, the nearest
     config.epochs_per_dispatch = 1  # raise it where an epoch takes milliseconds
     config.max_steps_per_dispatch = 50
 
@@ -65,7 +67,6 @@ def small() -> ConfigDict:
     config.ema_decay = 0.998
     config.look_every_epochs = 10
     config.sample_every_epochs = 50
-    config.checkpoint_every_epochs = 10
     return config
 
 
@@ -86,7 +87,8 @@ def quick() -> ConfigDict:
     config.ema_decay = 0.99
     config.look_every_epochs = 5
     config.sample_every_epochs = 20
-    config.checkpoint_every_epochs = 20
+    config.measure_every_epochs = 10
+    config.select_checkpoint = "best"
     # A discriminator that is kept honest hardly ever says 0.76 of a generated image; 0.5 is "as
     # likely real as not". Only the finished generator's images are kept.
     config.selection.threshold = 0.5

@@ -47,6 +47,8 @@ _NO_CLASSES = (
     "more classes: runs of all classes, or folders with the same subfolders."
 )
 _READING = (
+    "Compared with held-out real images where there are any: the encoder has been trained on the "
+    "training images, and whatever it has not seen, new real images too, lies further out.",
     "Floor: what 19 of 20 divisions of the real images stay within, at the same n. A value beyond "
     "it differs from real images by more than chance.",
     "Interval: other images from the same sources would give this at this n, in 19 of 20 cases; it "
@@ -133,7 +135,7 @@ def load_run(
     dataset: Dataset,
     *,
     num: int = 0,
-    checkpoint: str = "best",
+    checkpoint: str | None = None,
     seed: int = 0,
 ) -> Subjects:
     """Draw from the generator of a class, to compare with the class's training and held-out images.
@@ -239,31 +241,37 @@ def _measure_all(subjects: Subjects, features: Features, own: Features) -> dict[
         "held_out": _limit(_get_held_out(subjects), MAX_COMPARED),
     }
     generated, real, held_out = compared.values()
+    has_held_out = len(held_out) >= MIN_IMAGES
+    judge, spare = (held_out, real) if has_held_out else (real, held_out)
     notes = [*_READING]
     if max(len(subjects.generated.images), len(subjects.real.images)) > MAX_COMPARED:
         notes.append(f"Compared: {MAX_COMPARED} images of a kind, drawn at random.")
+    sides = {
+        "train": subjects.real.describe(),
+        "held_out": subjects.held_out.describe() if subjects.held_out else None,
+    }
     result: dict[str, Any] = {
         "generated": subjects.generated.describe(),
-        "against": subjects.real.describe(),
-        "held_out": subjects.held_out.describe() if subjects.held_out else None,
+        "against": sides["held_out" if has_held_out else "train"],
+        **sides,
         "image_size": int(generated.shape[1]),
         "channels": int(generated.shape[3]),
         "level": LEVEL,
         "features": features.name,
-        **_measure_space(features, generated, real, held_out),
-        **_measure_pixels(generated, real, held_out),
+        **_measure_space(features, generated, judge, spare),
+        **_measure_pixels(generated, judge, spare),
         "memorisation": None,
         "gan_train": None,
         "gan_test": None,
-        "pixels": _measure_space(PixelFeatures(), generated, real, held_out),
+        "pixels": _measure_space(PixelFeatures(), generated, judge, spare),
     }
     if own is not features:
-        result["encoder"] = _measure_space(own, generated, real, held_out)
-    if len(held_out) >= MIN_IMAGES:
+        result["encoder"] = _measure_space(own, generated, judge, spare)
+    if has_held_out:
         result["memorisation"] = _measure_copies(subjects)
-        result["against_held_out"] = {
-            **_measure_space(features, generated, held_out, real),
-            **_measure_pixels(generated, held_out, real),
+        result["against_train"] = {
+            **_measure_space(features, generated, real, held_out),
+            **_measure_pixels(generated, real, held_out),
         }
     else:
         notes.append(_NO_HELD_OUT)

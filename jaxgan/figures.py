@@ -94,6 +94,22 @@ def plot_acceptance(
         _write_notes(figure, notes)
 
 
+def plot_quality(records: Records, path: Path, *, title: str, report: Mapping[str, Any]) -> None:
+    """Draw the kernel distance over epochs with the selected one (`jaxgan.quality.summarise`)."""
+    with _open_panels(path, title=title, rows=1, height=4.0) as (figure, (axes,)):
+        _, values = _read_series(records, "kernel_distance")
+        notes = _draw_series(axes, records, {"kernel_distance": ("generated", ORANGE)})
+        axes.axhline(report["floor"], color=GRAY, linestyle="--", label="real halves, 19 of 20")
+        axes.axvline(report["selected_epoch"], color=BLUE, linewidth=1, label="selected")
+        if values.max() > 20 * max(values.min(), report["floor"], 1e-6):
+            axes.set_yscale("symlog", linthresh=max(report["floor"], 1e-6))
+        best = report["best"]
+        notes.append(f"Nearest at epoch {best['epoch']}: {best['kernel_distance']:.3g}.")
+        notes += [report["collapse"]] if report["collapse"] else []
+        _finish_panel(axes, ylabel="kernel distance, pixel pyramid", xlabel="epoch")
+        _write_notes(figure, notes)
+
+
 def plot_score_histogram(
     scores: np.ndarray,
     path: Path,

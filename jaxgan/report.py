@@ -51,8 +51,8 @@ def format_evaluation(result: Mapping[str, Any]) -> str:
         rows += _list_scores(result["pixels"], "in pixels")
     if "encoder" in result:
         rows += _list_scores(result["encoder"], "in the own encoder")
-    if "against_held_out" in result:
-        rows += _list_scores(result["against_held_out"], "against held-out images")
+    if "against_train" in result:
+        rows += _list_scores(result["against_train"], "against the training images")
     lines = _align(rows)
     lines += ["", f"Features: {result['features']}.", *result["notes"]]
     return "\n".join(lines) + "\n"

@@ -16,6 +16,7 @@ from jaxgan.data.images import write_png
 from jaxgan.dcgan import create_keys, create_networks, create_state
 from jaxgan.errors import UserError
 from jaxgan.pixels import scale_to_bytes
+from jaxgan.quality import METRIC
 from jaxgan.run_folder import read_record
 from jaxgan.selection import accept_by_probability
 from jaxgan.settings import DcganSettings, read_settings
@@ -72,6 +73,11 @@ class Samples:
         )
 
 
+def open_checkpoints(run: Path) -> Checkpoints:
+    """Open the checkpoints of the run in folder `run`: the newest, and the best where measured."""
+    return Checkpoints(run / "checkpoints", best_metric=METRIC, lowest_is_best=True)
+
+
 def create_sampler(settings: DcganSettings, batch_size: int | None = None) -> Sampler:
     """Return the run's sampler; scores are comparable within one batch size."""
     generator, discriminator = create_networks(settings)
@@ -111,15 +117,15 @@ def sample_run(
     out: Path,
     *,
     num: int,
-    checkpoint: str = "best",
+    checkpoint: str | None = None,
     threshold: float | None = None,
     seed: int = 0,
     max_tries: int = 20_000,
 ) -> None:
     """Write `num` images of the run in folder `run` to `out`, one PNG each, and a grid of them.
 
-    `checkpoint` is "best" or "newest". With `threshold`, only images with D(G(z)) of at least that
-    are written.
+    `checkpoint` is "best" or "newest"; None: as the run's settings say. With `threshold`, only
+    images with D(G(z)) of at least that are written.
     """
     if num < 1:
         raise UserError(f"--num is {num}, expected 1 or more.")
@@ -146,18 +152,20 @@ def sample_run(
         say(f"Wrote {len(samples.seeds)} images and grid.png to {out}.")
 
 
-def draw_from_run(run: Path, *, num: int, checkpoint: str = "best", seed: int = 0) -> Samples:
+def draw_from_run(run: Path, *, num: int, checkpoint: str | None = None, seed: int = 0) -> Samples:
     """Return `num` images of the run in folder `run`, whatever D says of them."""
     settings = read_settings(DcganSettings, read_record(run)["settings"])
     state = _restore(run, settings, checkpoint)
     return create_sampler(settings).draw(state, seed, num)
 
 
-def _restore(run: Path, settings: DcganSettings, checkpoint: str) -> gan.GanState:
+def _restore(run: Path, settings: DcganSettings, checkpoint: str | None) -> gan.GanState:
     template = create_state(settings, create_keys(settings.seed).init)
-    with Checkpoints(run / "checkpoints") as checkpoints:
+    with open_checkpoints(run) as checkpoints:
         step = checkpoints.newest_step
-        if checkpoint == "best" and checkpoints.best_step is not None:
+        if (
+            checkpoint or settings.select_checkpoint
+        ) == "best" and checkpoints.best_step is not None:
             step = checkpoints.best_step
         if step is None:
             raise UserError(f"{run} has no checkpoint yet: let its training run a while first.")

@@ -18,6 +18,7 @@ from jaxgan.models.layers import DTYPES
 RULES = ("paper_text", "paper_code", "none")
 GENERATOR_LOSSES = ("non_saturating", "saturating")
 OPTIMIZERS = ("adam", "sgd")
+CHECKPOINTS = ("best", "newest")
 
 Settings = TypeVar("Settings")
 
@@ -81,6 +82,8 @@ class DcganSettings:
     look_every_epochs: int
     sample_every_epochs: int
     checkpoint_every_epochs: int
+    measure_every_epochs: int
+    select_checkpoint: str
     epochs_per_dispatch: int
     max_steps_per_dispatch: int
     selection: SelectionSettings
@@ -94,9 +97,15 @@ class DcganSettings:
         _check("ema_decay", self.ema_decay, 0.0 <= self.ema_decay < 1.0, "0 (off) to below 1")
         _check("batch_size", self.batch_size, self.batch_size >= 2, "2 or more, for batch norm")
         _check_optimizer(self.learning_rate, self.beta1, self.beta2)
+        _check_choice("select_checkpoint", self.select_checkpoint, CHECKPOINTS)
         for name in ("latent_size", "generator_width", "discriminator_width"):
             _check(name, getattr(self, name), getattr(self, name) >= 1, "1 or more")
         _check_cadence(self)
+        # Every moment that is measured is saved, stopped or not: the best one is the same.
+        every = self.checkpoint_every_epochs
+        good = self.measure_every_epochs >= 0 and self.measure_every_epochs % every == 0
+        expected = f"0 (never) or a multiple of checkpoint_every_epochs ({every})"
+        _check("measure_every_epochs", self.measure_every_epochs, good, expected)
 
 
 @dataclass(frozen=True)

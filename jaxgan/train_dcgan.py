@@ -9,20 +9,26 @@ from typing import Any
 import numpy as np
 
 from jaxgan import figures, gan
-from jaxgan.checkpoint import Checkpoints
 from jaxgan.console import Progress, say
 from jaxgan.data.feed import create_feed
 from jaxgan.data.images import as_pixels, read_image
 from jaxgan.data.sets import Dataset, ImageSet
-from jaxgan.dcgan import create_keys, create_schedule, create_state, create_step
+from jaxgan.dcgan import (
+    create_keys,
+    create_networks,
+    create_schedule,
+    create_state,
+    create_step,
+)
 from jaxgan.distributed import check_alike, leads, share
 from jaxgan.errors import UserError
 from jaxgan.kept import KeptImages
 from jaxgan.loop import Hook, Moment, run_loop
 from jaxgan.parallel import Dispatcher, check_batch_size, choose_devices
 from jaxgan.pixels import stretch_to_bytes
-from jaxgan.run_folder import RunFolder, read_metrics
-from jaxgan.sampling import Sampler, create_sampler, draw_accepted
+from jaxgan.quality import QualityMeter, summarise
+from jaxgan.run_folder import RunFolder, read_metrics, write_json
+from jaxgan.sampling import Sampler, create_sampler, draw_accepted, open_checkpoints
 from jaxgan.selection import accept_by_batch_loss, accept_by_probability
 from jaxgan.settings import DcganSettings, to_dict
 
@@ -63,6 +69,7 @@ class _Run:
     folder: RunFolder
     kept: KeptImages
     sampler: Sampler
+    meter: QualityMeter
 
     @property
     def threshold(self) -> float | None:
@@ -95,9 +102,16 @@ def train_dcgan(
     selection = settings.selection
     target = selection.num_accept or selection.targets.get(class_name, len(images))
     kept = KeptImages(folder, rule=selection.rule, target=target)
-    run = _Run(settings, class_name, images, folder, kept, create_sampler(settings))
-    schedule = create_schedule(settings, len(images))
     keys = create_keys(settings.seed)
+    meter = QualityMeter(
+        images.images,
+        create_networks(settings)[0],
+        key=keys.latents,
+        latent_size=settings.latent_size,
+        batch=settings.batch_size,
+    )
+    run = _Run(settings, class_name, images, folder, kept, create_sampler(settings), meter)
+    schedule = create_schedule(settings, len(images))
     resident_bytes = settings.data.resident_bytes
     dispatcher = Dispatcher(
         functools.partial(create_step, settings),
@@ -111,7 +125,7 @@ def train_dcgan(
         f"{settings.num_epochs} epochs, {schedule.num_steps} steps of {settings.batch_size} "
         f"on {len(devices)} {devices[0].platform} device(s), in {folder.path}."
     )
-    with Checkpoints(folder.path / "checkpoints") as checkpoints:
+    with open_checkpoints(folder.path) as checkpoints:
         step, state = share(checkpoints.resume(create_state(settings, keys.init)))
         start_epoch = schedule.compute_epoch(step)
         folder.rewind(step)
@@ -133,20 +147,31 @@ def train_dcgan(
                 checkpoint_every_epochs=settings.checkpoint_every_epochs,
                 progress=progress,
             )
-    if not leads():
-        return
-    _top_up(run, state)
+        if not leads():
+            return
+        checkpoints.wait()
+        best = checkpoints.best_step if settings.select_checkpoint == "best" else None
+        if best is not None:
+            state = checkpoints.restore(best, state)
+    epoch = schedule.compute_epoch(schedule.num_steps if best is None else best)
+    _top_up(run, state, epoch)
     _draw_figures(run, state)
+    _report_quality(run, epoch)
     folder.finish(settings.num_epochs)
     say(f"Done: look at {folder.path / 'figures' / 'samples.png'}.")
 
 
 def _create_hooks(run: _Run) -> list[Hook]:
     sample = Hook(run.settings.sample_every_epochs, functools.partial(_write_samples, run))
+    measure = Hook(run.settings.measure_every_epochs, functools.partial(_measure, run))
     if run.settings.selection.rule == "paper_code":
-        return [Hook(1, functools.partial(_keep_by_code, run)), sample]
+        return [Hook(1, functools.partial(_keep_by_code, run)), sample, measure]
     look = functools.partial(_look, run, _EmptyLooks(run.settings))
-    return [Hook(run.settings.look_every_epochs, look), sample]
+    return [Hook(run.settings.look_every_epochs, look), sample, measure]
+
+
+def _measure(run: _Run, moment: Moment) -> Mapping[str, float]:
+    return run.meter.measure(moment.state.sampling_variables)
 
 
 def _write_samples(run: _Run, moment: Moment) -> Mapping[str, float]:
@@ -211,8 +236,8 @@ class _EmptyLooks:
         )
 
 
-def _top_up(run: _Run, state: gan.GanState) -> None:
-    """Draw from the finished generator until the target is reached or the tries are used up.
+def _top_up(run: _Run, state: gan.GanState, epoch: int) -> None:
+    """Draw from the generator of `epoch` until the target is reached or the tries are used up.
 
     The listing keeps images only while it trains, so `paper_code` is not topped up.
     """
@@ -230,7 +255,7 @@ def _top_up(run: _Run, state: gan.GanState) -> None:
             samples.images,
             seeds=samples.seeds,
             scores=samples.scores,
-            epoch=settings.num_epochs,
+            epoch=epoch,
             final=True,
         )
     rule, threshold = settings.selection.rule, settings.selection.threshold
@@ -273,6 +298,27 @@ def _draw_figures(run: _Run, state: gan.GanState) -> None:
         path / "real_beside_kept.png",
         title=f"Real beside kept generated images, {name}",
     )
+
+
+def _report_quality(run: _Run, selected_epoch: int) -> None:
+    """Write what the measurements say of the run; say where it has collapsed."""
+    records = read_metrics(run.folder.path)
+    report = summarise(records, floor=run.meter.compute_floor(), selected_epoch=selected_epoch)
+    if report is None:
+        return
+    write_json(run.folder.path / "report.json", report)
+    figures.plot_quality(
+        records,
+        run.folder.get_folder("figures") / "metric.png",
+        title=f"Distance to the real images, class {run.class_name}",
+        report=report,
+    )
+    say(
+        f"Images are drawn from the generator of epoch {selected_epoch}; the nearest to the real "
+        f"images was that of epoch {report['best']['epoch']}."
+    )
+    if report["collapse"]:
+        say(report["collapse"])
 
 
 def _read_kept(run: _Run) -> np.ndarray:

@@ -11,7 +11,7 @@ from jaxgan.evaluate import Subjects, evaluate, load_folders, load_run, read_run
 FLAGS = flags.FLAGS
 flags.DEFINE_string("class", None, "The class whose run to evaluate.")
 flags.DEFINE_string("workdir", "runs/dcgan", "Where train_dcgan wrote the classes' runs.")
-flags.DEFINE_enum("checkpoint", "best", ["best", "newest"], "Newest where no metric says best.")
+flags.DEFINE_enum("checkpoint", None, ["best", "newest"], "Default: what the run selects itself.")
 flags.DEFINE_integer("num", 0, "Images drawn from the run; 0: as many as its training images.")
 flags.DEFINE_integer("seed", 0, "Latents are those of SEED, SEED + 1, ...: one number an image.")
 flags.DEFINE_string("generated", None, "Instead of a run: a folder of generated images.")

@@ -14,7 +14,7 @@ from jaxgan.dcgan import create_keys, create_state
 from jaxgan.errors import UserError
 from jaxgan.loop import Stopped
 from jaxgan.run_folder import read_metrics
-from jaxgan.sampling import sample_run
+from jaxgan.sampling import create_sampler, draw_from_run, sample_run
 from jaxgan.train_dcgan import train_dcgan
 from tests.helpers import compute_difference, make_dataset, make_dcgan_settings, replace
 
@@ -78,6 +78,38 @@ def test_steps_lines_and_optimizer_counts_are_exact(whole_run):
     for line in lines:
         assert np.isfinite([line["loss_d"], line["loss_g"], line["acceptance_rate"]]).all()
         assert line["loss_d"] == pytest.approx(line["loss_d_real"] + line["loss_d_fake"], rel=1e-5)
+
+
+def test_the_nearest_moment_is_kept_and_drawn_from(tmp_path, monkeypatch):
+    """Epoch 2 of 3 is made the best; what is sampled afterwards is its generator's."""
+    distances = {1: 3.0, 2: 1.0, 3: 4.0}
+    states = {}
+
+    def measure(run, moment):
+        states[moment.epoch] = jax.tree.map(np.array, moment.state)
+        return {"kernel_distance": distances[moment.epoch], "variance_ratio": 1.0}
+
+    monkeypatch.setattr(module, "_measure", measure)
+    best = train(tmp_path / "best")
+    newest = train(tmp_path / "newest", replace(SETTINGS, select_checkpoint="newest"))
+    for run, epoch in ((best, 2), (newest, 3)):
+        report = json.loads((run / "report.json").read_text())
+        assert report["selected_epoch"] == epoch
+        assert report["best"]["epoch"] == 2
+        assert "collapsed" in report["collapse"]
+        expected = create_sampler(SETTINGS).draw(states[epoch], 5, 4)
+        np.testing.assert_array_equal(draw_from_run(run, num=4, seed=5).images, expected.images)
+    drawn = draw_from_run(newest, num=4, seed=5, checkpoint="best").images
+    np.testing.assert_array_equal(drawn, draw_from_run(best, num=4, seed=5).images)
+    assert (best / "figures" / "metric.png").is_file()
+
+
+def test_a_run_without_measurements_draws_from_its_end(tmp_path):
+    settings = replace(SETTINGS, measure_every_epochs=0, num_epochs=1)
+    run = train(tmp_path, settings)
+    assert not (run / "report.json").exists()
+    assert "kernel_distance" not in read_metrics(run)[-1]
+    assert len(draw_from_run(run, num=2).images) == 2
 
 
 def test_kept_images_are_those_of_the_table_and_pass_the_rule(whole_run):

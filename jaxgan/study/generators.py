@@ -35,6 +35,8 @@ _WITHOUT = (
     "look_every_epochs",
     "sample_every_epochs",
     "checkpoint_every_epochs",
+    "measure_every_epochs",
+    "select_checkpoint",
     "epochs_per_dispatch",
     "max_steps_per_dispatch",
 )
