@@ -41,12 +41,13 @@ def paper() -> ConfigDict:
     config.max_steps_per_dispatch = 50
 
     config.selection = ConfigDict()
-    config.selection.rule = "paper_text"  # "paper_code", "none"; see jaxgan/selection.py
+    config.selection.rule = "paper_text"  # see jaxgan/selection.py for the others
     config.selection.threshold = 0.76
     config.selection.num_accept = 0  # 0: the target of the class, or the size of the class
     config.selection.targets = {"covid": 192, "pneumonia": 150, "normal": 61}  # Table 2
     config.selection.per_epoch = 1  # kept during training, a look: as the listing, at most one
     config.selection.max_tries = 20_000  # images drawn from the finished generator, at most
+    config.selection.pool = 4.0  # calibrated, top_k: images to choose from, for each one kept
 
     config.data = ConfigDict()
     config.data.val_fraction = 0.2  # where the folder has no split of its own; by patient

@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from jaxgan.console import say
 from jaxgan.data.images import write_png
 from jaxgan.dcgan import create_keys, create_networks, create_state
 from jaxgan.errors import UserError
-from jaxgan.pixels import scale_to_bytes
+from jaxgan.pixels import scale_to_bytes, scale_to_unit
 from jaxgan.quality import METRIC
 from jaxgan.run_folder import read_record
 from jaxgan.selection import accept_by_probability
@@ -61,7 +62,7 @@ class Samples:
     seeds: np.ndarray
 
     def take(self, mask: np.ndarray) -> "Samples":
-        """Return those where `mask` [num] is true."""
+        """Return those where `mask` [num] is true, or those at these indices."""
         return Samples(self.images[mask], self.scores[mask], self.seeds[mask])
 
     def join(self, other: "Samples") -> "Samples":
@@ -86,6 +87,32 @@ def create_sampler(settings: DcganSettings, batch_size: int | None = None) -> Sa
     )
     key = create_keys(settings.seed).latents
     return Sampler(run, key, settings.latent_size, batch_size or settings.batch_size)
+
+
+def create_scorer(
+    settings: DcganSettings,
+) -> Callable[[gan.NetworkState, np.ndarray], np.ndarray]:
+    """Return (D, uint8 images [num, h, w, c]) -> D's logits [num], of each image alone.
+
+    By D's running statistics: unlike the paper's scores these do not depend on the neighbours.
+    """
+    module = create_networks(settings)[1]
+    size = settings.batch_size
+
+    @jax.jit
+    def compute(discriminator: gan.NetworkState, images: Array) -> Array:
+        logits: Any = module.apply(discriminator.variables, scale_to_unit(images), train=False)
+        return logits
+
+    def score(discriminator: gan.NetworkState, images: np.ndarray) -> np.ndarray:
+        parts = [np.zeros(0, np.float32)]
+        for begin in range(0, len(images), size):
+            part = images[begin : begin + size]
+            padding = [(0, size - len(part)), (0, 0), (0, 0), (0, 0)]
+            parts.append(np.asarray(compute(discriminator, np.pad(part, padding)))[: len(part)])
+        return np.concatenate(parts)
+
+    return score
 
 
 def draw_accepted(
@@ -129,8 +156,7 @@ def sample_run(
     """
     if num < 1:
         raise UserError(f"--num is {num}, expected 1 or more.")
-    settings = read_settings(DcganSettings, read_record(run)["settings"])
-    state = _restore(run, settings, checkpoint)
+    settings, state = restore_run(run, checkpoint)
     samples, tries = draw_accepted(
         create_sampler(settings),
         state,
@@ -154,19 +180,22 @@ def sample_run(
 
 def draw_from_run(run: Path, *, num: int, checkpoint: str | None = None, seed: int = 0) -> Samples:
     """Return `num` images of the run in folder `run`, whatever D says of them."""
-    settings = read_settings(DcganSettings, read_record(run)["settings"])
-    state = _restore(run, settings, checkpoint)
+    settings, state = restore_run(run, checkpoint)
     return create_sampler(settings).draw(state, seed, num)
 
 
-def _restore(run: Path, settings: DcganSettings, checkpoint: str | None) -> gan.GanState:
+def restore_run(run: Path, checkpoint: str | None = None) -> tuple[DcganSettings, gan.GanState]:
+    """Return the settings of the run in folder `run` and its best or newest state.
+
+    `checkpoint` is "best" or "newest"; None: as the settings say. Newest where nothing was
+    measured.
+    """
+    settings = read_settings(DcganSettings, read_record(run)["settings"])
     template = create_state(settings, create_keys(settings.seed).init)
     with open_checkpoints(run) as checkpoints:
         step = checkpoints.newest_step
-        if (
-            checkpoint or settings.select_checkpoint
-        ) == "best" and checkpoints.best_step is not None:
-            step = checkpoints.best_step
+        if (checkpoint or settings.select_checkpoint) == "best":
+            step = checkpoints.best_step or step
         if step is None:
             raise UserError(f"{run} has no checkpoint yet: let its training run a while first.")
-        return checkpoints.restore(step, template)
+        return settings, checkpoints.restore(step, template)

@@ -15,7 +15,7 @@ from jaxgan.errors import UserError
 from jaxgan.models.dcgan import IMAGE_SIZES
 from jaxgan.models.layers import DTYPES
 
-RULES = ("paper_text", "paper_code", "none")
+RULES = ("paper_text", "paper_code", "none", "calibrated", "top_k")
 GENERATOR_LOSSES = ("non_saturating", "saturating")
 OPTIMIZERS = ("adam", "sgd")
 CHECKPOINTS = ("best", "newest")
@@ -53,11 +53,13 @@ class SelectionSettings:
     targets: Mapping[str, int]
     per_epoch: int
     max_tries: int
+    pool: float
 
     def __post_init__(self) -> None:
         _check_choice("selection.rule", self.rule, RULES)
         for name in ("num_accept", "per_epoch", "max_tries"):
             _check(f"selection.{name}", getattr(self, name), getattr(self, name) >= 0, "0 or more")
+        _check("selection.pool", self.pool, self.pool >= 1.0, "1 or more")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from jaxgan.console import Progress, say
 from jaxgan.data.feed import create_feed
 from jaxgan.data.images import as_pixels, read_image
 from jaxgan.data.sets import Dataset, ImageSet
+from jaxgan.data.split import hold_out
 from jaxgan.dcgan import (
     create_keys,
     create_networks,
@@ -28,14 +29,29 @@ from jaxgan.parallel import Dispatcher, check_batch_size, choose_devices
 from jaxgan.pixels import stretch_to_bytes
 from jaxgan.quality import QualityMeter, summarise
 from jaxgan.run_folder import RunFolder, read_metrics, write_json
-from jaxgan.sampling import Sampler, create_sampler, draw_accepted, open_checkpoints
-from jaxgan.selection import accept_by_batch_loss, accept_by_probability
+from jaxgan.sampling import (
+    Sampler,
+    Samples,
+    create_sampler,
+    create_scorer,
+    draw_accepted,
+    open_checkpoints,
+)
+from jaxgan.selection import (
+    MIN_HELD_OUT,
+    RANKING_RULES,
+    accept_by_batch_loss,
+    accept_by_probability,
+    choose_by_rank,
+    count_candidates,
+)
 from jaxgan.settings import DcganSettings, to_dict
 
 _GRID_IMAGES = 64
 _SCORED_IMAGES = 512  # in the histogram of scores
 _SHOWN_IMAGES = 32  # of each kind, real and kept
 _WARN_AFTER_EMPTY_LOOKS = (10, 100, 1000)
+_CALIBRATING = 0.1  # of a class's training images, where none are held out
 _LOSING_SCORE = 0.1  # mean D(G(z)) below which D is said to be winning
 
 
@@ -66,6 +82,7 @@ class _Run:
     settings: DcganSettings
     class_name: str
     images: ImageSet
+    held_out: ImageSet
     folder: RunFolder
     kept: KeptImages
     sampler: Sampler
@@ -73,9 +90,9 @@ class _Run:
 
     @property
     def threshold(self) -> float | None:
-        """The probability an image has to reach, None where every image is kept."""
+        """What the paper's rules compare with, None for a rule without a threshold."""
         selection = self.settings.selection
-        return None if selection.rule == "none" else selection.threshold
+        return selection.threshold if selection.rule in ("paper_text", "paper_code") else None
 
 
 def train_dcgan(
@@ -90,7 +107,7 @@ def train_dcgan(
 
     Leaves checkpoints, metrics, sample grids, kept images and figures; see the README's map.
     """
-    images = check_class(dataset, class_name)
+    images, held_out = _hold_out(settings, dataset, class_name)
     devices = choose_devices(num_devices)
     check_batch_size(settings.batch_size, len(devices))
     record = describe_run(settings, dataset, class_name)
@@ -110,7 +127,9 @@ def train_dcgan(
         latent_size=settings.latent_size,
         batch=settings.batch_size,
     )
-    run = _Run(settings, class_name, images, folder, kept, create_sampler(settings), meter)
+    run = _Run(
+        settings, class_name, images, held_out, folder, kept, create_sampler(settings), meter
+    )
     schedule = create_schedule(settings, len(images))
     resident_bytes = settings.data.resident_bytes
     dispatcher = Dispatcher(
@@ -161,6 +180,22 @@ def train_dcgan(
     say(f"Done: look at {folder.path / 'figures' / 'samples.png'}.")
 
 
+def _hold_out(
+    settings: DcganSettings, dataset: Dataset, class_name: str
+) -> tuple[ImageSet, ImageSet]:
+    """Return what the class's GAN learns from, and real images to calibrate D with."""
+    images = check_class(dataset, class_name)
+    held_out = dataset.val.of_class(dataset.class_names.index(class_name))
+    if settings.selection.rule != "calibrated" or len(held_out) >= MIN_HELD_OUT:
+        return images, held_out
+    learned, held_out = hold_out(images, _CALIBRATING, settings.data.split_seed)
+    say(
+        f"There are no held-out images of class {class_name} to calibrate the discriminator with: "
+        f"{len(held_out)} of its {len(images)} training images are kept from it instead."
+    )
+    return learned, held_out
+
+
 def _create_hooks(run: _Run) -> list[Hook]:
     sample = Hook(run.settings.sample_every_epochs, functools.partial(_write_samples, run))
     measure = Hook(run.settings.measure_every_epochs, functools.partial(_measure, run))
@@ -202,13 +237,15 @@ def _look(run: _Run, empty_looks: "_EmptyLooks", moment: Moment) -> Mapping[str,
     """Score one batch of fresh images; keep those that pass, as many as one look may."""
     batch_size = run.sampler.batch_size
     samples = run.sampler.draw(moment.state, moment.epoch * batch_size, batch_size)
+    mean_score = float(samples.scores.mean())
+    if run.settings.selection.rule in RANKING_RULES:
+        return {"score_mean": mean_score, "num_kept": len(run.kept)}
     accepted = samples
     if run.threshold is not None:
         accepted = samples.take(accept_by_probability(samples.scores, run.threshold))
     first = accepted.take(np.arange(len(accepted.seeds)) < run.settings.selection.per_epoch)
     run.kept.add(first.images, seeds=first.seeds, scores=first.scores, epoch=moment.epoch)
     rate = len(accepted.seeds) / batch_size
-    mean_score = float(samples.scores.mean())
     empty_looks.note(moment.epoch, rate, mean_score)
     return {"acceptance_rate": rate, "score_mean": mean_score, "num_kept": len(run.kept)}
 
@@ -243,14 +280,7 @@ def _top_up(run: _Run, state: gan.GanState, epoch: int) -> None:
     """
     settings, kept, tries = run.settings, run.kept, 0
     if settings.selection.rule != "paper_code":
-        samples, tries = draw_accepted(
-            run.sampler,
-            state,
-            num=kept.num_missing,
-            threshold=run.threshold,
-            first_seed=(settings.num_epochs + 1) * run.sampler.batch_size,  # behind all looks'
-            max_tries=settings.selection.max_tries,
-        )
+        samples, tries = _draw_kept(run, state)
         kept.add(
             samples.images,
             seeds=samples.seeds,
@@ -258,17 +288,43 @@ def _top_up(run: _Run, state: gan.GanState, epoch: int) -> None:
             epoch=epoch,
             final=True,
         )
-    rule, threshold = settings.selection.rule, settings.selection.threshold
+    rule = settings.selection.rule
     if not kept.num_missing:
         say(f"Kept {len(kept)} images by rule {rule}.")
         return
     where = f"{tries} tries with the finished generator"
     if rule == "paper_code":
         where = f"{settings.num_epochs} epochs, the only moments at which the listing keeps one"
+    limit = "" if run.threshold is None else f" at threshold {run.threshold:g}"
     say(
-        f"Could not reach {kept.target} images with rule {rule} at threshold {threshold:g} in "
+        f"Could not reach {kept.target} images with rule {rule}{limit} in "
         f"{where}: here are {len(kept)}. A lower --threshold or --accept=none gives more."
     )
+
+
+def _draw_kept(run: _Run, state: gan.GanState) -> tuple[Samples, int]:
+    """Draw the missing images by the run's rule; return them, and how many were drawn in all."""
+    selection, num = run.settings.selection, run.kept.num_missing
+    first_seed = (run.settings.num_epochs + 1) * run.sampler.batch_size  # behind all looks'
+    if selection.rule not in RANKING_RULES:
+        return draw_accepted(
+            run.sampler,
+            state,
+            num=num,
+            threshold=run.threshold,
+            first_seed=first_seed,
+            max_tries=selection.max_tries,
+        )
+    tries = count_candidates(num, selection.pool, selection.max_tries)
+    samples, score = run.sampler.draw(state, first_seed, tries), create_scorer(run.settings)
+    chosen = choose_by_rank(
+        selection.rule,
+        score(state.discriminator, samples.images),
+        score(state.discriminator, run.held_out.images),
+        num,
+        seed=run.settings.seed,
+    )
+    return samples.take(chosen), tries
 
 
 def _draw_figures(run: _Run, state: gan.GanState) -> None:

@@ -32,6 +32,7 @@ def make_dcgan_settings(**changes) -> DcganSettings:
         "targets": {},
         "per_epoch": 1,
         "max_tries": 64,
+        "pool": 2.0,
     }
     values = {
         "seed": 0,

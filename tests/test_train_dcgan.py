@@ -10,11 +10,13 @@ from PIL import Image
 
 from jaxgan import train_dcgan as module
 from jaxgan.checkpoint import Checkpoints
+from jaxgan.data.sets import Dataset
 from jaxgan.dcgan import create_keys, create_state
 from jaxgan.errors import UserError
+from jaxgan.kept import read_table
 from jaxgan.loop import Stopped
 from jaxgan.run_folder import read_metrics
-from jaxgan.sampling import create_sampler, draw_from_run, sample_run
+from jaxgan.sampling import create_sampler, create_scorer, draw_from_run, sample_run
 from jaxgan.train_dcgan import train_dcgan
 from tests.helpers import compute_difference, make_dataset, make_dcgan_settings, replace
 
@@ -202,6 +204,36 @@ def test_a_rule_that_nothing_passes_ends_with_a_sentence(tmp_path, capsys):
     assert "Could not reach 11 images with rule paper_text at threshold 1.5 in 24 tries" in out
     assert "here are 0" in out
     assert (run / "figures" / "real_beside_kept.png").is_file()
+
+
+@pytest.mark.parametrize("rule", ["calibrated", "top_k"])
+def test_rules_that_rank_choose_from_the_finished_generator(rule, tmp_path):
+    settings = make_dcgan_settings(num_epochs=1, selection={"rule": rule, "max_tries": 20})
+    run = train(tmp_path, settings)
+    with (run / "accepted.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 11
+    assert all(row["file"].startswith("final") and row["rule"] == rule for row in rows)
+    first = 2 * settings.batch_size
+    seeds = [int(row["seed"]) for row in rows]
+    assert set(seeds) <= set(range(first, first + 20))
+    if rule == "top_k":
+        state = restore(run, settings)[1]
+        samples = create_sampler(settings).draw(state, first, 20)
+        logits = create_scorer(settings)(state.discriminator, samples.images)
+        assert set(seeds) == set(samples.seeds[np.argsort(-logits)[:11]])
+
+
+def test_without_held_out_images_some_training_ones_calibrate_and_it_says_so(tmp_path, capsys):
+    settings = make_dcgan_settings(num_epochs=1, selection={"rule": "calibrated"})
+    data = make_dataset(num_train=80)
+    splits = {"train": data.train, "val": data.val.of_class(1)}
+    data = Dataset("made", data.class_names, splits, "f" * 64)
+    train_dcgan(settings, dataset=data, class_name="left", workdir=tmp_path, num_devices=1)
+    out = capsys.readouterr().out
+    assert "4 of its 40 training images are kept from it instead" in out
+    assert "on the 36 training images" in out
+    assert len(read_table(tmp_path / "left")) == 36
 
 
 def test_long_stretches_without_a_kept_image_are_told(capsys):

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from jaxgan.console import say
 
-JOB_VERSION = 1  # raise it when jobs come out differently, so that they are done again
+JOB_VERSION = 2  # raise it when jobs come out differently, so that they are done again
 
 Result = Mapping[str, np.ndarray]
 
