@@ -1,10 +1,10 @@
-"""DCGAN experiments: `configs/dcgan.py:paper` (the default), `:small`, `:quick`."""
+"""DCGAN experiments: `configs/dcgan.py:paper` (the default), `:recommended`, `:small`, `:quick`."""
 
 from ml_collections import ConfigDict
 
 
 def get_config(variant: str = "paper") -> ConfigDict:
-    variants = {"paper": paper, "small": small, "quick": quick}
+    variants = {"paper": paper, "recommended": recommended, "small": small, "quick": quick}
     if variant not in variants:
         raise ValueError(
             f"configs/dcgan.py has no variant {variant!r}: expected one of {', '.join(variants)}."
@@ -55,6 +55,21 @@ def paper() -> ConfigDict:
     config.data.phantom_seed = 0
     config.data.phantom_subtlety = 0.5  # 0: obvious findings, 1: nearly invisible
     config.data.resident_bytes = 2**30  # a larger training set is streamed to the device
+    return config
+
+
+def recommended() -> ConfigDict:
+    """The paper's network with what a hundred images need. Provisional: see launch/ablate.py."""
+    config = paper()
+    config.channels = 1
+    config.batch_size = 32
+    config.num_epochs = 600
+    config.diffaugment = True
+    config.ema_decay = 0.99
+    config.measure_every_epochs = 10
+    config.select_checkpoint = "best"
+    config.selection.rule = "calibrated"
+    config.selection.per_epoch = 0
     return config
 
 

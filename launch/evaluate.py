@@ -50,11 +50,10 @@ def main() -> None:
         subjects = load_run(workdir, name, dataset, **options)
     else:
         held_out = Path(FLAGS.held_out) if FLAGS.held_out else None
-        paths = (Path(FLAGS.generated), Path(FLAGS.against))
-        subjects = load_folders(*paths, held_out, image_size=FLAGS.image_size)
-    evaluate(
-        subjects, out=out, json_path=json_path, features_file=features_file, cache_dir=cache_dir
-    )
+        paths = (Path(FLAGS.generated), Path(FLAGS.against), held_out)
+        subjects = load_folders(*paths, image_size=FLAGS.image_size)
+    files = {"features_file": features_file, "cache_dir": cache_dir}
+    evaluate(subjects, out=out, json_path=json_path, **files)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import pytest
 
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.errors import UserError
+from jaxgan.loop import Stopped
 from jaxgan.study.arms import Arm, create_arms, find_controls
 from jaxgan.study.audit import Audit, mask_images, run_probes
 from jaxgan.study.classifiers import create_training_set, duplicate
@@ -80,6 +81,16 @@ def test_a_job_is_done_once_and_again_when_anything_that_defines_it_changes(tmp_
         file.write_bytes(b"half")  # a broken disk
     run({"seed": 0})
     assert len(done) == 3
+
+
+def test_a_signal_is_no_failure_and_stops_the_jobs(tmp_path):
+    def stop(partial):
+        raise Stopped(1, 2, 15)
+
+    runner = JobRunner(tmp_path, {"kind": 1})
+    with pytest.raises(Stopped):
+        runner.run(Job("kind", "name", {}, stop))
+    assert not runner.failures
 
 
 def test_a_failed_job_is_named_and_does_not_stop_the_others(tmp_path, capsys):

@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxgan.console import say
+from jaxgan.loop import Stopped
 
 JOB_VERSION = 2  # raise it when jobs come out differently, so that they are done again
 
@@ -69,6 +70,8 @@ class JobRunner:
             partial = path.with_suffix(".partial")
             try:
                 result = dict(job.compute(partial))
+            except Stopped:
+                raise  # a signal: nothing has failed, and the next call goes on from here
             except Exception as error:
                 # Whatever went wrong is this job's alone: the page names it, the others go on.
                 self._note_failure(job, error)
