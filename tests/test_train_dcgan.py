@@ -224,6 +224,15 @@ def test_rules_that_rank_choose_from_the_finished_generator(rule, tmp_path):
         assert set(seeds) == set(samples.seeds[np.argsort(-logits)[:11]])
 
 
+def test_a_logit_does_not_depend_on_the_neighbours(whole_run):
+    state = restore(whole_run)[1]
+    images, score = DATASET.train.images, create_scorer(SETTINGS)
+    together = score(state.discriminator, images)
+    assert together.std() > 0
+    alone = [score(state.discriminator, images[i : i + 1])[0] for i in range(3)]
+    np.testing.assert_allclose(alone, together[:3], atol=1e-5)
+
+
 def test_without_held_out_images_some_training_ones_calibrate_and_it_says_so(tmp_path, capsys):
     settings = make_dcgan_settings(num_epochs=1, selection={"rule": "calibrated"})
     data = make_dataset(num_train=80)
