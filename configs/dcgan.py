@@ -35,7 +35,7 @@ def paper() -> ConfigDict:
     config.look_every_epochs = 10
     config.sample_every_epochs = 50
     config.checkpoint_every_epochs = 10
-    config.measure_every_epochs = 20  # the kernel distance to the training images; 0: never
+    config.measure_every_epochs = 20  # distance to the training images, checkpoint; 0: never
     config.select_checkpoint = "newest"  # as printed; "best": of those measured, the nearest
     config.epochs_per_dispatch = 1  # raise it where an epoch takes milliseconds
     config.max_steps_per_dispatch = 50

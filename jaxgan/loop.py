@@ -45,10 +45,14 @@ class Moment:
 
 @dataclass(frozen=True)
 class Hook:
-    """Something done every so many epochs and at the end; what it returns joins the metrics."""
+    """Something done every so many epochs and at the end; what it returns joins the metrics.
+
+    With `saves` a checkpoint follows every time, so that the best of its moments can be kept.
+    """
 
     every_epochs: int
     run: Callable[[Moment], Mapping[str, float]]
+    saves: bool = False
 
 
 @contextlib.contextmanager
@@ -111,7 +115,8 @@ def run_loop(
             folder.append(line, {"images_per_second": speed})
 
             signal_number = agree(get_signal())
-            if signal_number or schedule.is_due(checkpoint_every_epochs, begin, step):
+            saves = any(hook.saves for hook in due)
+            if signal_number or saves or schedule.is_due(checkpoint_every_epochs, begin, step):
                 checkpoints.save(step, dispatcher.unplace(state), line)
             if signal_number and step < schedule.num_steps:
                 raise Stopped(epoch, schedule.num_epochs, signal_number)

@@ -198,7 +198,8 @@ def _hold_out(
 
 def _create_hooks(run: _Run) -> list[Hook]:
     sample = Hook(run.settings.sample_every_epochs, functools.partial(_write_samples, run))
-    measure = Hook(run.settings.measure_every_epochs, functools.partial(_measure, run))
+    every = run.settings.measure_every_epochs
+    measure = Hook(every, functools.partial(_measure, run), saves=True)
     if run.settings.selection.rule == "paper_code":
         return [Hook(1, functools.partial(_keep_by_code, run)), sample, measure]
     look = functools.partial(_look, run, _EmptyLooks(run.settings))

@@ -345,7 +345,7 @@ def test_the_selected_epoch_and_a_collapse_are_in_the_picture_of_quality(tmp_pat
     np.testing.assert_array_equal(curve.get_ydata(), [8.0, 1.0, 3.0])
     assert floor.get_ydata()[0] == 0.1
     assert selected.get_xdata()[0] == 20
-    assert "collapsed" in figure._supxlabel.get_text()
+    assert "collapsed" in figure.get_supxlabel()
 
 
 def test_every_training_of_an_ablation_is_a_dot(tmp_path, drawn):

@@ -92,7 +92,8 @@ def test_the_nearest_moment_is_kept_and_drawn_from(tmp_path, monkeypatch):
         return {"kernel_distance": distances[moment.epoch], "variance_ratio": 1.0}
 
     monkeypatch.setattr(module, "_measure", measure)
-    best = train(tmp_path / "best")
+    # Between two checkpoints: what is measured is saved all the same.
+    best = train(tmp_path / "best", replace(SETTINGS, checkpoint_every_epochs=3))
     newest = train(tmp_path / "newest", replace(SETTINGS, select_checkpoint="newest"))
     for run, epoch in ((best, 2), (newest, 3)):
         report = json.loads((run / "report.json").read_text())
