@@ -1,10 +1,10 @@
-"""DCGAN experiments: `configs/dcgan.py:paper` (the default), `:small`, `:quick`."""
+"""DCGAN experiments: `configs/dcgan.py:paper` (the default), `:recommended`, `:small`, `:quick`."""
 
 from ml_collections import ConfigDict
 
 
 def get_config(variant: str = "paper") -> ConfigDict:
-    variants = {"paper": paper, "small": small, "quick": quick}
+    variants = {"paper": paper, "recommended": recommended, "small": small, "quick": quick}
     if variant not in variants:
         raise ValueError(
             f"configs/dcgan.py has no variant {variant!r}: expected one of {', '.join(variants)}."
@@ -46,16 +46,19 @@ def paper() -> ConfigDict:
     config.sample_every_epochs = 50
     config.checkpoint_every_epochs = 10
     config.checkpoint_every_seconds = 60.0  # and at the latest after so long; 0: never so
+    config.measure_every_epochs = 20  # distance to the training images, checkpoint; 0: never
+    config.select_checkpoint = "newest"  # as printed; "best": of those measured, the nearest
     config.epochs_per_dispatch = 1  # raise it where an epoch takes milliseconds
     config.max_steps_per_dispatch = 50
 
     config.selection = ConfigDict()
-    config.selection.rule = "paper_text"  # "paper_code", "none"; see jaxgan/selection.py
+    config.selection.rule = "paper_text"  # see jaxgan/selection.py for the others
     config.selection.threshold = 0.76
     config.selection.num_accept = 0  # 0: the target of the class, or the size of the class
     config.selection.targets = {"covid": 192, "pneumonia": 150, "normal": 61}  # Table 2
     config.selection.per_epoch = 1  # kept during training, a look: as the listing, at most one
     config.selection.max_tries = 20_000  # images drawn from the finished generator, at most
+    config.selection.pool = 4.0  # calibrated, top_k: images to choose from, for each one kept
 
     config.data = ConfigDict()
     config.data.val_fraction = 0.2  # where the folder has no split of its own; by patient
@@ -63,6 +66,21 @@ def paper() -> ConfigDict:
     config.data.phantom_seed = 0
     config.data.phantom_subtlety = 0.5  # 0: obvious findings, 1: nearly invisible
     config.data.resident_bytes = 2**30  # a larger training set is streamed to the device
+    return config
+
+
+def recommended() -> ConfigDict:
+    """The paper's network with what a hundred images need. Provisional: see launch/ablate.py."""
+    config = paper()
+    config.channels = 1
+    config.batch_size = 32
+    config.num_epochs = 600
+    config.diffaugment = True
+    config.ema_decay = 0.99
+    config.measure_every_epochs = 10
+    config.select_checkpoint = "best"
+    config.selection.rule = "calibrated"
+    config.selection.per_epoch = 0
     return config
 
 
@@ -76,7 +94,6 @@ def small() -> ConfigDict:
     config.ema_decay = 0.998
     config.look_every_epochs = 10
     config.sample_every_epochs = 50
-    config.checkpoint_every_epochs = 10
     return config
 
 
@@ -97,7 +114,8 @@ def quick() -> ConfigDict:
     config.ema_decay = 0.99
     config.look_every_epochs = 5
     config.sample_every_epochs = 20
-    config.checkpoint_every_epochs = 20
+    config.measure_every_epochs = 10
+    config.select_checkpoint = "best"
     # A discriminator that is kept honest hardly ever says 0.76 of a generated image; 0.5 is "as
     # likely real as not". Only the finished generator's images are kept.
     config.selection.threshold = 0.5

@@ -42,8 +42,9 @@ class Checkpoints:
 
     Leaving the context waits for saves under way: without that an interpreter that ends right
     after a save would lose it. With `best_metric`, the checkpoint whose value of that metric is
-    highest is kept beside the newest (the earlier one of equals). A training gives the run's
-    `record`: a checkpoint of another run is refused, and a damaged one is set aside and told.
+    highest (or lowest, with `lowest_is_best`) is kept beside the newest (the earlier one of
+    equals). A training gives the run's `record`: a checkpoint of another run is refused, and a
+    damaged one is set aside and told.
     """
 
     def __init__(
@@ -51,9 +52,11 @@ class Checkpoints:
         directory: Path,
         *,
         best_metric: str | None = None,
+        lowest_is_best: bool = False,
         record: Mapping[str, Any] | None = None,
     ):
         self._best_metric, self._directory = best_metric, directory
+        self._sign = -1.0 if lowest_is_best else 1.0
         self._record = None if record is None else json.loads(json.dumps(record))
         # `best_fn` makes orbax write the metrics down. Joined to `max_to_keep` it would delete the
         # newest checkpoints, and with them the work since the best: hence the explicit policy.
@@ -83,7 +86,8 @@ class Checkpoints:
     def _rank(self, metrics: Any) -> Any:
         # A checkpoint that no cadence in epochs asked for has no value and ranks last: otherwise
         # the moment of a signal could decide which one is the best.
-        return metrics.get(self._best_metric, -math.inf), -metrics["step"]
+        value = metrics.get(self._best_metric)
+        return -math.inf if value is None else self._sign * value, -metrics["step"]
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -99,8 +103,11 @@ class Checkpoints:
 
     @property
     def best_step(self) -> int | None:
-        """The checkpoint with the highest metric, None where there is none."""
-        return self._manager.best_step() if self._best_metric else None
+        """The checkpoint with the best metric, None where none has it."""
+        step = self._manager.best_step() if self._best_metric else None
+        if step is None or self._best_metric not in (self._manager.metrics(step) or {}):
+            return None
+        return step
 
     def save(self, step: int, state: Any, metrics: Mapping[str, float]) -> None:
         """Start saving `state` as the checkpoint of `step`; a step that is there already stays.

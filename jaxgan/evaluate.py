@@ -48,6 +48,8 @@ _NO_CLASSES = (
     "more classes: runs of all classes, or folders with the same subfolders."
 )
 _READING = (
+    "Compared with held-out real images where there are any: the encoder has been trained on the "
+    "training images, and whatever it has not seen, new real images too, lies further out.",
     "Floor: what 19 of 20 divisions of the real images stay within, at the same n. A value beyond "
     "it differs from real images by more than chance.",
     "Interval: other images from the same sources would give this at this n, in 19 of 20 cases; it "
@@ -92,7 +94,7 @@ def load_folders(
     roots = [generated, against, *([held_out] if held_out else [])]
     sets = read_folders(roots, image_size=image_size)
     for root, images in zip(roots, sets, strict=True):
-        _check_count(str(root), len(images))
+        check_count(str(root), len(images))
     names = sorted(set(sets[1].folders))
     several = len(names) > 1
     labels = _label(sets[1], names) if several else np.zeros(len(sets[1]), np.int32)
@@ -134,7 +136,7 @@ def load_run(
     dataset: Dataset,
     *,
     num: int = 0,
-    checkpoint: str = "best",
+    checkpoint: str | None = None,
     seed: int = 0,
 ) -> Subjects:
     """Draw from the generator of a class, to compare with the class's training and held-out images.
@@ -142,21 +144,17 @@ def load_run(
     `num` 0 draws as many as there are training images. Where every class has a run in `workdir`,
     all are drawn from, for GAN-train and GAN-test.
     """
-    if class_name not in dataset.class_names:
-        raise UserError(
-            f"There is no class {class_name!r} in {dataset.name}: "
-            f"the classes are {', '.join(dataset.class_names)}."
-        )
+    check_class(dataset, class_name)
     label = dataset.class_names.index(class_name)
     train, val = dataset.train.of_class(label), dataset.val.of_class(label)
-    _check_count(f"the training images of {class_name}", len(train))
+    check_count(f"the training images of {class_name}", len(train))
 
     def draw(name: str, num: int) -> np.ndarray:
-        _check_same_data(workdir / name, dataset)
+        check_same_data(workdir / name, dataset)
         return draw_from_run(workdir / name, num=num, checkpoint=checkpoint, seed=seed).images
 
     num = num or len(train)
-    _check_count("--num: the generated images", num)
+    check_count("--num: the generated images", num)
     drawn = {class_name: draw(class_name, num)}
     others = [name for name in dataset.class_names if name != class_name]
     complete = all((workdir / name / "checkpoints").is_dir() for name in others)
@@ -182,7 +180,17 @@ def _join_classes(
     return (images, labels), (train.images, train.labels), (val.images, val.labels)
 
 
-def _check_same_data(run: Path, dataset: Dataset) -> None:
+def check_class(dataset: Dataset, class_name: str) -> None:
+    """Raise where there is no such class."""
+    if class_name not in dataset.class_names:
+        raise UserError(
+            f"There is no class {class_name!r} in {dataset.name}: "
+            f"the classes are {', '.join(dataset.class_names)}."
+        )
+
+
+def check_same_data(run: Path, dataset: Dataset) -> None:
+    """Raise where the run in folder `run` was trained on other data than these."""
     trained_on = read_record(run)["data"]
     if trained_on["fingerprint"] != dataset.fingerprint:
         raise UserError(
@@ -191,7 +199,8 @@ def _check_same_data(run: Path, dataset: Dataset) -> None:
         )
 
 
-def _check_count(name: str, count: int) -> None:
+def check_count(name: str, count: int) -> None:
+    """Raise where there are too few images to measure anything."""
     if count < MIN_IMAGES:
         raise UserError(
             f"{name}: found {count} images, expected at least {MIN_IMAGES}. With fewer, every "
@@ -233,36 +242,42 @@ def evaluate(
 def _measure_all(subjects: Subjects, features: Features, own: Features) -> dict[str, Any]:
     """Return the report as it goes to JSON."""
     compared = {
-        "generated": _limit(subjects.generated.images, MAX_COMPARED),
-        "real": _limit(subjects.real.images, MAX_COMPARED),
-        "held_out": _limit(_get_held_out(subjects), MAX_COMPARED),
+        "generated": limit(subjects.generated.images, MAX_COMPARED),
+        "real": limit(subjects.real.images, MAX_COMPARED),
+        "held_out": limit(_get_held_out(subjects), MAX_COMPARED),
     }
     generated, real, held_out = compared.values()
+    has_held_out = len(held_out) >= MIN_IMAGES
+    judge, spare = (held_out, real) if has_held_out else (real, held_out)
     notes = [*_READING]
     if max(len(subjects.generated.images), len(subjects.real.images)) > MAX_COMPARED:
         notes.append(f"Compared: {MAX_COMPARED} images of a kind, drawn at random.")
+    sides = {
+        "train": subjects.real.describe(),
+        "held_out": subjects.held_out.describe() if subjects.held_out else None,
+    }
     result: dict[str, Any] = {
         "generated": subjects.generated.describe(),
-        "against": subjects.real.describe(),
-        "held_out": subjects.held_out.describe() if subjects.held_out else None,
+        "against": sides["held_out" if has_held_out else "train"],
+        **sides,
         "image_size": int(generated.shape[1]),
         "channels": int(generated.shape[3]),
         "level": LEVEL,
         "features": features.name,
-        **_measure_space(features, generated, real, held_out),
-        **_measure_pixels(generated, real, held_out),
+        **measure_space(features, generated, judge, spare),
+        **_measure_pixels(generated, judge, spare),
         "memorisation": None,
         "gan_train": None,
         "gan_test": None,
-        "pixels": _measure_space(PixelFeatures(), generated, real, held_out),
+        "pixels": measure_space(PixelFeatures(), generated, judge, spare),
     }
     if own is not features:
-        result["encoder"] = _measure_space(own, generated, real, held_out)
-    if len(held_out) >= MIN_IMAGES:
+        result["encoder"] = measure_space(own, generated, judge, spare)
+    if has_held_out:
         result["memorisation"] = _measure_copies(subjects)
-        result["against_held_out"] = {
-            **_measure_space(features, generated, held_out, real),
-            **_measure_pixels(generated, held_out, real),
+        result["against_train"] = {
+            **measure_space(features, generated, real, held_out),
+            **_measure_pixels(generated, real, held_out),
         }
     else:
         notes.append(_NO_HELD_OUT)
@@ -279,14 +294,14 @@ def _get_held_out(subjects: Subjects) -> np.ndarray:
     return subjects.held_out.images
 
 
-def _limit(images: np.ndarray, most: int) -> np.ndarray:
+def limit(images: np.ndarray, most: int) -> np.ndarray:
     """Return at most so many images, drawn at random but always the same."""
     if len(images) <= most:
         return images
     return images[np.sort(np.random.default_rng(0).permutation(len(images))[:most])]
 
 
-def _measure_space(
+def measure_space(
     features: Features, generated: np.ndarray, real: np.ndarray, spare: np.ndarray
 ) -> dict[str, Any]:
     """Measure distances and scores in one feature space."""
@@ -304,7 +319,7 @@ def _measure_pixels(generated: np.ndarray, real: np.ndarray, spare: np.ndarray) 
     pool = np.concatenate([generated, real, spare])
     levels = f"Laplacian pyramid {describe_levels(pool.shape)}"
     parts = [create_sliced_wasserstein_comparison(pool)]
-    few = [_limit(images, MAX_IMAGES) for images in (generated, real, spare)]
+    few = [limit(images, MAX_IMAGES) for images in (generated, real, spare)]
     diversity = [create_diversity_comparison(np.concatenate(few))]
     return _measure_pool(parts, generated, real, spare, levels) | _measure_pool(
         diversity, few[0], few[1], few[2], "MS-SSIM"
@@ -338,9 +353,9 @@ def _measure_pool(
 def _measure_copies(subjects: Subjects) -> dict[str, Any]:
     space = PixelFeatures(MEMORISATION_SIDE)
     return measure_memorisation(
-        space(_limit(subjects.generated.images, MAX_COMPARED)),
-        space(_limit(subjects.real.images, MAX_SEARCHED)),
-        space(_limit(_get_held_out(subjects), MAX_COMPARED)),
+        space(limit(subjects.generated.images, MAX_COMPARED)),
+        space(limit(subjects.real.images, MAX_SEARCHED)),
+        space(limit(_get_held_out(subjects), MAX_COMPARED)),
         features=space.name,
     ).to_json()
 
@@ -366,7 +381,7 @@ def _to_json(measures: Mapping[str, Measure]) -> dict[str, Any]:
 def _draw_pairs(subjects: Subjects, path: Path) -> None:
     """Draw the generated, and for comparison the held-out, images nearest to a training image."""
     space = PixelFeatures(MEMORISATION_SIDE)
-    train = _limit(subjects.real.images, MAX_SEARCHED)
+    train = limit(subjects.real.images, MAX_SEARCHED)
     known = space(train)
     rows = []
     for label, images in (

@@ -95,6 +95,44 @@ def plot_acceptance(
         _write_notes(figure, notes)
 
 
+def plot_quality(records: Records, path: Path, *, title: str, report: Mapping[str, Any]) -> None:
+    """Draw the kernel distance over epochs with the selected one (`jaxgan.quality.summarise`)."""
+    with _open_panels(path, title=title, rows=1, height=4.0) as (figure, (axes,)):
+        _, values = _read_series(records, "kernel_distance")
+        notes = _draw_series(axes, records, {"kernel_distance": ("generated", ORANGE)})
+        axes.axhline(report["floor"], color=GRAY, linestyle="--", label="real halves, 19 of 20")
+        axes.axvline(report["selected_epoch"], color=BLUE, linewidth=1, label="selected")
+        if values.max() > 20 * max(values.min(), report["floor"], 1e-6):
+            axes.set_yscale("symlog", linthresh=max(report["floor"], 1e-6))
+        best = report["best"]
+        notes.append(f"Nearest at epoch {best['epoch']}: {best['kernel_distance']:.3g}.")
+        notes += [report["collapse"]] if report["collapse"] else []
+        _finish_panel(axes, ylabel="kernel distance, pixel pyramid", xlabel="epoch")
+        _write_notes(figure, notes)
+
+
+def plot_ablation(rows: Mapping[str, Mapping[str, Any]], path: Path, *, title: str) -> None:
+    """Draw a line a variant: each training as a dot, the mean over the seeds as a bar.
+
+    `rows` are those of `jaxgan.ablation`: measures with `value`, `values` and `floor` by variant.
+    """
+    panels = {"kernel_distance": "kernel distance, encoder", "recall": "recall"}
+    height = 1.6 + 0.32 * len(rows)
+    with open_figure(path, size=(10.0, height), layout="constrained") as figure:
+        figure.suptitle(textwrap.fill(title, 100), x=0.01, ha="left")
+        axes_of = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for axes, (key, label) in zip(axes_of, panels.items(), strict=True):
+            for line, row in enumerate(rows.values()):
+                values = row[key]["values"]
+                axes.plot(values, [line] * len(values), "o", color=ORANGE, alpha=0.7)
+                axes.plot(row[key]["value"], line, "|", color="black", markersize=14)
+            floor = np.mean([row[key]["floor"] for row in rows.values()])
+            axes.axvline(floor, color=GRAY, linestyle="--")
+            axes.set(xlabel=f"{label} (dashed: real images)")
+        axes_of[0].set_yticks(range(len(rows)), list(rows))
+        axes_of[0].invert_yaxis()
+
+
 def plot_score_histogram(
     scores: np.ndarray,
     path: Path,

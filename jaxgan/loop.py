@@ -52,10 +52,14 @@ class Moment:
 
 @dataclass(frozen=True)
 class Hook:
-    """Something done every so many epochs and at the end; what it returns joins the metrics."""
+    """Something done every so many epochs and at the end; what it returns joins the metrics.
+
+    With `saves` a checkpoint follows every time, so that the best of its moments can be kept.
+    """
 
     every_epochs: int
     run: Callable[[Moment], Mapping[str, float]]
+    saves: bool = False
 
 
 @contextlib.contextmanager
@@ -123,6 +127,7 @@ def run_loop(
 
             signal_number = agree(get_signal())
             is_due = schedule.is_due(checkpoint_every_epochs, begin, step)
+            is_due = is_due or any(hook.saves for hook in due)
             if is_due or signal_number or patience.is_over():
                 host_state = jax.device_get(dispatcher.unplace(state))
                 check_finite_state(host_state, step)

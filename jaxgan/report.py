@@ -51,11 +51,29 @@ def format_evaluation(result: Mapping[str, Any]) -> str:
         rows += _list_scores(result["pixels"], "in pixels")
     if "encoder" in result:
         rows += _list_scores(result["encoder"], "in the own encoder")
-    if "against_held_out" in result:
-        rows += _list_scores(result["against_held_out"], "against held-out images")
+    if "against_train" in result:
+        rows += _list_scores(result["against_train"], "against the training images")
     lines = _align(rows)
     lines += ["", f"Features: {result['features']}.", *result["notes"]]
     return "\n".join(lines) + "\n"
+
+
+def format_rules(result: Mapping[str, Any]) -> str:
+    """Print what `compare_rules` has measured, a line a rule, and its answer."""
+    names = ("kernel_distance", "precision", "recall", "memorisation")
+    rows: list[Row] = [("rule", ["kept", "share", *(_SCORES[name] for name in names)])]
+    for rule, found in result["rules"].items():
+        cells = [str(found["num_kept"]), _format_score(found["kept_fraction"])]
+        rows.append((rule, [*cells, *(_format_score(found[name]) for name in names)]))
+    lines = [*_align(rows), "", result["answer"], f"Features: {result['features']}."]
+    return "\n".join([*lines, *result["notes"]]) + "\n"
+
+
+def _format_score(score: Mapping[str, Any] | None) -> str:
+    if score is None:
+        return "-"
+    flag = " COPIES" if score.get("flag") else ""
+    return f"{score['value']:.3g} {_format_range(score['interval'])}{flag}"
 
 
 def _list_scores(scores: Mapping[str, Any], title: str) -> Iterator[Row]:

@@ -1,9 +1,10 @@
 """Images from a generator: while it trains, and from the folder of a run."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,8 @@ from jaxgan.data.images import write_png
 from jaxgan.dcgan import create_keys, create_networks, create_state
 from jaxgan.errors import UserError
 from jaxgan.files import make_folder
-from jaxgan.pixels import scale_to_bytes
+from jaxgan.pixels import scale_to_bytes, scale_to_unit
+from jaxgan.quality import METRIC
 from jaxgan.run_folder import read_record
 from jaxgan.selection import accept_by_probability
 from jaxgan.settings import DcganSettings, read_settings
@@ -61,7 +63,7 @@ class Samples:
     seeds: np.ndarray
 
     def take(self, mask: np.ndarray) -> "Samples":
-        """Return those where `mask` [num] is true."""
+        """Return those where `mask` [num] is true, or those at these indices."""
         return Samples(self.images[mask], self.scores[mask], self.seeds[mask])
 
     def join(self, other: "Samples") -> "Samples":
@@ -73,6 +75,14 @@ class Samples:
         )
 
 
+def open_checkpoints(run: Path, record: Mapping[str, Any] | None = None) -> Checkpoints:
+    """Open the checkpoints of the run in folder `run`: the newest, and the best where measured.
+
+    A training gives the run's `record`, see `Checkpoints`.
+    """
+    return Checkpoints(run / "checkpoints", best_metric=METRIC, lowest_is_best=True, record=record)
+
+
 def create_sampler(settings: DcganSettings, batch_size: int | None = None) -> Sampler:
     """Return the run's sampler; scores are comparable within one batch size."""
     generator, discriminator = create_networks(settings)
@@ -81,6 +91,32 @@ def create_sampler(settings: DcganSettings, batch_size: int | None = None) -> Sa
     )
     key = create_keys(settings.seed).latents
     return Sampler(run, key, settings.latent_size, batch_size or settings.batch_size)
+
+
+def create_scorer(
+    settings: DcganSettings,
+) -> Callable[[gan.NetworkState, np.ndarray], np.ndarray]:
+    """Return (D, uint8 images [num, h, w, c]) -> D's logits [num], of each image alone.
+
+    By D's running statistics: unlike the paper's scores these do not depend on the neighbours.
+    """
+    module = create_networks(settings)[1]
+    size = settings.batch_size
+
+    @jax.jit
+    def compute(discriminator: gan.NetworkState, images: Array) -> Array:
+        logits: Any = module.apply(discriminator.variables, scale_to_unit(images), train=False)
+        return logits
+
+    def score(discriminator: gan.NetworkState, images: np.ndarray) -> np.ndarray:
+        parts = [np.zeros(0, np.float32)]
+        for begin in range(0, len(images), size):
+            part = images[begin : begin + size]
+            padding = [(0, size - len(part)), (0, 0), (0, 0), (0, 0)]
+            parts.append(np.asarray(compute(discriminator, np.pad(part, padding)))[: len(part)])
+        return np.concatenate(parts)
+
+    return score
 
 
 def draw_accepted(
@@ -112,20 +148,19 @@ def sample_run(
     out: Path,
     *,
     num: int,
-    checkpoint: str = "best",
+    checkpoint: str | None = None,
     threshold: float | None = None,
     seed: int = 0,
     max_tries: int = 20_000,
 ) -> None:
     """Write `num` images of the run in folder `run` to `out`, one PNG each, and a grid of them.
 
-    `checkpoint` is "best" or "newest". With `threshold`, only images with D(G(z)) of at least that
-    are written.
+    `checkpoint` is "best" or "newest"; None: as the run's settings say. With `threshold`, only
+    images with D(G(z)) of at least that are written.
     """
     if num < 1:
         raise UserError(f"--num is {num}, expected 1 or more.")
-    settings = read_settings(DcganSettings, read_record(run)["settings"])
-    state = _restore(run, settings, checkpoint)
+    settings, state = restore_run(run, checkpoint)
     samples, tries = draw_accepted(
         create_sampler(settings),
         state,
@@ -147,19 +182,24 @@ def sample_run(
         say(f"Wrote {len(samples.seeds)} images and grid.png to {out}.")
 
 
-def draw_from_run(run: Path, *, num: int, checkpoint: str = "best", seed: int = 0) -> Samples:
+def draw_from_run(run: Path, *, num: int, checkpoint: str | None = None, seed: int = 0) -> Samples:
     """Return `num` images of the run in folder `run`, whatever D says of them."""
-    settings = read_settings(DcganSettings, read_record(run)["settings"])
-    state = _restore(run, settings, checkpoint)
+    settings, state = restore_run(run, checkpoint)
     return create_sampler(settings).draw(state, seed, num)
 
 
-def _restore(run: Path, settings: DcganSettings, checkpoint: str) -> gan.GanState:
+def restore_run(run: Path, checkpoint: str | None = None) -> tuple[DcganSettings, gan.GanState]:
+    """Return the settings of the run in folder `run` and its best or newest state.
+
+    `checkpoint` is "best" or "newest"; None: as the settings say. Newest where nothing was
+    measured.
+    """
+    settings = read_settings(DcganSettings, read_record(run)["settings"])
     template = create_state(settings, create_keys(settings.seed).init)
-    with Checkpoints(run / "checkpoints") as checkpoints:
+    with open_checkpoints(run) as checkpoints:
         step = checkpoints.newest_step
-        if checkpoint == "best" and checkpoints.best_step is not None:
-            step = checkpoints.best_step
+        if (checkpoint or settings.select_checkpoint) == "best":
+            step = checkpoints.best_step or step
         if step is None:
             raise UserError(f"{run} has no checkpoint yet: let its training run a while first.")
-        return checkpoints.restore(step, template)
+        return settings, checkpoints.restore(step, template)

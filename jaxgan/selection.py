@@ -1,6 +1,6 @@
 """Which generated images are kept.
 
-The paper says one thing and its listing does another (section 4.1), so there are two rules:
+The paper says one thing and its listing does another (section 4.1), so there are two rules of its:
 
 - `paper_text`: an image is kept if D(G(z)) >= 0.76. Every image of a look is scored.
 - `paper_code`: the listing tests whether the *mean loss* of D on the epoch's last fake batch is at
@@ -8,11 +8,24 @@ The paper says one thing and its listing does another (section 4.1), so there ar
   it then saves the first image of the batch, whose own score nobody looked at, stretched to full
   contrast. At most one an epoch, scored before D's update.
 - `none`: every image is kept.
+- `calibrated`: discriminator rejection sampling (Azadi et al. 2019) from the finished generator. D
+  has seen the training images and is sure of itself, so its logits are first turned into the
+  odds that they have for real images it has *not* seen (a logistic regression).
+- `top_k`: of several times as many images of the finished generator those that D believes most.
 
 Both of the paper's rules keep what fools D, at the moments when D fails: not the best images.
 """
 
+import math
+
 import numpy as np
+from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
+
+from jaxgan.errors import UserError
+
+RANKING_RULES = ("calibrated", "top_k")  # they choose from many images of the finished generator
+MIN_HELD_OUT = 3  # real images that a calibration needs at the least
 
 
 def accept_by_probability(scores: np.ndarray, threshold: float) -> np.ndarray:
@@ -26,3 +39,73 @@ def accept_by_batch_loss(*, fake_loss: float, real_loss: float, threshold: float
     Equality of the two losses is exact, as printed: it does not happen in practice.
     """
     return fake_loss >= threshold or fake_loss == real_loss
+
+
+def choose_by_rank(
+    rule: str,
+    logits: np.ndarray,
+    held_logits: np.ndarray,
+    num: int,
+    *,
+    seed: int = 0,
+) -> np.ndarray:
+    """Return the indices of at most `num` images that one of `RANKING_RULES` keeps.
+
+    `logits` [n] are D's of generated images, `held_logits` [m] of real ones it has not seen.
+    """
+    if rule == "top_k":
+        return choose_top(logits, num)
+    return sample_by_rejection(calibrate(logits, held_logits), num, np.random.default_rng(seed))
+
+
+def count_candidates(num: int, pool: float, max_tries: int) -> int:
+    """Return how many images `num` are chosen from: `pool` times as many, at most `max_tries`."""
+    return min(math.ceil(num * pool), max_tries)
+
+
+def choose_top(logits: np.ndarray, num: int) -> np.ndarray:
+    """Return the indices of the `num` highest of D's logits [n], in order of appearance."""
+    return np.sort(np.argsort(-logits, kind="stable")[:num])
+
+
+def calibrate(logits: np.ndarray, held_logits: np.ndarray) -> np.ndarray:
+    """Return log-odds [num] that an image is real, by logistic regression on D's `logits` [num].
+
+    The real side are images that D has not seen; both sides weigh the same.
+    """
+    if len(held_logits) < MIN_HELD_OUT:
+        raise UserError(
+            f"{len(held_logits)} held-out image(s) are too few to calibrate a discriminator: "
+            f"expected {MIN_HELD_OUT} or more a class. Hold out a larger share or add images."
+        )
+    values = np.concatenate([logits, held_logits])
+    scale = max(float(values.std()), 1e-6)
+    is_real = np.r_[np.zeros(len(logits)), np.ones(len(held_logits))]
+    model = LogisticRegression(class_weight="balanced")
+    model.fit(values[:, None] / scale, is_real)
+    return np.asarray(model.decision_function(logits[:, None] / scale), np.float64)
+
+
+def sample_by_rejection(log_odds: np.ndarray, num: int, rng: np.random.Generator) -> np.ndarray:
+    """Return at most `num` indices, drawn as discriminator rejection sampling accepts.
+
+    Acceptance is sigmoid(F - log(1 - exp(F - eps)) - gamma) with F = log-odds less their maximum
+    (Azadi et al. 2019, eq. 8), which for gamma 0 is exp(F): exact rejection. Where that accepts
+    fewer than `num`, gamma is lowered until `num` are expected; it is never raised, since that
+    would turn what was drawn in proportion into a list of the highest. More than `num` are cut off
+    at random, fewer are filled up with the most probable.
+    """
+    if num >= len(log_odds):
+        return np.arange(len(log_odds))
+    below = log_odds - log_odds.max()
+    raw = below - np.log1p(-np.exp(below - 1e-6))
+    low, high = -60.0, 0.0
+    for _ in range(60):
+        gamma = (low + high) / 2
+        expected = float(expit(raw - gamma).sum())
+        low, high = (gamma, high) if expected > num else (low, gamma)
+    probabilities = expit(raw - high)
+    order = rng.permutation(len(raw))
+    accepted = order[rng.random(len(raw)) < probabilities[order]]
+    rest = [i for i in np.argsort(-probabilities, kind="stable") if i not in set(accepted)]
+    return np.sort(np.r_[accepted, np.array(rest, np.int64)][:num])

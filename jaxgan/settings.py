@@ -17,8 +17,9 @@ from jaxgan.losses import CROSS_ENTROPY_OBJECTIVES, OBJECTIVES
 from jaxgan.models.dcgan import DISCRIMINATOR_NORMS, IMAGE_SIZES
 from jaxgan.models.layers import DTYPES
 
-RULES = ("paper_text", "paper_code", "none")
+RULES = ("paper_text", "paper_code", "none", "calibrated", "top_k")
 OPTIMIZERS = ("adam", "sgd")
+CHECKPOINTS = ("best", "newest")
 
 Settings = TypeVar("Settings")
 
@@ -53,11 +54,13 @@ class SelectionSettings:
     targets: Mapping[str, int]
     per_epoch: int
     max_tries: int
+    pool: float
 
     def __post_init__(self) -> None:
         _check_choice("selection.rule", self.rule, RULES)
         for name in ("num_accept", "per_epoch", "max_tries"):
             _check(f"selection.{name}", getattr(self, name), getattr(self, name) >= 0, "0 or more")
+        _check("selection.pool", self.pool, self.pool >= 1.0, "1 or more")
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,8 @@ class DcganSettings:
     look_every_epochs: int
     sample_every_epochs: int
     checkpoint_every_epochs: int
+    measure_every_epochs: int
+    select_checkpoint: str
     epochs_per_dispatch: int
     max_steps_per_dispatch: int
     selection: SelectionSettings
@@ -107,9 +112,12 @@ class DcganSettings:
         _check("ema_decay", self.ema_decay, 0.0 <= self.ema_decay < 1.0, "0 (off) to below 1")
         _check("batch_size", self.batch_size, self.batch_size >= 2, "2 or more, for batch norm")
         _check_optimizer(self.learning_rate, self.beta1, self.beta2)
+        _check_choice("select_checkpoint", self.select_checkpoint, CHECKPOINTS)
         for name in ("latent_size", "generator_width", "discriminator_width"):
             _check(name, getattr(self, name), getattr(self, name) >= 1, "1 or more")
         _check_cadence(self)
+        every = self.measure_every_epochs
+        _check("measure_every_epochs", every, every >= 0, "0 (never) or more")
 
 
 @dataclass(frozen=True)

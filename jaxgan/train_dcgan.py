@@ -10,27 +10,50 @@ import jax
 import numpy as np
 
 from jaxgan import figures, gan
-from jaxgan.checkpoint import Checkpoints
 from jaxgan.console import Progress, say
 from jaxgan.data.feed import create_feed
 from jaxgan.data.images import as_pixels, read_image
 from jaxgan.data.sets import Dataset, ImageSet
-from jaxgan.dcgan import create_keys, create_schedule, create_state, create_step
+from jaxgan.data.split import hold_out
+from jaxgan.dcgan import (
+    create_keys,
+    create_networks,
+    create_schedule,
+    create_state,
+    create_step,
+)
 from jaxgan.distributed import check_alike, leads, share
 from jaxgan.errors import UserError
+from jaxgan.files import write_json
 from jaxgan.kept import KeptImages
 from jaxgan.loop import Hook, Moment, run_loop
 from jaxgan.parallel import Dispatcher, check_batch_size, choose_devices
 from jaxgan.pixels import stretch_to_bytes
+from jaxgan.quality import QualityMeter, summarise
 from jaxgan.run_folder import RunFolder, open_run_folder, read_metrics
-from jaxgan.sampling import Sampler, create_sampler, draw_accepted
-from jaxgan.selection import accept_by_batch_loss, accept_by_probability
+from jaxgan.sampling import (
+    Sampler,
+    Samples,
+    create_sampler,
+    create_scorer,
+    draw_accepted,
+    open_checkpoints,
+)
+from jaxgan.selection import (
+    MIN_HELD_OUT,
+    RANKING_RULES,
+    accept_by_batch_loss,
+    accept_by_probability,
+    choose_by_rank,
+    count_candidates,
+)
 from jaxgan.settings import DcganSettings, to_dict
 
 _GRID_IMAGES = 64
 _SCORED_IMAGES = 512  # in the histogram of scores
 _SHOWN_IMAGES = 32  # of each kind, real and kept
 _WARN_AFTER_EMPTY_LOOKS = (10, 100, 1000)
+_CALIBRATING = 0.1  # of a class's training images, where none are held out
 _LOSING_SCORE = 0.1  # mean D(G(z)) below which D is said to be winning
 
 
@@ -61,15 +84,17 @@ class _Run:
     settings: DcganSettings
     class_name: str
     images: ImageSet
+    held_out: ImageSet
     folder: RunFolder
     kept: KeptImages
     sampler: Sampler
+    meter: QualityMeter
 
     @property
     def threshold(self) -> float | None:
-        """The probability an image has to reach, None where every image is kept."""
+        """What the paper's rules compare with, None for a rule without a threshold."""
         selection = self.settings.selection
-        return None if selection.rule == "none" else selection.threshold
+        return selection.threshold if selection.rule in ("paper_text", "paper_code") else None
 
 
 def train_dcgan(
@@ -84,18 +109,19 @@ def train_dcgan(
 
     Leaves checkpoints, metrics, sample grids, kept images and figures; see the README's map.
     """
-    images = check_class(dataset, class_name)
+    images, held_out = _hold_out(settings, dataset, class_name)
     devices = choose_devices(num_devices)
     check_batch_size(settings.batch_size, len(devices))
     record = describe_run(settings, dataset, class_name)
     check_alike(record)
     with open_run_folder(workdir / class_name, record) as folder:
-        _train(settings, images, class_name, folder, devices)
+        _train(settings, images, held_out, class_name, folder, devices)
 
 
 def _train(
     settings: DcganSettings,
     images: ImageSet,
+    held_out: ImageSet,
     class_name: str,
     folder: RunFolder,
     devices: Sequence[jax.Device],
@@ -106,9 +132,18 @@ def _train(
     selection = settings.selection
     target = selection.num_accept or selection.targets.get(class_name, len(images))
     kept = KeptImages(folder, rule=selection.rule, target=target)
-    run = _Run(settings, class_name, images, folder, kept, create_sampler(settings))
-    schedule = create_schedule(settings, len(images))
     keys = create_keys(settings.seed)
+    meter = QualityMeter(
+        images.images,
+        create_networks(settings)[0],
+        key=keys.latents,
+        latent_size=settings.latent_size,
+        batch=settings.batch_size,
+    )
+    run = _Run(
+        settings, class_name, images, held_out, folder, kept, create_sampler(settings), meter
+    )
+    schedule = create_schedule(settings, len(images))
     resident_bytes = settings.data.resident_bytes
     dispatcher = Dispatcher(
         functools.partial(create_step, settings),
@@ -122,7 +157,7 @@ def _train(
         f"{settings.num_epochs} epochs, {schedule.num_steps} steps of {settings.batch_size} "
         f"on {len(devices)} {devices[0].platform} device(s), in {folder.path}."
     )
-    with Checkpoints(folder.path / "checkpoints", record=folder.record) as checkpoints:
+    with open_checkpoints(folder.path, folder.record) as checkpoints:
         step, state = share(checkpoints.resume(create_state(settings, keys.init)))
         start_epoch = schedule.compute_epoch(step)
         folder.rewind(step)
@@ -145,20 +180,48 @@ def _train(
                 checkpoint_every_seconds=settings.checkpoint_every_seconds,
                 progress=progress,
             )
-    if not leads():
-        return
-    _top_up(run, state)
+        if not leads():
+            return
+        checkpoints.wait()
+        best = checkpoints.best_step if settings.select_checkpoint == "best" else None
+        if best is not None:
+            state = checkpoints.restore(best, state)
+    epoch = schedule.compute_epoch(schedule.num_steps if best is None else best)
+    _top_up(run, state, epoch)
     _draw_figures(run, state)
+    _report_quality(run, epoch)
     folder.finish(settings.num_epochs)
     say(f"Done: look at {folder.path / 'figures' / 'samples.png'}.")
 
 
+def _hold_out(
+    settings: DcganSettings, dataset: Dataset, class_name: str
+) -> tuple[ImageSet, ImageSet]:
+    """Return what the class's GAN learns from, and real images to calibrate D with."""
+    images = check_class(dataset, class_name)
+    held_out = dataset.val.of_class(dataset.class_names.index(class_name))
+    if settings.selection.rule != "calibrated" or len(held_out) >= MIN_HELD_OUT:
+        return images, held_out
+    learned, held_out = hold_out(images, _CALIBRATING, settings.data.split_seed)
+    say(
+        f"There are no held-out images of class {class_name} to calibrate the discriminator with: "
+        f"{len(held_out)} of its {len(images)} training images are kept from it instead."
+    )
+    return learned, held_out
+
+
 def _create_hooks(run: _Run) -> list[Hook]:
     sample = Hook(run.settings.sample_every_epochs, functools.partial(_write_samples, run))
+    every = run.settings.measure_every_epochs
+    measure = Hook(every, functools.partial(_measure, run), saves=True)
     if run.settings.selection.rule == "paper_code":
-        return [Hook(1, functools.partial(_keep_by_code, run)), sample]
+        return [Hook(1, functools.partial(_keep_by_code, run)), sample, measure]
     look = functools.partial(_look, run, _EmptyLooks(run.settings))
-    return [Hook(run.settings.look_every_epochs, look), sample]
+    return [Hook(run.settings.look_every_epochs, look), sample, measure]
+
+
+def _measure(run: _Run, moment: Moment) -> Mapping[str, float]:
+    return run.meter.measure(moment.state.sampling_variables)
 
 
 def _write_samples(run: _Run, moment: Moment) -> Mapping[str, float]:
@@ -189,13 +252,15 @@ def _look(run: _Run, empty_looks: "_EmptyLooks", moment: Moment) -> Mapping[str,
     """Score one batch of fresh images; keep those that pass, as many as one look may."""
     batch_size = run.sampler.batch_size
     samples = run.sampler.draw(moment.state, moment.epoch * batch_size, batch_size)
+    mean_score = float(samples.scores.mean())
+    if run.settings.selection.rule in RANKING_RULES:
+        return {"score_mean": mean_score, "num_kept": len(run.kept)}
     accepted = samples
     if run.threshold is not None:
         accepted = samples.take(accept_by_probability(samples.scores, run.threshold))
     first = accepted.take(np.arange(len(accepted.seeds)) < run.settings.selection.per_epoch)
     run.kept.add(first.images, seeds=first.seeds, scores=first.scores, epoch=moment.epoch)
     rate = len(accepted.seeds) / batch_size
-    mean_score = float(samples.scores.mean())
     empty_looks.note(moment.epoch, rate, mean_score)
     return {"acceptance_rate": rate, "score_mean": mean_score, "num_kept": len(run.kept)}
 
@@ -223,39 +288,58 @@ class _EmptyLooks:
         )
 
 
-def _top_up(run: _Run, state: gan.GanState) -> None:
-    """Draw from the finished generator until the target is reached or the tries are used up.
+def _top_up(run: _Run, state: gan.GanState, epoch: int) -> None:
+    """Draw from the generator of `epoch` until the target is reached or the tries are used up.
 
     The listing keeps images only while it trains, so `paper_code` is not topped up.
     """
     settings, kept, tries = run.settings, run.kept, 0
     if settings.selection.rule != "paper_code":
-        samples, tries = draw_accepted(
-            run.sampler,
-            state,
-            num=kept.num_missing,
-            threshold=run.threshold,
-            first_seed=(settings.num_epochs + 1) * run.sampler.batch_size,  # behind all looks'
-            max_tries=settings.selection.max_tries,
-        )
+        samples, tries = _draw_kept(run, state)
         kept.add(
             samples.images,
             seeds=samples.seeds,
             scores=samples.scores,
-            epoch=settings.num_epochs,
+            epoch=epoch,
             final=True,
         )
-    rule, threshold = settings.selection.rule, settings.selection.threshold
+    rule = settings.selection.rule
     if not kept.num_missing:
         say(f"Kept {len(kept)} images by rule {rule}.")
         return
     where = f"{tries} tries with the finished generator"
     if rule == "paper_code":
         where = f"{settings.num_epochs} epochs, the only moments at which the listing keeps one"
+    limit = "" if run.threshold is None else f" at threshold {run.threshold:g}"
     say(
-        f"Could not reach {kept.target} images with rule {rule} at threshold {threshold:g} in "
+        f"Could not reach {kept.target} images with rule {rule}{limit} in "
         f"{where}: here are {len(kept)}. A lower --threshold or --accept=none gives more."
     )
+
+
+def _draw_kept(run: _Run, state: gan.GanState) -> tuple[Samples, int]:
+    """Draw the missing images by the run's rule; return them, and how many were drawn in all."""
+    selection, num = run.settings.selection, run.kept.num_missing
+    first_seed = (run.settings.num_epochs + 1) * run.sampler.batch_size  # behind all looks'
+    if selection.rule not in RANKING_RULES:
+        return draw_accepted(
+            run.sampler,
+            state,
+            num=num,
+            threshold=run.threshold,
+            first_seed=first_seed,
+            max_tries=selection.max_tries,
+        )
+    tries = count_candidates(num, selection.pool, selection.max_tries)
+    samples, score = run.sampler.draw(state, first_seed, tries), create_scorer(run.settings)
+    chosen = choose_by_rank(
+        selection.rule,
+        score(state.discriminator, samples.images),
+        score(state.discriminator, run.held_out.images),
+        num,
+        seed=run.settings.seed,
+    )
+    return samples.take(chosen), tries
 
 
 def _draw_figures(run: _Run, state: gan.GanState) -> None:
@@ -285,6 +369,27 @@ def _draw_figures(run: _Run, state: gan.GanState) -> None:
         path / "real_beside_kept.png",
         title=f"Real beside kept generated images, {name}",
     )
+
+
+def _report_quality(run: _Run, selected_epoch: int) -> None:
+    """Write what the measurements say of the run; say where it has collapsed."""
+    records = read_metrics(run.folder.path)
+    report = summarise(records, floor=run.meter.compute_floor(), selected_epoch=selected_epoch)
+    if report is None:
+        return
+    write_json(run.folder.path / "report.json", report)
+    figures.plot_quality(
+        records,
+        run.folder.get_folder("figures") / "metric.png",
+        title=f"Distance to the real images, class {run.class_name}",
+        report=report,
+    )
+    say(
+        f"Images are drawn from the generator of epoch {selected_epoch}; the nearest to the real "
+        f"images was that of epoch {report['best']['epoch']}."
+    )
+    if report["collapse"]:
+        say(report["collapse"])
 
 
 def _read_kept(run: _Run) -> np.ndarray:

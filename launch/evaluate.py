@@ -1,23 +1,26 @@
 """Measure generated images: those of a DCGAN's run, or of any folder against another."""
 
 from pathlib import Path
+from typing import Any
 
 import cli
 from absl import flags
 
+from jaxgan.compare_rules import compare_rules
 from jaxgan.errors import UserError
-from jaxgan.evaluate import Subjects, evaluate, load_folders, load_run, read_run_settings
+from jaxgan.evaluate import evaluate, load_folders, load_run, read_run_settings
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("class", None, "The class whose run to evaluate.")
 flags.DEFINE_string("workdir", "runs/dcgan", "Where train_dcgan wrote the classes' runs.")
-flags.DEFINE_enum("checkpoint", "best", ["best", "newest"], "Newest where no metric says best.")
+flags.DEFINE_enum("checkpoint", None, ["best", "newest"], "Default: what the run selects itself.")
 flags.DEFINE_integer("num", 0, "Images drawn from the run; 0: as many as its training images.")
 flags.DEFINE_integer("seed", 0, "Latents are those of SEED, SEED + 1, ...: one number an image.")
 flags.DEFINE_string("generated", None, "Instead of a run: a folder of generated images.")
 flags.DEFINE_string("against", None, "The real images they were learned from.")
 flags.DEFINE_string("held_out", None, "Other real images, as a control for memorisation.")
 flags.DEFINE_integer("image_size", 0, "Of folders; 0: the smallest image's, at most 128.")
+flags.DEFINE_bool("selection", False, "Of a run: what each rule of selection does to its images.")
 flags.DEFINE_string("features", None, "File of jax.export: a feature space of your own.")
 flags.DEFINE_string("out", None, "Folder to write to; default: RUN/evaluation, or evaluation.")
 flags.DEFINE_string("json", None, "Where the JSON goes; default: evaluation.json in --out.")
@@ -26,33 +29,31 @@ cli.define_data_flags()
 
 def main() -> None:
     """Flags to one call."""
-    subjects, out = load()
-    evaluate(
-        subjects,
-        out=Path(FLAGS.out) if FLAGS.out else out,
-        json_path=Path(FLAGS.json) if FLAGS.json else None,
-        features_file=Path(FLAGS.features) if FLAGS.features else None,
-        cache_dir=Path(FLAGS.cache_dir),
-    )
-
-
-def load() -> tuple[Subjects, Path]:
-    """Return what to compare and where to write by default."""
     name, folders = FLAGS["class"].value, (FLAGS.generated, FLAGS.against)
     if bool(name) == any(folders) or any(folders) != all(folders) or (name and FLAGS.held_out):
         raise UserError(
             "Expected either --class=NAME (of --workdir) or --generated=DIR and --against=DIR "
             "(and --held_out=DIR where there is one)."
         )
-    if not name:
-        held_out = Path(FLAGS.held_out) if FLAGS.held_out else None
-        paths = (Path(FLAGS.generated), Path(FLAGS.against))
-        return load_folders(*paths, held_out, image_size=FLAGS.image_size), Path("evaluation")
     workdir = Path(FLAGS.workdir)
-    run = read_run_settings(workdir / name)
-    dataset = cli.load_data(run.data, image_size=run.image_size, channels=run.channels)
-    options = {"num": FLAGS.num, "checkpoint": FLAGS.checkpoint, "seed": FLAGS.seed}
-    return load_run(workdir, name, dataset, **options), workdir / name / "evaluation"
+    out = Path(FLAGS.out or (workdir / name / "evaluation" if name else "evaluation"))
+    json_path, cache_dir = (Path(FLAGS.json) if FLAGS.json else None), Path(FLAGS.cache_dir)
+    features_file = Path(FLAGS.features) if FLAGS.features else None
+    options: dict[str, Any] = {"num": FLAGS.num, "checkpoint": FLAGS.checkpoint, "seed": FLAGS.seed}
+    if name:
+        run = read_run_settings(workdir / name)
+        dataset = cli.load_data(run.data, image_size=run.image_size, channels=run.channels)
+        if FLAGS.selection:
+            where: dict[str, Any] = {"out": out, "json_path": json_path, "cache_dir": cache_dir}
+            compare_rules(workdir, name, dataset, **where, **options)
+            return
+        subjects = load_run(workdir, name, dataset, **options)
+    else:
+        held_out = Path(FLAGS.held_out) if FLAGS.held_out else None
+        paths = (Path(FLAGS.generated), Path(FLAGS.against), held_out)
+        subjects = load_folders(*paths, image_size=FLAGS.image_size)
+    files = {"features_file": features_file, "cache_dir": cache_dir}
+    evaluate(subjects, out=out, json_path=json_path, **files)
 
 
 if __name__ == "__main__":

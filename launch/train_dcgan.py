@@ -5,7 +5,7 @@ import json
 import cli
 from absl import flags
 
-from jaxgan.settings import DcganSettings, read_settings
+from jaxgan.settings import RULES, DcganSettings, read_settings
 from jaxgan.train_dcgan import check_class, describe_run, train_dcgan
 
 FLAGS = flags.FLAGS
@@ -14,7 +14,7 @@ cli.define_run_flags("configs/dcgan.py:paper")
 cli.define_process_flags()
 flags.DEFINE_string("class", None, "The class to train on, or 'all' for one DCGAN each.")
 flags.DEFINE_string("workdir", "runs/dcgan", "The run of class C is written to WORKDIR/C.")
-flags.DEFINE_enum("accept", None, ["paper_text", "paper_code", "none"], "Which images are kept.")
+flags.DEFINE_enum("accept", None, RULES, "Which images are kept; see jaxgan/selection.py.")
 flags.DEFINE_float("threshold", None, "What the rule compares with: 0.76 in the paper.")
 flags.DEFINE_integer("num_accept", None, "How many images to keep; 0: as the config says.")
 flags.mark_flag_as_required("class")

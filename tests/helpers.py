@@ -37,6 +37,7 @@ def make_dcgan_settings(**changes) -> DcganSettings:
         "targets": {},
         "per_epoch": 1,
         "max_tries": 64,
+        "pool": 2.0,
     }
     values = {
         "seed": 0,
@@ -66,6 +67,8 @@ def make_dcgan_settings(**changes) -> DcganSettings:
         "look_every_epochs": 1,
         "sample_every_epochs": 1,
         "checkpoint_every_epochs": 1,
+        "measure_every_epochs": 1,
+        "select_checkpoint": "best",
         "epochs_per_dispatch": 1,
         "max_steps_per_dispatch": 4,
         "data": _DATA,

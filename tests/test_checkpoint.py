@@ -42,6 +42,15 @@ def test_the_newest_and_the_best_are_kept_across_a_restart(tmp_path, accuracies,
     assert kept == {2, 3, best}
 
 
+def test_of_a_distance_the_lowest_is_best(tmp_path):
+    with Checkpoints(tmp_path, best_metric="distance", lowest_is_best=True) as checkpoints:
+        for step, metrics in enumerate(({}, {"distance": 2.0}, {"distance": -1.0}, {}), start=1):
+            checkpoints.save(step, STATE, {"step": step, **metrics})
+            checkpoints.wait()
+            assert checkpoints.best_step == {1: None, 2: 2, 3: 3, 4: 3}[step]
+    assert {path.name for path in tmp_path.iterdir() if path.name.isdigit()} == {"3", "4"}
+
+
 def test_without_a_metric_the_newest_two_are_kept_and_none_is_best(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.resume(STATE) == (0, STATE)

@@ -326,3 +326,36 @@ def test_confusion_matrix_with_an_absent_class(drawn, tmp_path):
     figures.plot_confusion_matrix(report, tmp_path / "a.png", title="t")
     texts = [text.get_text() for text in drawn[0].axes[0].texts]
     assert texts == ["1\n50%", "1\n50%", "0", "0"]
+
+
+def test_the_selected_epoch_and_a_collapse_are_in_the_picture_of_quality(tmp_path, drawn):
+    records = [
+        {"epoch": epoch, "kernel_distance": distance}
+        for epoch, distance in ((10, 8.0), (20, 1.0), (30, 3.0))
+    ]
+    report = {
+        "floor": 0.1,
+        "selected_epoch": 20,
+        "best": {"epoch": 20, "kernel_distance": 1.0},
+        "collapse": "The run has collapsed.",
+    }
+    figures.plot_quality(records, tmp_path / "metric.png", title="t", report=report)
+    (figure,) = drawn
+    curve, floor, selected = figure.axes[0].lines
+    np.testing.assert_array_equal(curve.get_ydata(), [8.0, 1.0, 3.0])
+    assert floor.get_ydata()[0] == 0.1
+    assert selected.get_xdata()[0] == 20
+    assert "collapsed" in figure.get_supxlabel()
+
+
+def test_every_training_of_an_ablation_is_a_dot(tmp_path, drawn):
+    rows = {
+        name: {
+            key: {"value": np.mean(values), "values": values, "floor": 0.1}
+            for key in ("kernel_distance", "recall")
+        }
+        for name, values in (("paper", [2.0, 3.0]), ("all", [0.5, 0.7]))
+    }
+    figures.plot_ablation(rows, tmp_path / "ablation.png", title="t")
+    dots = [line.get_xdata() for line in drawn[0].axes[0].lines if line.get_marker() == "o"]
+    np.testing.assert_array_equal(dots, [[2.0, 3.0], [0.5, 0.7]])

@@ -1,9 +1,16 @@
-"""The paper's two rules."""
+"""The paper's two rules, and those that rank."""
 
 import numpy as np
 import pytest
 
-from jaxgan.selection import accept_by_batch_loss, accept_by_probability
+from jaxgan.errors import UserError
+from jaxgan.selection import (
+    accept_by_batch_loss,
+    accept_by_probability,
+    calibrate,
+    choose_by_rank,
+    sample_by_rejection,
+)
 
 
 def test_the_text_keeps_an_image_from_the_threshold_on():
@@ -27,3 +34,37 @@ def test_the_two_rules_contradict_each_other():
     loss = float(np.mean(-np.log(1 - scores)))
     assert accept_by_batch_loss(fake_loss=loss, real_loss=0.1, threshold=0.76)
     assert not accept_by_probability(scores, 0.76).any()
+
+
+def test_rejection_sampling_takes_as_many_as_wanted_and_prefers_the_likely():
+    log_odds = np.linspace(-4, 4, 400)
+    chosen = sample_by_rejection(log_odds, 100, np.random.default_rng(0))
+    assert len(chosen) == len(set(chosen)) == 100
+    assert log_odds[chosen].mean() > 1
+    assert len(sample_by_rejection(log_odds, 900, np.random.default_rng(0))) == 400
+
+
+def test_calibration_makes_probabilities_of_logits():
+    rng = np.random.default_rng(0)
+    fake, real = rng.normal(0, 1, 2000), rng.normal(2, 1, 2000)
+    log_odds = calibrate(fake, real)
+    # Two normals of unit spread, 2 apart: log-odds are 2 x - 2.
+    np.testing.assert_allclose(log_odds, 2 * fake - 2, atol=0.5)
+    with pytest.raises(UserError, match="too few to calibrate"):
+        calibrate(fake, real[:2])
+
+
+def test_the_top_are_the_highest_in_order_of_appearance():
+    logits = np.array([0.0, 3.0, -1.0, 2.0, 5.0])
+    assert choose_by_rank("top_k", logits, np.zeros(0), 3).tolist() == [1, 3, 4]
+    assert choose_by_rank("top_k", logits, np.zeros(0), 9).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_rejection_sampling_brings_a_mixture_to_the_share_of_the_real():
+    """Real: half of each mode. Generated: nine in ten of one. With D's true odds both come out."""
+    rng = np.random.default_rng(0)
+    rare = rng.random(4000) < 0.1
+    log_odds = np.where(rare, np.log(0.5 / 0.1), np.log(0.5 / 0.9))
+    chosen = sample_by_rejection(log_odds, 400, rng)
+    assert len(chosen) == 400
+    assert abs(rare[chosen].mean() - 0.5) < 0.08

@@ -50,6 +50,8 @@ def test_an_unknown_variant_names_those_there_are():
         ({"ema_decay": 1.0}, "config.ema_decay"),
         ({"num_epochs": 0}, "config.num_epochs is 0"),
         ({"max_steps_per_dispatch": 51}, "1 to 50"),
+        ({"measure_every_epochs": -1}, "0 .never. or more"),
+        ({"select_checkpoint": "last"}, "expected one of best, newest"),
         ({"selection": {"rule": "best"}}, "config.selection.rule is 'best'"),
         ({"nonsense": 1}, "config.nonsense is not known"),
         ({"data": 3}, "config.data is 3, expected a group of fields"),

@@ -10,12 +10,13 @@ import pytest
 
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.errors import UserError
+from jaxgan.loop import Stopped
 from jaxgan.study import page
 from jaxgan.study.arms import Arm, create_arms, find_controls
 from jaxgan.study.audit import Audit, mask_images, run_probes
 from jaxgan.study.classifiers import create_training_set, duplicate
 from jaxgan.study.folds import create_folds
-from jaxgan.study.generators import calibrate, sample_by_rejection, select
+from jaxgan.study.generators import select
 from jaxgan.study.jobs import Job, JobRunner
 from jaxgan.study.memory import compute_nearness, summarise
 from jaxgan.study.training import Curves, Trainer
@@ -86,6 +87,16 @@ def test_a_job_is_done_once_and_again_when_anything_that_defines_it_changes(tmp_
     assert len(done) == 3
 
 
+def test_a_signal_is_no_failure_and_stops_the_jobs(tmp_path):
+    def stop(partial):
+        raise Stopped(1, 2, 15)
+
+    runner = JobRunner(tmp_path, {"kind": 1})
+    with pytest.raises(Stopped):
+        runner.run(Job("kind", "name", {}, stop))
+    assert not runner.failures
+
+
 def test_a_failed_job_is_named_and_does_not_stop_the_others(tmp_path, capsys):
     def fail(partial):
         raise ValueError("no luck\nat all")
@@ -150,24 +161,6 @@ def test_a_training_goes_on_where_it_was_cut_with_the_same_bits(tmp_path):
     assert trainer.train(jnp.zeros(()), images, notes=notes, **options) == whole
     for name, curve in whole_notes.to_arrays().items():
         np.testing.assert_array_equal(curve, notes.to_arrays()[name])
-
-
-def test_rejection_sampling_takes_as_many_as_wanted_and_prefers_the_likely():
-    log_odds = np.linspace(-4, 4, 400)
-    chosen = sample_by_rejection(log_odds, 100, np.random.default_rng(0))
-    assert len(chosen) == len(set(chosen)) == 100
-    assert log_odds[chosen].mean() > 1
-    assert len(sample_by_rejection(log_odds, 900, np.random.default_rng(0))) == 400
-
-
-def test_calibration_makes_probabilities_of_logits():
-    rng = np.random.default_rng(0)
-    fake, real = rng.normal(0, 1, 2000), rng.normal(2, 1, 2000)
-    log_odds = calibrate(fake, real)
-    # Two normals of unit spread, 2 apart: log-odds are 2 x - 2.
-    np.testing.assert_allclose(log_odds, 2 * fake - 2, atol=0.5)
-    with pytest.raises(UserError, match="too few to calibrate"):
-        calibrate(fake, real[:2])
 
 
 def test_each_rule_selects_from_what_was_made():

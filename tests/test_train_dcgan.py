@@ -10,11 +10,13 @@ from PIL import Image
 
 from jaxgan import train_dcgan as module
 from jaxgan.checkpoint import Checkpoints
+from jaxgan.data.sets import Dataset
 from jaxgan.dcgan import create_keys, create_state
 from jaxgan.errors import UserError
+from jaxgan.kept import read_table
 from jaxgan.loop import Stopped
 from jaxgan.run_folder import read_metrics
-from jaxgan.sampling import sample_run
+from jaxgan.sampling import create_sampler, create_scorer, draw_from_run, sample_run
 from jaxgan.train_dcgan import train_dcgan
 from tests.helpers import compute_difference, make_dataset, make_dcgan_settings, replace
 
@@ -78,6 +80,39 @@ def test_steps_lines_and_optimizer_counts_are_exact(whole_run):
     for line in lines:
         assert np.isfinite([line["loss_d"], line["loss_g"], line["acceptance_rate"]]).all()
         assert line["loss_d"] == pytest.approx(line["loss_d_real"] + line["loss_d_fake"], rel=1e-5)
+
+
+def test_the_nearest_moment_is_kept_and_drawn_from(tmp_path, monkeypatch):
+    """Epoch 2 of 3 is made the best; what is sampled afterwards is its generator's."""
+    distances = {1: 3.0, 2: 1.0, 3: 4.0}
+    states = {}
+
+    def measure(run, moment):
+        states[moment.epoch] = jax.tree.map(np.array, moment.state)
+        return {"kernel_distance": distances[moment.epoch], "variance_ratio": 1.0}
+
+    monkeypatch.setattr(module, "_measure", measure)
+    # Between two checkpoints: what is measured is saved all the same.
+    best = train(tmp_path / "best", replace(SETTINGS, checkpoint_every_epochs=3))
+    newest = train(tmp_path / "newest", replace(SETTINGS, select_checkpoint="newest"))
+    for run, epoch in ((best, 2), (newest, 3)):
+        report = json.loads((run / "report.json").read_text())
+        assert report["selected_epoch"] == epoch
+        assert report["best"]["epoch"] == 2
+        assert "collapsed" in report["collapse"]
+        expected = create_sampler(SETTINGS).draw(states[epoch], 5, 4)
+        np.testing.assert_array_equal(draw_from_run(run, num=4, seed=5).images, expected.images)
+    drawn = draw_from_run(newest, num=4, seed=5, checkpoint="best").images
+    np.testing.assert_array_equal(drawn, draw_from_run(best, num=4, seed=5).images)
+    assert (best / "figures" / "metric.png").is_file()
+
+
+def test_a_run_without_measurements_draws_from_its_end(tmp_path):
+    settings = replace(SETTINGS, measure_every_epochs=0, num_epochs=1)
+    run = train(tmp_path, settings)
+    assert not (run / "report.json").exists()
+    assert "kernel_distance" not in read_metrics(run)[-1]
+    assert len(draw_from_run(run, num=2).images) == 2
 
 
 def test_kept_images_are_those_of_the_table_and_pass_the_rule(whole_run):
@@ -170,6 +205,45 @@ def test_a_rule_that_nothing_passes_ends_with_a_sentence(tmp_path, capsys):
     assert "Could not reach 11 images with rule paper_text at threshold 1.5 in 24 tries" in out
     assert "here are 0" in out
     assert (run / "figures" / "real_beside_kept.png").is_file()
+
+
+@pytest.mark.parametrize("rule", ["calibrated", "top_k"])
+def test_rules_that_rank_choose_from_the_finished_generator(rule, tmp_path):
+    settings = make_dcgan_settings(num_epochs=1, selection={"rule": rule, "max_tries": 20})
+    run = train(tmp_path, settings)
+    with (run / "accepted.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 11
+    assert all(row["file"].startswith("final") and row["rule"] == rule for row in rows)
+    first = 2 * settings.batch_size
+    seeds = [int(row["seed"]) for row in rows]
+    assert set(seeds) <= set(range(first, first + 20))
+    if rule == "top_k":
+        state = restore(run, settings)[1]
+        samples = create_sampler(settings).draw(state, first, 20)
+        logits = create_scorer(settings)(state.discriminator, samples.images)
+        assert set(seeds) == set(samples.seeds[np.argsort(-logits)[:11]])
+
+
+def test_a_logit_does_not_depend_on_the_neighbours(whole_run):
+    state = restore(whole_run)[1]
+    images, score = DATASET.train.images, create_scorer(SETTINGS)
+    together = score(state.discriminator, images)
+    assert together.std() > 0
+    alone = [score(state.discriminator, images[i : i + 1])[0] for i in range(3)]
+    np.testing.assert_allclose(alone, together[:3], atol=1e-5)
+
+
+def test_without_held_out_images_some_training_ones_calibrate_and_it_says_so(tmp_path, capsys):
+    settings = make_dcgan_settings(num_epochs=1, selection={"rule": "calibrated"})
+    data = make_dataset(num_train=80)
+    splits = {"train": data.train, "val": data.val.of_class(1)}
+    data = Dataset("made", data.class_names, splits, "f" * 64)
+    train_dcgan(settings, dataset=data, class_name="left", workdir=tmp_path, num_devices=1)
+    out = capsys.readouterr().out
+    assert "4 of its 40 training images are kept from it instead" in out
+    assert "on the 36 training images" in out
+    assert len(read_table(tmp_path / "left")) == 36
 
 
 def test_long_stretches_without_a_kept_image_are_told(capsys):

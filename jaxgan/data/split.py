@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from jaxgan.data.sets import ImageSet
 from jaxgan.errors import UserError
 
 NUM_ATTEMPTS = 64  # orders in which the patients are dealt; the best balanced one is kept
@@ -40,6 +41,17 @@ def split_by_patient(
             "divide the folder into train/ and val/ yourself."
         )
     return {name: np.flatnonzero(split_of[patient_of] == i) for i, name in enumerate(fractions)}
+
+
+def hold_out(images: ImageSet, share: float, seed: int) -> tuple[ImageSet, ImageSet]:
+    """Divide a class by patient into what its GAN learns from and what calibrates its D."""
+    parts = split_by_patient(
+        np.zeros(len(images), np.int64),
+        images.patients,
+        {"learned": 1.0 - share, "held out": share},
+        seed,
+    )
+    return images.take(parts["learned"]), images.take(parts["held out"])
 
 
 def find_shared_patients(splits: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:

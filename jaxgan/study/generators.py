@@ -5,29 +5,23 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import flax.serialization
 import jax
-import jax.numpy as jnp
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 
-from jaxgan import gan
 from jaxgan.data.sets import ImageSet
-from jaxgan.data.split import split_by_patient
-from jaxgan.dcgan import create_keys, create_networks, create_schedule, create_state, create_step
-from jaxgan.errors import UserError
-from jaxgan.pixels import scale_to_unit, stretch_to_bytes
-from jaxgan.sampling import create_sampler
+from jaxgan.data.split import hold_out
+from jaxgan.dcgan import create_keys, create_schedule, create_state, create_step
+from jaxgan.pixels import stretch_to_bytes
+from jaxgan.sampling import create_sampler, create_scorer
 from jaxgan.schedule import Schedule
-from jaxgan.selection import accept_by_batch_loss, accept_by_probability
+from jaxgan.selection import accept_by_batch_loss, accept_by_probability, choose_by_rank
 from jaxgan.settings import DcganSettings, to_dict
 from jaxgan.study.jobs import Job, Result, hash_files, to_record
 from jaxgan.study.training import Curves, Trainer
-from jaxgan.types import Array, Metrics
+from jaxgan.types import Metrics
 
-MIN_HELD_OUT = 3  # real images that a calibration needs at the least
 # Fields of DcganSettings that do not alter what a study makes of it.
 _WITHOUT = (
     "seed",
@@ -36,6 +30,8 @@ _WITHOUT = (
     "sample_every_epochs",
     "checkpoint_every_epochs",
     "checkpoint_every_seconds",
+    "measure_every_epochs",
+    "select_checkpoint",
     "epochs_per_dispatch",
     "max_steps_per_dispatch",
 )
@@ -54,10 +50,7 @@ class GeneratorLab:
             devices=devices,
         )
         self._sampler = create_sampler(settings)
-        discriminator = create_networks(settings)[1]
-        self._score_alone = jax.jit(
-            functools.partial(_compute_logits, discriminator_module=discriminator)
-        )
+        self._score = create_scorer(settings)
 
     def create_job(
         self, images: ImageSet, *, name: str, seed: int, holdout: float, pool: float
@@ -96,8 +89,8 @@ class GeneratorLab:
             **notes.to_arrays(),
             "images": samples.images,
             "scores": samples.scores,
-            "logits": self._score(state, samples.images),
-            "held_logits": self._score(state, held.images),
+            "logits": self._score(state.discriminator, samples.images),
+            "held_logits": self._score(state.discriminator, held.images),
             "variables": np.frombuffer(
                 flax.serialization.to_bytes(jax.device_get(state.sampling_variables)), np.uint8
             ),
@@ -105,16 +98,6 @@ class GeneratorLab:
             "num_learned": np.array(len(learned)),
             "num_steps": np.array(schedule.num_steps),
         }
-
-    def _score(self, state: gan.GanState, images: np.ndarray) -> np.ndarray:
-        """Return D's logits [num] by its running statistics: of each image alone."""
-        size, parts = self._settings.batch_size, [np.zeros(0, np.float32)]
-        for begin in range(0, len(images), size):
-            part = images[begin : begin + size]
-            padding = [(0, size - len(part)), (0, 0), (0, 0), (0, 0)]
-            logits = self._score_alone(state.discriminator, np.pad(part, padding))
-            parts.append(np.asarray(logits)[: len(part)])
-        return np.concatenate(parts)
 
 
 class _GanNotes(Curves):
@@ -150,23 +133,6 @@ class _GanNotes(Curves):
         self._code_images = [arrays["code_images"]]
 
 
-def hold_out(images: ImageSet, share: float, seed: int) -> tuple[ImageSet, ImageSet]:
-    """Divide a class by patient into what its GAN learns from and what calibrates its D."""
-    parts = split_by_patient(
-        np.zeros(len(images), np.int64),
-        images.patients,
-        {"learned": 1.0 - share, "held out": share},
-        seed,
-    )
-    return images.take(parts["learned"]), images.take(parts["held out"])
-
-
-def _compute_logits(
-    discriminator: gan.NetworkState, images: Array, *, discriminator_module: Any
-) -> Array:
-    return discriminator_module.apply(discriminator.variables, scale_to_unit(images), train=False)
-
-
 def _hash_pixels(images: ImageSet) -> str:
     return hashlib.sha256(np.ascontiguousarray(images.images).tobytes()).hexdigest()[:20]
 
@@ -183,52 +149,5 @@ def select(made: Result, source: str, num: int, *, threshold: float, seed: int) 
         return made["images"][keep][:num]
     if source == "paper_code":
         return made["code_images"][:num]
-    chosen = sample_by_rejection(
-        calibrate(made["logits"], made["held_logits"]), num, np.random.default_rng(seed)
-    )
+    chosen = choose_by_rank("calibrated", made["logits"], made["held_logits"], num, seed=seed)
     return made["images"][chosen]
-
-
-def calibrate(logits: np.ndarray, held_logits: np.ndarray) -> np.ndarray:
-    """Return log-odds [num] that an image is real, by logistic regression on D's `logits` [num].
-
-    The real side are images that D has not seen; both sides weigh the same.
-    """
-    if len(held_logits) < MIN_HELD_OUT:
-        raise UserError(
-            f"{len(held_logits)} held-out image(s) are too few to calibrate a discriminator: "
-            f"expected {MIN_HELD_OUT} or more a class. Raise config.holdout or add images."
-        )
-    values = np.concatenate([logits, held_logits])
-    scale = max(float(values.std()), 1e-6)
-    is_real = np.r_[np.zeros(len(logits)), np.ones(len(held_logits))]
-    model = LogisticRegression(class_weight="balanced")
-    model.fit(values[:, None] / scale, is_real)
-    return np.asarray(model.decision_function(logits[:, None] / scale), np.float64)
-
-
-def sample_by_rejection(log_odds: np.ndarray, num: int, rng: np.random.Generator) -> np.ndarray:
-    """Return at most `num` indices, drawn as discriminator rejection sampling accepts.
-
-    Acceptance is sigmoid(F - log(1 - exp(F - eps)) - gamma) with F = log-odds less their maximum
-    (Azadi et al. 2019, eq. 8); gamma is set so that `num` acceptances are expected. Few more come
-    or few less: more are cut off, less are filled up with the most probable.
-    """
-    if num >= len(log_odds):
-        return np.arange(len(log_odds))
-    below = log_odds - log_odds.max()
-    raw = below - np.log1p(-np.exp(below - 1e-6))
-    low, high = -60.0, 60.0
-    for _ in range(60):
-        gamma = (low + high) / 2
-        expected = float(_sigmoid(raw - gamma).sum())
-        low, high = (gamma, high) if expected > num else (low, gamma)
-    probabilities = _sigmoid(raw - low)
-    order = rng.permutation(len(raw))
-    accepted = order[rng.random(len(raw)) < probabilities[order]]
-    rest = [i for i in np.argsort(-probabilities, kind="stable") if i not in set(accepted)]
-    return np.sort(np.r_[accepted, np.array(rest, np.int64)][:num])
-
-
-def _sigmoid(values: np.ndarray) -> np.ndarray:
-    return np.asarray(jax.nn.sigmoid(jnp.asarray(values)), np.float64)

@@ -20,8 +20,9 @@ from tqdm import tqdm
 from jaxgan.console import say
 from jaxgan.errors import DiskError, find_memory_error
 from jaxgan.files import make_folder, written_beside
+from jaxgan.loop import Stopped
 
-JOB_VERSION = 1  # raise it when jobs come out differently, so that they are done again
+JOB_VERSION = 2  # raise it when jobs come out differently, so that they are done again
 
 Result = Mapping[str, np.ndarray]
 
@@ -73,8 +74,8 @@ class JobRunner:
             partial = path.with_suffix(".partial")
             try:
                 result = dict(job.compute(partial))
-            except DiskError:
-                raise  # the next job could be kept no better
+            except (DiskError, Stopped):
+                raise  # the next job could be kept no better; a signal is no failure
             except Exception as error:
                 # Whatever went wrong is this job's alone: the page names it, the others go on.
                 self._note_failure(job, error)

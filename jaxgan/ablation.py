@@ -1,0 +1,380 @@
+"""What does each ingredient of a recipe do? Variants x seeds at an equal number of images seen.
+
+Every variant is a few fields of `DcganSettings` changed. All are judged alike: against held-out
+real images of the class, in the features of one encoder that is trained on the real training images
+of all classes, and in a pixel pyramid. What chose a variant's checkpoint saw training images alone.
+Colour is left out: images are compared in gray, and a variant of three channels learns from gray
+images repeated.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import t as student
+
+from jaxgan import figures
+from jaxgan.console import say
+from jaxgan.data.sets import Dataset, ImageSet
+from jaxgan.errors import UserError
+from jaxgan.evaluate import check_class, check_count, measure_space
+from jaxgan.features import MEMORISATION_SIDE, Features, PixelFeatures, create_encoder_features
+from jaxgan.files import write_json, write_text
+from jaxgan.metrics.measure import HIGHER_IS_BETTER, LEVEL
+from jaxgan.metrics.memorisation import measure_memorisation
+from jaxgan.metrics.pyramid import fit_pyramid_features
+from jaxgan.quality import METRIC
+from jaxgan.run_folder import read_metrics
+from jaxgan.sampling import create_sampler, restore_run
+from jaxgan.settings import CHECKPOINTS, DcganSettings, read_settings, to_dict
+from jaxgan.study.jobs import Job, JobRunner, Result, to_record
+from jaxgan.train_dcgan import train_dcgan
+
+COLUMNS = {
+    "kernel_distance": "kernel distance",
+    "pyramid_kernel_distance": "in the pyramid",
+    "precision": "precision",
+    "recall": "recall",
+    "density": "density",
+    "coverage": "coverage",
+    "memorisation": "memorisation",
+}
+_SHOWN_IMAGES = 8  # of each variant, in the picture
+
+
+@dataclass(frozen=True)
+class AblationSettings:
+    """`variants` maps a name to the fields of `dcgan` that differ; every one has all seeds."""
+
+    dcgan: DcganSettings
+    variants: Mapping[str, Mapping[str, Any]]
+    class_name: str
+    num_seeds: int
+    num_images: int
+
+    def __post_init__(self) -> None:
+        for name in ("num_seeds", "num_images"):
+            if getattr(self, name) < 1:
+                raise UserError(f"config.{name} is {getattr(self, name)}, expected 1 or more.")
+        if not self.variants:
+            raise UserError("config.variants is empty, expected one variant or more.")
+        for name, changes in self.variants.items():
+            self.create_variant(name, seed=0)
+            if changes.get("num_epochs", self.dcgan.num_epochs) != self.dcgan.num_epochs:
+                raise UserError(
+                    f"config.variants[{name!r}] changes num_epochs: expected the same number of "
+                    "images seen for all."
+                )
+
+    def create_variant(self, name: str, *, seed: int) -> DcganSettings:
+        """Return the settings of one training."""
+        changed = {**to_dict(self.dcgan), **self.variants[name], "seed": seed}
+        try:
+            return read_settings(DcganSettings, changed)
+        except UserError as error:
+            raise UserError(f"Variant {name!r}: {error}") from None
+
+
+def run_ablation(
+    settings: AblationSettings,
+    *,
+    dataset: Dataset,
+    workdir: Path,
+    cache_dir: Path | None = None,
+    num_devices: int = 0,
+) -> dict[str, Any]:
+    """Do what is not yet done in `workdir`/jobs; write `ablation.json`, `.md` and `.png` there.
+
+    `dataset` is gray and of the size that is trained on. A training that fails is named and left
+    out; one that was killed goes on from its checkpoint.
+    """
+    check_class(dataset, settings.class_name)
+    judge = _Judge(dataset, settings.class_name, cache_dir)
+    runs = [(name, seed) for seed in range(settings.num_seeds) for name in settings.variants]
+    try:
+        runner = JobRunner(workdir / "jobs", {"training": len(runs), "scores": len(runs)})
+    except OSError as error:
+        raise UserError(f"The work folder {workdir} can not be made: {error.strerror}.") from None
+    scores: dict[str, list[dict[str, Any]]] = {name: [] for name in settings.variants}
+    shown: dict[str, np.ndarray] = {}
+    for name, seed in runs:
+        variant = settings.create_variant(name, seed=seed)
+        made = runner.run(
+            _create_training(settings, variant, dataset, f"{name}, seed {seed}", num_devices)
+        )
+        if made is None:
+            runner.skip("scores", f"{name}, seed {seed}", "its training failed")
+            continue
+        images = as_gray(made[f"images_{variant.select_checkpoint}"])
+        shown.setdefault(name, images[:_SHOWN_IMAGES])
+        judged = runner.run(_create_judgement(judge, images, f"{name}, seed {seed}, judged"))
+        if judged is not None:
+            collapsed = bool(made["collapsed"])
+            epoch = int(made[f"epoch_{variant.select_checkpoint}"])
+            found = json.loads(str(judged["scores"]))
+            scores[name].append({**found, "seed": seed, "collapsed": collapsed, "epoch": epoch})
+    result = {
+        "class": settings.class_name,
+        "data": {"name": dataset.name, "fingerprint": dataset.fingerprint},
+        "images_seen": settings.dcgan.num_epochs * judge.num_train,
+        "num_epochs": settings.dcgan.num_epochs,
+        "features": judge.name,
+        "rows": {name: _summarise(found) for name, found in scores.items() if found},
+        "references": judge.measure_references(dataset),
+        "failures": [dataclasses.asdict(failure) for failure in runner.failures],
+        "settings": to_record(settings),
+    }
+    _write(result, shown, judge, workdir)
+    return result
+
+
+# Jobs -------------------------------------------------------------------------------------------
+
+
+def _create_training(
+    settings: AblationSettings,
+    variant: DcganSettings,
+    dataset: Dataset,
+    name: str,
+    num_devices: int,
+) -> Job:
+    """Return the job that trains a variant and draws from its best and from its newest state.
+
+    Which of the two is judged is no part of the job: variants that differ in that share it.
+    """
+    selection = replace(
+        variant.selection, rule="none", num_accept=1, per_epoch=0, targets={}
+    )  # what a run keeps is not looked at here
+    variant = replace(
+        variant,
+        selection=selection,
+        select_checkpoint="newest",
+        look_every_epochs=0,
+        sample_every_epochs=0,
+    )
+    repeated = repeat_channels(dataset, variant.channels)
+    record = {
+        "settings": to_record(variant),
+        "data": dataset.fingerprint,
+        "class": settings.class_name,
+        "num_images": settings.num_images,
+    }
+    run = functools.partial(
+        _train,
+        variant=variant,
+        dataset=repeated,
+        class_name=settings.class_name,
+        num_images=settings.num_images,
+        num_devices=num_devices,
+    )
+    return Job("training", name, record, run)
+
+
+def _train(
+    partial: Path,
+    *,
+    variant: DcganSettings,
+    dataset: Dataset,
+    class_name: str,
+    num_images: int,
+    num_devices: int,
+) -> Result:
+    """Train in the folder `partial`, where a killed training goes on, and remove it."""
+    train_dcgan(
+        variant, dataset=dataset, class_name=class_name, workdir=partial, num_devices=num_devices
+    )
+    run = partial / class_name
+    sampler = create_sampler(variant)
+    result: dict[str, np.ndarray] = {}
+    measured = [line for line in read_metrics(run) if METRIC in line]
+    for checkpoint in CHECKPOINTS:
+        state = restore_run(run, checkpoint)[1]
+        result[f"images_{checkpoint}"] = sampler.draw(state, 0, num_images).images
+        result[f"epoch_{checkpoint}"] = np.array(variant.num_epochs)
+    collapse = None
+    if measured:
+        report = json.loads((run / "report.json").read_text(encoding="utf-8"))
+        result["epoch_best"], collapse = np.array(report["best"]["epoch"]), report["collapse"]
+    result["collapsed"] = np.array(collapse is not None)
+    result["epochs"] = np.array([line["epoch"] for line in measured])
+    result["distances"] = np.array([line[METRIC] for line in measured])
+    shutil.rmtree(partial)
+    return result
+
+
+def _create_judgement(judge: "_Judge", images: np.ndarray, name: str) -> Job:
+    record = {"judge": judge.record, "images": _hash(images)}
+
+    def compute(partial: Path) -> Result:
+        return {"scores": np.array(json.dumps(judge.measure(images)))}
+
+    return Job("scores", name, record, compute)
+
+
+def _hash(images: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest()[:20]
+
+
+# Judging ----------------------------------------------------------------------------------------
+
+
+class _Judge:
+    """Measure gray images uint8 [n, h, w, 1] against the class's held-out real images."""
+
+    def __init__(self, dataset: Dataset, class_name: str, cache_dir: Path | None):
+        label = dataset.class_names.index(class_name)
+        self._train = dataset.train.of_class(label).images
+        self._held_out = dataset.val.of_class(label).images
+        check_count(f"the training images of {class_name}", len(self._train))
+        check_count(f"the held-out images of {class_name}", len(self._held_out))
+        self._encoder: Features = create_encoder_features(
+            dataset.train.images, dataset.train.labels, cache_dir=cache_dir
+        )
+        self._pyramid = fit_pyramid_features(self._train)
+        self.name = self._encoder.name
+        self.num_train, self._label = len(self._train), label
+        self.record = {"data": dataset.fingerprint, "class": class_name, "version": 1}
+
+    def measure(self, images: np.ndarray) -> dict[str, Any]:
+        """Return every measure of `COLUMNS`, as JSON holds it."""
+        scores = self._measure_distances(images)
+        space = PixelFeatures(MEMORISATION_SIDE)
+        copies = measure_memorisation(
+            space(images), space(self._train), space(self._held_out), features=space.name
+        )
+        return {**scores, "memorisation": copies.to_json()}
+
+    def _measure_distances(self, images: np.ndarray) -> dict[str, Any]:
+        sides = (images, self._held_out, self._train)
+        scores = measure_space(self._encoder, *sides)
+        distance = measure_space(self._pyramid, *sides)["kernel_distance"]
+        scores["pyramid_kernel_distance"] = distance
+        return {name: scores[name] for name in COLUMNS if name in scores}
+
+    def measure_references(self, dataset: Dataset) -> dict[str, dict[str, Any]]:
+        """Return what real images get: the class's own training images, and every other class's."""
+        found = {}
+        for label, name in enumerate(dataset.class_names):
+            images = dataset.train.of_class(label).images
+            kind = "training images" if label == self._label else "another class"
+            if len(images) >= 2:
+                found[f"real {name} ({kind})"] = self._measure_distances(images)
+        return found
+
+
+def as_gray(images: np.ndarray) -> np.ndarray:
+    """Return the mean of the channels of uint8 images [n, h, w, c], as uint8 [n, h, w, 1]."""
+    return images.mean(axis=-1, keepdims=True).round().astype(np.uint8)
+
+
+def repeat_channels(dataset: Dataset, channels: int) -> Dataset:
+    """Return the gray images of a data set repeated over so many channels."""
+
+    def repeat(images: ImageSet) -> ImageSet:
+        return replace(images, images=np.repeat(images.images, channels, axis=-1))
+
+    if channels == 1:
+        return dataset
+    return replace(dataset, splits={name: repeat(s) for name, s in dataset.splits.items()})
+
+
+# What is written --------------------------------------------------------------------------------
+
+
+def _summarise(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return mean and interval over the seeds of every measure."""
+    row: dict[str, Any] = {
+        name: {
+            "value": float(np.mean(values)),
+            "interval": compute_seed_interval(values),
+            "values": values,
+            "floor": float(np.mean([scores[name]["floor"] for scores in found])),
+            "n": found[0][name]["n"],
+        }
+        for name in COLUMNS
+        for values in [[float(scores[name]["value"]) for scores in found]]
+    }
+    row["memorisation"]["num_flagged"] = sum(scores["memorisation"]["flag"] for scores in found)
+    row["num_collapsed"] = sum(scores["collapsed"] for scores in found)
+    row["epochs"] = [scores["epoch"] for scores in found]
+    return row | {"seeds": [scores["seed"] for scores in found]}
+
+
+def compute_seed_interval(values: Sequence[float]) -> list[float] | None:
+    """Return the 95 % interval of the mean over trainings (Student's t), None of a single one."""
+    if len(values) < 2:
+        return None
+    reach = float(student.ppf((1 + LEVEL) / 2, len(values) - 1))
+    reach *= float(np.std(values, ddof=1)) / len(values) ** 0.5
+    return [float(np.mean(values)) - reach, float(np.mean(values)) + reach]
+
+
+def _write(
+    result: Mapping[str, Any], shown: Mapping[str, np.ndarray], judge: _Judge, workdir: Path
+) -> None:
+    write_json(workdir / "ablation.json", result)
+    table = format_ablation(result)
+    write_text(workdir / "ablation.md", table)
+    if result["rows"]:
+        figures.plot_ablation(
+            result["rows"],
+            workdir / "ablation.png",
+            title=f"Class {result['class']}: each variant against held-out real images",
+        )
+        sheet = np.concatenate([shown[name] for name in result["rows"]])
+        columns = len(next(iter(shown.values())))
+        figures.write_grid(sheet, workdir / "ablation_images.png", columns=columns)
+    say(table)
+    say(f"Wrote ablation.json, ablation.md and pictures to {workdir}.")
+
+
+def format_ablation(result: Mapping[str, Any]) -> str:
+    """Return the table as Markdown."""
+    head = ["variant", *COLUMNS.values(), "collapsed", "epoch"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    lines += list(_list_rows(result))
+    first = next(iter(result["rows"].values()), None)
+    if first is not None:
+        floors = ", ".join(f"{COLUMNS[name]} {first[name]['floor']:.3g}" for name in COLUMNS)
+        lines += [
+            "",
+            f"Real against real, 19 of 20 divisions at the same n ({first['recall']['n']}): "
+            f"{floors}.",
+        ]
+    better = ", ".join(label for name, label in COLUMNS.items() if name in HIGHER_IS_BETTER)
+    lines += [
+        "",
+        f"Class {result['class']} of {result['data']['name']}; every training saw "
+        f"{result['images_seen']} images ({result['num_epochs']} epochs). Mean over seeds and its "
+        f"95 % interval; higher is better for {better}. Features: {result['features']}.",
+    ]
+    for failure in result["failures"]:
+        lines += ["", f"Failed: {failure['name']}: {failure['reason']}"]
+    return "\n".join(lines) + "\n"
+
+
+def _list_rows(result: Mapping[str, Any]) -> Iterator[str]:
+    for name, row in result["rows"].items():
+        cells = [_format_cell(row[column]) for column in COLUMNS]
+        collapsed = f"{row['num_collapsed']} of {len(row['seeds'])}"
+        epochs = ", ".join(map(str, row["epochs"]))
+        yield f"| {name} | {' | '.join(cells)} | {collapsed} | {epochs} |"
+    for name, row in result["references"].items():
+        cells = [f"{row[column]['value']:.3g}" if column in row else "" for column in COLUMNS]
+        yield f"| *{name}* | {' | '.join(cells)} |  |  |"
+
+
+def _format_cell(measure: Mapping[str, Any]) -> str:
+    flags = measure.get("num_flagged", 0)
+    flagged = f" ({flags} flagged)" if flags else ""
+    if measure["interval"] is None:
+        return f"{measure['value']:.3g}{flagged}"
+    low, high = measure["interval"]
+    return f"{measure['value']:.3g} [{low:.3g}, {high:.3g}]{flagged}"

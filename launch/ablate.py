@@ -1,0 +1,43 @@
+"""Which ingredient of a recipe does what? Train its variants, leave a table."""
+
+import json
+from pathlib import Path
+
+import cli
+from absl import flags
+
+from jaxgan.ablation import AblationSettings, run_ablation
+from jaxgan.settings import read_settings
+
+FLAGS = flags.FLAGS
+cli.define_data_flags()
+cli.define_run_flags("configs/ablate.py:quick")
+flags.DEFINE_string("class", None, "The class to learn; default: the config's.")
+flags.DEFINE_string("workdir", "runs/ablation", "The table is written to WORKDIR.")
+
+
+def main() -> None:
+    """Flags to config to one call."""
+    cli.use_devices()
+    values = FLAGS.config.to_dict()
+    if FLAGS["class"].value:
+        values["class_name"] = FLAGS["class"].value
+    settings = read_settings(AblationSettings, values)
+    if FLAGS.dry_run:
+        print(json.dumps(values, indent=2))
+        return
+    # Gray: variants of three channels repeat it (see jaxgan/ablation.py).
+    size = settings.dcgan.image_size
+    dataset = cli.load_data(settings.dcgan.data, image_size=size, channels=1)
+    cli.announce(dataset)
+    run_ablation(
+        settings,
+        dataset=dataset,
+        workdir=Path(FLAGS.workdir),
+        cache_dir=Path(FLAGS.cache_dir),
+        num_devices=FLAGS.num_devices,
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,106 @@
+"""Variants x seeds: what is trained, what is shared, what is written."""
+
+import json
+
+import numpy as np
+import pytest
+
+from configs import ablate
+from jaxgan import ablation as module
+from jaxgan import encoder
+from jaxgan.ablation import AblationSettings, compute_seed_interval, repeat_channels, run_ablation
+from jaxgan.errors import UserError
+from jaxgan.settings import read_settings
+from tests.helpers import make_dataset, make_dcgan_settings
+
+VARIANTS = {"all": {}, "all - best": {"select_checkpoint": "newest"}, "broken": {"batch_size": 7}}
+DATASET = make_dataset(num_train=48, num_val=40)
+
+
+def make_settings(**changes):
+    values = {
+        "dcgan": make_dcgan_settings(num_epochs=1),
+        "variants": VARIANTS,
+        "class_name": "left",
+        "num_seeds": 1,
+        "num_images": 24,
+    }
+    return AblationSettings(**{**values, **changes})
+
+
+@pytest.fixture(autouse=True)
+def _train_briefly(monkeypatch):
+    monkeypatch.setattr(encoder, "ENCODER_STEPS", 20)
+
+
+def test_a_table_with_a_row_a_variant_and_a_failed_one_named(tmp_path, monkeypatch, capsys):
+    options = {"dataset": DATASET, "workdir": tmp_path, "num_devices": 2}
+    result = run_ablation(make_settings(), **options)
+    assert result == json.loads((tmp_path / "ablation.json").read_text())
+    assert list(result["rows"]) == ["all", "all - best"]
+    for row in result["rows"].values():
+        for name in module.COLUMNS:
+            assert {"value", "interval", "floor", "n"} <= row[name].keys()
+        assert row["kernel_distance"]["value"] > row["kernel_distance"]["floor"]
+    own, other = result["references"].values()
+    assert own["kernel_distance"]["value"] < other["kernel_distance"]["value"]
+    assert result["images_seen"] == 24
+    assert result["failures"][0]["name"] == "broken, seed 0"
+    table = (tmp_path / "ablation.md").read_text()
+    assert "| all - best |" in table
+    assert "Failed: broken, seed 0:" in table
+    assert (tmp_path / "ablation.png").is_file()
+    # Variants that differ in what is drawn from share their training, and nothing else is left.
+    jobs = [path.name for path in (tmp_path / "jobs").iterdir()]
+    assert sum(name.startswith("training-") for name in jobs) == 1
+    assert all(name.endswith(".npz") for name in jobs)
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(module, "train_dcgan", refuse)
+    again = run_ablation(make_settings(variants={"all": {}}), **options)
+    assert again["rows"]["all"] == result["rows"]["all"]
+    assert not again["failures"]
+
+
+def test_gray_images_are_repeated_for_three_channels():
+    repeated = repeat_channels(DATASET, 3)
+    assert repeated.train.images.shape[-1] == 3
+    np.testing.assert_array_equal(module.as_gray(repeated.val.images), DATASET.val.images)
+
+
+def test_the_interval_is_students_of_the_mean_over_seeds():
+    assert compute_seed_interval([1.0]) is None
+    # t(0.975, 2) = 4.3027 and a standard deviation of 1
+    low, high = compute_seed_interval([1.0, 2.0, 3.0])
+    assert (low, high) == pytest.approx((2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"variants": {"x": {"nonsense": 1}}}, "Variant 'x': config.nonsense is not known"),
+        ({"variants": {"x": {"num_epochs": 9}}}, "the same number of images seen"),
+        ({"variants": {}}, "config.variants is empty"),
+        ({"num_seeds": 0}, "config.num_seeds is 0"),
+    ],
+)
+def test_a_wrong_field_is_named(changes, sentence):
+    with pytest.raises(UserError, match=sentence):
+        make_settings(**changes)
+
+
+@pytest.mark.parametrize("variant", ["quick", "small", "recommended"])
+def test_each_ingredient_is_added_alone_and_left_out(variant):
+    settings = read_settings(AblationSettings, ablate.get_config(variant).to_dict())
+    full = settings.create_variant("all", seed=0)
+    paper = settings.create_variant("paper", seed=0)
+    for name, fields in ablate.INGREDIENTS.items():
+        alone = settings.create_variant(f"paper + {name}", seed=0)
+        without = settings.create_variant(f"all - {name}", seed=0)
+        for field in ablate.PAPER:
+            assert getattr(full, field) != getattr(paper, field)
+            first, second = (full, paper) if field in fields else (paper, full)
+            assert getattr(alone, field) == getattr(first, field)
+            assert getattr(without, field) == getattr(second, field)

@@ -1,0 +1,66 @@
+"""What each rule does to the images of one run."""
+
+import json
+
+import numpy as np
+import pytest
+
+from jaxgan import compare_rules as module
+from jaxgan import encoder
+from jaxgan.sampling import Samples
+from jaxgan.train_dcgan import train_dcgan
+from tests.helpers import make_dataset, make_dcgan_settings
+
+
+@pytest.fixture(autouse=True)
+def _train_briefly(monkeypatch):
+    monkeypatch.setattr(encoder, "ENCODER_STEPS", 20)
+
+
+def test_every_rule_has_its_row(tmp_path, capsys):
+    dataset = make_dataset(num_train=48, num_val=40)
+    settings = make_dcgan_settings(num_epochs=1, selection={"threshold": 0.0})
+    train_dcgan(settings, dataset=dataset, class_name="left", workdir=tmp_path)
+    result = module.compare_rules(tmp_path, "left", dataset, out=tmp_path / "out")
+    assert result == json.loads((tmp_path / "out" / "selection.json").read_text())
+    rules = result["rules"]
+    names = {"none", "paper_text 0", "paper_text 0.76", "paper_code", "calibrated", "top_k"}
+    assert rules.keys() == names
+    for rule in ("none", "paper_text 0", "calibrated", "top_k"):
+        for name in ("kernel_distance", "recall", "memorisation"):
+            assert {"value", "interval", "floor", "n"} <= rules[rule][name].keys()
+            assert rules[rule][name]["n"] >= 20
+    assert rules["paper_text 0"]["kept_fraction"]["value"] == 1.0
+    assert rules["top_k"]["num_kept"] == rules["calibrated"]["num_kept"] == 24
+    assert rules["top_k"]["kept_fraction"]["value"] == pytest.approx(0.5)
+    assert "Does the paper's 0.76 rule help?" in capsys.readouterr().out
+
+
+def test_the_listing_keeps_the_first_of_a_batch_that_d_loses():
+    images = np.random.default_rng(0).integers(50, 100, (8, 4, 4, 1), dtype=np.uint8)
+    scores = np.array([0.1, 0.1, 0.1, 0.1, 0.2, 0.9, 0.9, 0.9])
+    kept = module._apply_listing(Samples(images, scores, np.arange(8)), 4, 0.76)
+    assert len(kept) == 1
+    assert (kept.min(), kept.max()) == (0, 255)
+    assert np.corrcoef(kept[0].ravel(), images[4].ravel())[0, 1] > 0.99
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ((1.0, [0.9, 1.1]), (0.5, [0.4, 0.6]), "nearer"),
+        ((1.0, [0.9, 1.1]), (2.0, [1.9, 2.1]), "further"),
+        ((1.0, [0.9, 1.1]), (1.1, [1.0, 1.2]), "no difference"),
+        ((1.0, [0.9, 1.1]), None, "too few to measure"),
+    ],
+)
+def test_the_answer_is_one_of_four(before, after, words):
+    rules = {
+        name: {
+            "num_kept": 3,
+            "kept_fraction": {"n": 90},
+            "kernel_distance": found and {"value": found[0], "interval": found[1]},
+        }
+        for name, found in (("none", before), ("paper_text 0.76", after))
+    }
+    assert words in module._answer(rules)

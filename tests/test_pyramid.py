@@ -1,0 +1,35 @@
+"""The feature space without a network."""
+
+import numpy as np
+from scipy import ndimage
+
+from jaxgan.metrics.kernel_distance import compute_kernel_distance
+from jaxgan.metrics.pyramid import fit_pyramid_features
+from tests.helpers import make_image_set
+
+
+def test_every_level_has_an_equal_share_of_the_variance():
+    """64 pixels make levels of 64, 32 and 16: 16, 16 and 256 values."""
+    images = make_image_set(60, size=64).images
+    space = fit_pyramid_features(images)
+    features = space(images)
+    assert features.shape == (60, 16 + 16 + 256)
+    np.testing.assert_allclose(features.mean(axis=0), 0.0, atol=1e-4)
+    levels = np.split(features.var(axis=0), [16, 32])
+    np.testing.assert_allclose([level.sum() for level in levels], 288 / 3, rtol=0.05)
+
+
+def test_growing_blur_and_loss_of_contrast_lie_further_away():
+    images = make_image_set(60).of_class(0).images
+    others = make_image_set(60, seed=1).of_class(0).images
+    space = fit_pyramid_features(images)
+
+    def measure(spoilt):
+        return compute_kernel_distance(space(spoilt), space(images))
+
+    blurred = [ndimage.gaussian_filter(others, (0, s, s, 0)) for s in (0.5, 1.0, 2.0)]
+    faint = [(others * share).astype(np.uint8) for share in (0.9, 0.7, 0.4)]
+    for spoilt in (blurred, faint):
+        distances = [measure(others), *map(measure, spoilt)]
+        assert distances == sorted(distances)
+        assert abs(distances[0]) < 0.2 * distances[1]

@@ -1,0 +1,67 @@
+"""What a run measures of itself, and what it makes of that."""
+
+import jax
+import numpy as np
+import pytest
+
+from jaxgan.dcgan import create_keys, create_networks, create_state
+from jaxgan.quality import QualityMeter, summarise
+from tests.helpers import make_dcgan_settings, make_image_set
+
+SETTINGS = make_dcgan_settings()
+
+
+@pytest.fixture(scope="module")
+def meter():
+    return QualityMeter(
+        make_image_set(40).of_class(0).images,
+        create_networks(SETTINGS)[0],
+        key=jax.random.key(1),
+        latent_size=SETTINGS.latent_size,
+        batch=100,
+    )
+
+
+def test_an_untrained_generator_is_far_and_measured_alike_every_time(meter):
+    variables = create_state(SETTINGS, create_keys(0).init).sampling_variables
+    first = meter.measure(variables)
+    assert first == meter.measure(variables)
+    assert first["kernel_distance"] > 10 * meter.compute_floor() > 0
+    assert first["variance_ratio"] > 0
+
+
+def test_a_generator_of_one_image_varies_nothing(meter):
+    variables = create_state(SETTINGS, create_keys(0).init).sampling_variables
+    silent = jax.tree.map(np.zeros_like, variables)
+    measured = meter.measure(silent)
+    assert measured["variance_ratio"] < 1e-6
+    report = summarise([{"epoch": 1, **measured}], floor=0.1, selected_epoch=1)
+    assert "vary 0.0% as much" in report["collapse"]
+
+
+def make_records(distances, ratio=1.0):
+    return [
+        {"epoch": epoch, "kernel_distance": distance, "variance_ratio": ratio}
+        for epoch, distance in distances.items()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("distances", "collapsed"),
+    [
+        ({1: 9.0, 2: 1.0, 3: 2.3}, True),
+        ({1: 9.0, 2: 1.0, 3: 1.9}, False),  # not twice as far
+        ({1: 9.0, 2: 0.1, 3: 0.25}, False),  # within chance
+        ({1: 9.0, 2: -0.1, 3: 0.25}, True),
+        ({1: 9.0, 2: 3.0, 3: 1.0}, False),
+    ],
+)
+def test_a_run_that_ends_far_from_its_best_has_collapsed(distances, collapsed):
+    report = summarise(make_records(distances), floor=0.2, selected_epoch=2)
+    assert report["best"]["kernel_distance"] == min(distances.values())
+    assert report["last"]["epoch"] == 3
+    assert (report["collapse"] is not None) == collapsed
+
+
+def test_a_run_that_was_not_measured_has_no_report():
+    assert summarise([{"epoch": 1, "loss_d": 1.0}], floor=0.1, selected_epoch=1) is None
