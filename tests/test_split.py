@@ -1,3 +1,6 @@
+import hashlib
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -67,6 +70,31 @@ def test_the_split_is_the_same_on_every_machine():
     labels, patients = create_patients(num_patients=12)
     val = split_by_patient(labels, patients, FRACTIONS, seed=0)["val"]
     assert sorted({patients[i] for i in val}) == ["p3", "p7", "p8"]
+
+
+def test_splits_stay_what_they_were():
+    """A split defines who validates: another version of jaxgan must not deal the patients anew."""
+    digest, num_refused = hashlib.sha256(), 0
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        num = int(rng.integers(4, 40))
+        labels = rng.integers(0, rng.integers(1, 4), num)
+        patients = [f"p{n}" for n in rng.integers(0, rng.integers(3, 14), num)]
+        fractions = (FRACTIONS, {"train": 0.6, "val": 0.2, "test": 0.2})[seed % 2]
+        try:
+            splits = split_by_patient(labels, patients, fractions, seed)
+        except UserError:
+            num_refused += 1
+            continue
+        digest.update(json.dumps([splits[name].tolist() for name in fractions]).encode())
+    assert num_refused == 23
+    assert digest.hexdigest()[:16] == "b85084b563c7b901"
+
+
+def test_one_class_alone_is_split_too():
+    """So is a class of its own, into what a GAN learns and what is held out."""
+    splits = split_by_patient(np.zeros(9, int), [f"p{n // 3}" for n in range(9)], FRACTIONS, seed=0)
+    assert {name: len(indices) for name, indices in splits.items()} == {"train": 6, "val": 3}
 
 
 def test_two_patients_a_class_go_one_to_each_split():

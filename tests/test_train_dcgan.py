@@ -174,10 +174,18 @@ def test_two_devices_give_the_same_run(tmp_path):
     assert compute_difference(restore(run)[1], one) < 1e-5
 
 
-def test_a_run_begun_on_two_devices_goes_on_with_one(tmp_path):
+@pytest.mark.parametrize(("first", "then"), [(2, 1), (1, 2)])
+def test_a_run_begun_on_so_many_devices_goes_on_with_others(tmp_path, first, then):
     begun = replace(SETTINGS, num_epochs=2)
-    train_dcgan(begun, dataset=DATASET, class_name="left", workdir=tmp_path, num_devices=2)
-    step, state = restore(train(tmp_path))
+    for settings, num_devices in ((begun, first), (SETTINGS, then)):
+        train_dcgan(
+            settings,
+            dataset=DATASET,
+            class_name="left",
+            workdir=tmp_path,
+            num_devices=num_devices,
+        )
+    step, state = restore(tmp_path / "left")
     assert step == 5
     assert compute_difference(state, restore(train(tmp_path / "one"))[1]) < 1e-5
 
