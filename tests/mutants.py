@@ -175,16 +175,8 @@ def _install(name: str, source: str) -> None:
 
 def _import_packages() -> list[ModuleType]:
     """Import what is slow to import and is not jaxgan; nothing here may start JAX's threads."""
-    names: tuple[str, ...] = ("jax", "flax.linen", "optax", "scipy.stats", "scipy.linalg")
-    names += ("sklearn.linear_model",)
-        "jax",
-        "flax.linen",
-        "optax",
-        "scipy.stats",
-        "scipy.linalg",
-        "sklearn.linear_model",
-    )
-    names += ("pytest", "PIL.Image", "matplotlib.figure", "orbax.checkpoint", "tqdm")
+    names = [*("jax", "flax.linen", "optax", "scipy.stats", "scipy.linalg", "sklearn.linear_model")]
+    names += ["pytest", "PIL.Image", "matplotlib.figure", "orbax.checkpoint", "tqdm"]
     return [importlib.import_module(name) for name in names]
 
 
