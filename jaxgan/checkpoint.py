@@ -244,7 +244,9 @@ def _set_damaged_aside(directory: Path) -> None:
         if step < newest and _is_half_removed(directory, step):
             shutil.rmtree(directory / str(step))
             continue
-        (directory / str(step)).replace(directory / f"{step}.damaged")
+        aside = directory / f"{step}.damaged"
+        shutil.rmtree(aside, ignore_errors=True)
+        (directory / str(step)).replace(aside)
         instead = f"going on from the one before, of step {newest}"
         if step < newest:
             instead = "if it was the best by validation, the best of the others takes its place"

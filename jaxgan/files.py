@@ -44,7 +44,8 @@ def written_beside(path: Path) -> Iterator[Path]:
             beside.replace(path)
             sync(path.parent)
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink()
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -159,6 +159,9 @@ def test_what_was_set_aside_is_trained_and_saved_anew(three, tmp_path):
     with Checkpoints(copy, record=RECORD) as checkpoints:
         step, state = checkpoints.resume(STATE)
     assert (step, int(state["n"])) == (3, 30)
+    damage(copy / "3" / list_files(three / "3")[0], "flipped")  # a second time
+    with Checkpoints(copy, record=RECORD) as checkpoints:
+        assert checkpoints.resume(STATE)[0] == 2
 
 
 def test_where_no_checkpoint_is_whole_the_user_has_to_choose(three, tmp_path):

@@ -52,6 +52,12 @@ def test_a_file_that_is_there_is_replaced_whole_and_reached_the_disk_first(tmp_p
     assert (second, after) == (path.parent, True)
 
 
+def test_a_file_in_the_place_of_a_folder_has_its_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DiskError, match=r"file can not be written: File exists|Not a directory"):
+        files.write_text(tmp_path / "file" / "table.csv", "new")
+
+
 def test_a_block_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(KeyError), files.written_beside(tmp_path / "x") as beside:
         beside.write_text("half")
