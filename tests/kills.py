@@ -118,7 +118,7 @@ def read_study(study: Path) -> dict[str, object]:
     """Return every job's arrays but for how long it took, and the pages without durations."""
     found: dict[str, object] = {}
     for path in sorted((study / "jobs").glob("*.npz")):
-        with np.load(path) as arrays:
+        with np.load(path, allow_pickle=False) as arrays:
             for name in arrays.files:
                 if name != "seconds":
                     found[f"{path.name}:{name}"] = arrays[name].tobytes()

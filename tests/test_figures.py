@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import matplotlib
 import numpy as np
 import pytest
@@ -5,6 +7,7 @@ from matplotlib.colors import to_hex
 from PIL import Image
 
 from jaxgan import figures
+from jaxgan.errors import DiskError
 from jaxgan.metrics.classification import compute_classification_report, compute_wilson_interval
 
 
@@ -104,14 +107,14 @@ def test_same_input_gives_the_same_bytes_whatever_the_settings(name, tmp_path):
 def test_failure_leaves_the_old_picture_whole(tmp_path, monkeypatch):
     path = tmp_path / "grid.png"
     figures.write_grid(make_images(2), path)
-    before, write = path.read_bytes(), figures.Path.write_bytes
+    before, write = path.read_bytes(), Path.write_bytes
 
     def write_half(target, content):
         write(target, content[:10])
         raise OSError("disk full")
 
-    monkeypatch.setattr(figures.Path, "write_bytes", write_half)
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr(Path, "write_bytes", write_half)
+    with pytest.raises(DiskError, match="disk full"):
         figures.write_grid(make_images(3), path)
     assert path.read_bytes() == before
 

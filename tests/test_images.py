@@ -10,7 +10,7 @@ from PIL import Image
 from jaxgan.data import images, limits
 from jaxgan.data.images import decode_image, decode_many, read_image, resize_square
 from jaxgan.data.limits import ImageError
-from jaxgan.errors import UserError
+from jaxgan.errors import DiskError, UserError
 from tests.fuzz.seeds import make_film, make_images
 
 _SIGNATURES = [
@@ -359,7 +359,7 @@ def test_write_png_leaves_the_old_file_when_it_fails(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(Image.Image, "save", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(DiskError, match="disk full"):
         images.write_png(np.ones((2, 2, 1), np.uint8), path)
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["out.png"]

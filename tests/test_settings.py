@@ -29,7 +29,7 @@ def test_the_default_is_the_paper():
 
 
 def test_an_unknown_variant_names_those_there_are():
-    with pytest.raises(ValueError, match=r"'huge'.*paper, small, quick"):
+    with pytest.raises(ValueError, match=r"'huge'.*paper, recommended, small, quick"):
         dcgan.get_config("huge")
 
 

@@ -156,5 +156,6 @@ def to_record(settings: Any, *, without: tuple[str, ...] = ()) -> dict[str, Any]
         if field.name not in without:
             nested = dataclasses.is_dataclass(value)
             plain = dict(value) if isinstance(value, Mapping) else value
+            plain = list(plain) if isinstance(plain, tuple) else plain
             values[field.name] = to_record(value) if nested else plain
     return values
