@@ -106,8 +106,8 @@ def _describe_collapse(
 ) -> str | None:
     if last["variance_ratio"] < LEAST_VARIANCE:
         return (
-            f"The run has collapsed: at epoch {last['epoch']} the generated images vary "
-            f"{last['variance_ratio']:.1%} as much as the real ones."
+            f"The run has collapsed, or has hardly begun: at epoch {last['epoch']} the generated "
+            f"images vary {last['variance_ratio']:.1%} as much as the real ones."
         )
     if last[METRIC] > 2 * max(best[METRIC], 0.0) and last[METRIC] > best[METRIC] + floor:
         return (

@@ -8,9 +8,15 @@ from jaxgan.settings import DcganSettings, GmdSettings, read_settings, to_dict
 from tests.helpers import make_dcgan_settings, make_gmd_settings
 
 
-@pytest.mark.parametrize("variant", ["paper", "small", "quick"])
-def test_the_configs_are_valid_and_round_trip(variant):
-    for module, cls in ((dcgan, DcganSettings), (gmd, GmdSettings)):
+@pytest.mark.parametrize(
+    ("module", "cls", "variants"),
+    [
+        (dcgan, DcganSettings, ("paper", "recommended", "small", "quick")),
+        (gmd, GmdSettings, ("paper", "small", "quick")),
+    ],
+)
+def test_the_configs_are_valid_and_round_trip(module, cls, variants):
+    for variant in variants:
         settings = read_settings(cls, module.get_config(variant).to_dict())
         assert read_settings(cls, to_dict(settings)) == settings
 
