@@ -168,8 +168,21 @@ def _summarise(error: Exception) -> str:
 def _run_main(main: Callable[[], None]) -> None:
     if not any("verbosity" in argument for argument in sys.argv):
         logging.set_verbosity(logging.WARNING)  # orbax and TFDS tell a great deal
+        _tell_once()
     with distributed.parting():
         _run_to_exit_code(main)
+
+
+def _tell_once() -> None:
+    """Keep a failed save, which is raised and told, from being told by orbax's threads as well."""
+    logging.get_absl_logger().addFilter(lambda record: "orbax" not in record.pathname)
+
+    def tell(unraisable: Any) -> None:
+        # tensorstore's other writes end after the one that failed has closed their event loop.
+        if "Event loop is closed" not in str(unraisable.exc_value):
+            sys.__unraisablehook__(unraisable)
+
+    sys.unraisablehook = tell
 
 
 def _run_to_exit_code(main: Callable[[], None]) -> None:
