@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student
 
-from jaxgan import figures
+from jaxgan import encoder, figures
 from jaxgan.console import say
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.errors import UserError
@@ -240,7 +240,12 @@ class _Judge:
         self._pyramid = fit_pyramid_features(self._train)
         self.name = self._encoder.name
         self.num_train, self._label = len(self._train), label
-        self.record = {"data": dataset.fingerprint, "class": class_name, "version": 1}
+        self.record = {
+            "data": dataset.fingerprint,
+            "class": class_name,
+            "version": 1,
+            "encoder": encoder.VERSION,  # scores do not outlive the encoder they were made with
+        }
 
     def measure(self, images: np.ndarray) -> dict[str, Any]:
         """Return every measure of `COLUMNS`, as JSON holds it."""
