@@ -29,7 +29,7 @@ def paper() -> ConfigDict:
     config.num_critic_steps = 1  # steps of D for each of G: 5 with "wasserstein"
     config.clip_weights = 0.0  # 0.01: the first Wasserstein GAN's
     config.gradient_penalty_weight = 0.0  # 10: WGAN-GP, with discriminator_norm "none"
-    config.r1_weight = 0.0  # of the squared gradient at real images
+    config.r1_weight = 0.0  # of half the squared gradient at real images (batch norm mixes them)
     config.learning_rate = 2e-4  # printed "0002"
     config.beta1 = 0.5  # not printed; the DCGAN reference setting
     config.beta2 = 0.999

@@ -33,7 +33,6 @@ from jaxgan.metrics.sliced_wasserstein import create_sliced_wasserstein_comparis
 from jaxgan.report import format_evaluation
 from jaxgan.run_folder import read_record
 from jaxgan.sampling import draw_from_run
-from jaxgan.settings import DcganSettings, read_settings
 
 MAX_COMPARED = 1000  # images of a kind: the tables of distances grow with the square
 MAX_SEARCHED = 5000  # training images searched for copies
@@ -120,14 +119,6 @@ def _pair_classes(
 
 def _label(images: LooseImages, names: Sequence[str]) -> np.ndarray:
     return np.array([names.index(folder) for folder in images.folders], np.int32)
-
-
-def read_run_settings(run: Path) -> DcganSettings:
-    """Return the settings of the run in folder `run`, which say how its data were made."""
-    record = read_record(run)
-    if record.get("kind") != "dcgan":
-        raise UserError(f"{run} is a run of {record.get('kind')}: expected one of train_dcgan.")
-    return read_settings(DcganSettings, record["settings"])
 
 
 def load_run(

@@ -6,7 +6,7 @@ lines and is cut back to the checkpoint that a run resumes from, and TensorBoard
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +149,7 @@ def _check_same_run(path: Path, record: Mapping[str, Any]) -> None:
     differences = describe_differences(old, record)
     if not differences:
         return
+    check_same_fields(path, old.get("settings", {}), record.get("settings", {}))
     if is_same_but_for_data(old, record):
         raise UserError(
             f"The images have changed since the run in {path} began ({differences}): put back "
@@ -158,6 +159,17 @@ def _check_same_run(path: Path, record: Mapping[str, Any]) -> None:
         f"The work folder {path} holds another run: {differences}. "
         "Choose another --workdir, or give the settings it was begun with."
     )
+
+
+def check_same_fields(path: Path, old: Iterable[str], known: Iterable[str]) -> None:
+    """Raise where the run in `path` has other settings than this version of jaxgan knows."""
+    names = sorted((set(old) ^ set(known)) - {FREE})
+    if names:
+        raise UserError(
+            f"The run in {path} was begun with another version of jaxgan, whose settings were "
+            f"others ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''}): use that version "
+            "for it, or train anew in another --workdir."
+        )
 
 
 def is_same_but_for_data(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

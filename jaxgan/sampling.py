@@ -1,8 +1,9 @@
 """Images from a generator: while it trains, and from the folder of a run."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ from jaxgan.errors import UserError
 from jaxgan.files import make_folder
 from jaxgan.pixels import scale_to_bytes, scale_to_unit
 from jaxgan.quality import METRIC
-from jaxgan.run_folder import read_record
+from jaxgan.run_folder import check_same_fields, read_record
 from jaxgan.selection import accept_by_probability
-from jaxgan.settings import DcganSettings, read_settings
+from jaxgan.settings import DcganSettings, check_probability, read_settings
 from jaxgan.types import Array, Key
 
 
@@ -161,6 +162,8 @@ def sample_run(
     if num < 1:
         raise UserError(f"--num is {num}, expected 1 or more.")
     settings, state = restore_run(run, checkpoint)
+    if threshold is not None:
+        check_probability("--accept=paper_text", settings.objective)
     samples, tries = draw_accepted(
         create_sampler(settings),
         state,
@@ -188,13 +191,25 @@ def draw_from_run(run: Path, *, num: int, checkpoint: str | None = None, seed: i
     return create_sampler(settings).draw(state, seed, num)
 
 
+def read_run_settings(run: Path) -> DcganSettings:
+    """Return the settings of the run in folder `run`, which say how its data were made too."""
+    record = read_record(run)
+    if record.get("kind") != "dcgan":
+        raise UserError(f"{run} is a run of {record.get('kind')}: expected one of train_dcgan.")
+    noted, fields = record["settings"], dataclasses.fields(DcganSettings)
+    # A field that came later has a default, and may be absent.
+    known = [f.name for f in fields if f.default is MISSING or f.name in noted]
+    check_same_fields(run, noted, known)
+    return read_settings(DcganSettings, noted)
+
+
 def restore_run(run: Path, checkpoint: str | None = None) -> tuple[DcganSettings, gan.GanState]:
     """Return the settings of the run in folder `run` and its best or newest state.
 
     `checkpoint` is "best" or "newest"; None: as the settings say. Newest where nothing was
     measured.
     """
-    settings = read_settings(DcganSettings, read_record(run)["settings"])
+    settings = read_run_settings(run)
     template = create_state(settings, create_keys(settings.seed).init)
     with open_checkpoints(run) as checkpoints:
         step = checkpoints.newest_step

@@ -244,10 +244,17 @@ def _check_objective(settings: DcganSettings) -> None:
             "mixes the images of a batch: set config.discriminator_norm to 'none' or 'spectral'."
         )
     rule = settings.selection.rule
-    if rule in ("paper_text", "paper_code") and not is_cross_entropy:
+    if rule in ("paper_text", "paper_code"):
+        check_probability(f"config.selection.rule {rule!r}", settings.objective)
+
+
+def check_probability(rule: str, objective: str) -> None:
+    """Raise where a `rule` compares D's sigmoid with a threshold and it is no probability."""
+    if objective not in CROSS_ENTROPY_OBJECTIVES:
         raise UserError(
-            f"config.selection.rule {rule!r} reads D's score as a probability, which it is with "
-            f"objective {of} only, not with {settings.objective!r}: set --accept=none."
+            f"{rule} reads D's score as a probability, which it is with config.objective "
+            f"{' or '.join(CROSS_ENTROPY_OBJECTIVES)} only, not with {objective!r}: "
+            "set --accept=none."
         )
 
 

@@ -8,7 +8,8 @@ from absl import flags
 
 from jaxgan.compare_rules import compare_rules
 from jaxgan.errors import UserError
-from jaxgan.evaluate import evaluate, load_folders, load_run, read_run_settings
+from jaxgan.evaluate import evaluate, load_folders, load_run
+from jaxgan.sampling import read_run_settings
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("class", None, "The class whose run to evaluate.")
@@ -38,13 +39,13 @@ def main() -> None:
     workdir = Path(FLAGS.workdir)
     out = Path(FLAGS.out or (workdir / name / "evaluation" if name else "evaluation"))
     json_path, cache_dir = (Path(FLAGS.json) if FLAGS.json else None), Path(FLAGS.cache_dir)
+    where: dict[str, Any] = {"out": out, "json_path": json_path, "cache_dir": cache_dir}
     features_file = Path(FLAGS.features) if FLAGS.features else None
     options: dict[str, Any] = {"num": FLAGS.num, "checkpoint": FLAGS.checkpoint, "seed": FLAGS.seed}
     if name:
         run = read_run_settings(workdir / name)
         dataset = cli.load_data(run.data, image_size=run.image_size, channels=run.channels)
         if FLAGS.selection:
-            where: dict[str, Any] = {"out": out, "json_path": json_path, "cache_dir": cache_dir}
             compare_rules(workdir, name, dataset, **where, **options)
             return
         subjects = load_run(workdir, name, dataset, **options)
@@ -52,8 +53,7 @@ def main() -> None:
         held_out = Path(FLAGS.held_out) if FLAGS.held_out else None
         paths = (Path(FLAGS.generated), Path(FLAGS.against), held_out)
         subjects = load_folders(*paths, image_size=FLAGS.image_size)
-    files = {"features_file": features_file, "cache_dir": cache_dir}
-    evaluate(subjects, out=out, json_path=json_path, **files)
+    evaluate(subjects, features_file=features_file, **where)
 
 
 if __name__ == "__main__":

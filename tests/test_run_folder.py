@@ -27,6 +27,12 @@ def test_another_runs_folder_is_refused_with_the_field_that_differs(tmp_path):
     assert read_record(tmp_path / "run") == RECORD
 
 
+def test_a_run_of_another_version_is_told_from_one_of_other_settings(tmp_path):
+    RunFolder(tmp_path / "run", RECORD)
+    with pytest.raises(UserError, match=r"another version of jaxgan.*others \(data, later, seed\)"):
+        RunFolder(tmp_path / "run", {"kind": "dcgan", "settings": {"num_epochs": 3, "later": 0}})
+
+
 def test_more_epochs_are_the_same_run_and_fewer_are_not(tmp_path):
     RunFolder(tmp_path / "run", RECORD)
     RunFolder(tmp_path / "run", change(num_epochs=5))

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -303,6 +304,29 @@ def test_sampling_writes_what_was_asked_for(whole_run, tmp_path, capsys):
         sample_run(whole_run, tmp_path / "none", num=0)
     with pytest.raises(UserError, match="not the folder of a run"):
         sample_run(tmp_path, tmp_path / "none", num=1)
+
+
+def test_a_run_of_another_version_can_be_read_where_its_settings_suffice(whole_run, tmp_path):
+    old = tmp_path / "old"
+    shutil.copytree(whole_run, old)
+    record = json.loads((old / "config.json").read_text())
+    del record["settings"]["checkpoint_every_seconds"]
+    (old / "config.json").write_text(json.dumps(record))
+    assert len(draw_from_run(old, num=2).images) == 2
+    record["settings"]["generator_loss"] = record["settings"].pop("objective")
+    (old / "config.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match=r"version of jaxgan.*generator_loss, objective"):
+        draw_from_run(old, num=2)
+
+
+def test_a_critics_score_is_no_probability(tmp_path):
+    settings = make_dcgan_settings(
+        num_epochs=1, objective="wasserstein", selection={"rule": "none"}
+    )
+    run = train(tmp_path, settings)
+    sample_run(run, tmp_path / "out", num=2)
+    with pytest.raises(UserError, match="only, not with 'wasserstein': set --accept=none"):
+        sample_run(run, tmp_path / "out", num=2, threshold=0.5)
 
 
 def test_the_config_says_which_data_and_class(whole_run):
