@@ -68,16 +68,21 @@ def choose_top(logits: np.ndarray, num: int) -> np.ndarray:
     return np.sort(np.argsort(-logits, kind="stable")[:num])
 
 
+def check_calibrating(num: int) -> None:
+    """Refuse to calibrate with fewer than `MIN_HELD_OUT` real images."""
+    if num < MIN_HELD_OUT:
+        raise UserError(
+            f"{num} held-out image(s) are too few to calibrate a discriminator: "
+            f"expected {MIN_HELD_OUT} or more a class. Hold out a larger share or add images."
+        )
+
+
 def calibrate(logits: np.ndarray, held_logits: np.ndarray) -> np.ndarray:
     """Return log-odds [num] that an image is real, by logistic regression on D's `logits` [num].
 
     The real side are images that D has not seen; both sides weigh the same.
     """
-    if len(held_logits) < MIN_HELD_OUT:
-        raise UserError(
-            f"{len(held_logits)} held-out image(s) are too few to calibrate a discriminator: "
-            f"expected {MIN_HELD_OUT} or more a class. Hold out a larger share or add images."
-        )
+    check_calibrating(len(held_logits))
     values = np.concatenate([logits, held_logits])
     scale = max(float(values.std()), 1e-6)
     is_real = np.r_[np.zeros(len(logits)), np.ones(len(held_logits))]

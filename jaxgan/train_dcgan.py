@@ -44,6 +44,7 @@ from jaxgan.selection import (
     RANKING_RULES,
     accept_by_batch_loss,
     accept_by_probability,
+    check_calibrating,
     choose_by_rank,
     count_candidates,
 )
@@ -53,7 +54,7 @@ _GRID_IMAGES = 64
 _SCORED_IMAGES = 512  # in the histogram of scores
 _SHOWN_IMAGES = 32  # of each kind, real and kept
 _WARN_AFTER_EMPTY_LOOKS = (10, 100, 1000)
-_CALIBRATING = 0.1  # of a class's training images, where none are held out
+_CALIBRATING = 0.1  # of a class's training images, by patient
 _LOSING_SCORE = 0.1  # mean D(G(z)) below which D is said to be winning
 
 
@@ -197,15 +198,20 @@ def _train(
 def _hold_out(
     settings: DcganSettings, dataset: Dataset, class_name: str
 ) -> tuple[ImageSet, ImageSet]:
-    """Return what the class's GAN learns from, and real images to calibrate D with."""
+    """Return what the class's GAN learns from, and real images to calibrate D with.
+
+    Those come out of the training images: the validation images judge the classifier that the kept
+    images go to, and have no part in choosing them.
+    """
     images = check_class(dataset, class_name)
-    held_out = dataset.val.of_class(dataset.class_names.index(class_name))
-    if settings.selection.rule != "calibrated" or len(held_out) >= MIN_HELD_OUT:
-        return images, held_out
-    learned, held_out = hold_out(images, _CALIBRATING, settings.data.split_seed)
+    if settings.selection.rule != "calibrated":
+        return images, images.take(np.arange(0))
+    share = max(_CALIBRATING, MIN_HELD_OUT / len(images))
+    learned, held_out = hold_out(images, min(share, 0.5), settings.data.split_seed)
+    check_calibrating(len(held_out))
     say(
-        f"There are no held-out images of class {class_name} to calibrate the discriminator with: "
-        f"{len(held_out)} of its {len(images)} training images are kept from it instead."
+        f"{len(held_out)} of the {len(images)} training images of class {class_name} are kept "
+        "from the GAN, to calibrate its discriminator with."
     )
     return learned, held_out
 

@@ -11,7 +11,6 @@ from PIL import Image
 
 from jaxgan import train_dcgan as module
 from jaxgan.checkpoint import Checkpoints
-from jaxgan.data.sets import Dataset
 from jaxgan.dcgan import create_keys, create_state
 from jaxgan.errors import UserError
 from jaxgan.kept import read_table
@@ -25,9 +24,9 @@ SETTINGS = make_dcgan_settings(selection={"threshold": 0.5})
 DATASET = make_dataset()
 
 
-def train(workdir, settings=SETTINGS, **kwargs):
+def train(workdir, settings=SETTINGS, *, dataset=DATASET, **kwargs):
     train_dcgan(
-        settings, dataset=DATASET, class_name="left", workdir=workdir, num_devices=1, **kwargs
+        settings, dataset=dataset, class_name="left", workdir=workdir, num_devices=1, **kwargs
     )
     return workdir / "left"
 
@@ -218,8 +217,10 @@ def test_a_rule_that_nothing_passes_ends_with_a_sentence(tmp_path, capsys):
 
 @pytest.mark.parametrize("rule", ["calibrated", "top_k"])
 def test_rules_that_rank_choose_from_the_finished_generator(rule, tmp_path):
-    settings = make_dcgan_settings(num_epochs=1, selection={"rule": rule, "max_tries": 20})
-    run = train(tmp_path, settings)
+    selection = {"rule": rule, "max_tries": 20, "num_accept": 11}
+    settings = make_dcgan_settings(num_epochs=1, selection=selection)
+    data = make_dataset(num_train=80)  # a tenth of a class is enough to calibrate with
+    run = train(tmp_path, settings, dataset=data)
     with (run / "accepted.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 11
@@ -243,16 +244,18 @@ def test_a_logit_does_not_depend_on_the_neighbours(whole_run):
     np.testing.assert_allclose(alone, together[:3], atol=1e-5)
 
 
-def test_without_held_out_images_some_training_ones_calibrate_and_it_says_so(tmp_path, capsys):
+def test_a_calibrated_discriminator_never_sees_the_validation_images(tmp_path, capsys):
     settings = make_dcgan_settings(num_epochs=1, selection={"rule": "calibrated"})
     data = make_dataset(num_train=80)
-    splits = {"train": data.train, "val": data.val.of_class(1)}
-    data = Dataset("made", data.class_names, splits, "f" * 64)
-    train_dcgan(settings, dataset=data, class_name="left", workdir=tmp_path, num_devices=1)
+    train(tmp_path / "a", settings, dataset=data)
     out = capsys.readouterr().out
-    assert "4 of its 40 training images are kept from it instead" in out
+    assert "4 of the 40 training images of class left are kept from the GAN" in out
     assert "on the 36 training images" in out
-    assert len(read_table(tmp_path / "left")) == 36
+    assert len(read_table(tmp_path / "a" / "left")) == 36
+    inverted = replace(data.val, images=255 - data.val.images)
+    other = replace(data, splits={**data.splits, "val": inverted})
+    train(tmp_path / "b", settings, dataset=other)
+    assert read_table(tmp_path / "a" / "left") == read_table(tmp_path / "b" / "left")
 
 
 def test_long_stretches_without_a_kept_image_are_told(capsys):
