@@ -190,6 +190,20 @@ def plot_real_beside_generated(
                 figure.text(centre, 0.45, f"no {name} image to show", ha="center", color=GRAY)
 
 
+def plot_rows(rows: Sequence[tuple[str, np.ndarray]], path: Path, *, title: str) -> None:
+    """Show rows of up to 8 images uint8 [num, size, size, 1 or 3], each below its label."""
+    height = 0.7 + 1.65 * len(rows)
+    with open_figure(path, size=(10.5, height)) as figure:
+        figure.text(0.02, 1 - 0.15 / height, textwrap.fill(title, 95), va="top", fontsize=13)
+        for row, (label, images) in enumerate(rows):
+            top = height - 0.8 - 1.65 * row
+            figure.text(0.02, top / height, label, color=GRAY, va="bottom")
+            for column, image in enumerate(images[:8]):
+                left, bottom = (0.2 + 1.28 * column) / 10.5, (top - 1.3) / height
+                axes = figure.add_axes((left, bottom, 1.2 / 10.5, 1.2 / height))
+                _show_image(axes, image)
+
+
 def plot_nearest_pairs(
     rows: Sequence[tuple[str, np.ndarray, np.ndarray, np.ndarray]], path: Path, *, title: str
 ) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxgan import figures, gan
@@ -16,6 +17,7 @@ from jaxgan.data.images import as_pixels, read_image
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.data.split import hold_out
 from jaxgan.dcgan import (
+    create_augment,
     create_keys,
     create_networks,
     create_schedule,
@@ -28,7 +30,7 @@ from jaxgan.files import write_json
 from jaxgan.kept import KeptImages
 from jaxgan.loop import Hook, Moment, run_loop
 from jaxgan.parallel import Dispatcher, check_batch_size, choose_devices
-from jaxgan.pixels import stretch_to_bytes
+from jaxgan.pixels import scale_to_bytes, scale_to_unit, stretch_to_bytes
 from jaxgan.quality import QualityMeter, summarise
 from jaxgan.run_folder import RunFolder, open_run_folder, read_metrics
 from jaxgan.sampling import (
@@ -51,6 +53,7 @@ from jaxgan.selection import (
 from jaxgan.settings import DcganSettings, to_dict
 
 _GRID_IMAGES = 64
+_AUGMENTED_IMAGES = 8
 _SCORED_IMAGES = 512  # in the histogram of scores
 _SHOWN_IMAGES = 32  # of each kind, real and kept
 _WARN_AFTER_EMPTY_LOOKS = (10, 100, 1000)
@@ -90,6 +93,7 @@ class _Run:
     kept: KeptImages
     sampler: Sampler
     meter: QualityMeter
+    augment_fn: gan.AugmentFn
 
     @property
     def threshold(self) -> float | None:
@@ -142,7 +146,15 @@ def _train(
         batch=settings.batch_size,
     )
     run = _Run(
-        settings, class_name, images, held_out, folder, kept, create_sampler(settings), meter
+        settings,
+        class_name,
+        images,
+        held_out,
+        folder,
+        kept,
+        sampler=create_sampler(settings),
+        meter=meter,
+        augment_fn=jax.jit(create_augment(settings)),
     )
     schedule = create_schedule(settings, len(images))
     resident_bytes = settings.data.resident_bytes
@@ -233,6 +245,8 @@ def _measure(run: _Run, moment: Moment) -> Mapping[str, float]:
 def _write_samples(run: _Run, moment: Moment) -> Mapping[str, float]:
     images = run.sampler.draw(moment.state, 0, _GRID_IMAGES).images
     figures.write_grid(images, run.folder.get_folder("samples") / f"epoch_{moment.epoch:05d}.png")
+    if run.settings.diffaugment:
+        _draw_augmented(run, moment.state, images)
     return {}
 
 
@@ -355,6 +369,8 @@ def _draw_figures(run: _Run, state: gan.GanState) -> None:
     selection, name = run.settings.selection, f"class {run.class_name}"
     samples = run.sampler.draw(state, 0, _SCORED_IMAGES)
     figures.write_grid(samples.images[:_GRID_IMAGES], path / "samples.png")
+    if run.settings.diffaugment:
+        _draw_augmented(run, state, samples.images)
     figures.plot_gan_losses(records, path / "losses.png", title=f"DCGAN, {name}")
     figures.plot_acceptance(
         records,
@@ -375,6 +391,31 @@ def _draw_figures(run: _Run, state: gan.GanState) -> None:
         path / "real_beside_kept.png",
         title=f"Real beside kept generated images, {name}",
     )
+
+
+def _draw_augmented(run: _Run, state: gan.GanState, images: np.ndarray) -> None:
+    """Show what D sees beside what there is: augmentation is on, and must not be in the images."""
+
+    def see(images: np.ndarray) -> np.ndarray:
+        keys = jax.random.split(jax.random.key(0), len(images))
+        seen = run.augment_fn(scale_to_unit(jnp.asarray(images)), keys, state.augment_strength)
+        return np.asarray(scale_to_bytes(seen))
+
+    real, generated = run.images.images[:_AUGMENTED_IMAGES], images[:_AUGMENTED_IMAGES]
+    changes = ", ".join(run.settings.augment_policy)
+    rows = [
+        ("real images", real),
+        (f"real images as D sees them: {changes}", see(real)),
+        ("generated images as D sees them", see(generated)),
+        (
+            "generated images: holes, dark edges or shifts here are augmentation that leaks",
+            generated,
+        ),
+    ]
+    path = run.folder.get_folder("figures") / "augmented.png"
+    strength = float(state.augment_strength)
+    title = f"Augmentation, class {run.class_name}, each change with a chance of {strength:.0%}"
+    figures.plot_rows(rows, path, title=title)
 
 
 def _report_quality(run: _Run, selected_epoch: int) -> None:

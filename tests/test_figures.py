@@ -362,3 +362,15 @@ def test_every_training_of_an_ablation_is_a_dot(tmp_path, drawn):
     figures.plot_ablation(rows, tmp_path / "ablation.png", title="t")
     dots = [line.get_xdata() for line in drawn[0].axes[0].lines if line.get_marker() == "o"]
     np.testing.assert_array_equal(dots, [[2.0, 3.0], [0.5, 0.7]])
+
+
+def test_rows_show_every_image_below_its_label(tmp_path):
+    images = np.zeros((9, 8, 8, 1), np.uint8)
+    images[1] = 255
+    figures.plot_rows([("one", images), ("two", images)], tmp_path / "rows.png", title="t")
+    drawn = np.asarray(Image.open(tmp_path / "rows.png").convert("L"))
+    height, width = drawn.shape
+    # Of the first 8 of each row all but the second are black: 14 squares of 1.2 by 1.2 inches.
+    inch = width / 10.5
+    assert abs((drawn < 10).sum() / inch**2 - 14 * 1.44) < 0.5
+    assert abs(height / inch - 4.0) < 0.02

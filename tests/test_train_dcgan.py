@@ -258,6 +258,14 @@ def test_a_calibrated_discriminator_never_sees_the_validation_images(tmp_path, c
     assert read_table(tmp_path / "a" / "left") == read_table(tmp_path / "b" / "left")
 
 
+def test_augmentation_is_shown_where_it_is_on_and_only_there(whole_run, tmp_path):
+    assert SETTINGS.diffaugment
+    with Image.open(whole_run / "figures" / "augmented.png") as figure:
+        assert figure.width > figure.height > 200
+    run = train(tmp_path, make_dcgan_settings(num_epochs=1, diffaugment=False))
+    assert not (run / "figures" / "augmented.png").exists()
+
+
 def test_long_stretches_without_a_kept_image_are_told(capsys):
     looks = module._EmptyLooks(make_dcgan_settings())
     for epoch in range(1, 11):
