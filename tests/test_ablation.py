@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from configs import ablate
+from configs import dcgan as dcgan_config
 from jaxgan import ablation as module
 from jaxgan import encoder
 from jaxgan.ablation import AblationSettings, compute_seed_interval, repeat_channels, run_ablation
 from jaxgan.errors import UserError
-from jaxgan.settings import read_settings
-from tests.helpers import make_dataset, make_dcgan_settings
+from jaxgan.settings import DcganSettings, read_settings, to_dict
+from tests.helpers import make_dataset, make_dcgan_settings, replace
 
 VARIANTS = {"all": {}, "all - best": {"select_checkpoint": "newest"}, "broken": {"batch_size": 7}}
 DATASET = make_dataset(num_train=48, num_val=40)
@@ -104,3 +105,21 @@ def test_each_ingredient_is_added_alone_and_left_out(variant):
             first, second = (full, paper) if field in fields else (paper, full)
             assert getattr(alone, field) == getattr(first, field)
             assert getattr(without, field) == getattr(second, field)
+
+
+def test_what_is_tried_on_top_changes_its_own_fields_alone():
+    settings = read_settings(AblationSettings, ablate.get_config("quick").to_dict())
+    full = to_dict(settings.create_variant("all", seed=0))
+    for name, fields in ablate.ADDITIONS.items():
+        changed = to_dict(settings.create_variant(f"all + {name}", seed=0))
+        assert {field for field in full if changed[field] != full[field]} == set(fields)
+
+
+def test_the_headline_is_the_paper_against_the_recipe():
+    settings = read_settings(AblationSettings, ablate.get_config("headline").to_dict())
+    for name in ("paper", "recommended"):
+        printed = read_settings(DcganSettings, dcgan_config.get_config(name).to_dict())
+        ours = settings.create_variant(name, seed=printed.seed)
+        shared = {field: getattr(ours, field) for field in ablate.EQUAL}
+        assert ours == replace(printed, **shared)
+    assert settings.num_seeds >= 3
