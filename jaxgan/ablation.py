@@ -24,11 +24,18 @@ from jaxgan import encoder, figures
 from jaxgan.console import say
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.errors import UserError
-from jaxgan.evaluate import check_class, check_count, measure_space
-from jaxgan.features import MEMORISATION_SIDE, Features, PixelFeatures, create_encoder_features
+from jaxgan.evaluate import check_class, check_count, choose_unseen, measure_space
+from jaxgan.features import (
+    MEMORISATION_SIDE,
+    Features,
+    PixelFeatures,
+    choose_spare,
+    create_encoder_features,
+)
 from jaxgan.files import write_json, write_text
 from jaxgan.metrics.measure import HIGHER_IS_BETTER, LEVEL
 from jaxgan.metrics.memorisation import measure_memorisation
+from jaxgan.metrics.neighbours import NUM_NEIGHBOURS
 from jaxgan.metrics.pyramid import fit_pyramid_features
 from jaxgan.quality import METRIC
 from jaxgan.run_folder import read_metrics
@@ -230,12 +237,17 @@ class _Judge:
 
     def __init__(self, dataset: Dataset, class_name: str, cache_dir: Path | None):
         label = dataset.class_names.index(class_name)
+        aside = choose_unseen(dataset)
+        learned = dataset.train.take(np.flatnonzero(~aside))
+        self._unseen = dataset.train.take(np.flatnonzero(aside))
         self._train = dataset.train.of_class(label).images
         self._held_out = dataset.val.of_class(label).images
+        of_class = aside[dataset.train.labels == label]
+        self._spare = choose_spare(self._train, of_class, len(self._held_out))
         check_count(f"the training images of {class_name}", len(self._train))
         check_count(f"the held-out images of {class_name}", len(self._held_out))
         self._encoder: Features = create_encoder_features(
-            dataset.train.images, dataset.train.labels, cache_dir=cache_dir
+            learned.images, learned.labels, cache_dir=cache_dir
         )
         self._pyramid = fit_pyramid_features(self._train)
         self.name = self._encoder.name
@@ -243,7 +255,7 @@ class _Judge:
         self.record = {
             "data": dataset.fingerprint,
             "class": class_name,
-            "version": 1,
+            "version": 2,
             "encoder": encoder.VERSION,  # scores do not outlive the encoder they were made with
         }
 
@@ -257,19 +269,24 @@ class _Judge:
         return {**scores, "memorisation": copies.to_json()}
 
     def _measure_distances(self, images: np.ndarray) -> dict[str, Any]:
-        sides = (images, self._held_out, self._train)
+        sides = (images, self._held_out, self._spare)
         scores = measure_space(self._encoder, *sides)
         distance = measure_space(self._pyramid, *sides)["kernel_distance"]
         scores["pyramid_kernel_distance"] = distance
         return {name: scores[name] for name in COLUMNS if name in scores}
 
     def measure_references(self, dataset: Dataset) -> dict[str, dict[str, Any]]:
-        """Return what real images get: the class's own training images, and every other class's."""
+        """Return what real images get that the encoder has not seen: the class's own, and others'.
+
+        Of the class itself those of the training set, of every other class the held-out ones too.
+        """
         found = {}
         for label, name in enumerate(dataset.class_names):
-            images = dataset.train.of_class(label).images
-            kind = "training images" if label == self._label else "another class"
-            if len(images) >= 2:
+            images = self._unseen.of_class(label).images
+            if label != self._label:
+                images = np.concatenate([images, dataset.val.of_class(label).images])
+            kind = "the same class" if label == self._label else "another class"
+            if len(images) > NUM_NEIGHBOURS:
                 found[f"real {name} ({kind})"] = self._measure_distances(images)
         return found
 

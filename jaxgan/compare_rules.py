@@ -13,10 +13,17 @@ from jaxgan.evaluate import (
     check_class,
     check_count,
     check_same_data,
+    choose_unseen,
     limit,
     measure_space,
 )
-from jaxgan.features import MEMORISATION_SIDE, PixelFeatures, create_encoder_features
+from jaxgan.features import (
+    MEMORISATION_SIDE,
+    Features,
+    PixelFeatures,
+    choose_spare,
+    create_encoder_features,
+)
 from jaxgan.files import write_json
 from jaxgan.metrics.classification import compute_wilson_interval
 from jaxgan.metrics.measure import MIN_IMAGES
@@ -91,14 +98,15 @@ def compare_rules(
         if rule == "top_k" or len(held_out) >= MIN_HELD_OUT:
             kept[rule] = samples.images[choose_by_rank(rule, logits, held_logits, num)]
             drawn[rule] = pool
-    features = create_encoder_features(
-        dataset.train.images, dataset.train.labels, cache_dir=cache_dir
-    )
+    aside = choose_unseen(dataset)
+    learned = dataset.train.take(np.flatnonzero(~aside))
+    spare = choose_spare(train.images, aside[dataset.train.labels == label], len(held_out))
+    features = create_encoder_features(learned.images, learned.labels, cache_dir=cache_dir)
     rules = {
         rule: {
             "num_kept": len(images),
             "kept_fraction": _measure_share(len(images), drawn[rule]),
-            **_measure_kept(images[:num], train.images, held_out.images, features),
+            **_measure_kept(images[:num], train.images, held_out.images, spare, features),
         }
         for rule, images in kept.items()
     }
@@ -136,7 +144,11 @@ def _measure_share(num_kept: int, num_drawn: int) -> dict[str, Any]:
 
 
 def _measure_kept(
-    images: np.ndarray, train: np.ndarray, held_out: np.ndarray, features: Any
+    images: np.ndarray,
+    train: np.ndarray,
+    held_out: np.ndarray,
+    spare: np.ndarray,
+    features: Features,
 ) -> dict[str, Any]:
     """Measure what a rule has kept; nothing where that is too little to measure."""
     if len(images) < MIN_IMAGES:
@@ -145,7 +157,7 @@ def _measure_kept(
     if len(held_out) < MIN_IMAGES:
         scores = measure_space(features, images, train, held_out)
         return {name: scores[name] for name in _SHOWN} | {"memorisation": None}
-    scores = measure_space(features, images, held_out, train)
+    scores = measure_space(features, images, held_out, spare)
     space = PixelFeatures(MEMORISATION_SIDE)
     copies = measure_memorisation(
         space(images), space(train), space(held_out), features=space.name

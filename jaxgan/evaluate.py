@@ -18,7 +18,9 @@ from jaxgan.features import (
     ExportedFeatures,
     Features,
     PixelFeatures,
+    choose_spare,
     create_encoder_features,
+    set_aside,
     shrink,
 )
 from jaxgan.files import write_json
@@ -72,14 +74,16 @@ class Named:
 class Subjects:
     """What is compared with what.
 
-    `encoder_set` is what the own encoder is trained on, images and labels; `classes` are labelled
-    generated, training and held-out images of all classes, where there are several.
+    `encoder_set` is what the own encoder is trained on, images and labels; `spare` are the training
+    images that it has not seen, for the floor (of no use where nothing is held out); `classes` are
+    labelled generated, training and held-out images of all classes, where there are several.
     """
 
     generated: Named
     real: Named
     held_out: Named | None
     encoder_set: Labelled
+    spare: np.ndarray
     classes: tuple[Labelled, Labelled, Labelled] | None = None
 
 
@@ -98,13 +102,23 @@ def load_folders(
     several = len(names) > 1
     labels = _label(sets[1], names) if several else np.zeros(len(sets[1]), np.int32)
     named = [Named(str(root), s.images) for root, s in zip(roots, sets, strict=True)]
+    num_held_out = [0] * len(names)
+    if held_out:
+        num_held_out = _share_out(len(sets[2]), np.bincount(labels, minlength=len(names)))
+    aside = set_aside(labels, sets[1].files, num_held_out)
     return Subjects(
         generated=named[0],
         real=named[1],
         held_out=named[2] if held_out else None,
-        encoder_set=(sets[1].images, labels),
+        encoder_set=(sets[1].images[~aside], labels[~aside]),
+        spare=choose_spare(sets[1].images, aside, sum(num_held_out)),
         classes=_pair_classes(sets, names) if several and held_out else None,
     )
+
+
+def _share_out(num: int, counts: np.ndarray) -> list[int]:
+    """Divide `num` over classes in proportion to `counts` [classes], rounded up."""
+    return [int(n) for n in np.ceil(num * counts / max(counts.sum(), 1))]
 
 
 def _pair_classes(
@@ -152,13 +166,23 @@ def load_run(
     for name in others if complete else []:
         wanted = int((dataset.train.labels == dataset.class_names.index(name)).sum())
         drawn[name] = draw(name, wanted)
+    aside = choose_unseen(dataset)
+    encoder_set = dataset.train.take(np.flatnonzero(~aside))
     return Subjects(
         generated=Named(str(workdir / class_name), drawn[class_name]),
         real=Named(f"{dataset.name}, {class_name}, train", train.images),
         held_out=Named(f"{dataset.name}, {class_name}, val", val.images),
-        encoder_set=(dataset.train.images, dataset.train.labels),
+        encoder_set=(encoder_set.images, encoder_set.labels),
+        spare=choose_spare(train.images, aside[dataset.train.labels == label], len(val)),
         classes=_join_classes(drawn, dataset) if complete else None,
     )
+
+
+def choose_unseen(dataset: Dataset) -> np.ndarray:
+    """Return which training images [n] of a data set its encoder does not see: see `set_aside`."""
+    counts = np.bincount(dataset.val.labels, minlength=len(dataset.class_names))
+    counts[counts < MIN_IMAGES] = 0  # they will not judge
+    return set_aside(dataset.train.labels, dataset.train.patients, counts.tolist())
 
 
 def _join_classes(
@@ -236,10 +260,11 @@ def _measure_all(subjects: Subjects, features: Features, own: Features) -> dict[
         "generated": limit(subjects.generated.images, MAX_COMPARED),
         "real": limit(subjects.real.images, MAX_COMPARED),
         "held_out": limit(_get_held_out(subjects), MAX_COMPARED),
+        "spare": limit(subjects.spare, MAX_COMPARED),
     }
-    generated, real, held_out = compared.values()
+    generated, real, held_out, spare = compared.values()
     has_held_out = len(held_out) >= MIN_IMAGES
-    judge, spare = (held_out, real) if has_held_out else (real, held_out)
+    judge, spare = (held_out, spare) if has_held_out else (real, held_out)
     notes = [*_READING]
     if max(len(subjects.generated.images), len(subjects.real.images)) > MAX_COMPARED:
         notes.append(f"Compared: {MAX_COMPARED} images of a kind, drawn at random.")

@@ -1,5 +1,6 @@
 """Feature spaces: what turns images into the vectors that distances are measured between."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -72,6 +73,36 @@ def create_encoder_features(
     """Train an encoder on uint8 images [n, h, w, c] and labels [n], or take the kept one."""
     encoder = load_or_train_encoder(shrink(images, SIDE), labels, cache_dir=cache_dir, seed=seed)
     return EncoderFeatures(encoder, len(images))
+
+
+def set_aside(
+    labels: np.ndarray, patients: Sequence[str], num_held_out: Sequence[int], *, seed: int = 0
+) -> np.ndarray:
+    """Return which training images [n] an encoder is not to learn from, for the floor.
+
+    An encoder draws together what it has learnt from, so a division of such images, or of them and
+    new ones, is closer than two sets of new images are, and a floor made of it too low. Of each class as
+    many are set aside, by patient, as are held out (`num_held_out`, by class), but at most half.
+    """
+    aside, owners = np.zeros(len(labels), bool), np.asarray(patients)
+    for label, num in enumerate(num_held_out):
+        of_class = labels == label
+        wanted = min(num, int(of_class.sum()) // 2)
+        for patient in np.random.default_rng(seed).permutation(np.unique(owners[of_class])):
+            if int((aside & of_class).sum()) >= wanted:
+                break
+            aside |= owners == patient
+    return aside
+
+
+def choose_spare(images: np.ndarray, aside: np.ndarray, num: int) -> np.ndarray:
+    """Return the `images` [n, h, w, c] set aside (`aside`, bool [n]), for the floor.
+
+    Where those are fewer than `num`, ones that the encoder knows fill up: as many as are held out
+    are needed for a floor at their n.
+    """
+    order = np.argsort(~aside, kind="stable")
+    return images[order[: max(num, int(aside.sum()))]]
 
 
 class ExportedFeatures:

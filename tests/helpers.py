@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from jaxgan.data.images import write_png
+from jaxgan.data.phantom import draw_film
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.settings import DcganSettings, GmdSettings, read_settings
 
@@ -135,6 +136,15 @@ def make_dataset(size: int = 32, num_train: int = 22, num_val: int = 9) -> Datas
         "val": make_image_set(num_val, size, seed=1),
     }
     return Dataset("made", ("left", "right"), splits, fingerprint="f" * 64)
+
+
+def draw_films(finding: str, num: int, first_patient: int = 0) -> np.ndarray:
+    """Phantom films uint8 [num, 32, 32, 1] of as many patients, easy to tell apart by finding."""
+    films = [
+        draw_film(seed=0, patient=first_patient + i, film=0, finding=finding, size=32, subtlety=0)
+        for i in range(num)
+    ]
+    return np.stack(films)[..., None]
 
 
 def compute_difference(tree, other) -> float:

@@ -3,20 +3,11 @@ import pytest
 from scipy import ndimage
 
 from jaxgan import encoder
-from jaxgan.data.phantom import draw_film
 from jaxgan.metrics.gan_train import compute_balanced_accuracy
 from jaxgan.metrics.kernel_distance import compute_kernel_distance
-from tests.helpers import make_image_set
+from tests.helpers import draw_films, make_image_set
 
 SIDE = 32
-
-
-def draw_films(finding, num, first_patient=0):
-    films = [
-        draw_film(seed=0, patient=first_patient + i, film=0, finding=finding, size=SIDE, subtlety=0)
-        for i in range(num)
-    ]
-    return np.stack(films)[..., None]
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,16 @@ import pytest
 from jax import export
 
 from jaxgan.errors import UserError
-from jaxgan.features import ExportedFeatures, PixelFeatures, shrink
+from jaxgan.evaluate import measure_space
+from jaxgan.features import (
+    ExportedFeatures,
+    PixelFeatures,
+    choose_spare,
+    create_encoder_features,
+    set_aside,
+    shrink,
+)
+from tests.helpers import draw_films
 
 RNG = np.random.default_rng(0)
 GRAY = RNG.integers(0, 256, (5, 32, 32, 1), dtype=np.uint8)
@@ -73,3 +82,42 @@ def test_features_that_are_not_finite_are_refused(tmp_path):
     features = ExportedFeatures(write(tmp_path / "nan", function=lambda x: means(x) * jnp.nan))
     with pytest.raises(UserError, match="not all finite"):
         features(GRAY)
+
+
+def test_as_many_are_set_aside_as_are_held_out_but_at_most_half():
+    labels = np.repeat([0, 1], [30, 10])
+    patients = [f"{label}-{i // 2}" for i, label in enumerate(labels)]  # two films each
+    aside = set_aside(labels, patients, [8, 9])
+    assert np.bincount(labels[aside]).tolist() == [8, 6]  # 5 of class 1, and the fifth's other film
+    whole = {patients[i] for i in np.flatnonzero(aside)}
+    assert whole.isdisjoint(patients[i] for i in np.flatnonzero(~aside))
+    assert not set_aside(labels, patients, [0, 0]).any()
+    assert (aside == set_aside(labels, patients, [8, 9])).all()
+    assert (aside != set_aside(labels, patients, [8, 9], seed=1)).any()
+
+
+def test_images_that_the_encoder_knows_fill_up():
+    images = np.arange(6)
+    aside = np.array([False, True, False, True, False, False])
+    assert choose_spare(images, aside, 0).tolist() == [1, 3]
+    assert choose_spare(images, aside, 4).tolist() == [1, 3, 0, 2]
+
+
+@pytest.mark.slow
+def test_the_floor_is_that_of_new_images():
+    """And not that of images that the encoder has learnt from."""
+    held_out, new = draw_films("normal", 22, 1000), draw_films("normal", 400, 2000)
+    train = np.concatenate([draw_films("normal", 100, 0), draw_films("covid", 100, 5000)])
+    labels = np.repeat([0, 1], 100)
+    aside = set_aside(labels, [str(i) for i in range(200)], [22, 22])
+    features = create_encoder_features(train[~aside], labels[~aside], cache_dir=None)
+    floors = {
+        name: measure_space(features, new[:22], held_out, spare)["kernel_distance"]["floor"]
+        for name, spare in {
+            "set aside": choose_spare(train[:100], aside[:100], 22),
+            "known": train[:100][~aside[:100]],
+            "new": new[22:],
+        }.items()
+    }
+    assert floors["set aside"] == pytest.approx(floors["new"], rel=0.35), floors
+    assert floors["known"] < floors["set aside"]
