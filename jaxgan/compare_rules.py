@@ -75,9 +75,9 @@ def compare_rules(
     check_count(f"the training images of {class_name}", len(train))
     check_same_data(workdir / class_name, dataset)
     num = num or len(train)
-    settings, state = restore_run(workdir / class_name, checkpoint)
+    settings, state, of_class = restore_run(workdir / class_name, checkpoint)
     tries = max(min(_TRIES * num, _MAX_TRIES), num)
-    sampler = create_sampler(settings)
+    sampler = create_sampler(settings, label=of_class)
     samples = sampler.draw(state, seed, tries)
     kept = {
         "none": samples.images[:num],
@@ -90,7 +90,7 @@ def compare_rules(
         "paper_code": _apply_listing(samples, sampler.batch_size, PAPER_THRESHOLD),
     }
     drawn = dict.fromkeys(kept, tries) | {"none": num}
-    score = create_scorer(settings)
+    score = create_scorer(settings, label=of_class)
     pool = count_candidates(num, settings.selection.pool, tries)
     logits = score(state.discriminator, samples.images[:pool])
     held_logits = score(state.discriminator, held_out.images)

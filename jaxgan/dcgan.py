@@ -43,6 +43,7 @@ def create_networks(
             width=settings.generator_width,
             axis_name=axis_name,
             dtype=DTYPES[settings.dtype],
+            num_classes=settings.num_classes,
         ),
         Discriminator(
             image_size=settings.image_size,
@@ -50,6 +51,7 @@ def create_networks(
             norm=settings.discriminator_norm,
             axis_name=axis_name,
             dtype=DTYPES[settings.dtype],
+            num_classes=settings.num_classes,
         ),
     )
 

@@ -34,7 +34,7 @@ from jaxgan.metrics.neighbours import create_neighbour_comparison
 from jaxgan.metrics.sliced_wasserstein import create_sliced_wasserstein_comparison, describe_levels
 from jaxgan.report import format_evaluation
 from jaxgan.run_folder import read_record
-from jaxgan.sampling import draw_from_run
+from jaxgan.sampling import draw_from_run, has_checkpoints
 
 MAX_COMPARED = 1000  # images of a kind: the tables of distances grow with the square
 MAX_SEARCHED = 5000  # training images searched for copies
@@ -162,7 +162,7 @@ def load_run(
     check_count("--num: the generated images", num)
     drawn = {class_name: draw(class_name, num)}
     others = [name for name in dataset.class_names if name != class_name]
-    complete = all((workdir / name / "checkpoints").is_dir() for name in others)
+    complete = all(has_checkpoints(workdir / name) for name in others)
     for name in others if complete else []:
         wanted = int((dataset.train.labels == dataset.class_names.index(name)).sum())
         drawn[name] = draw(name, wanted)

@@ -81,8 +81,8 @@ def set_aside(
     """Return which training images [n] an encoder is not to learn from, for the floor.
 
     An encoder draws together what it has learnt from, so a division of such images, or of them and
-    new ones, is closer than two sets of new images are, and a floor made of it too low. Of each class as
-    many are set aside, by patient, as are held out (`num_held_out`, by class), but at most half.
+    new ones, is closer than two sets of new images are, and a floor made of it too low. Of each
+    class as many are set aside, by patient, as are held out (`num_held_out`), but at most half.
     """
     aside, owners = np.zeros(len(labels), bool), np.asarray(patients)
     for label, num in enumerate(num_held_out):

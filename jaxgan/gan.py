@@ -107,7 +107,7 @@ def create_gan_state(
 def _create_network_state(
     network: nn.Module, key: Key, example: Array, optimizer: optax.GradientTransformation
 ) -> NetworkState:
-    variables = network.init(key, example, train=False)
+    variables = network.init(key, example, jnp.zeros(1, jnp.int32), train=False)
     params = variables["params"]
     return NetworkState(params, variables.get("batch_stats", {}), optimizer.init(params))
 
@@ -146,13 +146,16 @@ def train_step(
     def augment(images: Array, key: Key) -> Array:
         return augment_fn(images, split(key), state.augment_strength)
 
+    # Fakes of the classes that the real images have: in both D meets the same classes as often.
+    labels = batch.labels
     fake, pullback, generator_stats = _generate(
-        state.generator, take_part(latents, axis_name), generator
+        state.generator, take_part(latents, axis_name), labels, generator
     )
     new_discriminator, discriminator_metrics = update_discriminator(
         state.discriminator,
         real=augment(scale_to_unit(batch.images), real_key),
         fake=augment(fake, fake_key),
+        labels=labels,
         discriminator=discriminator,
         optimizer=discriminator_optimizer,
         objective=objective,
@@ -167,6 +170,7 @@ def train_step(
         score_fn=lambda images: discriminator.apply(
             new_discriminator.variables,
             augment(images, generator_key),
+            labels,
             train=True,
             mutable=["batch_stats"],
         )[0],
@@ -191,13 +195,15 @@ def train_step(
 
 
 def _generate(
-    state: NetworkState, latents: Array, generator: nn.Module
+    state: NetworkState, latents: Array, labels: Array, generator: nn.Module
 ) -> tuple[Array, Pullback, Params]:
     """Return fakes, the map from their cotangent to the parameters', and the new statistics."""
 
     def apply(params: Params) -> tuple[Array, Params]:
         variables = {"params": params, "batch_stats": state.batch_stats}
-        images, updates = generator.apply(variables, latents, train=True, mutable=["batch_stats"])
+        images, updates = generator.apply(
+            variables, latents, labels, train=True, mutable=["batch_stats"]
+        )
         return images, updates.get("batch_stats", {})
 
     return jax.vjp(apply, state.params, has_aux=True)
@@ -208,6 +214,7 @@ def update_discriminator(
     *,
     real: Array,
     fake: Array,
+    labels: Array,
     discriminator: nn.Module,
     optimizer: optax.GradientTransformation,
     objective: Objective,
@@ -217,7 +224,8 @@ def update_discriminator(
 ) -> tuple[NetworkState, Metrics]:
     """Descend the objective's loss of D on images [batch, height, width, channels] in [-1, 1].
 
-    With `objective` non-saturating or saturating it is the negative of eq. 2.
+    The `labels` [batch] are of the real and of the generated images. With `objective`
+    non-saturating or saturating it is the negative of eq. 2.
     """
 
     def loss_fn(params: Params) -> tuple[Array, tuple[Params, Metrics]]:
@@ -226,7 +234,7 @@ def update_discriminator(
         for images in (real, jax.lax.stop_gradient(fake)):
             variables = {"params": params, "batch_stats": stats}
             scores, updates = discriminator.apply(
-                variables, images, train=True, mutable=["batch_stats"]
+                variables, images, labels, train=True, mutable=["batch_stats"]
             )
             stats = updates.get("batch_stats", {})
             logits.append(scores)
@@ -246,7 +254,9 @@ def update_discriminator(
 
         def score(images: Array) -> Array:
             variables = {"params": params, "batch_stats": state.batch_stats}
-            return discriminator.apply(variables, images, train=True, mutable=["batch_stats"])[0]
+            return discriminator.apply(
+                variables, images, labels, train=True, mutable=["batch_stats"]
+            )[0]
 
         assert penalty_keys is not None
         fakes = jax.lax.stop_gradient(fake)
@@ -321,6 +331,7 @@ def sample(
     generator_variables: Params,
     discriminator: NetworkState,
     latents: Array,
+    labels: Array | None = None,
     *,
     generator: nn.Module,
     discriminator_module: nn.Module,
@@ -328,10 +339,11 @@ def sample(
     """Return images [num, height, width, channels] in [-1, 1] and D's probability of each [num].
 
     G uses its running statistics, so that an image depends on its latent alone. D, as in the
-    listing, is in training mode: it normalises by the statistics of the batch it is shown.
+    listing, is in training mode: it normalises by the statistics of the batch it is shown. With
+    `labels` [num] it is not: a batch of one class is not what it has learnt from.
     """
-    images: Any = generator.apply(generator_variables, latents, train=False)
+    images: Any = generator.apply(generator_variables, latents, labels, train=False)
     logits, _ = discriminator_module.apply(
-        discriminator.variables, images, train=True, mutable=["batch_stats"]
+        discriminator.variables, images, labels, train=labels is None, mutable=["batch_stats"]
     )
     return images, jax.nn.sigmoid(logits)

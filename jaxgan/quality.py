@@ -8,6 +8,10 @@ makes two moments comparable.
 A run is said to have **collapsed** where its last generator's images vary less than a tenth as much
 as real ones (the sum of the features' variances), or are more than twice as far from the real ones
 as at the best moment, by more than real images are from one another by chance.
+
+A class-conditional generator can fail in one more way: it learns to ignore the label. Its images
+are of the same latents for every class, so what the label does to them can be told from what the
+latents do.
 """
 
 import functools
@@ -20,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan import gan
+from jaxgan.features import PixelFeatures
 from jaxgan.metrics.kernel_distance import create_kernel_comparison
 from jaxgan.metrics.measure import LEVEL
 from jaxgan.metrics.pyramid import fit_pyramid_features
@@ -30,31 +35,46 @@ METRIC = "kernel_distance"
 NUM_IMAGES = 256
 MAX_REAL = 1000  # training images compared with
 LEAST_VARIANCE = 0.1
+LEAST_LABEL_EFFECT = 0.1  # of how much the real images of the classes differ
 _FIRST_SEED = 2_000_000_000  # of latents that no image of a run is made from
 _NUM_DIVISIONS = 100
+_SPACE = PixelFeatures()
 
 
 class QualityMeter:
-    """Measure a generator against the real images uint8 [num, h, w, c] of its class."""
+    """Measure a generator against the real images uint8 [num, h, w, c] of its class.
+
+    Of a class-conditional generator the class is `label`; the latents are the same for all.
+    """
 
     def __init__(
-        self, images: np.ndarray, generator: nn.Module, *, key: Key, latent_size: int, batch: int
+        self,
+        images: np.ndarray,
+        generator: nn.Module,
+        *,
+        key: Key,
+        latent_size: int,
+        batch: int,
+        label: int | None = None,
     ):
         images = images[np.random.default_rng(0).permutation(len(images))[:MAX_REAL]]
         self._features = fit_pyramid_features(images)
         self._real = self._features(images)
         self._batch = batch
         self._latents = functools.partial(gan.draw_latents, key, latent_size=latent_size)
+        self._labels = None if label is None else jnp.full(batch, label)
         self._generate = jax.jit(functools.partial(_generate, generator=generator))
 
-    def measure(self, variables: Params) -> dict[str, float]:
-        """Return `kernel_distance` and `variance_ratio` of the generator with these variables."""
+    def draw(self, variables: Params) -> np.ndarray:
+        """Return images uint8 [256, h, w, c] of the generator with these variables."""
         starts = range(_FIRST_SEED, _FIRST_SEED + NUM_IMAGES, self._batch)
-        parts = [
-            np.asarray(self._generate(variables, self._latents(jnp.arange(self._batch) + start)))
-            for start in starts
-        ]
-        made = self._features(np.concatenate(parts)[:NUM_IMAGES])
+        latents = (self._latents(jnp.arange(self._batch) + start) for start in starts)
+        parts = [np.asarray(self._generate(variables, z, self._labels)) for z in latents]
+        return np.concatenate(parts)[:NUM_IMAGES]
+
+    def measure(self, images: np.ndarray) -> dict[str, float]:
+        """Return `kernel_distance` and `variance_ratio` of images uint8 [num, h, w, c]."""
+        made = self._features(images)
         compare = create_kernel_comparison(np.concatenate([made, self._real]))
         everything = np.arange(len(made) + len(self._real))
         distance = compare(everything[: len(made)], everything[len(made) :])["kernel_distance"]
@@ -72,9 +92,45 @@ class QualityMeter:
         return float(np.quantile(values, LEVEL))
 
 
-def _generate(variables: Params, latents: Array, *, generator: nn.Module) -> Array:
-    images: Any = generator.apply(variables, latents, train=False)
+def _generate(
+    variables: Params, latents: Array, labels: Array | None, *, generator: nn.Module
+) -> Array:
+    images: Any = generator.apply(variables, latents, labels, train=False)
     return scale_to_bytes(images)
+
+
+def compute_label_effect(images: Sequence[np.ndarray]) -> float:
+    """Return the share of the images' variance, 0 to 1, that the label makes.
+
+    `images` [num, h, w, c] are given for every class, those of one latent at the same place.
+    """
+    values = np.stack([_SPACE(of_class) for of_class in images])  # [classes, num, d]
+    return float(values.var(axis=0).mean() / max(values.var(axis=(0, 1)).mean(), 1e-12))
+
+
+def compute_class_share(images: np.ndarray, labels: np.ndarray) -> float:
+    """Return the share of the variance of real images [num, h, w, c] that lies between classes.
+
+    0 to 1, less what chance would put there (the adjusted coefficient of determination).
+    """
+    values = _SPACE(images)
+    names, num = np.unique(labels), len(labels)
+    within = sum(
+        ((values[labels == n] - values[labels == n].mean(axis=0)) ** 2).sum() for n in names
+    )
+    total = ((values - values.mean(axis=0)) ** 2).sum()
+    return float(max(1.0 - within / (num - len(names)) * (num - 1) / max(total, 1e-12), 0.0))
+
+
+def describe_ignored_label(label_effect: float, class_share: float) -> str | None:
+    """Return a sentence where a class-conditional generator's classes are all alike."""
+    if label_effect >= LEAST_LABEL_EFFECT * class_share or class_share == 0.0:
+        return None
+    return (
+        f"The generator ignores the class: of how much its images vary the class makes "
+        f"{label_effect:.2%}, and of real ones {class_share:.2%}. Train longer, or one model a "
+        "class (without --conditional)."
+    )
 
 
 def summarise(

@@ -5,7 +5,7 @@ import functools
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,19 +25,23 @@ from jaxgan.selection import accept_by_probability
 from jaxgan.settings import DcganSettings, check_probability, read_settings
 from jaxgan.types import Array, Key
 
+ALL_CLASSES = "all"  # the folder of a class-conditional model, beside those of its classes
+
 
 @dataclass(frozen=True)
 class Sampler:
     """Draw images of a generator, with D's scores, always in batches of one size.
 
     D is in training mode (see `gan.sample`): a score depends on the batch it is computed in, hence
-    on its size, which is the training's.
+    on its size, which is the training's. Of a class-conditional generator the images are of class
+    `label`.
     """
 
     run: Callable[..., tuple[Array, Array]]
     key: Key
     latent_size: int
     batch_size: int
+    label: int | None = None
 
     def draw(self, state: gan.GanState, first_seed: int, num: int) -> "Samples":
         """Return images of the latents `first_seed`, `first_seed` + 1, ..."""
@@ -51,7 +55,8 @@ class Sampler:
     def _draw_batch(self, state: gan.GanState, first_seed: int) -> tuple[np.ndarray, np.ndarray]:
         seeds = jnp.arange(self.batch_size) + first_seed
         latents = gan.draw_latents(self.key, seeds, self.latent_size)
-        images, scores = self.run(state.sampling_variables, state.discriminator, latents)
+        labels = None if self.label is None else jnp.full(self.batch_size, self.label)
+        images, scores = self.run(state.sampling_variables, state.discriminator, latents, labels)
         return np.asarray(scale_to_bytes(images)), np.asarray(scores)
 
 
@@ -84,18 +89,18 @@ def open_checkpoints(run: Path, record: Mapping[str, Any] | None = None) -> Chec
     return Checkpoints(run / "checkpoints", best_metric=METRIC, lowest_is_best=True, record=record)
 
 
-def create_sampler(settings: DcganSettings, batch_size: int | None = None) -> Sampler:
-    """Return the run's sampler; scores are comparable within one batch size."""
+def create_sampler(settings: DcganSettings, *, label: int | None = None) -> Sampler:
+    """Return the run's sampler, of class `label` where the run is class-conditional."""
     generator, discriminator = create_networks(settings)
     run = jax.jit(
         functools.partial(gan.sample, generator=generator, discriminator_module=discriminator)
     )
     key = create_keys(settings.seed).latents
-    return Sampler(run, key, settings.latent_size, batch_size or settings.batch_size)
+    return Sampler(run, key, settings.latent_size, settings.batch_size, label)
 
 
 def create_scorer(
-    settings: DcganSettings,
+    settings: DcganSettings, *, label: int | None = None
 ) -> Callable[[gan.NetworkState, np.ndarray], np.ndarray]:
     """Return (D, uint8 images [num, h, w, c]) -> D's logits [num], of each image alone.
 
@@ -106,7 +111,10 @@ def create_scorer(
 
     @jax.jit
     def compute(discriminator: gan.NetworkState, images: Array) -> Array:
-        logits: Any = module.apply(discriminator.variables, scale_to_unit(images), train=False)
+        labels = None if label is None else jnp.full(len(images), label)
+        logits: Any = module.apply(
+            discriminator.variables, scale_to_unit(images), labels, train=False
+        )
         return logits
 
     def score(discriminator: gan.NetworkState, images: np.ndarray) -> np.ndarray:
@@ -161,11 +169,11 @@ def sample_run(
     """
     if num < 1:
         raise UserError(f"--num is {num}, expected 1 or more.")
-    settings, state = restore_run(run, checkpoint)
+    settings, state, label = restore_run(run, checkpoint)
     if threshold is not None:
         check_probability("--accept=paper_text", settings.objective)
     samples, tries = draw_accepted(
-        create_sampler(settings),
+        create_sampler(settings, label=label),
         state,
         num=num,
         threshold=threshold,
@@ -187,8 +195,8 @@ def sample_run(
 
 def draw_from_run(run: Path, *, num: int, checkpoint: str | None = None, seed: int = 0) -> Samples:
     """Return `num` images of the run in folder `run`, whatever D says of them."""
-    settings, state = restore_run(run, checkpoint)
-    return create_sampler(settings).draw(state, seed, num)
+    settings, state, label = restore_run(run, checkpoint)
+    return create_sampler(settings, label=label).draw(state, seed, num)
 
 
 def read_run_settings(run: Path) -> DcganSettings:
@@ -203,18 +211,47 @@ def read_run_settings(run: Path) -> DcganSettings:
     return read_settings(DcganSettings, noted)
 
 
-def restore_run(run: Path, checkpoint: str | None = None) -> tuple[DcganSettings, gan.GanState]:
-    """Return the settings of the run in folder `run` and its best or newest state.
+class RestoredRun(NamedTuple):
+    """The settings of a run, a state of it, and the class that a class-conditional one is to draw.
+
+    `label` is None for the run of one class.
+    """
+
+    settings: DcganSettings
+    state: gan.GanState
+    label: int | None
+
+
+def restore_run(run: Path, checkpoint: str | None = None) -> RestoredRun:
+    """Return the run in folder `run` at its best or newest state.
 
     `checkpoint` is "best" or "newest"; None: as the settings say. Newest where nothing was
     measured.
     """
     settings = read_run_settings(run)
+    label = read_record(run).get("label")
+    if settings.num_classes and label is None:
+        raise UserError(
+            f"{run} is the run of a model of all classes: name one of them, as --class=NAME."
+        )
     template = create_state(settings, create_keys(settings.seed).init)
-    with open_checkpoints(run) as checkpoints:
+    with open_checkpoints(find_model(run)) as checkpoints:
         step = checkpoints.newest_step
         if (checkpoint or settings.select_checkpoint) == "best":
             step = checkpoints.best_step or step
         if step is None:
             raise UserError(f"{run} has no checkpoint yet: let its training run a while first.")
-        return settings, checkpoints.restore(step, template)
+        return RestoredRun(settings, checkpoints.restore(step, template), label)
+
+
+def find_model(run: Path) -> Path:
+    """Return the folder whose checkpoints draw the images of `run`.
+
+    That of the model of all classes where `run` is one class's part of it.
+    """
+    return run.parent / ALL_CLASSES if read_record(run).get("label") is not None else run
+
+
+def has_checkpoints(run: Path) -> bool:
+    """Whether images can be drawn from the folder `run`, which need not be there."""
+    return (run / "config.json").exists() and (find_model(run) / "checkpoints").is_dir()

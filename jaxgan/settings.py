@@ -101,6 +101,7 @@ class DcganSettings:
     selection: SelectionSettings
     data: DataSettings
     checkpoint_every_seconds: float = 60.0  # runs of before have not noted it
+    num_classes: int = 0  # of a class-conditional model; 0: of one class alone
 
     def __post_init__(self) -> None:
         _check_choice("dtype", self.dtype, tuple(DTYPES))

@@ -17,7 +17,7 @@ from jaxgan.checkpoint import Checkpoints
 from jaxgan.console import Progress, say
 from jaxgan.data.feed import create_feed
 from jaxgan.data.images import as_pixels, read_image, resize_square
-from jaxgan.data.sets import Dataset, ImageSet
+from jaxgan.data.sets import Dataset, ImageSet, join_sets
 from jaxgan.distributed import check_alike, leads, share
 from jaxgan.errors import UserError
 from jaxgan.files import write_json
@@ -145,16 +145,6 @@ def _load_kept(path: Path, label: int, dataset: Dataset, settings: GmdSettings) 
     return ImageSet(np.concatenate(images), labels, files, ("synthetic",) * len(rows))
 
 
-def join(sets: list[ImageSet]) -> ImageSet:
-    """Return the images of several sets as one."""
-    return ImageSet(
-        np.concatenate([s.images for s in sets]),
-        np.concatenate([s.labels for s in sets]),
-        sum((s.files for s in sets), ()),
-        sum((s.patients for s in sets), ()),
-    )
-
-
 def describe_run(
     settings: GmdSettings, dataset: Dataset, synthetic: Mapping[str, ImageSet]
 ) -> dict[str, Any]:
@@ -211,7 +201,7 @@ def _train(
     devices: Sequence[jax.Device],
 ) -> None:
     arm = ARMS[bool(synthetic)]
-    train_images = join([dataset.train, *synthetic.values()]) if synthetic else dataset.train
+    train_images = join_sets([dataset.train, *synthetic.values()]) if synthetic else dataset.train
     schedule = Schedule(
         num_examples=len(train_images),
         batch_size=settings.batch_size,

@@ -17,7 +17,7 @@ from typing import Any
 
 import jax
 from absl import app, flags, logging
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from jaxgan import distributed
 from jaxgan.console import say
@@ -119,6 +119,13 @@ def join_processes() -> None:
                 "which says and writes everything."
             )
             sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (until the process ends)
+
+
+def override(config: ConfigDict, **values: Any) -> None:
+    """Set the fields of a config for which a flag was given."""
+    for name, value in values.items():
+        if value is not None:
+            config[name] = value
 
 
 def choose_workdir() -> Path:

@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 
 from jaxgan.dcgan import create_keys, create_networks, create_state
-from jaxgan.quality import QualityMeter, summarise
+from jaxgan.quality import (
+    QualityMeter,
+    compute_class_share,
+    compute_label_effect,
+    describe_ignored_label,
+    summarise,
+)
 from tests.helpers import make_dcgan_settings, make_image_set
 
 SETTINGS = make_dcgan_settings()
@@ -24,8 +30,8 @@ def meter():
 
 def test_an_untrained_generator_is_far_and_measured_alike_every_time(meter):
     variables = create_state(SETTINGS, create_keys(0).init).sampling_variables
-    first = meter.measure(variables)
-    assert first == meter.measure(variables)
+    first = meter.measure(meter.draw(variables))
+    assert first == meter.measure(meter.draw(variables))
     assert first["kernel_distance"] > 10 * meter.compute_floor() > 0
     assert first["variance_ratio"] > 0
 
@@ -33,7 +39,7 @@ def test_an_untrained_generator_is_far_and_measured_alike_every_time(meter):
 def test_a_generator_of_one_image_varies_nothing(meter):
     variables = create_state(SETTINGS, create_keys(0).init).sampling_variables
     silent = jax.tree.map(np.zeros_like, variables)
-    measured = meter.measure(silent)
+    measured = meter.measure(meter.draw(silent))
     assert measured["variance_ratio"] < 1e-6
     report = summarise([{"epoch": 1, **measured}], floor=0.1, selected_epoch=1)
     assert "vary 0.0% as much" in report["collapse"]
@@ -65,3 +71,22 @@ def test_a_run_that_ends_far_from_its_best_has_collapsed(distances, collapsed):
 
 def test_a_run_that_was_not_measured_has_no_report():
     assert summarise([{"epoch": 1, "loss_d": 1.0}], floor=0.1, selected_epoch=1) is None
+
+
+def test_a_generator_that_ignores_its_label_is_told_from_one_that_does_not():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 200, (30, 32, 32, 1), dtype=np.uint8)
+    brighter = images + 40
+    assert compute_label_effect([images, images]) == 0.0
+    effect = compute_label_effect([images, brighter])
+    # 20 grays either way, against uniform noise of 200 averaged over the 2x2 pixels of a feature.
+    assert effect == pytest.approx(20**2 / (20**2 + 200**2 / 12 / 4), abs=0.02)
+    labels = np.repeat([0, 1], 30)
+    share = compute_class_share(np.concatenate([images, brighter]), labels)
+    assert share == pytest.approx(effect, abs=0.05)
+    assert compute_class_share(images, labels[::2]) < 0.02
+    assert "ignores the class: of how much its images vary the class makes 0.00%" in str(
+        describe_ignored_label(0.0, share)
+    )
+    assert describe_ignored_label(effect, share) is None
+    assert describe_ignored_label(0.0, 0.0) is None  # the real classes are alike

@@ -1,6 +1,6 @@
 """What a data source gives: labelled image sets, each image with its patient."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,3 +70,13 @@ class Dataset:
     def val(self) -> ImageSet:
         """The validation split."""
         return self.splits["val"]
+
+
+def join_sets(sets: Sequence[ImageSet]) -> ImageSet:
+    """Return the images of several sets as one."""
+    return ImageSet(
+        np.concatenate([s.images for s in sets]),
+        np.concatenate([s.labels for s in sets]),
+        sum((s.files for s in sets), ()),
+        sum((s.patients for s in sets), ()),
+    )

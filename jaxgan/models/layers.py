@@ -82,3 +82,32 @@ UpConv = functools.partial(ConvTranspose, kernel_size=4, strides=2, padding="SAM
 
 # linen's momentum 0.9 is PyTorch's default of 0.1.
 BatchNorm = functools.partial(nn.BatchNorm, momentum=0.9, epsilon=1e-5, scale_init=scale_init)
+
+
+class ClassBatchNorm(nn.Module):
+    """Batch norm with a scale and a bias for each class (de Vries et al. 2017).
+
+    Of features [batch, h, w, features] by labels [batch]; the statistics are of the whole batch,
+    and over the mapped axis `axis_name` where one is given.
+    """
+
+    num_classes: int
+    use_running_average: bool
+    axis_name: str | None = None
+    dtype: Dtype = None
+
+    @nn.compact
+    def __call__(self, x: Array, labels: Array) -> Array:
+        shape = (self.num_classes, x.shape[-1])
+        scale = self.param("scale", scale_init, shape)
+        bias = self.param("bias", nn.initializers.zeros_init(), shape)
+        x = BatchNorm(
+            use_running_average=self.use_running_average,
+            axis_name=self.axis_name,
+            dtype=self.dtype,
+            use_scale=False,
+            use_bias=False,
+            name="norm",
+        )(x)
+        scale, bias = (table[labels][:, None, None, :].astype(x.dtype) for table in (scale, bias))
+        return x * scale + bias

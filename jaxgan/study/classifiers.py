@@ -13,13 +13,13 @@ from PIL import Image
 from jaxgan import classifier
 from jaxgan.augment_classic import augment_classic
 from jaxgan.data.images import as_pixels, resize_square
-from jaxgan.data.sets import ImageSet
+from jaxgan.data.sets import ImageSet, join_sets
 from jaxgan.errors import UserError
 from jaxgan.settings import GmdSettings
 from jaxgan.study.arms import Arm
 from jaxgan.study.jobs import Job, Result, to_record
 from jaxgan.study.training import Curves, Trainer
-from jaxgan.train_gmd import Evaluator, create_model, create_optimizer, join
+from jaxgan.train_gmd import Evaluator, create_model, create_optimizer
 from jaxgan.types import Batch, Key, Metrics
 
 _WITHOUT = (
@@ -146,11 +146,11 @@ def create_training_set(
     if arm.source and not any(len(images) for images in added):
         raise UserError("the rule kept no image of any class")
     if arm.uses_real:
-        return join([train, *added])
+        return join_sets([train, *added])
     lacking = [n for n, images in zip(class_names, added, strict=True) if not len(images)]
     if lacking:
         raise UserError(f"there is no generated image of class {', '.join(lacking)}")
-    return join(list(added))
+    return join_sets(list(added))
 
 
 def duplicate(images: ImageSet, num: int, seed: int) -> ImageSet:

@@ -1,0 +1,157 @@
+"""One model of all classes: what it leaves, what else takes it for the runs of its classes."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgan import train_conditional as module
+from jaxgan.dcgan import create_networks
+from jaxgan.errors import UserError
+from jaxgan.evaluate import load_run
+from jaxgan.kept import read_table
+from jaxgan.loop import Stopped
+from jaxgan.run_folder import read_metrics
+from jaxgan.sampling import draw_from_run, restore_run, sample_run
+from jaxgan.train_conditional import make_conditional, train_conditional
+from jaxgan.train_dcgan import train_dcgan
+from jaxgan.train_gmd import load_synthetic
+from tests.helpers import (
+    compute_difference,
+    make_dataset,
+    make_dcgan_settings,
+    make_gmd_settings,
+    replace,
+)
+
+DATASET = make_dataset(num_train=44, num_val=40)
+SETTINGS = make_conditional(
+    make_dcgan_settings(
+        num_epochs=2,
+        measure_every_epochs=1,
+        select_checkpoint="newest",
+        selection={"rule": "none", "num_accept": 5},
+    ),
+    DATASET,
+    "all",
+)
+
+
+def train(workdir, settings=SETTINGS, num_devices=1):
+    train_conditional(settings, dataset=DATASET, workdir=workdir, num_devices=num_devices)
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("conditional"))
+
+
+def test_the_model_has_one_run_and_every_class_what_a_run_leaves(whole):
+    assert (whole / "all" / "checkpoints").is_dir()
+    for name in ("samples", "losses", "acceptance", "metric"):
+        assert (whole / "all" / "figures" / f"{name}.png").is_file()
+    assert sorted(path.name for path in (whole / "all" / "samples").iterdir())
+    for name in ("left", "right"):
+        assert len(read_table(whole / name)) == 5
+        assert len(list((whole / name / "accepted").iterdir())) == 5
+        for figure in ("samples", "scores", "real_beside_kept", "augmented"):
+            assert (whole / name / "figures" / f"{figure}.png").is_file()
+        assert not (whole / name / "checkpoints").exists()
+
+
+def test_classes_are_measured_alone_and_the_model_by_their_mean(whole):
+    last = read_metrics(whole / "all")[-1]
+    classes = [last[f"kernel_distance: {name}"] for name in ("left", "right")]
+    assert classes[0] != classes[1]
+    assert last["kernel_distance"] == pytest.approx(np.mean(classes))
+    report = json.loads((whole / "all" / "report.json").read_text())
+    assert report["label_effect"] == last["label_effect"]
+    assert sorted(report["classes"]) == ["left", "right"]
+    assert json.loads((whole / "left" / "report.json").read_text()) == report["classes"]["left"]
+
+
+def test_other_commands_take_a_class_for_a_run(whole, tmp_path):
+    left, right = (draw_from_run(whole / name, num=6, seed=3).images for name in ("left", "right"))
+    assert (left != right).any()
+    sample_run(whole / "left", tmp_path / "out", num=6)
+    assert len(list((tmp_path / "out").glob("seed_*.png"))) == 6
+    kept = load_synthetic(whole, DATASET, make_gmd_settings())
+    assert {name: len(images) for name, images in kept.items()} == {"left": 5, "right": 5}
+    subjects = load_run(whole, "right", DATASET, num=25)
+    assert subjects.classes is not None
+    np.testing.assert_array_equal(
+        subjects.generated.images, draw_from_run(whole / "right", num=25).images
+    )
+    with pytest.raises(UserError, match="is the run of a model of all classes: name one of them"):
+        draw_from_run(whole / "all", num=2)
+
+
+def test_a_kept_image_can_be_drawn_again_from_its_seed_and_class(whole):
+    row = read_table(whole / "right")[-1]  # of the finished generator
+    again = draw_from_run(whole / "right", num=1, seed=row.seed)
+    assert again.scores[0] == pytest.approx(row.score, abs=1e-5)
+
+
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(whole, tmp_path, monkeypatch):
+    original = module._measure
+
+    def stop(*args):
+        if args[-1].epoch == 1:
+            monkeypatch.setattr(module, "_measure", original)
+            raise Stopped(1, 2, 15)
+        return original(*args)
+
+    monkeypatch.setattr(module, "_measure", stop)
+    with pytest.raises(Stopped):
+        train(tmp_path)
+    train(tmp_path)
+    assert read_metrics(tmp_path / "all") == read_metrics(whole / "all")
+    assert read_table(tmp_path / "left") == read_table(whole / "left")
+
+
+def test_two_devices_make_the_same_model(whole, tmp_path):
+    two = restore_run(train(tmp_path, num_devices=2) / "left").state
+    assert compute_difference(two, restore_run(whole / "left").state) < 1e-4
+
+
+@pytest.mark.parametrize("norm", ["batch", "spectral", "none"])
+def test_both_networks_see_the_label(norm):
+    settings = replace(SETTINGS, discriminator_norm=norm)
+    generator, discriminator = create_networks(settings)
+    latents, labels = jnp.ones((2, settings.latent_size)), jnp.array([0, 1])
+    variables = generator.init(jax.random.key(0), latents, labels, train=False)
+    images = generator.apply(variables, latents, labels, train=False)
+    assert (np.asarray(images[0]) != np.asarray(images[1])).any()
+    scores = discriminator.init(jax.random.key(1), images, labels, train=False)
+    same = jnp.stack([images[0], images[0]])
+    logits = np.asarray(discriminator.apply(scores, same, labels, train=False))
+    assert logits[0] != logits[1]
+    with pytest.raises(ValueError, match="found no labels"):
+        generator.apply(variables, latents, train=False)
+
+
+def test_what_can_not_be_trained_so_is_refused():
+    plain = make_dcgan_settings()
+    with pytest.raises(UserError, match="not of left: give --class=all"):
+        make_conditional(plain, DATASET, "left")
+    alone = replace(DATASET, class_names=("left",))
+    with pytest.raises(UserError, match="has one class"):
+        make_conditional(plain, alone, "all")
+    named = replace(DATASET, class_names=("left", "all"))
+    with pytest.raises(UserError, match="is called 'all'"):
+        make_conditional(plain, named, "all")
+    by_code = make_dcgan_settings(selection={"rule": "paper_code"})
+    with pytest.raises(UserError, match="'paper_code' keeps the first image"):
+        make_conditional(by_code, DATASET, "all")
+
+
+def test_the_run_of_a_class_is_not_written_over(tmp_path):
+    settings = make_dcgan_settings(num_epochs=1, selection={"rule": "none"})
+    train_dcgan(settings, dataset=DATASET, class_name="right", workdir=tmp_path)
+    before = (tmp_path / "right" / "config.json").read_text()
+    with pytest.raises(UserError, match="right holds another run"):
+        train(tmp_path)
+    assert (tmp_path / "right" / "config.json").read_text() == before
