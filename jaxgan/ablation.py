@@ -105,10 +105,7 @@ def run_ablation(
     check_class(dataset, settings.class_name)
     judge = _Judge(dataset, settings.class_name, cache_dir)
     runs = [(name, seed) for seed in range(settings.num_seeds) for name in settings.variants]
-    try:
-        runner = JobRunner(workdir / "jobs", {"training": len(runs), "scores": len(runs)})
-    except OSError as error:
-        raise UserError(f"The work folder {workdir} can not be made: {error.strerror}.") from None
+    runner = JobRunner(workdir / "jobs", {"training": len(runs), "scores": len(runs)})
     scores: dict[str, list[dict[str, Any]]] = {name: [] for name in settings.variants}
     shown: dict[str, np.ndarray] = {}
     for name, seed in runs:

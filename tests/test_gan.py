@@ -172,10 +172,26 @@ def run_steps(settings, num_devices, num_steps=20):
     return dispatcher.unplace(state), metrics, len(traced), step - begin
 
 
-@pytest.mark.parametrize("diffaugment", [True, False])
-def test_one_device_equals_two_batch_statistics_included(diffaugment):
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param({"diffaugment": True}, id="diffaugment"),
+        pytest.param({"diffaugment": False}, id="as printed"),
+        pytest.param(
+            {
+                "diffaugment": True,
+                "augment_policy": ("colour", "rotate_zoom", "shift", "cutout"),
+                "augment_target": 0.1,
+                "augment_ramp_images": 100,
+                "num_classes": 2,
+            },
+            id="adaptive, rotated, class-conditional",
+        ),
+    ],
+)
+def test_one_device_equals_two_batch_statistics_included(values):
     # A discriminator that wins outright would hide a difference: the rates are moderate.
-    settings = replace(SETTINGS, diffaugment=diffaugment)
+    settings = replace(SETTINGS, **values)
     one, one_metrics, _, rows = run_steps(settings, 1)
     two, two_metrics, _, _ = run_steps(settings, 2)
     assert compute_difference(one, two) < 1e-5
