@@ -8,6 +8,7 @@ chest films look alike from afar.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -15,6 +16,7 @@ from scipy.fft import dctn
 from scipy.ndimage import uniform_filter
 
 from jaxgan.data.images import GENERATED_KEY
+from jaxgan.data.limits import MAX_HEADER_BYTES, RationedFile
 from jaxgan.data.sets import ImageSet
 from jaxgan.data.split import find_shared_patients
 from jaxgan.errors import UserError
@@ -117,10 +119,12 @@ def check_no_generated(files: Sequence[str], is_generated: Sequence[bool]) -> No
         )
 
 
-def is_generated(path_or_file: object) -> bool:
+def is_generated(path: Path) -> bool:
     """Tell whether an image file carries the mark that jaxgan gives what it generates."""
     try:
-        with Image.open(path_or_file, formats=("PNG",)) as image:  # type: ignore[arg-type]
+        with path.open("rb") as file:
+            head = RationedFile(file.read(MAX_HEADER_BYTES), 2 * MAX_HEADER_BYTES)
+        with Image.open(head, formats=("PNG",)) as image:
             return GENERATED_KEY in image.info
     except Exception:  # a parser of damaged bytes
         return False  # no PNG, or no image: the data source has its own sentence for that

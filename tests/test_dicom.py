@@ -1,5 +1,7 @@
 import builtins
 import hashlib
+import struct
+import time
 
 import numpy as np
 import pytest
@@ -194,6 +196,76 @@ def test_nothing_of_the_person_is_in_a_reason(monkeypatch):
     with pytest.raises(ImageError) as error:
         read_image(make_film(), 1)
     assert "Doe" not in str(error.value) and error.value.__cause__ is None
+
+
+def make_nest(group: int, element: int, depth: int = 24) -> bytes:
+    """An element that holds itself, `depth` times over, around a number of three bytes."""
+    content = struct.pack("<HH2sH", group, element, b"UL", 3) + b"abc"
+    for _ in range(depth):
+        item = struct.pack("<HHI", 0xFFFE, 0xE000, len(content)) + content
+        content = struct.pack("<HH2sHI", group, element, b"SQ", 0, len(item)) + item
+    return content
+
+
+def put_in(film: bytes, group: int, element: int, content: bytes) -> bytes:
+    """Replace an element of a film in explicit little endian."""
+    start = film.index(struct.pack("<HH", group, element), 132)
+    length = struct.unpack("<H", film[start + 6 : start + 8])[0]
+    return film[:start] + content + film[start + 8 + length :]
+
+
+@pytest.mark.parametrize(
+    ("tag", "reason"),
+    [((2, 0), "damaged head"), ((0x28, 4), "a sequence where none belongs")],
+)
+def test_a_nest_of_sequences_is_not_put_into_words(tag, reason):
+    """Found by fuzzing: each level doubled a message of pydicom's; 2590 bytes took 2.6 GiB."""
+    began = time.process_time()
+    with pytest.raises(ImageError, match=reason):
+        read_image(put_in(make_film(), *tag, make_nest(*tag)), 1)
+    assert time.process_time() - began < 2.0
+
+
+def test_a_patient_who_is_a_nest_of_sequences_is_none(tmp_path):
+    began = time.process_time()
+    (tmp_path / "a").write_bytes(put_in(make_film(), 0x10, 0x20, make_nest(0x10, 0x20)))
+    assert dicom.read_patient(tmp_path / "a") is None
+    assert time.process_time() - began < 2.0
+
+
+def test_a_table_holds_no_sequence():
+    table = make_table(*range(0, 256, 2))
+    table.VOILUTSequence = [make_table(1, 2)]
+    with pytest.raises(ImageError, match="a sequence where none belongs"):
+        read_image(make_film(np.zeros((4, 5), np.uint8), VOILUTSequence=[table]), 1)
+
+
+def test_a_head_and_values_of_any_length_are_not_put_into_words(monkeypatch):
+    long = struct.pack("<HH2sHI", 2, 0, b"OB", 0, 5) + b"abcde"
+    with pytest.raises(ImageError, match="damaged head"):
+        read_image(put_in(make_film(), 2, 0, long), 1)
+    monkeypatch.setattr(dicom, "_MAX_VALUE_BYTES", 8)
+    with pytest.raises(ImageError, match="12 bytes as its PhotometricInterpretation"):
+        read_image(make_film(), 1)
+
+
+def test_a_film_of_very_many_elements_is_refused_early(tmp_path):
+    film = make_film()
+    at = film.rindex(struct.pack("<HH", 0x7FE0, 0x10))
+    many = b"".join(struct.pack("<HH2sH", 0x31, i & 0xFFFF, b"LO", 0) for i in range(200_000))
+    began = time.process_time()
+    with pytest.raises(ImageError, match="read in more than 131072 parts"):
+        read_image(film[:at] + many + film[at:], 1)
+    assert time.process_time() - began < 2.0
+
+
+def test_a_huge_film_is_not_read_for_its_patient(tmp_path):
+    path = tmp_path / "a.dcm"
+    path.write_bytes(make_film())
+    assert dicom.read_patient(path) is not None
+    with path.open("r+b") as file:
+        file.truncate(limits.MAX_BYTES + 1)  # sparse: it takes no room
+    assert dicom.read_patient(path) is None
 
 
 FILMS = sorted(make_films().items())

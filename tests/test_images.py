@@ -1,5 +1,8 @@
 import io
+import struct
 import threading
+import time
+import zlib
 
 import numpy as np
 import pytest
@@ -308,6 +311,60 @@ def test_run_length_bmp_is_refused():
     content[30:34] = (1).to_bytes(4, "little")  # BI_RLE8
     with pytest.raises(ImageError, match="run-length encoded BMP"):
         read_image(bytes(content), 1)
+
+
+def _make_chunk(kind: bytes, data: bytes = b"") -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def _make_page(following: int) -> bytes:
+    """A TIFF directory of one gray pixel that names the place of the next one."""
+    entries = [(256, 1), (257, 1), (258, 8), (259, 1), (262, 1), (273, 8), (278, 1), (279, 1)]
+    packed = b"".join(struct.pack("<HHII", tag, 3, 1, value) for tag, value in entries)
+    return struct.pack("<H", len(entries)) + packed + struct.pack("<I", following)
+
+
+def make_hoards() -> dict[str, bytes]:
+    """Files of a great many parts; before reads were rationed, 12 MB took 3, 4 and 60 seconds."""
+    png, jpeg = encode(noise(9, 7)), encode(noise(9, 7), "JPEG")
+    size = len(_make_page(0))
+    pages = [_make_page(12 + size * (i + 1)) for i in range(40_000)]
+    return {
+        "chunks before": png[:33] + _make_chunk(b"abCd") * 200_000 + png[33:],
+        "chunks behind": png[:-12] + _make_chunk(b"abCd") * 200_000 + png[-12:],
+        "markers": jpeg[:2] + b"\xff\xe5\0\2" * 400_000 + jpeg[2:],
+        "pages": b"II*\0" + struct.pack("<I", 12) + bytes(4) + b"".join(pages) + _make_page(0),
+    }
+
+
+@pytest.mark.parametrize("name", sorted(make_hoards()))
+def test_a_file_of_very_many_parts_is_refused_early(name):
+    content = make_hoards()[name]
+    began = time.process_time()
+    with pytest.raises(ImageError, match="read in more than 131072 parts"):
+        read_image(content, 1)
+    assert time.process_time() - began < 2.0
+
+
+def test_much_beside_the_pixels_is_refused():
+    plain, much = noise(9, 7, 3), b"Exif\0\0" + bytes(limits.MAX_HEADER_BYTES + 1)
+    with pytest.raises(ImageError, match="more than 4 MiB of EXIF"):
+        read_image(encode(plain, "WEBP", exif=much), 1)
+    content = encode(plain)
+    chunk = _make_chunk(b"eXIf", much)
+    with pytest.raises(ImageError, match=r"too much beside its pixels \(more than 4 MiB\)"):
+        read_image(content[:33] + chunk + content[33:], 1)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "TIFF", "BMP", "WEBP"])
+def test_the_pixels_may_be_much(file_format, monkeypatch):
+    """What stands before them is limited, they are not."""
+    monkeypatch.setattr(images, "MAX_HEADER_BYTES", 2**10)
+    options = {"lossless": True} if file_format == "WEBP" else {}
+    image = noise(60, 70, 3)
+    content = encode(image, file_format, **options)
+    assert len(content) > 6 * 2**10
+    np.testing.assert_array_equal(read_image(content, 3), image)
 
 
 @pytest.mark.parametrize("name", sorted(make_images()))

@@ -207,17 +207,25 @@ def test_a_data_folder_that_changes_between_start_and_resume_is_noticed(tmp_path
     assert (tmp_path / "runs/left/config.json").read_bytes() == before
 
 
-def test_bad_images_are_listed_or_skipped_and_recorded(tmp_path):
+@pytest.mark.parametrize(
+    ("launcher", "flags"),
+    [
+        ("train_dcgan", ("--class=left", *TINY_DCGAN)),
+        ("train_gmd", TINY_GMD),
+        ("study", (f"--config={CONFIG / 'study.py:quick'}",)),
+    ],
+)
+def test_bad_images_are_listed_or_skipped_and_recorded(tmp_path, launcher, flags):
     write_split_folder(tmp_path / "data", num_train=24, num_val=8)
     (tmp_path / "data/train/left/a\x1b[2J.png").write_text("text")
     (tmp_path / "data/val/right/out.png").symlink_to("/etc/hostname")
-    flags = ("--class=left", "--dry_run")
-    refused = train_dcgan(tmp_path, tmp_path / "runs", *flags)
+    flags = (*flags, f"--data_dir={tmp_path / 'data'}", "--dry_run")
+    refused = run(launcher, tmp_path, *flags)
     assert refused.returncode == 2 and "\x1b" not in refused.stderr
     assert refused.stderr.startswith("Error: 2 images of 34 cannot be used:")
     assert r"a\x1b[2J.png is not a PNG" in refused.stderr
     assert "val/right/out.png is a link that leads out" in refused.stderr
-    skipped = train_dcgan(tmp_path, tmp_path / "runs", *flags, "--on_bad_image=skip")
+    skipped = run(launcher, tmp_path, *flags, "--on_bad_image=skip")
     assert skipped.returncode == 0, skipped.stderr
     record = json.loads(skipped.stdout[skipped.stdout.index("{") :])
     assert [line.split(" ")[0] for line in record["data"]["skipped"]] == [

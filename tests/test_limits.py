@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxgan.data import limits
-from jaxgan.data.limits import ImageError, check_pixels, look_up, read_file
+from jaxgan.data.limits import ImageError, RationedFile, check_pixels, look_up, read_file
 
 
 def test_the_limit_is_the_last_that_is_accepted():
@@ -48,6 +48,24 @@ def test_an_unreadable_file_has_a_reason(tmp_path):
     (tmp_path / "a").chmod(0)
     with pytest.raises(ImageError, match="Permission denied"):
         read_file(tmp_path / "a")
+
+
+def test_the_ration_is_of_reads_and_of_bytes(monkeypatch):
+    monkeypatch.setattr(limits, "MAX_READS", 3)
+    file = RationedFile(b"abcdef", 100)
+    assert [file.read(1), file.read(), file.read(1)] == [b"a", b"bcdef", b""]
+    with pytest.raises(ImageError, match="more than 3 parts"):
+        file.read(1)
+    file = RationedFile(b"abcdef", 4)
+    assert file.read(4) == b"abcd"
+    with pytest.raises(ImageError, match="too much beside its pixels"):
+        file.read(1)
+    file = RationedFile(b"abcdef", 0)
+    file.allow_pixels()
+    assert [file.read(), file.seek(0), file.read()] == [b"abcdef", 0, b"abcdef"]
+    file.seek(0)
+    with pytest.raises(ImageError, match="too much beside its pixels"):
+        file.read()
 
 
 @pytest.mark.parametrize("shape", [(1,), (7,), (5, 3), (3, 4, 2)])

@@ -1,9 +1,12 @@
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from jaxgan.data.loose import read_folders
 from jaxgan.errors import UserError
+from tests.fuzz.seeds import make_film
 
 RNG = np.random.default_rng(0)
 
@@ -54,3 +57,31 @@ def test_folders_that_are_none_of_images_are_refused(tmp_path):
     ):
         with pytest.raises(UserError, match=words):
             read_folders([tmp_path / name])
+
+
+def test_links_out_and_pipes_are_named_and_not_read(tmp_path):
+    """Whoever made the folder could otherwise have any image of this disk drawn into a page."""
+    write(tmp_path / "private" / "1.png")
+    write(tmp_path / "shared" / "x" / "1.png")
+    (tmp_path / "shared" / "inside.png").symlink_to("x/1.png")
+    assert len(read_folders([tmp_path / "shared"])[0]) == 2
+    (tmp_path / "shared" / "out.png").symlink_to(tmp_path / "private" / "1.png")
+    (tmp_path / "shared" / "loop.png").symlink_to("loop.png")
+    os.mkfifo(tmp_path / "shared" / "pipe.png")
+    with pytest.raises(UserError) as caught:
+        read_folders([tmp_path / "shared"])
+    heading, *lines, _ = str(caught.value).splitlines()
+    assert heading == "3 images of 5 cannot be used:"
+    for line, name, reason in zip(
+        lines,
+        ("loop.png", "out.png", "pipe.png"),
+        ("leads nowhere", "leads out", "not an ordinary file"),
+        strict=True,
+    ):
+        assert name in line and reason in line
+
+
+def test_dicom_is_found_by_content(tmp_path):
+    (tmp_path / "film").write_bytes(make_film(RNG.integers(0, 256, (9, 9), dtype=np.uint8)))
+    (tmp_path / "notes.txt").write_text("no image")
+    assert read_folders([tmp_path])[0].files == ("film",)

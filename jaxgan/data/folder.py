@@ -173,7 +173,7 @@ def _list_all(
             group = paths[split, folder.name] = []
             for entry in _list_folder(folder):
                 try:
-                    (group if _is_image(entry, root) else ignored).append(entry)
+                    (group if is_image(entry, root) else ignored).append(entry)
                 except ImageError as error:
                     unusable.append((entry.relative_to(root).as_posix(), error))
     names = [path.relative_to(root).as_posix() for path in ignored]
@@ -183,7 +183,7 @@ def _list_all(
     return paths, unusable, [notice] if names else []
 
 
-def _is_image(entry: Path, root: Path) -> bool:
+def is_image(entry: Path, root: Path) -> bool:
     """Tell whether an entry of a class folder is an image by its name, or DICOM by its content.
 
     Raises `ImageError` for what might be meant as one and cannot be taken.

@@ -14,7 +14,9 @@ from tqdm import tqdm
 
 from jaxgan.data import dicom
 from jaxgan.data.limits import (
+    MAX_HEADER_BYTES,
     ImageError,
+    RationedFile,
     check_pixels,
     describe_too_large,
     look_up,
@@ -81,7 +83,9 @@ def decode_image(source: Path | bytes, channels: int) -> Decoded:
 def _decode_with_pillow(content: bytes, channels: int) -> Decoded:
     """Decode wholly, turning whatever Pillow raises into an `ImageError`."""
     try:
-        image = Image.open(io.BytesIO(content), formats=FORMATS)
+        file = RationedFile(content, _count_header_bytes(content))
+        image = Image.open(file, formats=FORMATS)
+        file.allow_pixels()
         check_pixels(*image.size, len(content))
         _refuse_run_lengths(image)
         _refuse_sequence(image)
@@ -102,6 +106,11 @@ def _decode_with_pillow(content: bytes, channels: int) -> Decoded:
         ) from error
     except Exception as error:  # decoders of damaged files raise nearly anything
         raise ImageError(f"is damaged or cut off ({printable(str(error))})") from error
+
+
+def _count_header_bytes(content: bytes) -> int:
+    """Return how much of a file Pillow may read to open it: all of a WebP, which C code parses."""
+    return max(MAX_HEADER_BYTES, len(content) * 2 * content.startswith(b"RIFF"))
 
 
 def _refuse_run_lengths(image: Image.Image) -> None:
@@ -151,6 +160,8 @@ def _from_8_bits(image: Image.Image) -> Image.Image:
 
 def _upright(pixels: Image.Image, original: Image.Image) -> Image.Image:
     """Turn and mirror `pixels` as the EXIF orientation of `original` asks; damaged EXIF is none."""
+    if len(original.info.get("exif", b"")) > MAX_HEADER_BYTES:
+        raise ImageError(f"has more than {MAX_HEADER_BYTES // 2**20} MiB of EXIF: save it without")
     try:
         orientation = original.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # a parser of damaged bytes

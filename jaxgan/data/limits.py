@@ -1,5 +1,6 @@
 """What one image file may cost, and the reason why one cannot be used."""
 
+import io
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +13,46 @@ from jaxgan.untrusted import printable
 MAX_PIXELS = 48 * 2**20  # 8192 x 6144: above every X-ray film; decoded in 2 s and 1 GiB
 MAX_BYTES = 256 * 2**20  # MAX_PIXELS of four bytes each, uncompressed
 MAX_UNFOLDING = 2048  # pixels a byte of the file: twice what an all black gray PNG has
+MAX_READS = 2**17  # a film of MAX_PIXELS takes 50,000; each costs a microsecond or three
+MAX_HEADER_BYTES = 4 * 2**20  # before the pixels: decoders parse it in Python
 _SMALL = 4 * 2**20  # pixels that cost little, whatever they unfold from
 _BLOCK = 2**20  # pixels looked up at once: numpy widens the indices to eight bytes
 
 
 class ImageError(ValueError):
     """Why an image cannot be used: a clause that follows the name of its file."""
+
+
+class RationedFile(io.BytesIO):
+    """A file's content for a decoder, which may read it in `MAX_READS` pieces.
+
+    Each chunk, marker, page or element of a file takes a read, and a file can hold millions. At
+    first `num_bytes` may be read in all; `allow_pixels` is for when the header has been parsed.
+    """
+
+    def __init__(self, content: bytes, num_bytes: int):
+        super().__init__(content)
+        self._reads_left, self._bytes_left, self._size = MAX_READS, num_bytes, len(content)
+
+    def allow_pixels(self) -> None:
+        """Let the whole file be read twice more: some decoders look at their tables again."""
+        self._bytes_left += 2 * self._size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read as any file does; raise `ImageError` where the ration is used up."""
+        data = super().read(size)
+        self._reads_left -= 1
+        self._bytes_left -= len(data)
+        if self._reads_left < 0:
+            raise ImageError(
+                f"is read in more than {MAX_READS} parts: it is damaged or made to take long"
+            )
+        if self._bytes_left < 0:
+            raise ImageError(
+                "holds too much beside its pixels (more than "
+                f"{MAX_HEADER_BYTES // 2**20} MiB): save it without"
+            )
+        return data
 
 
 def check_pixels(width: int, height: int, num_bytes: int) -> None:

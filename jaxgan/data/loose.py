@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from jaxgan.data.folder import ENDINGS
+from jaxgan.data.folder import ENDINGS, is_image
 from jaxgan.data.images import as_pixels, decode_many, resize_square
+from jaxgan.data.limits import ImageError, unusable_images_error
 from jaxgan.errors import UserError
 
 MAX_SIDE = 128
@@ -67,13 +68,18 @@ def _list_images(root: Path) -> list[Path]:
             f"{root} holds splits: expected one of them, such as --against={root}/train and "
             f"--held_out={root}/val, or a class of it."
         )
-    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in ENDINGS)
-    hidden = [path.relative_to(root).parts for path in files]
-    visible = [
-        path
-        for path, parts in zip(files, hidden, strict=True)
-        if path.name not in SHEETS and not any(p.startswith((".", "__MACOSX")) for p in parts)
-    ]
+    visible, unusable = [], []
+    for path in sorted(root.rglob("*")):
+        parts = path.relative_to(root).parts
+        if path.name in SHEETS or any(part.startswith((".", "__MACOSX")) for part in parts):
+            continue
+        try:
+            if is_image(path, root):
+                visible.append(path)
+        except ImageError as error:
+            unusable.append((str(path), error))
+    if unusable:
+        raise unusable_images_error(unusable, num_images=len(visible) + len(unusable))
     if not visible:
         raise UserError(f"There are no images in {root}: expected {', '.join(ENDINGS)}.")
     return visible

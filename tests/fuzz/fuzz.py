@@ -3,7 +3,7 @@
 Needs atheris (`pip install 'jaxgan[fuzz]'`). Whatever a file holds, the loader and the manifest's
 parser have to give a result or their own error, in one line without control characters, within 2 s
 of processor time and 1 GiB. Anything else stops the run and leaves the input in --findings; make a
-test of it in tests/test_hostile.py.
+test of it in tests/test_images.py, test_dicom.py or test_folder.py, whose bytes stand in the test.
 """
 
 import argparse
