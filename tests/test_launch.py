@@ -119,8 +119,12 @@ def test_three_kills_change_nothing(place):
     assert kills.count_kills(kills.run(subject, place, num_kills=3, seed=6)) == 3
 
 
+@pytest.mark.slow
 def test_two_devices_give_what_one_gives(place, tmp_path):
-    """Twenty steps with --num_devices=2, which makes virtual devices where there is one CPU."""
+    """Twenty steps with --num_devices=2, which makes virtual devices where there is one CPU.
+
+    The fast suite has the same in one process (test_gan, test_train_dcgan).
+    """
     flags = ("--class=left", "--config.num_epochs=14", "--accept=none", "--config.ema_decay=0.0")
     states = []
     for num_devices in (1, 2):

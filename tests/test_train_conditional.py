@@ -112,6 +112,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(whole, tmp_path, monkey
     assert read_table(tmp_path / "left") == read_table(whole / "left")
 
 
+@pytest.mark.slow
 def test_two_devices_make_the_same_model(whole, tmp_path):
     two = restore_run(train(tmp_path, num_devices=2) / "left").state
     assert compute_difference(two, restore_run(whole / "left").state) < 1e-4
