@@ -1,4 +1,4 @@
-"""Studies: `configs/study.py:paper` (the default), `:small`, `:quick`."""
+"""Studies: `configs/study.py:paper` (the default), `:small`, `:quick`; `:tiny` for coverage."""
 
 import importlib.util
 from pathlib import Path
@@ -20,7 +20,7 @@ ARMS = (
 
 
 def get_config(variant: str = "paper") -> ConfigDict:
-    variants = {"paper": paper, "small": small, "quick": quick}
+    variants = {"paper": paper, "small": small, "quick": quick, "tiny": tiny}
     if variant not in variants:
         raise ValueError(
             f"configs/study.py has no variant {variant!r}: expected one of {', '.join(variants)}."
@@ -72,6 +72,18 @@ def quick() -> ConfigDict:
     config.dcgan.num_epochs = 60
     config.gmd = _load("gmd").quick()
     config.gmd.image_size = 32
+    return config
+
+
+def tiny() -> ConfigDict:
+    """As small as a study gets: launch/coverage.py runs dozens of these, without a GAN."""
+    config = quick()
+    config.arms = ("real", "duplicates", "classic")
+    config.amount_arms = ("duplicates",)
+    config.num_updates = 200
+    config.audit = False
+    config.gmd.image_size = 24
+    config.gmd.width = 8
     return config
 
 
