@@ -69,7 +69,7 @@ def quick() -> ConfigDict:
     config.num_updates = 450
     config.dcgan = _load("dcgan").quick()
     config.dcgan.image_size = 32
-    config.dcgan.num_epochs = 60
+    config.dcgan.num_epochs = 150
     config.gmd = _load("gmd").quick()
     config.gmd.image_size = 32
     return config

@@ -252,11 +252,14 @@ def compute_needed_patients(
 ) -> int | None:
     """Return how many patients would show `difference` where `num_patients` show `smallest`.
 
-    The spread falls with the root of their number. None where there is nothing to show.
+    The spread falls with the root of their number. None where there is nothing to show. Two digits,
+    rounded up: more would be made up.
     """
     if smallest is None or abs(difference) < 1e-3:
         return None
-    return max(num_patients, math.ceil(num_patients * (smallest / abs(difference)) ** 2))
+    needed = math.ceil(num_patients * (smallest / abs(difference)) ** 2)
+    unit = 10 ** max(len(str(needed)) - 2, 0)
+    return max(num_patients, math.ceil(needed / unit) * unit)
 
 
 @dataclass(frozen=True)
@@ -435,7 +438,7 @@ def _describe_no_evidence(arm: ArmResult) -> str:
     if arm.needed_patients is None:
         return sentence + " (80 % power)."
     return sentence + (
-        f" (80 % power); to show the one observed would take about {arm.needed_patients} "
+        f" (80 % power); to show the one observed would take about {arm.needed_patients:,} "
         "test patients."
     )
 

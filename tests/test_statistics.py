@@ -105,5 +105,7 @@ def test_more_arms_and_less_data_show_less(design):
 
 def test_needed_patients():
     assert compute_needed_patients(0.02, 0.04, 100) == 400
+    assert compute_needed_patients(0.006, 0.253, 310) == 560_000  # 551,186: two digits, upwards
+    assert compute_needed_patients(0.3, 0.04, 107) == 107
     assert compute_needed_patients(0.0, 0.04, 100) is None
     assert compute_needed_patients(0.05, None, 100) is None

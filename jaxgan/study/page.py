@@ -62,6 +62,7 @@ def _create_environment() -> jinja2.Environment:
         "points": _format_points,
         "interval": _format_interval,
         "p": _format_p,
+        "count": lambda value: "-" if value is None else f"{value:,}",
         "plain": markdown_text,
         "json": lambda value: json.dumps(value, indent=2),
     }
