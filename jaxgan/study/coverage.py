@@ -156,7 +156,8 @@ def _summarise(pairs: Sequence[tuple[Comparison, float]]) -> dict[str, Any]:
 
 
 def _holds(interval: tuple[float, float] | None, truth: float) -> bool:
-    return interval is not None and interval[0] <= truth <= interval[1]
+    # An interval of no width is as exact as the sums that it comes from.
+    return interval is not None and interval[0] - 1e-9 <= truth <= interval[1] + 1e-9
 
 
 def _count(held: Sequence[bool]) -> dict[str, Any]:

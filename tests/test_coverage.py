@@ -1,0 +1,75 @@
+"""Whether intervals hold: with classifiers whose worth is known, and once with real ones."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from configs import study as study_config
+from jaxgan.data.phantom import FINDINGS
+from jaxgan.settings import read_settings
+from jaxgan.study import coverage
+from jaxgan.study.coverage import format_coverage, run_coverage
+from jaxgan.study.jobs import Job
+from jaxgan.study.settings import StudySettings
+
+SETTINGS = read_settings(StudySettings, study_config.get_config("tiny").to_dict())
+FRESH = 30
+
+
+class Oracle:
+    """In the place of the classifiers: `worth` says how good they are on tested and fresh films."""
+
+    worth: tuple[float, float] = (1.0, 1.0)
+
+    def __init__(self, *args, **kwargs):
+        pass
+
+    def create_job(self, *, name, test, is_classic, **kwargs):
+        def compute(partial):
+            guesses = test.labels.copy()
+            num_tested = len(test) - FRESH
+            for begin, end, worth in (
+                (0, num_tested, self.worth[0]),
+                (num_tested, len(test), self.worth[1]),
+            ):
+                wrong = np.arange(begin, end)[round((end - begin) * worth) :]
+                guesses[wrong] = (guesses[wrong] + 1) % len(FINDINGS)
+            if not is_classic:
+                guesses = (test.labels + 1) % len(FINDINGS)
+            return {"probabilities": np.eye(len(FINDINGS))[guesses]}
+
+        return Job("classifier", name, {}, compute)
+
+
+def run(monkeypatch, worth):
+    monkeypatch.setattr(Oracle, "worth", worth)
+    monkeypatch.setattr(coverage, "ClassifierLab", Oracle)
+    return run_coverage(SETTINGS, num_studies=2, films_per_class=9, num_fresh=FRESH)["arms"]
+
+
+def test_an_interval_around_the_truth_holds_it(monkeypatch):
+    arms = run(monkeypatch, (1.0, 1.0))
+    assert arms["classic"]["mean_truth"] == 1.0
+    assert arms["classic"]["mean_estimate"] == pytest.approx(1.0)
+    assert arms["classic"]["patients_hold"]["share"] == 1.0
+    assert arms["duplicates"]["mean_truth"] == arms["duplicates"]["mean_estimate"] == 0.0
+
+
+def test_an_interval_away_from_the_truth_does_not(monkeypatch):
+    """Tested films are easy here and fresh ones are not."""
+    arms = run(monkeypatch, (1.0, 0.0))
+    assert arms["classic"]["mean_truth"] == 0.0
+    assert arms["classic"]["mean_estimate"] == pytest.approx(1.0)
+    assert arms["classic"]["patients_hold"]["share"] == 0.0
+    assert arms["classic"]["trainings_hold"]["share"] == 0.0
+    assert "0.0% of 2 [0.0%, 65.8%]" in format_coverage({"arms": arms})
+
+
+@pytest.mark.slow
+def test_real_trainings_give_a_table():
+    settings = dataclasses.replace(SETTINGS, num_seeds=1, num_updates=20)
+    result = run_coverage(settings, num_studies=2, films_per_class=12, num_fresh=FRESH)
+    for row in result["arms"].values():
+        assert row["patients_hold"]["n"] == 2
+        assert -1.0 < row["mean_truth"] < 1.0
