@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
 
 from jaxgan import encoder, figures
 from jaxgan.console import say
@@ -33,7 +32,7 @@ from jaxgan.features import (
     create_encoder_features,
 )
 from jaxgan.files import write_json, write_text
-from jaxgan.metrics.measure import HIGHER_IS_BETTER, LEVEL
+from jaxgan.metrics.measure import HIGHER_IS_BETTER, compute_seed_interval
 from jaxgan.metrics.memorisation import measure_memorisation
 from jaxgan.metrics.neighbours import NUM_NEIGHBOURS
 from jaxgan.metrics.pyramid import fit_pyramid_features
@@ -324,15 +323,6 @@ def _summarise(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     row["num_collapsed"] = sum(scores["collapsed"] for scores in found)
     row["epochs"] = [scores["epoch"] for scores in found]
     return row | {"seeds": [scores["seed"] for scores in found]}
-
-
-def compute_seed_interval(values: Sequence[float]) -> list[float] | None:
-    """Return the 95 % interval of the mean over trainings (Student's t), None of a single one."""
-    if len(values) < 2:
-        return None
-    reach = float(student.ppf((1 + LEVEL) / 2, len(values) - 1))
-    reach *= float(np.std(values, ddof=1)) / len(values) ** 0.5
-    return [float(np.mean(values)) - reach, float(np.mean(values)) + reach]
 
 
 def _write(

@@ -75,7 +75,12 @@ def open_class_run(
     label: int | None = None,
 ) -> ClassRun:
     """Return what a run needs of a class with these training images; `label` see `Sampler`."""
-    learned, held_out = _hold_out(settings, class_name, images)
+    learned, held_out = hold_out_for_calibration(settings, images)
+    if len(held_out):
+        say(
+            f"{len(held_out)} of the {len(images)} training images of class {class_name} are kept "
+            "from the GAN, to calibrate its discriminator with."
+        )
     selection = settings.selection
     target = selection.num_accept or selection.targets.get(class_name, len(learned))
     meter = QualityMeter(
@@ -99,23 +104,19 @@ def open_class_run(
     )
 
 
-def _hold_out(
-    settings: DcganSettings, class_name: str, images: ImageSet
+def hold_out_for_calibration(
+    settings: DcganSettings, images: ImageSet
 ) -> tuple[ImageSet, ImageSet]:
-    """Return what the class's GAN learns from, and real images to calibrate D with.
+    """Return what a class's GAN learns from, and real images to calibrate its D with.
 
     Those come out of the training images: the validation images judge the classifier that the kept
-    images go to, and have no part in choosing them.
+    images go to, and have no part in choosing them. None where the rule is another.
     """
     if settings.selection.rule != "calibrated":
         return images, images.take(np.arange(0))
     share = max(_CALIBRATING, MIN_HELD_OUT / len(images))
     learned, held_out = hold_out(images, min(share, 0.5), settings.data.split_seed)
     check_calibrating(len(held_out))
-    say(
-        f"{len(held_out)} of the {len(images)} training images of class {class_name} are kept "
-        "from the GAN, to calibrate its discriminator with."
-    )
     return learned, held_out
 
 

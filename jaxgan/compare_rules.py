@@ -1,13 +1,15 @@
 """Does a rule of selection help? Every rule on the same images of one finished generator."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jaxgan.class_run import hold_out_for_calibration
 from jaxgan.console import say
-from jaxgan.data.sets import Dataset
+from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.evaluate import (
     MAX_COMPARED,
     check_class,
@@ -25,12 +27,13 @@ from jaxgan.features import (
     create_encoder_features,
 )
 from jaxgan.files import write_json
+from jaxgan.losses import CROSS_ENTROPY_OBJECTIVES
 from jaxgan.metrics.classification import compute_wilson_interval
-from jaxgan.metrics.measure import MIN_IMAGES
+from jaxgan.metrics.measure import MIN_IMAGES, compute_seed_interval
 from jaxgan.metrics.memorisation import measure_memorisation
 from jaxgan.pixels import scale_to_unit, stretch_to_bytes
 from jaxgan.report import format_rules
-from jaxgan.sampling import Samples, create_sampler, create_scorer, restore_run
+from jaxgan.sampling import RestoredRun, Samples, create_sampler, create_scorer, restore_run
 from jaxgan.selection import (
     MIN_HELD_OUT,
     RANKING_RULES,
@@ -44,17 +47,21 @@ PAPER_THRESHOLD = 0.76
 _TRIES = 20  # images drawn for each one wanted
 _MAX_TRIES = 4000
 _SHOWN = ("kernel_distance", "precision", "recall", "density", "coverage")
-_NOTES = (
+_ONE_RUN = (
     "Every rule sees the same images of one generator; an interval does not say how much one "
-    "training differs from the next.",
+    "training differs from the next."
+)
+_RUNS = "Means over {} runs, and their 95 % intervals; in each, every rule sees the same images."
+_NOTES = (
     "paper_code keeps images while it trains: here it does what the listing does, a batch at a "
     "time, with the finished generator, and stretches what it keeps.",
-    "calibrated: the two numbers of the calibration are fitted on the images it is compared with.",
+    "calibrated: fitted on training images that the GAN has not seen where the run was trained "
+    "with that rule, else on the images it is compared with.",
 )
 
 
 def compare_rules(
-    workdir: Path,
+    workdirs: Sequence[Path],
     class_name: str,
     dataset: Dataset,
     *,
@@ -65,57 +72,47 @@ def compare_rules(
     seed: int = 0,
     cache_dir: Path | None = None,
 ) -> dict[str, Any]:
-    """Measure what each rule keeps of one run's images; write `selection.json`; print a table.
+    """Measure what each rule keeps of a run's images; write `selection.json`; print a table.
 
+    Of several runs, which are to differ in their seed alone, the means with intervals over them.
     `num` images are wanted of each rule, 0: as many as there are training images.
     """
     check_class(dataset, class_name)
     label = dataset.class_names.index(class_name)
     train, held_out = dataset.train.of_class(label), dataset.val.of_class(label)
     check_count(f"the training images of {class_name}", len(train))
-    check_same_data(workdir / class_name, dataset)
     num = num or len(train)
-    settings, state, of_class = restore_run(workdir / class_name, checkpoint)
-    tries = max(min(_TRIES * num, _MAX_TRIES), num)
-    sampler = create_sampler(settings, label=of_class)
-    samples = sampler.draw(state, seed, tries)
-    kept = {
-        "none": samples.images[:num],
-        **{
-            f"paper_text {threshold:g}": samples.images[
-                accept_by_probability(samples.scores, threshold)
-            ]
-            for threshold in sorted({PAPER_THRESHOLD, settings.selection.threshold})
-        },
-        "paper_code": _apply_listing(samples, sampler.batch_size, PAPER_THRESHOLD),
-    }
-    drawn = dict.fromkeys(kept, tries) | {"none": num}
-    score = create_scorer(settings, label=of_class)
-    pool = count_candidates(num, settings.selection.pool, tries)
-    logits = score(state.discriminator, samples.images[:pool])
-    held_logits = score(state.discriminator, held_out.images)
-    for rule in RANKING_RULES:
-        if rule == "top_k" or len(held_out) >= MIN_HELD_OUT:
-            kept[rule] = samples.images[choose_by_rank(rule, logits, held_logits, num)]
-            drawn[rule] = pool
     aside = choose_unseen(dataset)
     learned = dataset.train.take(np.flatnonzero(~aside))
-    spare = choose_spare(train.images, aside[dataset.train.labels == label], len(held_out))
-    features = create_encoder_features(learned.images, learned.labels, cache_dir=cache_dir)
-    rules = {
-        rule: {
-            "num_kept": len(images),
-            "kept_fraction": _measure_share(len(images), drawn[rule]),
-            **_measure_kept(images[:num], train.images, held_out.images, spare, features),
-        }
-        for rule, images in kept.items()
-    }
+    judge = _Judge(
+        train.images,
+        held_out.images,
+        choose_spare(train.images, aside[dataset.train.labels == label], len(held_out)),
+        create_encoder_features(learned.images, learned.labels, cache_dir=cache_dir),
+    )
+    found = []
+    for workdir in workdirs:
+        check_same_data(workdir / class_name, dataset)
+        run = restore_run(workdir / class_name, checkpoint)
+        kept, drawn = _apply_rules(run, train, held_out, num=num, seed=seed)
+        found.append(
+            {
+                rule: {
+                    "num_kept": len(images),
+                    "kept_fraction": _measure_share(len(images), drawn[rule]),
+                    **judge.measure(images[:num]),
+                }
+                for rule, images in kept.items()
+            }
+        )
+    rules = found[0] if len(found) == 1 else _average_runs(found)
     result: dict[str, Any] = {
         "class": class_name,
-        "features": features.name,
+        "num_runs": len(found),
+        "features": judge.features.name,
         "rules": rules,
         "answer": _answer(rules),
-        "notes": list(_NOTES),
+        "notes": [_ONE_RUN if len(found) == 1 else _RUNS.format(len(found)), *_NOTES],
     }
     out.mkdir(parents=True, exist_ok=True)
     json_path = json_path or out / "selection.json"
@@ -123,6 +120,35 @@ def compare_rules(
     say(format_rules(result))
     say(f"Wrote {json_path}.")
     return result
+
+
+def _apply_rules(
+    run: RestoredRun, train: ImageSet, held_out: ImageSet, *, num: int, seed: int
+) -> tuple[dict[str, np.ndarray], dict[str, int]]:
+    """Return the images uint8 [kept, h, w, c] that each rule keeps, and of how many."""
+    settings, state, label = run
+    tries = max(min(_TRIES * num, _MAX_TRIES), num)
+    sampler = create_sampler(settings, label=label)
+    samples = sampler.draw(state, seed, tries)
+    kept = {"none": samples.images[:num]}
+    if settings.objective in CROSS_ENTROPY_OBJECTIVES:  # D's score is a probability
+        for threshold in sorted({PAPER_THRESHOLD, settings.selection.threshold}):
+            mask = accept_by_probability(samples.scores, threshold)
+            kept[f"paper_text {threshold:g}"] = samples.images[mask]
+        kept["paper_code"] = _apply_listing(samples, sampler.batch_size, PAPER_THRESHOLD)
+    drawn = dict.fromkeys(kept, tries) | {"none": num}
+    score = create_scorer(settings, label=label)
+    pool = count_candidates(num, settings.selection.pool, tries)
+    # Kept from the GAN by a run that was to calibrate; else the images that judge.
+    spared = hold_out_for_calibration(settings, train)[1]
+    calibrating = spared if len(spared) else held_out
+    logits = score(state.discriminator, samples.images[:pool])
+    held_logits = score(state.discriminator, calibrating.images)
+    for rule in RANKING_RULES:
+        if rule == "top_k" or len(calibrating) >= MIN_HELD_OUT:
+            kept[rule] = samples.images[choose_by_rank(rule, logits, held_logits, num)]
+            drawn[rule] = pool
+    return kept, drawn
 
 
 def _apply_listing(samples: Samples, batch_size: int, threshold: float) -> np.ndarray:
@@ -143,26 +169,60 @@ def _measure_share(num_kept: int, num_drawn: int) -> dict[str, Any]:
     return {"value": num_kept / num_drawn, "interval": interval, "floor": None, "n": num_drawn}
 
 
-def _measure_kept(
-    images: np.ndarray,
-    train: np.ndarray,
-    held_out: np.ndarray,
-    spare: np.ndarray,
-    features: Features,
-) -> dict[str, Any]:
-    """Measure what a rule has kept; nothing where that is too little to measure."""
-    if len(images) < MIN_IMAGES:
-        return dict.fromkeys((*_SHOWN, "memorisation"))
-    images, train = limit(images, MAX_COMPARED), limit(train, MAX_COMPARED)
-    if len(held_out) < MIN_IMAGES:
-        scores = measure_space(features, images, train, held_out)
-        return {name: scores[name] for name in _SHOWN} | {"memorisation": None}
-    scores = measure_space(features, images, held_out, spare)
-    space = PixelFeatures(MEMORISATION_SIDE)
-    copies = measure_memorisation(
-        space(images), space(train), space(held_out), features=space.name
-    ).to_json()
-    return {name: scores[name] for name in _SHOWN} | {"memorisation": copies}
+@dataclass(frozen=True)
+class _Judge:
+    """What the images that a rule has kept are compared with, uint8 [n, h, w, c] each."""
+
+    train: np.ndarray
+    held_out: np.ndarray
+    spare: np.ndarray
+    features: Features
+
+    def measure(self, images: np.ndarray) -> dict[str, Any]:
+        """Measure what a rule has kept; nothing where that is too little to measure."""
+        if len(images) < MIN_IMAGES:
+            return dict.fromkeys((*_SHOWN, "memorisation"))
+        images, train = limit(images, MAX_COMPARED), limit(self.train, MAX_COMPARED)
+        if len(self.held_out) < MIN_IMAGES:
+            scores = measure_space(self.features, images, train, self.held_out)
+            return {name: scores[name] for name in _SHOWN} | {"memorisation": None}
+        scores = measure_space(self.features, images, self.held_out, self.spare)
+        space = PixelFeatures(MEMORISATION_SIDE)
+        copies = measure_memorisation(
+            space(images), space(train), space(self.held_out), features=space.name
+        ).to_json()
+        return {name: scores[name] for name in _SHOWN} | {"memorisation": copies}
+
+
+def _average_runs(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return each rule's means over runs, intervals over runs; None where a run kept too few."""
+    return {
+        rule: {
+            "num_kept": sum(run[rule]["num_kept"] for run in runs),
+            **{
+                name: _average([run[rule][name] for run in runs])
+                for name in ("kept_fraction", *_SHOWN, "memorisation")
+            },
+        }
+        for rule in runs[0]
+        if all(rule in run for run in runs)
+    }
+
+
+def _average(measures: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None:
+    found = [measure for measure in measures if measure is not None]
+    if len(found) < len(measures):
+        return None
+    values = [float(measure["value"]) for measure in found]
+    floors = [measure["floor"] for measure in found]
+    return {
+        "value": float(np.mean(values)),
+        "interval": compute_seed_interval(values),
+        "values": values,
+        "floor": None if None in floors else float(np.mean(floors)),
+        "n": found[0]["n"],
+        "flag": any(measure.get("flag") for measure in found),
+    }
 
 
 def _answer(rules: Mapping[str, Mapping[str, Any]]) -> str:
@@ -174,9 +234,16 @@ def _answer(rules: Mapping[str, Mapping[str, Any]]) -> str:
             f"Does the paper's {PAPER_THRESHOLD:g} rule help? It keeps {rules[name]['num_kept']} "
             f"of {rules[name]['kept_fraction']['n']} images here: too few to measure."
         )
-    if after["interval"][1] < before["interval"][0]:
+    if "values" in before:  # of the same runs: their differences
+        low, high = compute_seed_interval(
+            [a - b for a, b in zip(after["values"], before["values"], strict=True)]
+        ) or (0.0, 0.0)
+    else:
+        low = after["interval"][0] - before["interval"][1]
+        high = after["interval"][1] - before["interval"][0]
+    if high < 0.0:
         verdict = "they are nearer to real images than unselected ones"
-    elif after["interval"][0] > before["interval"][1]:
+    elif low > 0.0:
         verdict = "they are further from real images than unselected ones"
     else:
         verdict = "no difference from unselected ones can be shown"

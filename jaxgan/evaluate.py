@@ -90,6 +90,26 @@ class Subjects:
 # What is compared -------------------------------------------------------------------------------
 
 
+def check_subjects(
+    class_name: str | None,
+    generated: str | None,
+    against: str | None,
+    held_out: str | None,
+    *,
+    has_several_runs: bool,
+) -> None:
+    """Raise where neither a run nor two folders are named, or both are, or several runs."""
+    if has_several_runs:
+        raise UserError("Several --workdir are compared with --selection only: give one of them.")
+    folders = (generated, against)
+    is_either = bool(class_name) != any(folders) and any(folders) == all(folders)
+    if not is_either or (class_name and held_out):
+        raise UserError(
+            "Expected either --class=NAME (of --workdir) or --generated=DIR and --against=DIR "
+            "(and --held_out=DIR where there is one)."
+        )
+
+
 def load_folders(
     generated: Path, against: Path, held_out: Path | None, *, image_size: int = 0
 ) -> Subjects:

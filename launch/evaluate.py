@@ -7,13 +7,14 @@ import cli
 from absl import flags
 
 from jaxgan.compare_rules import compare_rules
-from jaxgan.errors import UserError
-from jaxgan.evaluate import evaluate, load_folders, load_run
+from jaxgan.evaluate import check_subjects, evaluate, load_folders, load_run
 from jaxgan.sampling import read_run_settings
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("class", None, "The class whose run to evaluate.")
-flags.DEFINE_string("workdir", "runs/dcgan", "Where train_dcgan wrote the classes' runs.")
+flags.DEFINE_multi_string(
+    "workdir", "runs/dcgan", "Where train_dcgan wrote the runs; with --selection, of several seeds."
+)
 flags.DEFINE_enum("checkpoint", None, ["best", "newest"], "Default: what the run selects itself.")
 flags.DEFINE_integer("num", 0, "Images drawn from the run; 0: as many as its training images.")
 flags.DEFINE_integer("seed", 0, "Latents are those of SEED, SEED + 1, ...: one number an image.")
@@ -31,12 +32,10 @@ cli.define_data_flags()
 def main() -> None:
     """Flags to one call."""
     name, folders = FLAGS["class"].value, (FLAGS.generated, FLAGS.against)
-    if bool(name) == any(folders) or any(folders) != all(folders) or (name and FLAGS.held_out):
-        raise UserError(
-            "Expected either --class=NAME (of --workdir) or --generated=DIR and --against=DIR "
-            "(and --held_out=DIR where there is one)."
-        )
-    workdir = Path(FLAGS.workdir)
+    workdirs = [Path(workdir) for workdir in FLAGS.workdir]
+    has_several_runs = len(workdirs) > 1 and not FLAGS.selection
+    check_subjects(name, *folders, FLAGS.held_out, has_several_runs=has_several_runs)
+    workdir = workdirs[-1]
     out = Path(FLAGS.out or (workdir / name / "evaluation" if name else "evaluation"))
     json_path, cache_dir = (Path(FLAGS.json) if FLAGS.json else None), Path(FLAGS.cache_dir)
     where: dict[str, Any] = {"out": out, "json_path": json_path, "cache_dir": cache_dir}
@@ -46,7 +45,7 @@ def main() -> None:
         run = read_run_settings(workdir / name)
         dataset = cli.load_data(run.data, image_size=run.image_size, channels=run.channels)
         if FLAGS.selection:
-            compare_rules(workdir, name, dataset, **where, **options)
+            compare_rules(workdirs, name, dataset, **where, **options)
             return
         subjects = load_run(workdir, name, dataset, **options)
     else:

@@ -36,6 +36,7 @@ MODULES = (
     "metrics/measure",
     "metrics/memorisation",
     "metrics/neighbours",
+    "metrics/pyramid",
     "metrics/sliced_wasserstein",
 )
 _MOST_SECONDS = 300  # of a processor; a mutant that takes more is noticed: its tests hang

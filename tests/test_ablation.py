@@ -9,7 +9,7 @@ from configs import ablate
 from configs import dcgan as dcgan_config
 from jaxgan import ablation as module
 from jaxgan import encoder
-from jaxgan.ablation import AblationSettings, compute_seed_interval, repeat_channels, run_ablation
+from jaxgan.ablation import AblationSettings, repeat_channels, run_ablation
 from jaxgan.errors import UserError
 from jaxgan.settings import DcganSettings, read_settings, to_dict
 from tests.helpers import make_dataset, make_dcgan_settings, replace
@@ -69,13 +69,6 @@ def test_gray_images_are_repeated_for_three_channels():
     repeated = repeat_channels(DATASET, 3)
     assert repeated.train.images.shape[-1] == 3
     np.testing.assert_array_equal(module.as_gray(repeated.val.images), DATASET.val.images)
-
-
-def test_the_interval_is_students_of_the_mean_over_seeds():
-    assert compute_seed_interval([1.0]) is None
-    # t(0.975, 2) = 4.3027 and a standard deviation of 1
-    low, high = compute_seed_interval([1.0, 2.0, 3.0])
-    assert (low, high) == pytest.approx((2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), abs=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def test_every_rule_has_its_row(tmp_path, capsys):
     dataset = make_dataset(num_train=48, num_val=40)
     settings = make_dcgan_settings(num_epochs=1, selection={"threshold": 0.0})
     train_dcgan(settings, dataset=dataset, class_name="left", workdir=tmp_path)
-    result = module.compare_rules(tmp_path, "left", dataset, out=tmp_path / "out")
+    result = module.compare_rules([tmp_path], "left", dataset, out=tmp_path / "out")
     assert result == json.loads((tmp_path / "out" / "selection.json").read_text())
     rules = result["rules"]
     names = {"none", "paper_text 0", "paper_text 0.76", "paper_code", "calibrated", "top_k"}
@@ -34,6 +34,48 @@ def test_every_rule_has_its_row(tmp_path, capsys):
     assert rules["top_k"]["num_kept"] == rules["calibrated"]["num_kept"] == 24
     assert rules["top_k"]["kept_fraction"]["value"] == pytest.approx(0.5)
     assert "Does the paper's 0.76 rule help?" in capsys.readouterr().out
+
+
+def test_several_runs_are_averaged_with_an_interval_over_them():
+    def make_run(distance, kept):
+        measured = {"value": distance, "interval": [0.0, 9.0], "floor": 1.0, "n": 20}
+        shared = dict.fromkeys((*module._SHOWN, "memorisation", "kept_fraction"), measured)
+        few = dict.fromkeys((*module._SHOWN, "memorisation"))
+        return {
+            "none": {"num_kept": 24, **shared},
+            "paper_text 0.76": {
+                **shared,
+                "num_kept": kept,
+                "kernel_distance": {**measured, "value": distance - 1.0},
+            },
+            "paper_code": {"num_kept": 2, "kept_fraction": measured, **few},
+        }
+
+    rules = module._average_runs([make_run(3.0, 24), make_run(4.0, 30), make_run(5.0, 24)])
+    assert rules["none"]["kernel_distance"]["value"] == 4.0
+    assert rules["none"]["kernel_distance"]["values"] == [3.0, 4.0, 5.0]
+    low, high = rules["none"]["kernel_distance"]["interval"]
+    assert (low, high) == pytest.approx((4 - 4.3027 / 3**0.5, 4 + 4.3027 / 3**0.5), abs=1e-4)
+    assert rules["paper_text 0.76"]["num_kept"] == 78
+    assert rules["paper_code"]["recall"] is None
+    # Their intervals overlap by far; run by run the rule is nearer by as much every time.
+    assert "they are nearer" in module._answer(rules)
+
+
+def test_a_run_that_was_to_calibrate_does_so_with_what_its_gan_has_not_seen(tmp_path, monkeypatch):
+    dataset = make_dataset(num_train=80, num_val=40)
+    settings = make_dcgan_settings(num_epochs=1, selection={"rule": "calibrated"})
+    train_dcgan(settings, dataset=dataset, class_name="left", workdir=tmp_path)
+    seen = []
+    choose = module.choose_by_rank
+
+    def note(rule, logits, held_logits, num):
+        seen.append(len(held_logits))
+        return choose(rule, logits, held_logits, num)
+
+    monkeypatch.setattr(module, "choose_by_rank", note)
+    module.compare_rules([tmp_path], "left", dataset, out=tmp_path / "out")
+    assert seen == [4, 4]
 
 
 def test_the_listing_keeps_the_first_of_a_batch_that_d_loses():

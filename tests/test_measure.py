@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from jaxgan.metrics.kernel_distance import create_kernel_comparison
-from jaxgan.metrics.measure import compute_interval, draw_half, measure
+from jaxgan.metrics.measure import (
+    compute_interval,
+    compute_seed_interval,
+    draw_half,
+    measure,
+)
 from jaxgan.metrics.neighbours import create_neighbour_comparison
 
 
@@ -125,3 +130,10 @@ def test_the_same_seed_gives_the_same_measure():
 def test_too_few_items_are_refused():
     with pytest.raises(ValueError, match="1 generated and 3 real"):
         measure_sets(mean_difference(np.zeros(4)), 1, 3)
+
+
+def test_the_interval_is_students_of_the_mean_over_seeds():
+    assert compute_seed_interval([1.0]) is None
+    # t(0.975, 2) = 4.3027 and a standard deviation of 1
+    low, high = compute_seed_interval([1.0, 2.0, 3.0])
+    assert (low, high) == pytest.approx((2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), abs=1e-4)

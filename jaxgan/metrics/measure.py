@@ -18,12 +18,13 @@ wider than it need be (about 1.7 times, for a kernel distance) where the sources
 says nothing of how much one training differs from the next.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from scipy.stats import norm
+from scipy.stats import t as student
 
 LEVEL = 0.95
 MIN_IMAGES = 20
@@ -119,6 +120,15 @@ def compute_interval(
     reach = float(norm.ppf((1 + LEVEL) / 2)) * float(spread.std(ddof=1))
     least, most = limits or (-np.inf, np.inf)
     return float(max(value - reach, least)), float(min(value + reach, most))
+
+
+def compute_seed_interval(values: Sequence[float]) -> list[float] | None:
+    """Return the 95 % interval of the mean over trainings (Student's t), None of a single one."""
+    if len(values) < 2:
+        return None
+    reach = float(student.ppf((1 + LEVEL) / 2, len(values) - 1))
+    reach *= float(np.std(values, ddof=1)) / len(values) ** 0.5
+    return [float(np.mean(values)) - reach, float(np.mean(values)) + reach]
 
 
 def check_features(x: np.ndarray, y: np.ndarray) -> None:
