@@ -19,6 +19,7 @@ Both of the paper's rules keep what fools D, at the moments when D fails: not th
 import math
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
@@ -102,15 +103,20 @@ def sample_by_rejection(log_odds: np.ndarray, num: int, rng: np.random.Generator
     """
     if num >= len(log_odds):
         return np.arange(len(log_odds))
-    below = log_odds - log_odds.max()
-    raw = below - np.log1p(-np.exp(below - 1e-6))
-    low, high = -60.0, 0.0
-    for _ in range(60):
-        gamma = (low + high) / 2
-        expected = float(expit(raw - gamma).sum())
-        low, high = (gamma, high) if expected > num else (low, gamma)
-    probabilities = expit(raw - high)
-    order = rng.permutation(len(raw))
-    accepted = order[rng.random(len(raw)) < probabilities[order]]
+    probabilities = compute_acceptance(log_odds, num)
+    order = rng.permutation(len(log_odds))
+    accepted = order[rng.random(len(order)) < probabilities[order]]
     rest = [i for i in np.argsort(-probabilities, kind="stable") if i not in set(accepted)]
     return np.sort(np.r_[accepted, np.array(rest, np.int64)][:num])
+
+
+def compute_acceptance(log_odds: np.ndarray, num: int) -> np.ndarray:
+    """Return the probability [n] with which rejection sampling accepts each image."""
+    below = log_odds - log_odds.max()
+    raw = below - np.log1p(-np.exp(below - 1e-6))
+
+    def compute_missing(gamma: float) -> float:
+        return num - float(expit(raw - gamma).sum())
+
+    gamma = 0.0 if compute_missing(0.0) <= 0.0 else float(brentq(compute_missing, -60.0, 0.0))
+    return expit(raw - gamma)

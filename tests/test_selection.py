@@ -9,6 +9,8 @@ from jaxgan.selection import (
     accept_by_probability,
     calibrate,
     choose_by_rank,
+    compute_acceptance,
+    count_candidates,
     sample_by_rejection,
 )
 
@@ -68,3 +70,26 @@ def test_rejection_sampling_brings_a_mixture_to_the_share_of_the_real():
     chosen = sample_by_rejection(log_odds, 400, rng)
     assert len(chosen) == 400
     assert abs(rare[chosen].mean() - 0.5) < 0.08
+
+
+def test_acceptance_is_exact_where_it_suffices_and_else_as_much_as_is_wanted():
+    log_odds = np.linspace(-3.0, 0.0, 50)
+    exact = np.exp(log_odds)  # sums to 16.4
+    np.testing.assert_allclose(compute_acceptance(log_odds, 5), exact, atol=1e-4)
+    np.testing.assert_allclose(compute_acceptance(log_odds + 7.0, 16), exact, atol=1e-4)
+    raised = compute_acceptance(log_odds, 30)
+    assert raised.sum() == pytest.approx(30.0)
+    assert (raised > exact - 1e-6).all() and (np.diff(raised) > 0).all()
+
+
+def test_a_calibration_does_not_depend_on_the_unit_of_logits():
+    rng = np.random.default_rng(0)
+    fake, real = rng.normal(0, 1, 60), rng.normal(1, 1, 40)
+    np.testing.assert_allclose(
+        calibrate(fake / 1000, real / 1000), calibrate(fake, real), atol=1e-3
+    )
+
+
+def test_candidates_are_so_many_for_each_up_to_a_limit():
+    assert count_candidates(10, 2.25, 100) == 23
+    assert count_candidates(10, 2.25, 15) == 15

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxgan.data.split import find_shared_patients, split_by_patient
+from jaxgan.data.split import find_shared_patients, hold_out, split_by_patient
 from jaxgan.errors import UserError
+from tests.helpers import make_image_set, replace
 
 FRACTIONS = {"train": 0.8, "val": 0.2}
 
@@ -144,3 +145,12 @@ def test_any_input_is_split_wholly_or_refused(images):
 def test_find_shared_patients():
     splits = {"train": ["a", "b", "b"], "val": ["c", "b"], "test": ["d", "a", "b"]}
     assert find_shared_patients(splits) == {"a": ["train", "test"], "b": ["train", "val", "test"]}
+
+
+def test_a_class_is_divided_by_patient_for_its_gan():
+    images = make_image_set(40)
+    images = replace(images, patients=tuple(f"p{i // 2}" for i in range(40)))
+    learned, held_out = hold_out(images, 0.2, seed=0)
+    assert (len(learned), len(held_out)) == (32, 8)
+    assert set(learned.patients).isdisjoint(held_out.patients)
+    assert sorted(learned.files + held_out.files) == sorted(images.files)
