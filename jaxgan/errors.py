@@ -39,6 +39,8 @@ def describe_disk_error(path: object, error: OSError) -> DiskError:
     remedy = "Make it writable, or choose another folder"
     if error.errno in _NO_SPACE:
         remedy = "Free some space, or choose a folder on another disk"
+    if isinstance(error, TimeoutError):  # orbax waits for its own threads by the clock
+        remedy = "The disk is very slow, or the machine was asleep"
     return DiskError(
         f"{error.filename or path} can not be written: {error.strerror or error}. {remedy}; the "
         "same command then goes on from the last checkpoint."

@@ -94,6 +94,12 @@ def test_a_memory_map_on_a_full_disk_is_an_error_and_no_signal(tmp_path):
         assert not list(disk.iterdir())
 
 
+def test_a_save_that_a_sleeping_machine_has_interrupted_is_told_as_one():
+    found = find_disk_error("runs/a", TimeoutError("timed out after 3572.68 seconds"))
+    assert "timed out after 3572.68 seconds" in str(found)
+    assert "The disk is very slow, or the machine was asleep; the same command" in str(found)
+
+
 def test_memory_and_disk_are_told_apart_from_other_errors():
     assert "config.batch_size" in str(find_memory_error(MemoryError("7 GiB")))
     assert find_memory_error(ValueError("Out of memory")) is None
