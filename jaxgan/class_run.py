@@ -252,10 +252,8 @@ def _draw_kept(run: ClassRun, state: gan.GanState) -> tuple[Samples, int]:
             max_tries=selection.max_tries,
         )
     tries = count_candidates(num, selection.pool, selection.max_tries)
-    samples, score = (
-        run.sampler.draw(state, first_seed, tries),
-        create_scorer(run.settings, label=run.sampler.label),
-    )
+    samples = run.sampler.draw(state, first_seed, tries)
+    score = create_scorer(run.settings, label=run.sampler.label)
     chosen = choose_by_rank(
         selection.rule,
         score(state.discriminator, samples.images),

@@ -1,5 +1,7 @@
 """Measure jaxgan's speed beside its peers', in turns."""
 
+import signal
+import sys
 from pathlib import Path
 
 import cli
@@ -29,6 +31,8 @@ flags.DEFINE_string("plot", None, "Write a bar chart to this PNG file.")
 
 def main() -> None:
     """Flags to one call."""
+    # By an exception, so that the processes that are measured end with this one.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     run_benchmark(
         FLAGS.suite,
         peers=FLAGS.peers,

@@ -1,7 +1,9 @@
 """The benchmark: its arithmetic, turns and records, and the command itself on tiny networks."""
 
+import contextlib
 import functools
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -162,3 +164,29 @@ def test_the_launcher_itself_is_measured():
     assert answer.returncode == 0, answer.stderr
     assert "| train_dcgan :quick, cold |" in answer.stdout
     assert "| train_dcgan :quick, 10 steps a round | bare step |" in answer.stdout
+
+
+def find_launched(folder):
+    """The processes whose command names a work folder below `folder`."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = path.read_bytes()
+            if b"train_dcgan.py" in words and f"--workdir={folder}/".encode() in words:
+                found.append(path.parent.name)
+    return found
+
+
+@pytest.mark.slow
+def test_what_was_launched_ends_with_the_benchmark(tmp_path):
+    command = [sys.executable, str(ROOT / "launch" / "benchmark.py"), "--suite=startup", "--small"]
+    environment = make_environment() | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, env=environment, cwd=tmp_path) as process:
+        began = time.monotonic()
+        while not find_launched(tmp_path) and time.monotonic() < began + 120:
+            time.sleep(0.1)
+        assert find_launched(tmp_path)
+        process.terminate()
+        assert process.wait(60) == 128 + signal.SIGTERM
+    assert find_launched(tmp_path) == []
+    assert list(tmp_path.glob("tmp*")) == []

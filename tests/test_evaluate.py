@@ -167,6 +167,10 @@ def test_a_run_is_compared_with_the_images_of_its_class(tmp_path):
     np.testing.assert_array_equal(subjects.real.images, dataset.train.of_class(0).images)
     np.testing.assert_array_equal(subjects.held_out.images, dataset.val.of_class(0).images)
     assert np.bincount(subjects.classes[0][1]).tolist() == [30, 24]
+    # Half of the training images make the floor, with as many more as 20 held-out ones ask for.
+    known, unseen = subjects.encoder_set[0], subjects.spare[:12]
+    assert (len(known), len(subjects.spare)) == (24, 20)
+    assert not any((image == unseen).all(axis=(1, 2, 3)).any() for image in known)
     result = evaluate.evaluate(subjects, out=tmp_path / "out")
     assert result["kernel_distance"]["value"] > 2 * result["kernel_distance"]["floor"]
     assert result["kernel_distance"]["n"] == 20  # of the held-out images

@@ -265,6 +265,28 @@ def make_alternative(**values):
     return replace(SETTINGS, selection=selection, **values)
 
 
+def test_a_step_moves_what_its_labels_name_and_no_other_class():
+    """With images of class 1 alone: a class without a gradient stays exactly where it was."""
+    settings = replace(SETTINGS, num_classes=3)
+    state = dcgan.create_state(settings, jax.random.key(0))
+    batch = make_batch()._replace(labels=jnp.ones(8, jnp.int32))
+    new, _ = make_step(settings)(state, batch, jax.random.key(1))
+    for name in ("generator", "discriminator"):
+        moved = jax.tree.map(
+            lambda old, now: np.abs(np.asarray(now - old)).max(axis=tuple(range(1, old.ndim))),
+            getattr(state, name).params,
+            getattr(new, name).params,
+        )
+        tables = [
+            leaf
+            for path, leaf in jax.tree.leaves_with_path(moved)
+            if ("norm" in str(path) and leaf.shape == (3,)) or "projection" in str(path)
+        ]
+        assert len(tables) == {"generator": 6, "discriminator": 1}[name]
+        for table in tables:
+            assert table[1] > 0.0 and table[0] == table[2] == 0.0
+
+
 def test_the_generator_waits_for_its_critic():
     settings = make_alternative(objective="wasserstein", num_critic_steps=3)
     state, step = dcgan.create_state(settings, jax.random.key(0)), make_step(settings)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxgan import figures
 from jaxgan import train_dcgan as module
 from jaxgan.checkpoint import Checkpoints
 from jaxgan.dcgan import create_keys, create_state
@@ -261,12 +262,20 @@ def test_a_calibrated_discriminator_never_sees_the_validation_images(tmp_path, c
     assert read_table(tmp_path / "a" / "left") == read_table(tmp_path / "b" / "left")
 
 
-def test_augmentation_is_shown_where_it_is_on_and_only_there(whole_run, tmp_path):
+def test_augmentation_is_shown_where_it_is_on_and_only_there(whole_run, tmp_path, monkeypatch):
     assert SETTINGS.diffaugment
     with Image.open(whole_run / "figures" / "augmented.png") as figure:
         assert figure.width > figure.height > 200
-    run = train(tmp_path, make_dcgan_settings(num_epochs=1, diffaugment=False))
+    run = train(tmp_path / "off", make_dcgan_settings(num_epochs=1, diffaugment=False))
     assert not (run / "figures" / "augmented.png").exists()
+    shown = []
+    monkeypatch.setattr(figures, "plot_rows", lambda rows, path, title: shown.append(rows))
+    run = train(tmp_path / "on", make_dcgan_settings(num_epochs=1))
+    real, real_seen, generated_seen, generated = (images for _, images in shown[-1])
+    np.testing.assert_array_equal(real, DATASET.train.of_class(0).images[:8])
+    np.testing.assert_array_equal(generated, draw_from_run(run, num=8).images)
+    for before, after in ((real, real_seen), (generated, generated_seen)):
+        assert (before != after).any(axis=(1, 2, 3)).all()
 
 
 def test_an_unknown_class_names_those_there_are(tmp_path):
