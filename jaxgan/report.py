@@ -186,7 +186,7 @@ def _describe_difference(real: Mapping[str, Any], augmented: Mapping[str, Any]) 
     images = after["accuracy"]["correct"] - before["accuracy"]["correct"]
     lower = min(before["accuracy"]["value"], after["accuracy"]["value"])
     difference = (
-        f"Validation accuracy, augmented minus real: {100 * images / count:+.1f} points "
+        f"Validation accuracy, augmented minus real: {100 * images / count:+z.1f} points "
         f"({images:+d} of {count} images). "
     )
     smallest = compute_smallest_gain(accuracy=lower, count=count)

@@ -445,4 +445,4 @@ def _describe_no_evidence(arm: ArmResult) -> str:
 
 def _format(comparison: Comparison) -> str:
     low, high = comparison.by_patient.interval or (math.nan, math.nan)
-    return f"{100 * comparison.estimate:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
+    return f"{100 * comparison.estimate:+z.1f} points [{100 * low:+z.1f}, {100 * high:+z.1f}]"

@@ -90,6 +90,17 @@ def test_what_duplicates_do_as_well_is_no_help(design):
     assert judge_arms(design, perfect, duplicates=perfect).verdict == "no_evidence"
 
 
+def test_one_film_of_thousands_is_no_minus_zero():
+    patients = np.arange(3000)
+    design = Design(patients % 3, patients, (patients // 3) % 3)
+    real = answer(design, 0.5, 0)
+    gan = real.copy()
+    gan[0, np.flatnonzero(real[0])[0]] = False
+    right = {"real": real, "gan": gan}
+    verdict = judge({"gan": ("real",)}, right=right, design=design, counts=count(design))
+    assert "by +0.0 points" in verdict.sentence
+
+
 def test_no_arm_no_verdict(design):
     verdict = judge({}, right={}, design=design, counts=count(design))
     assert (verdict.verdict, verdict.arm) == ("no_evidence", None)

@@ -130,8 +130,8 @@ def _describe_classic(verdict: Verdict, comparisons: Sequence[Comparison]) -> st
         return None
     low, high = found[0].by_patient.interval
     return (
-        f"Against classic augmentation {named} stands at {100 * found[0].estimate:+.1f} points "
-        f"[{100 * low:+.1f}, {100 * high:+.1f}]."
+        f"Against classic augmentation {named} stands at {100 * found[0].estimate:+z.1f} points "
+        f"[{100 * low:+z.1f}, {100 * high:+z.1f}]."
     )
 
 

@@ -176,8 +176,8 @@ def format_coverage(result: Mapping[str, Any]) -> str:
         spread = row["spread_of_truths"]
         cells = [
             f"{_LABELS[arm]} (`{arm}`)",
-            f"{100 * row['mean_truth']:+.1f} points" + (f" ({100 * spread:.1f})" if spread else ""),
-            f"{100 * row['mean_estimate']:+.1f} points",
+            f"{100 * row['mean_truth']:+z.1f} points" + (f" ({100 * spread:.1f})" if spread else ""),
+            f"{100 * row['mean_estimate']:+z.1f} points",
             *(_format_share(row[name]) for name in ("patients_hold", "trainings_hold")),
         ]
         lines.append(f"| {' | '.join(cells)} |")

@@ -74,7 +74,7 @@ def _format_percent(value: float | None) -> str:
 
 
 def _format_points(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}")
+    return "-" if value is None else f"{100 * value:+z.1f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _format_interval(interval: Sequence[float] | None, kind: str = "percent") -> str:
