@@ -173,10 +173,10 @@ def format_coverage(result: Mapping[str, Any]) -> str:
         "|---|---|---|---|---|",
     ]
     for arm, row in result["arms"].items():
-        spread = row["spread_of_truths"]
+        truth, spread = row["mean_truth"], row["spread_of_truths"]
         cells = [
             f"{_LABELS[arm]} (`{arm}`)",
-            f"{100 * row['mean_truth']:+z.1f} points" + (f" ({100 * spread:.1f})" if spread else ""),
+            f"{100 * truth:+z.1f} points" + (f" ({100 * spread:.1f})" if spread else ""),
             f"{100 * row['mean_estimate']:+z.1f} points",
             *(_format_share(row[name]) for name in ("patients_hold", "trainings_hold")),
         ]
