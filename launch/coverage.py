@@ -15,7 +15,7 @@ FLAGS = flags.FLAGS
 cli.define_run_flags("configs/study.py:tiny")
 flags.DEFINE_integer("num_studies", 60, "Studies, each of patients of its own.")
 flags.DEFINE_integer("films_per_class", 40, "Films of a study, of each class.")
-flags.DEFINE_string("out", None, "JSON file for all figures.")
+flags.DEFINE_string("workdir", "runs/coverage", "Every study and the table are kept in WORKDIR.")
 
 
 def main() -> None:
@@ -25,14 +25,15 @@ def main() -> None:
     if FLAGS.dry_run:
         print(json.dumps(values, indent=2))
         return
+    workdir = Path(FLAGS.workdir)
     result = run_coverage(
         settings,
         num_studies=FLAGS.num_studies,
         films_per_class=FLAGS.films_per_class,
+        folder=workdir / "jobs",
     )
     print(format_coverage(result))
-    if FLAGS.out:
-        write_json(Path(FLAGS.out), result)
+    write_json(workdir / "coverage.json", result)
 
 
 if __name__ == "__main__":

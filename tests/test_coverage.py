@@ -7,6 +7,7 @@ import pytest
 
 from configs import study as study_config
 from jaxgan.data.phantom import FINDINGS
+from jaxgan.errors import UserError
 from jaxgan.settings import read_settings
 from jaxgan.study import coverage
 from jaxgan.study.coverage import format_coverage, run_coverage
@@ -42,23 +43,35 @@ class Oracle:
         return Job("classifier", name, {}, compute)
 
 
-def run(monkeypatch, worth):
-    monkeypatch.setattr(Oracle, "worth", worth)
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    """Return the function that gives the arms of two studies of an oracle's worth."""
     monkeypatch.setattr(coverage, "ClassifierLab", Oracle)
-    return run_coverage(SETTINGS, num_studies=2, films_per_class=9, num_fresh=FRESH)["arms"]
+
+    def run(worth, num_studies=2):
+        monkeypatch.setattr(Oracle, "worth", worth)
+        return run_coverage(
+            SETTINGS,
+            num_studies=num_studies,
+            films_per_class=9,
+            folder=tmp_path,
+            num_fresh=FRESH,
+        )["arms"]
+
+    return run
 
 
-def test_an_interval_around_the_truth_holds_it(monkeypatch):
-    arms = run(monkeypatch, (1.0, 1.0))
+def test_an_interval_around_the_truth_holds_it(run):
+    arms = run((1.0, 1.0))
     assert arms["classic"]["mean_truth"] == 1.0
     assert arms["classic"]["mean_estimate"] == pytest.approx(1.0)
     assert arms["classic"]["patients_hold"]["share"] == 1.0
     assert arms["duplicates"]["mean_truth"] == arms["duplicates"]["mean_estimate"] == 0.0
 
 
-def test_an_interval_away_from_the_truth_does_not(monkeypatch):
+def test_an_interval_away_from_the_truth_does_not(run):
     """Tested films are easy here and fresh ones are not."""
-    arms = run(monkeypatch, (1.0, 0.0))
+    arms = run((1.0, 0.0))
     assert arms["classic"]["mean_truth"] == 0.0
     assert arms["classic"]["mean_estimate"] == pytest.approx(1.0)
     assert arms["classic"]["patients_hold"]["share"] == 0.0
@@ -66,10 +79,40 @@ def test_an_interval_away_from_the_truth_does_not(monkeypatch):
     assert "0.0% of 2 [0.0%, 65.8%]" in format_coverage({"arms": arms})
 
 
+def test_a_study_that_is_done_is_not_done_again(run):
+    assert run((1.0, 1.0), num_studies=1)["classic"]["mean_truth"] == 1.0
+    later = run((1.0, 0.0))["classic"]  # the first is kept, the second is of another worth
+    assert later["mean_truth"] == 0.5
+    assert later["patients_hold"]["n"] == 2
+
+
+def test_without_an_interval_nothing_is_held(run, monkeypatch):
+    compare = coverage.compare
+
+    def compare_without(*args, **kwargs):
+        found = compare(*args, **kwargs)
+        test = dataclasses.replace(found.by_patient, interval=None)
+        return dataclasses.replace(found, by_patient=test)
+
+    monkeypatch.setattr(coverage, "compare", compare_without)
+    assert run((1.0, 1.0))["classic"]["patients_hold"]["share"] == 0.0
+
+
+def test_no_study_at_all_is_an_error(run, monkeypatch):
+    def fail(*args, **kwargs):
+        raise ValueError("no folds today")
+
+    monkeypatch.setattr(coverage, "create_folds", fail)
+    with pytest.raises(UserError, match="no folds today"):
+        run((1.0, 1.0))
+
+
 @pytest.mark.slow
-def test_real_trainings_give_a_table():
+def test_real_trainings_give_a_table(tmp_path):
     settings = dataclasses.replace(SETTINGS, num_seeds=1, num_updates=20)
-    result = run_coverage(settings, num_studies=2, films_per_class=12, num_fresh=FRESH)
+    result = run_coverage(
+        settings, num_studies=2, films_per_class=12, folder=tmp_path, num_fresh=FRESH
+    )
     for row in result["arms"].values():
         assert row["patients_hold"]["n"] == 2
         assert -1.0 < row["mean_truth"] < 1.0

@@ -7,6 +7,8 @@ of this kind are worth on average, the mean over all studies, is what the interv
 should hold.
 """
 
+import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,17 +19,18 @@ import numpy as np
 from jaxgan.console import say
 from jaxgan.data.phantom import FINDINGS, PhantomFilm, draw_film, plan_films
 from jaxgan.data.sets import Dataset, ImageSet, join_sets
+from jaxgan.errors import UserError
 from jaxgan.metrics.classification import compute_wilson_interval
 from jaxgan.parallel import choose_devices
 from jaxgan.statistics import (
     NUM_BOOTSTRAP,
-    Comparison,
     Design,
     compare,
     draw_patients,
 )
 from jaxgan.study.classifiers import ClassifierLab, duplicate
 from jaxgan.study.folds import Folds, create_folds
+from jaxgan.study.jobs import Job, JobRunner, Result
 from jaxgan.study.settings import StudySettings
 
 NUM_FRESH = 10_000  # patients, one film each
@@ -37,20 +40,22 @@ _LABELS = {"duplicates": "real images twice", "classic": "classic augmentation"}
 
 
 def run_coverage(
-    settings: StudySettings, *, num_studies: int, films_per_class: int, num_fresh: int = NUM_FRESH
+    settings: StudySettings,
+    *,
+    num_studies: int,
+    films_per_class: int,
+    folder: Path,
+    num_fresh: int = NUM_FRESH,
 ) -> dict[str, Any]:
     """Return, of each arm against `real`, the truth and how often each interval held it.
 
-    Folds, seeds, updates and the classifier are those of `settings`, its arms are not used.
+    Folds, seeds, updates and the classifier are those of `settings`, its arms are not used. Each
+    study leaves a file in `folder`; those that are there already are not done again.
+
+    Raises:
+        UserError: no study could be done.
+
     """
-    size, subtlety = settings.gmd.image_size, settings.data.phantom_subtlety
-    say(f"Drawing {num_fresh} fresh patients.")
-    fresh = _draw(
-        [PhantomFilm(FINDINGS[i % len(FINDINGS)], i, 0) for i in range(num_fresh)],
-        seed=_FRESH_SEED,
-        size=size,
-        subtlety=subtlety,
-    )
     lab = ClassifierLab(
         settings.gmd,
         num_classes=len(FINDINGS),
@@ -58,37 +63,63 @@ def run_coverage(
         capacity=2 * len(FINDINGS) * films_per_class,
         devices=choose_devices(1),
     )
-    found: dict[str, list[tuple[Comparison, float]]] = {arm: [] for arm in _LABELS}
-    for study in range(num_studies):
-        counts = dict.fromkeys(FINDINGS, films_per_class)
-        films = plan_films(counts=counts, first_patient=0, seed=study)
-        images = _draw(films, seed=study, size=size, subtlety=subtlety)
-        dataset = Dataset(f"phantom {study}", FINDINGS, {"train": images}, fingerprint=str(study))
-        folds = create_folds(dataset, settings.num_folds, seed=study)
-        judged = _judge(lab, folds, fresh, num_seeds=settings.num_seeds, seed=study)
-        for arm, pair in judged.items():
-            found[arm].append(pair)
-        say(f"Study {study + 1} of {num_studies}.")
+
+    @functools.cache  # minutes of drawing, which a run that has all its studies can do without
+    def draw_fresh() -> ImageSet:
+        say(f"Drawing {num_fresh} fresh patients.")
+        films = [PhantomFilm(FINDINGS[i % len(FINDINGS)], i, 0) for i in range(num_fresh)]
+        return _draw(films, seed=_FRESH_SEED, settings=settings)
+
+    def create_job(study: int) -> Job:
+        def compute(partial: Path) -> Result:
+            counts = dict.fromkeys(FINDINGS, films_per_class)
+            films = plan_films(counts=counts, first_patient=0, seed=study)
+            images = _draw(films, seed=study, settings=settings)
+            name = f"phantom {study}"
+            dataset = Dataset(name, FINDINGS, {"train": images}, fingerprint=str(study))
+            folds = create_folds(dataset, settings.num_folds, seed=study)
+            return _judge(lab, folds, draw_fresh(), num_seeds=settings.num_seeds, seed=study)
+
+        record = {
+            "gmd": dataclasses.asdict(settings.gmd),
+            "phantom_subtlety": settings.data.phantom_subtlety,
+            "num_folds": settings.num_folds,
+            "num_seeds": settings.num_seeds,
+            "num_updates": settings.num_updates,
+            "films_per_class": films_per_class,
+            "num_fresh": num_fresh,
+            "study": study,
+        }
+        return Job("study", f"study {study}", record, compute)
+
+    runner = JobRunner(folder, {"study": num_studies})
+    results = [runner.run(create_job(study)) for study in range(num_studies)]
+    done = [result for result in results if result is not None]
+    if not done:
+        raise UserError(
+            f"No study could be done; the first one failed: {runner.failures[0].reason}."
+        )
     return {
-        "num_studies": num_studies,
+        "num_studies": len(done),
+        "num_failed": len(runner.failures),
         "films_per_class": films_per_class,
         "num_folds": settings.num_folds,
         "num_seeds": settings.num_seeds,
         "num_updates": settings.num_updates,
         "num_fresh": num_fresh,
-        "arms": {arm: _summarise(pairs) for arm, pairs in found.items()},
+        "arms": {arm: _summarise(np.stack([result[arm] for result in done])) for arm in _LABELS},
     }
 
 
-def _draw(films: Sequence[PhantomFilm], *, seed: int, size: int, subtlety: float) -> ImageSet:
+def _draw(films: Sequence[PhantomFilm], *, seed: int, settings: StudySettings) -> ImageSet:
     images = [
         draw_film(
             seed=seed,
             patient=film.patient,
             film=film.film,
             finding=film.finding,
-            size=size,
-            subtlety=subtlety,
+            size=settings.gmd.image_size,
+            subtlety=settings.data.phantom_subtlety,
         )
         for film in films
     ]
@@ -102,8 +133,8 @@ def _draw(films: Sequence[PhantomFilm], *, seed: int, size: int, subtlety: float
 
 def _judge(
     lab: ClassifierLab, folds: Folds, fresh: ImageSet, *, num_seeds: int, seed: int
-) -> dict[str, tuple[Comparison, float]]:
-    """Return each arm's comparison with `real`, and the true difference of these trainings."""
+) -> Result:
+    """Return what `_summarise` reads of each arm: [6], the truth, the estimate, both intervals."""
     num = len(folds.images)
     right = {arm: np.zeros((num_seeds, num), bool) for arm in (CONTROL, *_LABELS)}
     worth: dict[str, list[float]] = {arm: [] for arm in right}
@@ -129,40 +160,41 @@ def _judge(
                 worth[arm].append(_compute_balanced(guesses[len(test) :] == fresh.labels, fresh))
     design = Design(folds.images.labels.astype(np.int64), folds.groups, folds.fold_of)
     counts = draw_patients(design, np.random.default_rng(seed), NUM_BOOTSTRAP)
-    return {
-        arm: (
-            compare(arm, CONTROL, right=right, design=design, counts=counts),
-            float(np.mean(worth[arm]) - np.mean(worth[CONTROL])),
-        )
-        for arm in _LABELS
-    }
+    found = {}
+    for arm in _LABELS:
+        compared = compare(arm, CONTROL, right=right, design=design, counts=counts)
+        truth = np.mean(worth[arm]) - np.mean(worth[CONTROL])
+        intervals = (compared.by_patient.interval, compared.by_training.interval)
+        bounds = [interval or (np.nan, np.nan) for interval in intervals]
+        found[arm] = np.array([truth, compared.estimate, *bounds[0], *bounds[1]])
+    return found
 
 
 def _compute_balanced(right: np.ndarray, images: ImageSet) -> float:
     return float(np.mean([right[images.labels == label].mean() for label in range(len(FINDINGS))]))
 
 
-def _summarise(pairs: Sequence[tuple[Comparison, float]]) -> dict[str, Any]:
-    truths = np.array([truth for _, truth in pairs])
-    by_patient = [_holds(c.by_patient.interval, truth) for c, truth in pairs]
-    by_training = [_holds(c.by_training.interval, float(truths.mean())) for c, _ in pairs]
+def _summarise(rows: np.ndarray) -> dict[str, Any]:
+    """Return the shares of studies whose intervals hold the truth, of `rows` [num_studies, 6]."""
+    truth, estimate, patients_low, patients_high, trainings_low, trainings_high = rows.T
     return {
-        "mean_truth": float(truths.mean()),
-        "spread_of_truths": float(truths.std(ddof=1)) if len(truths) > 1 else None,
-        "mean_estimate": float(np.mean([c.estimate for c, _ in pairs])),
-        "patients_hold": _count(by_patient),
-        "trainings_hold": _count(by_training),
+        "mean_truth": float(truth.mean()),
+        "spread_of_truths": float(truth.std(ddof=1)) if len(truth) > 1 else None,
+        "mean_estimate": float(estimate.mean()),
+        "patients_hold": _count(_hold(patients_low, patients_high, truth)),
+        "trainings_hold": _count(_hold(trainings_low, trainings_high, truth.mean())),
     }
 
 
-def _holds(interval: tuple[float, float] | None, truth: float) -> bool:
-    # An interval of no width is as exact as the sums that it comes from.
-    return interval is not None and interval[0] - 1e-9 <= truth <= interval[1] + 1e-9
+def _hold(low: np.ndarray, high: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    # An interval of no width is as exact as the sums that it comes from; no interval (NaN) holds
+    # nothing.
+    return (low - 1e-9 <= truth) & (truth <= high + 1e-9)
 
 
-def _count(held: Sequence[bool]) -> dict[str, Any]:
-    low, high = compute_wilson_interval(sum(held), len(held))
-    return {"share": sum(held) / len(held), "interval": [float(low), float(high)], "n": len(held)}
+def _count(held: np.ndarray) -> dict[str, Any]:
+    low, high = compute_wilson_interval(int(held.sum()), len(held))
+    return {"share": float(held.mean()), "interval": [float(low), float(high)], "n": len(held)}
 
 
 def format_coverage(result: Mapping[str, Any]) -> str:
