@@ -90,7 +90,10 @@ def _show(node: ast.AST) -> str:
 
 
 def _find_excluded(tree: ast.AST) -> set[int]:
-    """Return the nodes that no result depends on: annotations, and what an exception says."""
+    """Return the nodes that no result depends on.
+
+    Annotations, what an exception says, whether zip looks at lengths, the seeds of generators.
+    """
     excluded: set[int] = set()
     for node in ast.walk(tree):
         parts: list[ast.AST | None] = []
@@ -100,6 +103,10 @@ def _find_excluded(tree: ast.AST) -> set[int]:
             parts.append(node.annotation)
         elif isinstance(node, ast.Raise | ast.JoinedStr):
             parts.append(node)
+        elif isinstance(node, ast.keyword) and node.arg == "strict":
+            parts.append(node.value)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("default_rng"):
+            parts += node.args
         for part in parts:
             excluded |= {id(inner) for inner in ast.walk(part)} if part else set()
     return excluded

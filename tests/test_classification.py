@@ -197,6 +197,7 @@ def test_smallest_gain_has_the_power_it_claims():
         ([[1, 0, 0], [np.nan, 0, 0]], [0, 1], "1 of 2 rows .* diverged"),
         ([[4.0, 1.0, 2.0]], [0], "logits"),
         ([[2.0, -1.0, 0.0]], [0], "logits"),
+        ([[1, 0, 0], [4.0, 1.0, 2.0]], [0, 1], "logits"),
         ([[1, 0, 0]], [0, 1], "shapes"),
     ],
 )

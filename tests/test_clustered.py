@@ -64,3 +64,34 @@ def test_a_sure_and_right_classifier_is_calibrated(case):
     report = make_report(np.eye(3)[labels][None], labels, patients)
     assert report["calibration_error"]["value"] == pytest.approx(0)
     assert report["reliability"] == [{"confidence": 1.0, "accuracy": 1.0, "count": 90}]
+
+
+def test_the_calibration_error_is_the_mean_gap_by_share_of_images(case):
+    """Two thirds at 0.9, of which 0.7 are right; one third at 0.6, of which 0.8 are."""
+    right = np.r_[np.arange(60) < 42, np.arange(30) < 24]
+    sure = np.r_[np.full(60, 0.9), np.full(30, 0.6)]
+    labels = np.arange(90) % 3
+    guesses = np.where(right, labels, (labels + 1) % 3)
+    probabilities = np.repeat((1 - sure)[:, None] / 2, 3, axis=1)
+    probabilities[np.arange(90), guesses] = sure
+    report = make_report(probabilities[None], labels, case[2])
+    assert report["calibration_error"]["value"] == pytest.approx((2 * 0.2 + 0.2) / 3)
+    expected = [(0.6, 0.8, 30), (0.9, 0.7, 60)]
+    for found, (confidence, accuracy, count) in zip(report["reliability"], expected, strict=True):
+        assert found["confidence"] == pytest.approx(confidence)
+        assert found["accuracy"] == pytest.approx(accuracy)
+        assert found["count"] == count
+
+
+def test_the_interval_is_that_of_patients_drawn_again(case):
+    """Each draw written out: a patient drawn twice brings all of their images twice."""
+    probabilities, labels, patients = case
+    counts = np.random.default_rng(1).multinomial(30, np.full(30, 1 / 30), 300)
+    draws = []
+    for count in counts:
+        index = np.repeat(np.arange(90), count[patients])
+        draws.append(
+            np.mean([accuracy_score(labels[index], p[index].argmax(1)) for p in probabilities])
+        )
+    expected = np.percentile(draws, [2.5, 97.5])
+    assert make_report(*case)["accuracy"]["interval"] == pytest.approx(expected)

@@ -3,11 +3,13 @@ import pytest
 from scipy import ndimage
 from scipy.signal import convolve2d
 
-from jaxgan.metrics.diversity import EXPONENTS, compute_diversity, compute_similarities
+from jaxgan.metrics.diversity import compute_diversity, compute_similarities
+
+EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, section 3.2
 
 
-def make_images(num, size=32, channels=1, seed=0):
-    noise = np.random.default_rng(seed).normal(size=(num, size, size, channels))
+def make_images(num, size=32, channels=1, seed=0, width=None):
+    noise = np.random.default_rng(seed).normal(size=(num, size, width or size, channels))
     smooth = ndimage.gaussian_filter(noise, (0, 4, 4, 0))
     return np.clip(128 + 50 * smooth / smooth.std(), 0, 255).astype(np.uint8)
 
@@ -30,8 +32,13 @@ def compute_slowly(x, y, num_scales):
         last = scale == num_scales - 1
         part = (luminance * structure if last else structure).mean()
         result *= max(part, 0.0) ** exponents[scale]
-        x, y = (z.reshape(len(z) // 2, 2, len(z) // 2, 2).mean(axis=(1, 3)) for z in (x, y))
+        x, y = (halve(z) for z in (x, y))
     return result
+
+
+def halve(image):
+    height, width = (side // 2 for side in image.shape)
+    return image[: 2 * height, : 2 * width].reshape(height, 2, width, 2).mean(axis=(1, 3))
 
 
 @pytest.mark.parametrize(("size", "num_scales"), [(32, 2), (64, 3), (128, 4)])
@@ -43,6 +50,13 @@ def test_agrees_with_the_paper_written_out(size, num_scales):
         for j in range(i + 1, 4):
             expected = compute_slowly(images[i, ..., 0], images[j, ..., 0], num_scales)
             assert found[i, j] == found[j, i] == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize(("height", "width"), [(47, 97), (97, 47), (22, 50)])
+def test_the_smaller_side_says_how_many_scales_and_an_odd_row_is_left_out(height, width):
+    images = make_images(2, height, width=width)
+    expected = compute_slowly(images[0, ..., 0], images[1, ..., 0], 3 if height > 22 else 2)
+    assert compute_similarities(images)[0, 1] == pytest.approx(expected, abs=1e-4)
 
 
 def test_agrees_with_pytorch_msssim():

@@ -14,13 +14,13 @@ from jaxgan.loop import Stopped
 from jaxgan.study import page
 from jaxgan.study.arms import Arm, create_arms, find_controls
 from jaxgan.study.audit import Audit, mask_images, run_probes
-from jaxgan.study.classifiers import create_training_set, duplicate
+from jaxgan.study.classifiers import ClassifierLab, create_training_set, duplicate
 from jaxgan.study.folds import create_folds
-from jaxgan.study.generators import select
+from jaxgan.study.generators import GeneratorLab, select
 from jaxgan.study.jobs import Job, JobRunner
 from jaxgan.study.memory import compute_nearness, summarise
 from jaxgan.study.training import Curves, Trainer
-from tests.helpers import make_dataset, make_image_set
+from tests.helpers import make_dataset, make_dcgan_settings, make_gmd_settings, make_image_set
 
 
 def test_amounts_are_an_axis_of_some_arms():
@@ -148,6 +148,32 @@ def test_sets_of_any_size_share_one_program():
     for num, seed in ((6, 0), (16, 1)):
         trainer.train(jnp.zeros(()), make_image_set(num), num_steps=7, seed=seed, notes=Curves())
     assert len(traces) <= 2  # shapes first, then the program; never again for another set
+
+
+@pytest.mark.parametrize(("kind", "size"), [("generator", 32), ("classifier", 24)])
+def test_a_lab_compiles_nothing_for_its_second_training(kind, size, tmp_path, caplog):
+    """To draw the first parameters takes XLA longer than a short training."""
+    devices = jax.devices()[:1]
+
+    def create_job(seed):
+        images = make_image_set(12 + 2 * seed, size, seed=seed)
+        if kind == "generator":
+            return generator_lab.create_job(images, name="g", seed=seed, holdout=0.2, pool=1.0)
+        return classifier_lab.create_job(
+            name="c", train=images, test=images, record={}, is_classic=False, seed=seed
+        )
+
+    generator_lab = GeneratorLab(make_dcgan_settings(), capacity=16, devices=devices)
+    classifier_lab = ClassifierLab(
+        make_gmd_settings(), num_classes=2, num_updates=3, capacity=16, devices=devices
+    )
+    compilations = []
+    for seed in (0, 1):
+        caplog.clear()
+        with jax.log_compiles(True):
+            create_job(seed).compute(tmp_path / "partial")
+        compilations.append(caplog.text.count("Finished XLA compilation"))
+    assert compilations[0] > 0 == compilations[1]
 
 
 def test_a_training_goes_on_where_it_was_cut_with_the_same_bits(tmp_path):

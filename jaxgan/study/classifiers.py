@@ -54,6 +54,14 @@ class ClassifierLab:
         self._model = create_model(settings, num_classes)
         self._optimizer = create_optimizer(settings)
         self._evaluator = Evaluator(self._model, settings.eval_batch_size)
+        self._create_state = jax.jit(
+            functools.partial(
+                classifier.create_classifier_state,
+                model=self._model,
+                optimizer=self._optimizer,
+                image_shape=(settings.image_size, settings.image_size, settings.channels),
+            )
+        )
 
         def create_trainer(step: Any) -> Trainer:
             return Trainer(
@@ -100,14 +108,8 @@ class ClassifierLab:
         self, train: ImageSet, test: ImageSet, partial: Path, *, is_classic: bool, seed: int
     ) -> Result:
         settings, curves = self._settings, Curves()
-        state = classifier.create_classifier_state(
-            jax.random.key(seed),
-            model=self._model,
-            optimizer=self._optimizer,
-            image_shape=(settings.image_size, settings.image_size, settings.channels),
-        )
         state = self._trainers[is_classic].train(
-            state,
+            self._create_state(jax.random.key(seed)),
             train,
             num_steps=self._num_updates,
             seed=seed,

@@ -42,6 +42,7 @@ class GeneratorLab:
 
     def __init__(self, settings: DcganSettings, *, capacity: int, devices: Sequence[jax.Device]):
         self._settings = settings
+        self._create_state = jax.jit(functools.partial(create_state, settings))
         self._trainer = Trainer(
             functools.partial(create_step, settings),
             capacity=capacity,
@@ -75,7 +76,7 @@ class GeneratorLab:
         schedule = create_schedule(settings, len(learned))
         notes = _GanNotes(schedule, settings)
         state = self._trainer.train(
-            create_state(settings, create_keys(seed).init),
+            self._create_state(create_keys(seed).init),
             learned,
             num_steps=schedule.num_steps,
             seed=seed,
