@@ -92,13 +92,15 @@ def _show(node: ast.AST) -> str:
 def _find_excluded(tree: ast.AST) -> set[int]:
     """Return the nodes that no result depends on.
 
-    Annotations, what an exception says, whether zip looks at lengths, the seeds of generators.
+    Annotations, decorators, what an exception says, whether zip looks at lengths, seeds.
     """
     excluded: set[int] = set()
     for node in ast.walk(tree):
         parts: list[ast.AST | None] = []
         if isinstance(node, ast.FunctionDef):
             parts += [node.returns, *node.decorator_list]
+        elif isinstance(node, ast.ClassDef):
+            parts += node.decorator_list
         elif isinstance(node, ast.arg | ast.AnnAssign):
             parts.append(node.annotation)
         elif isinstance(node, ast.Raise | ast.JoinedStr):

@@ -5,6 +5,7 @@ import pytest
 
 from jaxgan.metrics.kernel_distance import create_kernel_comparison
 from jaxgan.metrics.measure import (
+    check_features,
     compute_interval,
     compute_seed_interval,
     draw_half,
@@ -137,3 +138,52 @@ def test_the_interval_is_students_of_the_mean_over_seeds():
     # t(0.975, 2) = 4.3027 and a standard deviation of 1
     low, high = compute_seed_interval([1.0, 2.0, 3.0])
     assert (low, high) == pytest.approx((2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "ends"),
+    [
+        ("precision", 0.9, (None, 1.0)),
+        ("precision", 0.1, (0.0, None)),
+        ("recall", 0.9, (None, 1.0)),
+        ("coverage", 0.9, (None, 1.0)),
+        ("diversity", 0.9, (None, 1.0)),
+        ("density", 0.9, (None, None)),
+        ("density", 0.1, (0.0, None)),
+        ("frechet_distance", 0.1, (0.0, None)),
+        ("sliced_wasserstein", 0.1, (0.0, None)),
+        ("kernel_distance", 0.1, (None, None)),
+    ],
+)
+def test_an_interval_ends_where_a_value_can_not_be(name, value, ends):
+    rng = np.random.default_rng(0)
+    found = measure_sets(lambda a, b: {name: value + 0.4 * rng.normal()}, 20, 40)[name]
+    for bound, end in zip(found.interval, ends, strict=True):
+        assert (bound == end) if end is not None else (bound not in (0.0, 1.0))
+
+
+@pytest.mark.parametrize(("num", "sizes"), [(8, {4}), (9, {4, 5}), (3, {2}), (2, {2})])
+def test_a_half_has_no_copies_and_at_least_two(num, sizes):
+    rng = np.random.default_rng(0)
+    halves = [draw_half(rng, np.arange(10, 10 + num)) for _ in range(50)]
+    assert {len(half) for half in halves} == sizes
+    assert {len(set(half)) for half in halves} == sizes
+    assert set(np.concatenate(halves)) == set(range(10, 10 + num))
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (np.zeros((3, 2)), np.zeros((3, 4)), "found \\(3, 2\\) and \\(3, 4\\)"),
+        (np.zeros((3, 2, 2)), np.zeros((3, 2)), "expected features"),
+        (np.zeros((3, 2)), np.zeros((3, 2, 2)), "expected features"),
+        (np.zeros((1, 2)), np.zeros((3, 2)), "found 1 and 3"),
+        (np.zeros((3, 2)), np.zeros((1, 2)), "found 3 and 1"),
+        (np.full((3, 2), np.nan), np.zeros((3, 2)), "not finite"),
+        (np.zeros((3, 2)), np.full((3, 2), np.inf), "not finite"),
+    ],
+)
+def test_features_that_give_no_number_are_refused(x, y, message):
+    check_features(np.zeros((2, 2)), np.zeros((3, 2)))
+    with pytest.raises(ValueError, match=message):
+        check_features(x, y)

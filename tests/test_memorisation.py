@@ -6,6 +6,8 @@ from sklearn.neighbors import NearestNeighbors
 
 from jaxgan.metrics.kernel_distance import compute_kernel_distance
 from jaxgan.metrics.memorisation import (
+    ALPHA,
+    Distances,
     compare_ratios,
     compute_distances,
     find_copies,
@@ -118,3 +120,29 @@ def test_find_nearest_gives_the_nearest_first():
     assert order.tolist() == [2, 1]
     assert twins.tolist() == [0, 1]
     assert gaps.tolist() == [0.5, 1.0]
+
+
+def test_a_chance_of_just_alpha_is_flagged():
+    """Nearer than in any of the deals, of which there are as many as that takes."""
+    train, held_out = draw(40, 0), draw(40, 1)
+    near = train + 0.5 * draw(40, 2)
+    result = measure(near, train, held_out, num_deals=round(1 / ALPHA) - 1, num_halves=5)
+    assert result.p_value == pytest.approx(ALPHA)
+    assert result.num_copies == 0
+    assert result.flag
+
+
+@pytest.mark.parametrize(("num", "num_held_out", "size"), [(9, 9, 4), (3, 9, 3), (9, 2, 2)])
+def test_the_floor_takes_three_parts_that_share_nothing(monkeypatch, num, num_held_out, size):
+    seen = []
+
+    def note(self, generated, train, held_out):
+        seen.append((len(self.generated), len(generated), train, held_out))
+        return 0.0
+
+    monkeypatch.setattr(Distances, "measure", note)
+    real = draw(12, 0)
+    compute_distances(real, real).measure_real(np.random.default_rng(0), num, num_held_out)
+    ((num_mine, num_generated, train, held_out),) = seen
+    assert num_mine == num_generated == len(held_out) == size
+    assert len({*train, *held_out}) == 12 - size

@@ -43,6 +43,20 @@ def test_agrees_with_prdc():
     assert found == pytest.approx({name: float(expected[name]) for name in found}, abs=1e-4)
 
 
+def test_on_the_edge_of_a_ball_is_outside():
+    """As far away as the neighbour that makes the ball, as in the papers' definitions."""
+    real, generated = np.array([[0.0], [1.0], [2.0]]), np.array([[3.0], [4.0], [5.0]])
+    assert not any(compute_neighbour_scores(generated, real, k=1).values())
+    inside = compute_neighbour_scores(generated - 0.5, real, k=1)
+    assert inside == pytest.approx(
+        dict.fromkeys(("precision", "density"), 1 / 3)
+        | {
+            "recall": 1 / 3,
+            "coverage": 1 / 3,
+        }
+    )
+
+
 def test_dropping_a_mode_lowers_recall_and_not_precision():
     real = np.concatenate([draw(50, seed=0), draw(50, seed=1, shift=12.0)])
     both = np.concatenate([draw(50, seed=2), draw(50, seed=3, shift=12.0)])
