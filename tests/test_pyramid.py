@@ -5,6 +5,7 @@ from scipy import ndimage
 
 from jaxgan.metrics.kernel_distance import compute_kernel_distance
 from jaxgan.metrics.pyramid import fit_pyramid_features
+from jaxgan.metrics.sliced_wasserstein import compute_pyramid
 from tests.helpers import make_image_set
 
 
@@ -17,6 +18,31 @@ def test_every_level_has_an_equal_share_of_the_variance():
     np.testing.assert_allclose(features.mean(axis=0), 0.0, atol=1e-4)
     levels = np.split(features.var(axis=0), [16, 32])
     np.testing.assert_allclose([level.sum() for level in levels], 288 / 3, rtol=0.05)
+
+
+def test_the_features_written_out():
+    """Of 32 pixels: 16 fields of 8 x 8 and the 16 x 16 pixels of the coarsest level."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (20, 32, 32, 1)).astype(np.uint8)
+    images[:, :8, :8] = 128  # nothing to see there: its detail is the least that counts
+    fine, coarse = compute_pyramid(images)
+    detail = np.array(
+        [
+            [
+                np.log(np.sqrt(np.mean(np.square(level[y : y + 8, x : x + 8])) + 0.01**2))
+                for y in (0, 8, 16, 24)
+                for x in (0, 8, 16, 24)
+            ]
+            for level in fine
+        ]
+    )
+    parts = []
+    for part in (detail, coarse.reshape(20, 256)):
+        spread = np.maximum(part.std(axis=0), 0.1 * part.std(axis=0).max())
+        share = np.sqrt(272 / (2 * part.shape[1]))
+        parts.append((part - part.mean(axis=0)) / spread * share)
+    found = fit_pyramid_features(images)(images)
+    np.testing.assert_allclose(found, np.concatenate(parts, axis=1), rtol=1e-4, atol=1e-4)
 
 
 def test_growing_blur_and_loss_of_contrast_lie_further_away():
