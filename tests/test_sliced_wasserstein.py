@@ -8,6 +8,7 @@ from jaxgan.metrics.sliced_wasserstein import (
     compute_sliced_wasserstein,
     create_sliced_wasserstein_comparison,
     create_slices,
+    cut_patches,
 )
 
 
@@ -27,6 +28,48 @@ def test_agrees_with_scipy_in_every_direction(n, m):
         for d in range(5)
     ]
     assert create_slices(projections)(weights) == pytest.approx(np.mean(expected), abs=1e-4)
+
+
+def test_the_distance_written_out():
+    """The same patches and directions, by scipy, averaged over directions and two levels."""
+    images = np.concatenate([make_images(5), make_images(4, seed=1, sharpness=2.0)])
+    rng, distances = np.random.default_rng(3), []
+    for level in compute_pyramid(images):
+        patches = cut_patches(rng, level)
+        assert patches.shape == (9, 32, 49)
+        directions = rng.normal(size=(49, 64))
+        found = patches @ (directions / np.linalg.norm(directions, axis=0))
+        distances.append(
+            [
+                wasserstein_distance(found[:5, :, d].ravel(), found[5:, :, d].ravel())
+                for d in range(64)
+            ]
+        )
+    value = compute_sliced_wasserstein(images[:5], images[5:], seed=3)
+    assert value == pytest.approx(1000 * np.mean(distances), rel=1e-4)
+
+
+def test_patches_are_of_standardised_channels_and_come_from_everywhere():
+    level = np.random.default_rng(0).normal(3.0, 5.0, (40, 9, 12, 2))
+    patches = cut_patches(np.random.default_rng(1), level).reshape(40, 32, 2, 7, 7)
+    standard = (level - level.mean(axis=(0, 1, 2))) / level.std(axis=(0, 1, 2))
+    corners = {
+        (top, left): standard[0, top : top + 7, left : left + 7].transpose(2, 0, 1)
+        for top in range(3)
+        for left in range(6)
+    }
+    places = [
+        place for patch in patches[0] for place, c in corners.items() if np.allclose(c, patch)
+    ]
+    assert len(places) == 32
+    assert {top for top, _ in places} == {0, 1, 2}
+    assert {left for _, left in places} == set(range(6))
+
+
+def test_the_smaller_side_says_how_many_levels():
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 64, 1)).astype(np.uint8)
+    for turned in (images, images.transpose(0, 2, 1, 3)):
+        assert [min(level.shape[1:3]) for level in compute_pyramid(turned)] == [32, 16]
 
 
 def test_a_subset_is_compared_as_if_it_were_alone():
