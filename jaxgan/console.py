@@ -18,7 +18,9 @@ _SHOWN = {
     "accuracy": "accuracy",
     "val_accuracy": "val",
 }
-_PLAIN_LINES = 20  # a run, where there is no terminal
+# Where there is no terminal: so many lines a run, and one after so long without any.
+_PLAIN_LINES = 20
+_QUIET_SECONDS = 120.0
 
 
 def say(sentence: str) -> None:
@@ -34,7 +36,7 @@ class Progress:
         self._label, self._num_epochs = label, num_epochs
         self._num_examples, self._start_epoch = num_examples, start_epoch
         self._began = time.monotonic()
-        self._said = start_epoch * _PLAIN_LINES // num_epochs
+        self._said, self._said_at = start_epoch * _PLAIN_LINES // num_epochs, self._began
         if start_epoch:
             say(f"Going on after epoch {start_epoch} of {num_epochs}.")
         self._bar = tqdm(
@@ -71,10 +73,10 @@ class Progress:
         return speed
 
     def _print_line(self, epoch: int, parts: list[str], seconds: float) -> None:
-        reached = epoch * _PLAIN_LINES // self._num_epochs
-        if reached == self._said:
+        reached, now = epoch * _PLAIN_LINES // self._num_epochs, time.monotonic()
+        if reached == self._said and now - self._said_at < _QUIET_SECONDS:
             return
-        self._said = reached
+        self._said, self._said_at = reached, now
         done = max(epoch - self._start_epoch, 1)
         left = tqdm.format_interval(seconds / done * (self._num_epochs - epoch))
         say(f"{self._label} epoch {epoch}/{self._num_epochs}: {', '.join(parts)}, {left} left")

@@ -135,20 +135,20 @@ def test_another_config_in_the_same_folder(place, tmp_path):
 
 def test_two_runs_in_one_folder(place, tmp_path):
     with subprocess.Popen(
-        make_flags(place, tmp_path / "run", "--config.num_epochs=100000"),
+        make_flags(place, tmp_path / "run", "--config.num_epochs=2000"),
         stdout=subprocess.PIPE,
         text=True,
         env=make_environment(),
     ) as first:
         for line in first.stdout:
-            if line.startswith("left epoch"):
+            if line.startswith("left epoch"):  # 100 of 2,000
                 break
-        code, sentence = fail(place, tmp_path / "run", "--config.num_epochs=100000")
+        code, sentence = fail(place, tmp_path / "run", "--config.num_epochs=2000")
         first.kill()
     assert code == 2
     assert f"in use by another run (process {first.pid} on " in sentence
     process = subprocess.Popen(
-        make_flags(place, tmp_path / "run", "--config.num_epochs=100000"),
+        make_flags(place, tmp_path / "run", "--config.num_epochs=2000"),
         stdout=subprocess.PIPE,
         text=True,
         env=make_environment(),
