@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 from jaxgan.errors import UserError
 from jaxgan.selection import (
@@ -44,6 +45,27 @@ def test_rejection_sampling_takes_as_many_as_wanted_and_prefers_the_likely():
     assert len(chosen) == len(set(chosen)) == 100
     assert log_odds[chosen].mean() > 1
     assert len(sample_by_rejection(log_odds, 900, np.random.default_rng(0))) == 400
+
+
+def test_what_rejection_leaves_wanting_is_filled_with_the_most_probable():
+    """Not with the least probable, which is then hardly ever kept."""
+    log_odds = np.linspace(-3.0, 0.0, 50)
+    probabilities = compute_acceptance(log_odds, 20)
+    chosen = [sample_by_rejection(log_odds, 20, np.random.default_rng(s)) for s in range(200)]
+    share = np.bincount(np.concatenate(chosen), minlength=50) / 200
+    assert share[0] < probabilities[0] + 0.05
+    assert share[-1] > 0.9  # 1 but for those that are too many and cut off at random
+
+
+def test_calibration_is_a_logistic_regression_on_standardised_logits():
+    rng = np.random.default_rng(0)
+    fake, real = rng.normal(0, 3, 30), rng.normal(2, 3, 20)
+    scale = np.concatenate([fake, real]).std()
+    model = LogisticRegression(class_weight="balanced")
+    model.fit(np.r_[fake, real][:, None] / scale, np.r_[np.zeros(30), np.ones(20)])
+    expected = model.intercept_ + model.coef_[0] * fake / scale
+    np.testing.assert_allclose(calibrate(fake, real), expected, rtol=1e-9)
+    np.testing.assert_allclose(calibrate(np.ones(30), np.ones(20)), 0.0, atol=1e-6)
 
 
 def test_calibration_makes_probabilities_of_logits():

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxgan.data import split
 from jaxgan.data.split import find_shared_patients, hold_out, split_by_patient
 from jaxgan.errors import UserError
 from tests.helpers import make_image_set, replace
@@ -44,6 +45,17 @@ def test_large_families_do_not_swamp_a_small_split():
     patients = (["big0"] * 50 + list("abcd")) + (["big1"] * 50 + list("efgh"))
     splits = split_by_patient(labels, patients, FRACTIONS, seed=3)
     assert np.bincount(labels[splits["val"]]).max() <= 4
+
+
+def test_a_deal_that_is_good_enough_is_taken(monkeypatch):
+    """Single images of 400 patients come out within a hundredth at once."""
+    deals, deal = [], split._deal
+    monkeypatch.setattr(split, "_deal", lambda *args: deals.append(1) or deal(*args))
+    split_by_patient(np.arange(400) % 2, [f"p{n}" for n in range(400)], FRACTIONS, seed=0)
+    assert len(deals) == 1
+    labels, patients = create_patients(num_patients=9)
+    split_by_patient(labels, patients, FRACTIONS, seed=0)
+    assert len(deals) == 1 + split.NUM_ATTEMPTS
 
 
 def test_three_splits():

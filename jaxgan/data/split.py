@@ -65,7 +65,7 @@ def find_shared_patients(splits: Mapping[str, Sequence[str]]) -> dict[str, list[
 
 def _check_fractions(fractions: Mapping[str, float]) -> None:
     values = list(fractions.values())
-    if not np.isclose(sum(values), 1.0) or min(values, default=0.0) <= 0.0:
+    if not np.isclose(sum(values), 1.0) or min(values) <= 0.0:
         raise UserError(
             f"the split fractions are {dict(fractions)}: expected positive numbers that sum to 1"
         )
