@@ -98,7 +98,7 @@ def _find_excluded(tree: ast.AST) -> set[int]:
     for node in ast.walk(tree):
         parts: list[ast.AST | None] = []
         if isinstance(node, ast.FunctionDef):
-            parts += [node.returns, *node.decorator_list]
+            parts += [node.returns, *node.decorator_list, *_find_default_seeds(node.args)]
         elif isinstance(node, ast.ClassDef):
             parts += node.decorator_list
         elif isinstance(node, ast.arg | ast.AnnAssign):
@@ -112,6 +112,11 @@ def _find_excluded(tree: ast.AST) -> set[int]:
         for part in parts:
             excluded |= {id(inner) for inner in ast.walk(part)} if part else set()
     return excluded
+
+
+def _find_default_seeds(arguments: ast.arguments) -> list[ast.expr]:
+    pairs = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    return [default for argument, default in pairs if argument.arg == "seed" and default]
 
 
 def _change(node: ast.AST) -> bool:

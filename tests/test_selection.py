@@ -6,6 +6,7 @@ from sklearn.linear_model import LogisticRegression
 
 from jaxgan.errors import UserError
 from jaxgan.selection import (
+    MIN_HELD_OUT,
     accept_by_batch_loss,
     accept_by_probability,
     calibrate,
@@ -74,8 +75,9 @@ def test_calibration_makes_probabilities_of_logits():
     log_odds = calibrate(fake, real)
     # Two normals of unit spread, 2 apart: log-odds are 2 x - 2.
     np.testing.assert_allclose(log_odds, 2 * fake - 2, atol=0.5)
+    assert np.isfinite(calibrate(fake, real[:MIN_HELD_OUT])).all()
     with pytest.raises(UserError, match="too few to calibrate"):
-        calibrate(fake, real[:2])
+        calibrate(fake, real[: MIN_HELD_OUT - 1])
 
 
 def test_the_top_are_the_highest_in_order_of_appearance():
