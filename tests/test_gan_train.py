@@ -33,6 +33,56 @@ def test_images_like_the_real_ones_reach_the_floor():
     assert found["gan_test"].n == 80  # as many of each class as the smaller set has
 
 
+def three_classes(sizes):
+    labels = np.repeat(np.arange(3), sizes)
+    return labels[:, None, None, None] * np.ones((len(labels), 2, 2, 1)), labels
+
+
+def test_as_many_of_each_class_as_both_sets_have():
+    seen = []
+
+    def note(images, labels):
+        seen.append(np.bincount(labels).tolist())
+        assert (images[:, 0, 0, 0] == labels).all()
+        return lambda queries: queries[:, 0, 0, 0].astype(int)
+
+    found = measure_gan_train_test(
+        note,
+        generated=three_classes((10, 20, 30)),
+        train=three_classes((40, 15, 12)),
+        held_out=three_classes((5, 6, 7)),
+        features="made",
+    )
+    assert seen == [[10, 15, 12]] * 2
+    assert (found["gan_train"].n, found["gan_test"].n) == (18, 37)
+    assert found["gan_test"].value == 1.0
+
+
+def test_the_interval_is_that_of_halves_of_every_class():
+    """A half of m, drawn without replacement, strays from their mean by s / sqrt(m)."""
+    images, labels = three_classes((40, 60, 100))
+    images[::2, 0, 1] = 9.0  # half of each class are told wrongly
+
+    def fit(*_):
+        return lambda queries: queries[:, 0, 0, 0] + (queries[:, 0, 1, 0] == 9.0)
+
+    sets = dict.fromkeys(("generated", "train", "held_out"), (images, labels))
+    found = measure_gan_train_test(fit, **sets, features="made")["gan_train"]
+    assert found.value == 0.5
+    error = np.sqrt(sum(0.25 / (m - 1) for m in (40, 60, 100))) / 3
+    assert found.interval[1] - found.value == pytest.approx(1.96 * error, rel=0.12)
+    assert found.value - found.interval[0] == pytest.approx(1.96 * error, rel=0.12)
+
+
+def test_the_interval_ends_at_one():
+    def fit(*_):
+        return lambda queries: np.where(np.arange(len(queries)) == 0, 1, queries[:, 0, 0, 0])
+
+    sets = dict.fromkeys(("generated", "train", "held_out"), three_classes((6, 6, 6)))
+    found = measure_gan_train_test(fit, **sets, features="made")["gan_train"]
+    assert 0.9 < found.value < found.interval[1] == 1.0
+
+
 def test_images_with_the_wrong_labels_are_worth_nothing():
     images, labels = draw(100, 0)
     found = measure((images, 1 - labels))
