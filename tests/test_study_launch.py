@@ -20,7 +20,6 @@ TINY = (
     "--config.num_folds=2",
     "--config.num_seeds=1",
     "--config.num_updates=8",
-    "--config.arms=('real','classic','duplicates','gan','gan_paper_text','classic+gan')",
     "--config.holdout=0.3",
     "--config.pool=1.0",
     "--config.dcgan.generator_width=4",
@@ -31,6 +30,7 @@ TINY = (
     "--config.gmd.width=8",
     "--config.gmd.batch_size=8",
 )
+ARMS = ("real", "classic", "duplicates", "gan", "gan_paper_text", "classic+gan")
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +44,12 @@ def place(tmp_path_factory):
     return path
 
 
-def make_study_command(place, *flags):
+def make_study_command(place, *flags, arms=ARMS):
     return make_command(
         "study",
         place,
         *TINY,
+        f"--config.arms={arms}",
         f"--data_dir={place / 'data'}",
         "--patient_pattern=patient[0-9]+",
         f"--workdir={place / 'study'}",
@@ -56,9 +57,9 @@ def make_study_command(place, *flags):
     )
 
 
-def run(place, *flags):
+def run(place, *flags, **options):
     return subprocess.run(
-        make_study_command(place, *flags),
+        make_study_command(place, *flags, **options),
         capture_output=True,
         text=True,
         env=make_environment(),
@@ -172,7 +173,7 @@ def test_a_second_seed_does_nothing_again(place, study):
 
 
 def test_a_user_s_mistake_is_one_line(place, tmp_path):
-    result = run(place, "--config.arms=('gan',)")
+    result = run(place, arms=("gan",))
     assert result.returncode == 2
     assert "expected 'real' among them" in result.stderr and "Traceback" not in result.stderr
     folder = tmp_path / "data"
