@@ -31,7 +31,8 @@ def get_config(variant: str = "paper") -> ConfigDict:
 def paper() -> ConfigDict:
     """The paper's generator and classifier as printed, in a study. For a GPU: days on a CPU."""
     config = ConfigDict()
-    config.arms = ARMS  # "real" has to be among them; see jaxgan/study/arms.py for each
+    # "real" has to be among them; see jaxgan/study/arms.py for each.
+    config.arms = (*ARMS, "gan_paper_counts")
     config.amounts = (0.5, 1.0, 2.0)  # images added for each real one of a class
     config.amount_arms = ("duplicates", "gan", "classic+gan")  # all amounts; the others one
     config.num_folds = 5  # dealt by patient; every image is tested once a seed
@@ -62,6 +63,7 @@ def small() -> ConfigDict:
 def quick() -> ConfigDict:
     """Every arm in under a quarter of an hour on two cores: 32x32, short trainings."""
     config = paper()
+    config.arms = ARMS
     config.amounts = (1.0,)
     config.num_folds = 3
     config.num_seeds = 2

@@ -79,6 +79,11 @@ class AblationSettings:
                     "images seen for all."
                 )
 
+    @property
+    def seeds(self) -> range:
+        """The seeds of the trainings of each variant, from that of `dcgan` on."""
+        return range(self.dcgan.seed, self.dcgan.seed + self.num_seeds)
+
     def create_variant(self, name: str, *, seed: int) -> DcganSettings:
         """Return the settings of one training."""
         changed = {**to_dict(self.dcgan), **self.variants[name], "seed": seed}
@@ -88,6 +93,14 @@ class AblationSettings:
             raise UserError(f"Variant {name!r}: {error}") from None
 
 
+@dataclass(frozen=True)
+class Ablation:
+    """What `ablation.json` holds, and the judged images uint8 [n, h, w, 1] by variant and seed."""
+
+    report: dict[str, Any]
+    images: Mapping[tuple[str, int], np.ndarray]
+
+
 def run_ablation(
     settings: AblationSettings,
     *,
@@ -95,7 +108,7 @@ def run_ablation(
     workdir: Path,
     cache_dir: Path | None = None,
     num_devices: int = 0,
-) -> dict[str, Any]:
+) -> Ablation:
     """Do what is not yet done in `workdir`/jobs; write `ablation.json`, `.md` and `.png` there.
 
     `dataset` is gray and of the size that is trained on. A training that fails is named and left
@@ -103,10 +116,10 @@ def run_ablation(
     """
     check_class(dataset, settings.class_name)
     judge = _Judge(dataset, settings.class_name, cache_dir)
-    runs = [(name, seed) for seed in range(settings.num_seeds) for name in settings.variants]
+    runs = [(name, seed) for seed in settings.seeds for name in settings.variants]
     runner = JobRunner(workdir / "jobs", {"training": len(runs), "scores": len(runs)})
     scores: dict[str, list[dict[str, Any]]] = {name: [] for name in settings.variants}
-    shown: dict[str, np.ndarray] = {}
+    drawn: dict[tuple[str, int], np.ndarray] = {}
     for name, seed in runs:
         variant = settings.create_variant(name, seed=seed)
         made = runner.run(
@@ -116,7 +129,7 @@ def run_ablation(
             runner.skip("scores", f"{name}, seed {seed}", "its training failed")
             continue
         images = as_gray(made[f"images_{variant.select_checkpoint}"])
-        shown.setdefault(name, images[:_SHOWN_IMAGES])
+        drawn[name, seed] = images
         judged = runner.run(_create_judgement(judge, images, f"{name}, seed {seed}, judged"))
         if judged is not None:
             collapsed = bool(made["collapsed"])
@@ -134,8 +147,8 @@ def run_ablation(
         "failures": [dataclasses.asdict(failure) for failure in runner.failures],
         "settings": to_record(settings),
     }
-    _write(result, shown, judge, workdir)
-    return result
+    _write(result, drawn, workdir)
+    return Ablation(result, drawn)
 
 
 # Jobs -------------------------------------------------------------------------------------------
@@ -213,7 +226,7 @@ def _train(
 
 
 def _create_judgement(judge: "_Judge", images: np.ndarray, name: str) -> Job:
-    record = {"judge": judge.record, "images": _hash(images)}
+    record = {"judge": judge.record, "images": hash_images(images)}
 
     def compute(partial: Path) -> Result:
         return {"scores": np.array(json.dumps(judge.measure(images)))}
@@ -221,7 +234,8 @@ def _create_judgement(judge: "_Judge", images: np.ndarray, name: str) -> Job:
     return Job("scores", name, record, compute)
 
 
-def _hash(images: np.ndarray) -> str:
+def hash_images(images: np.ndarray) -> str:
+    """Return a name for images of any shape that others do not have."""
     return hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest()[:20]
 
 
@@ -326,7 +340,7 @@ def _summarise(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _write(
-    result: Mapping[str, Any], shown: Mapping[str, np.ndarray], judge: _Judge, workdir: Path
+    result: Mapping[str, Any], drawn: Mapping[tuple[str, int], np.ndarray], workdir: Path
 ) -> None:
     write_json(workdir / "ablation.json", result)
     table = format_ablation(result)
@@ -337,8 +351,9 @@ def _write(
             workdir / "ablation.png",
             title=f"Class {result['class']}: each variant against held-out real images",
         )
-        sheet = np.concatenate([shown[name] for name in result["rows"]])
-        columns = len(next(iter(shown.values())))
+        first = [drawn[name, row["seeds"][0]] for name, row in result["rows"].items()]
+        sheet = np.concatenate([images[:_SHOWN_IMAGES] for images in first])
+        columns = len(sheet) // len(first)
         figures.write_grid(sheet, workdir / "ablation_images.png", columns=columns)
     say(table)
     say(f"Wrote ablation.json, ablation.md and pictures to {workdir}.")

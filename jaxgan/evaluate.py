@@ -1,5 +1,6 @@
 """How good, how diverse and how new generated images are: every metric, in one report."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -318,7 +319,7 @@ def _measure_all(subjects: Subjects, features: Features, own: Features) -> dict[
     else:
         notes.append(_NO_HELD_OUT)
     if subjects.classes:
-        result |= _measure_classes(subjects.classes)
+        result |= measure_classes(subjects.classes)
     else:
         notes.append(_NO_CLASSES)
     return result | {"notes": notes}
@@ -396,12 +397,15 @@ def _measure_copies(subjects: Subjects) -> dict[str, Any]:
     ).to_json()
 
 
-def _measure_classes(classes: tuple[Labelled, Labelled, Labelled]) -> dict[str, Any]:
+def measure_classes(
+    classes: tuple[Labelled, Labelled, Labelled], *, seed: int = 0
+) -> dict[str, Any]:
+    """Measure GAN-train and GAN-test of generated, training and held-out images of all classes."""
     generated, train, held_out = (
         (shrink(images, SIDE), np.asarray(labels)) for images, labels in classes
     )
     measures = measure_gan_train_test(
-        train_classifier,
+        functools.partial(train_classifier, seed=seed),
         generated=generated,
         train=train,
         held_out=held_out,

@@ -7,12 +7,13 @@ import cli
 from absl import flags
 
 from jaxgan.ablation import AblationSettings, run_ablation
+from jaxgan.ablation_classes import run_all_classes
 from jaxgan.settings import read_settings
 
 FLAGS = flags.FLAGS
 cli.define_data_flags()
 cli.define_run_flags("configs/ablate.py:quick")
-flags.DEFINE_string("class", None, "The class to learn; default: the config's.")
+flags.DEFINE_string("class", None, "The class to learn, or all; default: the config's.")
 flags.DEFINE_string("workdir", "runs/ablation", "The table is written to WORKDIR.")
 
 
@@ -30,7 +31,8 @@ def main() -> None:
     size = settings.dcgan.image_size
     dataset = cli.load_data(settings.dcgan.data, image_size=size, channels=1)
     cli.announce(dataset)
-    run_ablation(
+    run = run_all_classes if settings.class_name == "all" else run_ablation
+    run(
         settings,
         dataset=dataset,
         workdir=Path(FLAGS.workdir),

@@ -36,7 +36,7 @@ def _train_briefly(monkeypatch):
 
 def test_a_table_with_a_row_a_variant_and_a_failed_one_named(tmp_path, monkeypatch, capsys):
     options = {"dataset": DATASET, "workdir": tmp_path, "num_devices": 2}
-    result = run_ablation(make_settings(), **options)
+    result = run_ablation(make_settings(), **options).report
     assert result == json.loads((tmp_path / "ablation.json").read_text())
     assert list(result["rows"]) == ["all", "all - best"]
     for row in result["rows"].values():
@@ -60,7 +60,7 @@ def test_a_table_with_a_row_a_variant_and_a_failed_one_named(tmp_path, monkeypat
         raise AssertionError("trained again")
 
     monkeypatch.setattr(module, "train_dcgan", refuse)
-    again = run_ablation(make_settings(variants={"all": {}}), **options)
+    again = run_ablation(make_settings(variants={"all": {}}), **options).report
     assert again["rows"]["all"] == result["rows"]["all"]
     assert not again["failures"]
 

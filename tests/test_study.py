@@ -36,6 +36,16 @@ def test_amounts_are_an_axis_of_some_arms():
     assert find_controls(Arm("real"), arms) == []
 
 
+def test_one_arm_adds_the_numbers_of_the_paper_s_table_whatever_the_amounts():
+    (counted,) = create_arms(("gan_paper_counts",), (0.5,), ())
+    table = {"covid": 192, "normal": 61}
+    assert counted.name == "gan_paper_counts" and counted.source == "paper_text"
+    assert [counted.count_added(n, 100, table) for n in ("covid", "normal", "cat")] == [
+        192, 61, 100,
+    ]  # fmt: skip
+    assert Arm("gan", 0.5).count_added("covid", 101, table) == 50
+
+
 def test_a_training_set_never_lacks_what_its_arm_promises():
     train = make_image_set(6)
     empty, some = train.take(np.zeros(0, int)), train.take(np.arange(2))

@@ -34,7 +34,7 @@ from jaxgan.study.run import StudyResults, run_audit
 _PACKAGES = ("jaxgan", "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn", "pillow")
 # Printed in sections 4.2 and 4.3: accuracy on training and validation images.
 PAPER = {"without": (0.8632, 0.8550), "with": (0.9545, 0.8642)}
-_PAPER_ARMS = ("gan_paper_text", "gan_paper_code")
+_PAPER_ARMS = ("gan_paper_counts", "gan_paper_text", "gan_paper_code")
 REFERENCES = ("real", "duplicates", "classic")
 
 

@@ -1,6 +1,6 @@
 """The arms of a study: what each adds to the real training images, and what it has to beat."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 # Where an arm's added images come from: a rule of selection, real ones again, or nowhere.
@@ -11,6 +11,7 @@ _SOURCES = {
     "gan": "unfiltered",
     "gan_paper_text": "paper_text",
     "gan_paper_code": "paper_code",
+    "gan_paper_counts": "paper_text",
     "gan_calibrated": "calibrated",
     "classic+gan": "unfiltered",
     "synthetic_only": "unfiltered",
@@ -23,6 +24,7 @@ DESCRIPTIONS = {
     "gan": "real images and generated ones, unfiltered",
     "gan_paper_text": "real images and generated ones that D believes (the paper's text)",
     "gan_paper_code": "real images and what the paper's listing saves while training",
+    "gan_paper_counts": "as gan_paper_text, in the numbers of the paper's Table 2",
     "gan_calibrated": "real images and generated ones by rejection sampling with a calibrated D",
     "classic+gan": "as gan, with classic augmentation of real and generated images alike",
     "synthetic_only": "generated images alone, unfiltered",
@@ -32,6 +34,7 @@ _CONTROLS = {
     "gan": ("real", "duplicates"),
     "gan_paper_text": ("real", "duplicates"),
     "gan_paper_code": ("real", "duplicates"),
+    "gan_paper_counts": ("real", "duplicates"),
     "gan_calibrated": ("real", "duplicates"),
     "classic+gan": ("classic", "real", "duplicates"),
 }
@@ -58,6 +61,16 @@ class Arm:
     def needs_generator(self) -> bool:
         """Whether a GAN makes the added images."""
         return self.source not in ("", "duplicates")
+
+    @property
+    def has_own_counts(self) -> bool:
+        """Whether how many images of a class are added is a number of its own, not `amount`."""
+        return self.kind == "gan_paper_counts"
+
+    def count_added(self, class_name: str, num_real: int, targets: Mapping[str, int]) -> int:
+        """Return how many images are added to a class, where there are as many."""
+        num = round(self.amount * num_real)
+        return targets.get(class_name, num) if self.has_own_counts else num
 
     @property
     def uses_real(self) -> bool:
@@ -87,6 +100,8 @@ def create_arms(
     for kind in kinds:
         if not _SOURCES[kind]:
             arms.append(Arm(kind))
+        elif Arm(kind).has_own_counts:
+            arms.append(Arm(kind, 1.0))
         else:
             arms += [Arm(kind, a) for a in (amounts if kind in amount_arms else (usual,))]
     return arms

@@ -1,6 +1,5 @@
 """Run a study: settings and data -> jobs -> results -> verdict -> page."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,26 +64,51 @@ class _Study:
 
     def __init__(self, results: StudyResults, workdir: Path, num_devices: int):
         self._results, self._settings = results, results.settings
-        settings, folds = results.settings, results.folds
+        settings = results.settings
         devices = choose_devices(num_devices)
         check_batch_size(settings.gmd.batch_size, len(devices))
         check_batch_size(settings.dcgan.batch_size, len(devices))
         self._names = results.dataset.class_names
         self._needs_generators = any(arm.needs_generator for arm in results.arms)
-        self._pool = settings.pool * max([a.amount for a in results.arms], default=1.0)
-        largest = max(len(folds.get_train(fold)) for fold in range(folds.num))
-        most = 1.0 + max([arm.amount for arm in results.arms], default=0.0)
+        self._pool = settings.pool * self._compute_largest_amount()
         self._classifiers = ClassifierLab(
             settings.gmd,
             num_classes=len(self._names),
             num_updates=settings.num_updates,
-            capacity=math.ceil(largest * most) + len(self._names),
+            capacity=self._compute_classifier_capacity(),
             devices=devices,
         )
         self._generators = GeneratorLab(
             settings.dcgan, capacity=self._compute_gan_capacity(), devices=devices
         )
         self.runner = JobRunner(workdir / "jobs", self._plan())
+
+    def _count_added(self, arm: Arm, fold: int) -> list[int]:
+        """Return how many images an arm adds to each class, where there are as many."""
+        targets = self._settings.dcgan.selection.targets
+        counts = zip(self._names, self._count_real(fold), strict=True)
+        return [arm.count_added(name, num, targets) for name, num in counts]
+
+    def _count_real(self, fold: int) -> list[int]:
+        labels = self._results.folds.get_train(fold).labels
+        return np.bincount(labels, minlength=len(self._names)).tolist()
+
+    def _compute_largest_amount(self) -> float:
+        """Return how many generated images the most asking arm wants for each real one."""
+        amounts = [arm.amount for arm in self._results.arms]
+        for arm in (arm for arm in self._results.arms if arm.has_own_counts):
+            for fold in range(self._settings.num_folds):
+                counts = zip(self._count_added(arm, fold), self._count_real(fold), strict=True)
+                amounts += [added / max(num, 1) for added, num in counts]
+        return max(amounts)
+
+    def _compute_classifier_capacity(self) -> int:
+        """Return the images of the largest training set."""
+        return max(
+            len(self._results.folds.get_train(fold)) + sum(self._count_added(arm, fold))
+            for fold in range(self._settings.num_folds)
+            for arm in self._results.arms
+        )
 
     def _compute_gan_capacity(self) -> int:
         counts = [
@@ -171,7 +195,7 @@ class _Study:
     def _make_images(self, arm: Arm, train: ImageSet, fold: int, seed: int, label: int) -> ImageSet:
         """Return what an arm adds to a class: `amount` images for every real one, or fewer."""
         real = train.of_class(label)
-        num = round(arm.amount * len(real))
+        num = self._count_added(arm, fold)[label]
         if not arm.source:
             return real.take(np.zeros(0, np.int64))
         if arm.source == "duplicates":
@@ -201,6 +225,8 @@ class _Study:
             ]
             described["generators"] = [str(m["record"]) for m in made]
             described["threshold"] = self._settings.dcgan.selection.threshold
+        if arm.has_own_counts:
+            described["counts"] = self._count_added(arm, fold)
         return described
 
     def _train_audit(self, view: str, fold: int) -> None:
