@@ -1,4 +1,4 @@
-"""Ablations: `configs/ablate.py:quick` (the default), `:small`, `:recommended`, `:headline`.
+"""Ablations: configs/ablate.py:quick (default), :small, :recommended, :strength, :headline.
 
 Of the paper's settings each ingredient is added alone, of all of them together each is left out,
 and what else is known for small data is tried on top: on one network, at one learning rate and
@@ -52,6 +52,7 @@ def get_config(variant: str = "quick") -> ConfigDict:
     variants = {
         "quick": quick,
         "small": small,
+        "strength": strength,
         "recommended": recommended,
         "headline": headline,
     }
@@ -82,6 +83,18 @@ def small() -> ConfigDict:
 def recommended() -> ConfigDict:
     """The paper's network: for a GPU, or for days on a CPU."""
     return _create("recommended", num_epochs=600)
+
+
+def strength() -> ConfigDict:
+    """How strongly to augment: the recommended recipe at half the width, 300 epochs."""
+    config = _create("recommended", num_epochs=300)
+    config.dcgan.generator_width = config.dcgan.discriminator_width = 32
+    config.variants = {
+        "full": {},
+        "adaptive": ADDITIONS["adaptive strength"],
+        "none": {"diffaugment": False},
+    }
+    return config
 
 
 def headline() -> ConfigDict:

@@ -108,6 +108,14 @@ def test_what_is_tried_on_top_changes_its_own_fields_alone():
         assert {field for field in full if changed[field] != full[field]} == set(fields)
 
 
+def test_strengths_of_augmentation_are_all_that_differs():
+    settings = read_settings(AblationSettings, ablate.get_config("strength").to_dict())
+    names = ("full", "adaptive", "none")
+    full, adaptive, none = (settings.create_variant(name, seed=0) for name in names)
+    assert full.diffaugment and full.augment_target == 0 and not none.diffaugment
+    assert replace(adaptive, augment_target=0.0) == full == replace(none, diffaugment=True)
+
+
 def test_the_headline_is_the_paper_against_the_recipe():
     settings = read_settings(AblationSettings, ablate.get_config("headline").to_dict())
     for name in ("paper", "recommended"):

@@ -66,6 +66,34 @@ def test_a_sure_and_right_classifier_is_calibrated(case):
     assert report["reliability"] == [{"confidence": 1.0, "accuracy": 1.0, "count": 90}]
 
 
+def test_a_sure_and_wrong_classifier_is_as_badly_calibrated_as_can_be(case):
+    _, labels, patients = case
+    report = make_report(np.eye(3)[(labels + 1) % 3][None], labels, patients)
+    assert report["calibration_error"]["value"] == pytest.approx(1)
+
+
+def test_outputs_without_a_class_share_the_last_column_where_they_are_told(case):
+    _, labels, patients = case
+    told = np.where(np.arange(90) < 4, 3, labels)
+    found = {
+        spare: make_report(np.eye(5)[guesses][None], labels, patients)["confusion_matrix"]
+        for spare, guesses in (("used", told), ("unused", labels))
+    }
+    assert np.shape(found["used"]) == (3, 4) and np.sum(found["used"], axis=0)[3] == 4
+    np.testing.assert_array_equal(found["unused"], np.diag(np.bincount(labels)))
+
+
+def test_a_class_without_images_has_no_sensitivity_and_no_interval(case):
+    probabilities, labels, patients = case
+    report = make_report(probabilities, np.where(labels == 2, 1, labels), patients)
+    absent = report["per_class"]["c"]
+    assert absent["count"] == 0
+    assert absent["sensitivity"] == {"value": None, "interval": None}
+    assert absent["specificity"]["interval"] is not None
+    one = make_report(probabilities, labels, patients, num_draws=0)
+    assert one["accuracy"]["interval"] is None and one["accuracy"]["value"] is not None
+
+
 def test_the_calibration_error_is_the_mean_gap_by_share_of_images(case):
     """Two thirds at 0.9, of which 0.7 are right; one third at 0.6, of which 0.8 are."""
     right = np.r_[np.arange(60) < 42, np.arange(30) < 24]
@@ -87,11 +115,14 @@ def test_the_interval_is_that_of_patients_drawn_again(case):
     """Each draw written out: a patient drawn twice brings all of their images twice."""
     probabilities, labels, patients = case
     counts = np.random.default_rng(1).multinomial(30, np.full(30, 1 / 30), 300)
-    draws = []
-    for count in counts:
-        index = np.repeat(np.arange(90), count[patients])
-        draws.append(
-            np.mean([accuracy_score(labels[index], p[index].argmax(1)) for p in probabilities])
-        )
-    expected = np.percentile(draws, [2.5, 97.5])
-    assert make_report(*case)["accuracy"]["interval"] == pytest.approx(expected)
+    report = make_report(*case)
+    for name, score in (
+        ("accuracy", accuracy_score),
+        ("balanced_accuracy", balanced_accuracy_score),
+    ):
+        draws = []
+        for count in counts:
+            index = np.repeat(np.arange(90), count[patients])
+            draws.append(np.mean([score(labels[index], p[index].argmax(1)) for p in probabilities]))
+        expected = np.percentile(draws, [2.5, 97.5])
+        assert report[name]["interval"] == pytest.approx(expected, rel=1e-9)
