@@ -3,8 +3,9 @@
     python -m tests.long_run --steps=20000          # train_dcgan on two virtual devices
     python -m tests.long_run --study --minutes=120  # configs/study.py:small
 
-The slope is a line fitted to the resident memory of the second half: in the first half programs are
-compiled and caches filled.
+Resident memory rises until garbage is collected and falls again; what leaks stays. So the slope is
+that of the lowest memory of the third quarter to the lowest of the last: in the first half programs
+are compiled and caches filled.
 """
 
 import argparse
@@ -35,18 +36,17 @@ class Watched:
     code: int
 
     @property
-    def per_thousand_steps(self) -> float:
-        """MiB gained in 1,000 steps of the second half."""
-        return 1000 * self._fit(self.steps)
+    def lowest(self) -> tuple[float, float]:
+        """The lowest MiB of the third and of the last quarter of the time."""
+        quarters = 4 * self.seconds / self.seconds[-1]
+        third = self.mebibytes[(quarters >= 2) & (quarters < 3)]
+        return float(third.min()), float(self.mebibytes[quarters >= 3].min())
 
     @property
-    def per_hour(self) -> float:
-        """MiB gained in an hour of the second half."""
-        return 3600 * self._fit(self.seconds)
-
-    def _fit(self, x: np.ndarray) -> float:
-        late = x >= x[-1] / 2
-        return float(np.polyfit(x[late], self.mebibytes[late], 1)[0])
+    def per_thousand_steps(self) -> float:
+        """MiB by which the lowest memory has risen, in 1,000 steps."""
+        before, after = self.lowest
+        return 1000 * (after - before) / (self.steps[-1] / 4)
 
 
 def watch(process: subprocess.Popen[bytes], run: Path, *, most_seconds: float) -> Watched:
@@ -142,11 +142,12 @@ def main() -> None:
         run_folder = place / "run" if args.study else place / "run" / "left"
         seen = run(command, place, run_folder, most_seconds=60 * args.minutes)
         unit = "files of jobs" if args.study else "steps"
+        before, after = seen.lowest
         print(
-            f"{seen.steps[-1]} {unit} in {seen.seconds[-1]:.0f} s, exit code {seen.code}; "
-            f"{seen.mebibytes[len(seen.mebibytes) // 2]:.0f} MiB half-way and "
-            f"{seen.mebibytes[-1]:.0f} at the end: {seen.per_hour:+.2f} MiB an hour"
-            + ("" if args.study else f", {seen.per_thousand_steps:+.3f} MiB per 1,000 steps")
+            f"{seen.steps[-1]} {unit} in {seen.seconds[-1]:.0f} s, exit code {seen.code}; lowest "
+            f"memory of the third quarter {before:.0f} MiB, of the last {after:.0f}, highest of "
+            f"all {seen.mebibytes.max():.0f}"
+            + ("" if args.study else f": {seen.per_thousand_steps:+.3f} MiB per 1,000 steps")
         )
         if seen.code:
             print((place / "output.txt").read_text()[-3000:])
