@@ -10,6 +10,7 @@ from jaxgan.metrics.measure import (
     compute_seed_interval,
     draw_half,
     measure,
+    split_pool,
 )
 from jaxgan.metrics.neighbours import create_neighbour_comparison
 
@@ -135,6 +136,9 @@ def test_too_few_items_are_refused():
 
 def test_the_interval_is_students_of_the_mean_over_seeds():
     assert compute_seed_interval([1.0]) is None
+    # t(0.975, 1) = 12.7062
+    low, high = compute_seed_interval([0.0, 2.0])
+    assert (low, high) == pytest.approx((1 - 12.7062, 1 + 12.7062), abs=1e-3)
     # t(0.975, 2) = 4.3027 and a standard deviation of 1
     low, high = compute_seed_interval([1.0, 2.0, 3.0])
     assert (low, high) == pytest.approx((2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), abs=1e-4)
@@ -179,11 +183,16 @@ def test_a_half_has_no_copies_and_at_least_two(num, sizes):
         (np.zeros((3, 2)), np.zeros((3, 2, 2)), "expected features"),
         (np.zeros((1, 2)), np.zeros((3, 2)), "found 1 and 3"),
         (np.zeros((3, 2)), np.zeros((1, 2)), "found 3 and 1"),
-        (np.full((3, 2), np.nan), np.zeros((3, 2)), "not finite"),
-        (np.zeros((3, 2)), np.full((3, 2), np.inf), "not finite"),
+        (np.array([[0.0, np.nan], [0.0, 0.0]]), np.zeros((3, 2)), "not finite"),
+        (np.zeros((3, 2)), np.array([[0.0, np.inf], [0.0, 0.0]]), "not finite"),
     ],
 )
 def test_features_that_give_no_number_are_refused(x, y, message):
     check_features(np.zeros((2, 2)), np.zeros((3, 2)))
     with pytest.raises(ValueError, match=message):
         check_features(x, y)
+
+
+def test_a_pool_is_the_first_set_and_then_the_second():
+    first, second = split_pool(2, 3)
+    assert (first.tolist(), second.tolist()) == ([0, 1], [2, 3, 4])
