@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan.data import builders, phantom
+from jaxgan.data import builders, dicom, phantom
 from jaxgan.data.folder import scan_folder
 from jaxgan.data.images import as_pixels, read_image
-from jaxgan.errors import UserError
+from jaxgan.errors import DiskError, UserError
 from tests.fuzz.seeds import make_film
 
 COUNTS = {"train": {"covid": 3, "normal": 2}, "val": {"covid": 1, "normal": 2}}
@@ -314,3 +314,44 @@ def test_index_is_complete_json(folder, tmp_path):
     prepared = prepare(folder, tmp_path / "cache")
     (index,) = (tmp_path / "cache").glob("folder/*/index.json")
     assert len(json.loads(index.read_text())["records"]) == len(prepared.records)
+
+
+def test_a_bad_file_does_not_slip_in_where_the_rest_is_prepared(folder, tmp_path):
+    prepare(folder, tmp_path / "cache")
+    (folder / "val/haze/out.png").symlink_to("/etc/hostname")
+    os.mkfifo(folder / "val/haze/pipe.png")
+    (folder / "val/haze" / os.fsdecode(b"caf\xe9.png")).write_bytes(b"x")
+    with pytest.raises(UserError, match="3 images of 30 cannot be used"):
+        prepare(folder, tmp_path / "cache")
+    assert len(prepare(folder, tmp_path / "cache", skip_bad=True).skipped) == 3
+
+
+def test_films_come_back_when_what_they_need_is_installed(folder, tmp_path, monkeypatch):
+    (folder / "val/haze/val-haze-99.dcm").write_bytes(make_film())
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "pydicom", None)
+        patched.setattr(dicom, "find_decoders", tuple)
+        (skipped,) = prepare(folder, tmp_path / "cache", skip_bad=True).skipped
+        assert "needs pydicom" in skipped[1]
+    assert "pydicom" in dicom.find_decoders()
+    prepared = prepare(folder, tmp_path / "cache", skip_bad=True)
+    assert prepared.skipped == () and len(prepared.records) == 28
+
+
+def test_a_cache_that_can_not_be_written_is_a_sentence(folder, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(DiskError, match="can not be written: Not a directory"):
+        prepare(folder, tmp_path / "file" / "cache")
+
+    def fill_disk(builder):
+        raise RuntimeError("ArrayRecord: No space left on device")
+
+    monkeypatch.setattr(builders, "_prepare", fill_disk)
+    with pytest.raises(DiskError, match="Free some space"):
+        prepare(folder, tmp_path / "cache")
+    assert list((tmp_path / "cache").glob("*/*")) == []
+
+
+def test_the_name_of_a_dark_film_begins_no_line():
+    (notice,) = builders._describe_dark(["a\nb.png"])
+    assert r"such as a\nb.png" in notice and "\n" not in notice

@@ -9,7 +9,8 @@ import requests
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.utils.lazy_imports_utils import tensorflow as lazy_tensorflow
 
-from jaxgan.data import catalogue
+from jaxgan.data import catalogue, source
+from jaxgan.data.limits import ImageError
 from jaxgan.data.source import DataSpec, load_dataset
 from jaxgan.errors import UserError
 
@@ -217,4 +218,14 @@ def test_a_missing_package_is_named(tmp_path, online, monkeypatch):
 
     monkeypatch.setattr(TinyShapes, "_generate_examples", generate)
     with pytest.raises(UserError, match="needs the package 'apache_beam'"):
+        load("tiny_shapes", tmp_path)
+
+
+@pytest.mark.parametrize("module", [catalogue, source])
+def test_an_image_that_can_not_be_decoded_is_named(tmp_path, online, monkeypatch, module):
+    def fail(content, channels):
+        raise ImageError("is damaged")
+
+    monkeypatch.setattr(module, "read_image", fail)
+    with pytest.raises(UserError, match=r"^the image train/\d{7} of the data set is damaged$"):
         load("tiny_shapes", tmp_path)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from jaxgan.data import dicom, folder
 from jaxgan.data.folder import compute_key, match_rows, parse_manifest, scan_folder
 from jaxgan.errors import UserError
 from tests.fuzz.seeds import make_film
@@ -169,11 +170,19 @@ def test_manifest_with_two_patients_for_a_file(flat):
         scan_folder(flat)
 
 
-@pytest.mark.parametrize(
-    "entry", ["/etc/passwd", "../other/a.png", "clear/../../a.png", "clear/way/a.png"]
-)
-def test_manifest_cannot_lead_out_of_the_folder(flat, entry, tmp_path_factory):
-    (flat / "clear" / "way").symlink_to(tmp_path_factory.mktemp("elsewhere"))
+def test_a_row_that_leads_through_a_link_is_of_no_image(flat, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("elsewhere")
+    fill(outside, 1)
+    write_manifest(flat)
+    (flat / "clear" / "way").symlink_to(outside)
+    with (flat / "manifest.csv").open("a") as file:
+        file.write("clear/way/p00_1.png,a\n")
+    scan = scan_folder(flat)
+    assert len(scan.images) == 24 and any("1 row(s) for files that" in n for n in scan.notices)
+
+
+@pytest.mark.parametrize("entry", ["/etc/passwd", "../other/a.png", "clear/../../a.png"])
+def test_manifest_cannot_lead_out_of_the_folder(flat, entry):
     write_manifest(flat, rows=[f"{entry},a"])
     with pytest.raises(UserError, match="lies outside the folder"):
         scan_folder(flat)
@@ -290,11 +299,35 @@ def test_key_changes_with_content_and_settings_only(flat):
     (flat / "manifest.csv").unlink()
     image = flat / "clear" / "clear-00_1.png"
     os.utime(image, ns=(1, 1))
+    assert key == compute_key(scan_folder(flat), [1])
+    image.write_bytes(b"y")  # of the same size
+    os.utime(image, ns=(1, 1))
+    assert key != compute_key(scan_folder(flat), [1])
+
+
+def test_the_key_of_a_large_folder_follows_sizes_and_dates(flat, monkeypatch):
+    monkeypatch.setattr(folder, "MAX_HASHED_BYTES", 23)  # one below what the 24 files come to
+    monkeypatch.setattr(folder, "_hash_content", lambda path: pytest.fail("it was read"))
+    key = compute_key(scan_folder(flat), [1])
+    assert key == compute_key(scan_folder(flat), [1])
+    image = flat / "clear" / "clear-00_1.png"
+    os.utime(image, ns=(1, 1))
     touched = compute_key(scan_folder(flat), [1])
-    assert key != touched
     image.write_bytes(b"longer")
     os.utime(image, ns=(1, 1))
-    assert touched != compute_key(scan_folder(flat), [1])
+    assert len({key, touched, compute_key(scan_folder(flat), [1])}) == 3
+
+
+def test_the_key_changes_with_what_can_not_be_used_for_now(flat, monkeypatch):
+    scan = scan_folder(flat)
+    keys = [compute_key(scan, [1])]
+    monkeypatch.setattr(dicom, "find_decoders", lambda: ("another",))
+    keys.append(compute_key(scan, [1]))
+    os.mkfifo(flat / "clear" / "pipe.png")
+    keys.append(compute_key(scan_folder(flat), [1]))
+    (flat / "clear" / "clear-00_1.png").unlink()  # as a file that may not be read
+    keys.append(compute_key(scan, [1]))
+    assert len(set(keys)) == 4
 
 
 @pytest.mark.skipif(not CXR.is_dir(), reason="the real X-rays (shared/data/cxr) are not here")
@@ -444,3 +477,47 @@ def test_any_bytes_are_a_manifest_or_a_sentence(content):
         assert "manifest.csv" in str(error)
     else:
         assert columns == ["file", "patient"] and all(set(row) == set(columns) for row in rows)
+
+
+def test_a_link_out_is_not_opened(flat, tmp_path_factory, monkeypatch):
+    secret = tmp_path_factory.mktemp("outside") / "secret"
+    secret.write_bytes(make_film())
+    (flat / "clear" / "film").symlink_to(secret)
+    opened = []
+    monkeypatch.setattr(dicom, "starts_as_dicom", lambda path: opened.append(path.name))
+    assert "leads out of the data folder" in get_unusable(flat)["clear/film"]
+    assert "clear-00_1.png" in opened and "film" not in opened
+
+
+def test_a_manifest_has_its_limits(flat, monkeypatch):
+    write_manifest(flat)
+    monkeypatch.setattr(folder, "MAX_ROWS", 24)
+    assert scan_folder(flat).patients_known
+    monkeypatch.setattr(folder, "MAX_ROWS", 23)
+    with pytest.raises(UserError, match="more than the 23 rows"):
+        scan_folder(flat)
+    monkeypatch.setattr(folder, "MAX_MANIFEST_BYTES", 100)
+    with pytest.raises(UserError, match=r"manifest\.csv has 0 MiB, more than the 0 MiB"):
+        scan_folder(flat)
+
+
+def test_a_long_manifest_is_matched_without_a_look_at_the_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(os.path, "realpath", lambda path: pytest.fail("a link was followed"))
+    rows = [{"file": f"link/./{n}.png", "patient": "a"} for n in range(5)]
+    patients, (notice,) = match_rows(tmp_path, rows, "patient", ["link/3.png"])
+    assert patients == {"link/3.png": "a"} and "4 row(s)" in notice
+
+
+def test_a_name_never_begins_a_line(flat):
+    forged = "a\n1 image cannot be used"
+    write_manifest(flat, f'file,"{forged}"')
+    assert r"found file, a\n1 image" in scan_folder(flat).notices[0]
+    with pytest.raises(UserError, match=r"it has file, a\\n1 image"):
+        scan_folder(flat, patient_column="b")
+    write_manifest(flat, rows=[f'"{forged}",a', f'"{forged}",b'])
+    with pytest.raises(UserError, match=r"gives a\\n1 image"):
+        scan_folder(flat)
+    (flat / forged).symlink_to("/")
+    with pytest.raises(UserError, match="leads out") as error:
+        scan_folder(flat)
+    assert "\n" not in str(error.value)

@@ -426,3 +426,51 @@ def test_write_png_refuses_other_arrays(tmp_path):
     for array in (np.zeros((2, 2, 1)), np.zeros((2, 2), np.uint8), np.zeros((2, 2, 2), np.uint8)):
         with pytest.raises(ValueError, match="expected uint8"):
             images.write_png(array, tmp_path / "out.png")
+
+
+@pytest.mark.parametrize(
+    ("depth", "row", "transparent", "expected"),
+    [
+        (1, b"\xa0", 1, [0, 0, 0, 0]),
+        (2, b"\x1b", 2, [0, 85, 0, 255]),
+        (4, b"\x0f\x70", 15, [0, 0, 119, 0]),
+        (8, bytes([0, 7, 200, 255]), 200, [0, 7, 0, 255]),
+        (16, struct.pack(">4H", 0, 1000, 30000, 65535), 30000, [0, 4, 0, 255]),
+    ],
+)
+def test_a_transparent_gray_of_any_depth_is_black(depth, row, transparent, expected):
+    content = b"\x89PNG\r\n\x1a\n" + b"".join(
+        _make_chunk(kind, data)
+        for kind, data in (
+            (b"IHDR", struct.pack(">IIBBBBB", 4, 1, depth, 0, 0, 0, 0)),
+            (b"tRNS", struct.pack(">H", transparent)),
+            (b"IDAT", zlib.compress(b"\0" + row)),
+            (b"IEND", b""),
+        )
+    )
+    assert values(content) == [expected]
+
+
+def test_signed_bytes_are_refused():
+    with pytest.raises(ImageError, match="holds signed values"):
+        read_image(encode(gray([1, 2]), "TIFF", tiffinfo={339: 2}), 1)
+
+
+def test_a_jpeg_of_very_many_scans_is_refused_undecoded(monkeypatch):
+    jpeg = encode(noise(64, 64), "JPEG", progressive=True)
+    last = jpeg[jpeg.rindex(b"\xff\xda") : -2]
+    read_image(jpeg, 1)
+    monkeypatch.setattr(limits, "MAX_SCANS", jpeg.count(b"\xff\xda") + 2)
+    read_image(jpeg[:-2] + last * 2 + jpeg[-2:], 1)
+    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("it was decoded"))
+    with pytest.raises(ImageError, match="scans, more than the"):
+        read_image(jpeg[:-2] + last * 3 + jpeg[-2:], 1)
+
+
+def test_a_lack_of_memory_is_no_fault_of_the_file(monkeypatch):
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(images, "_from_8_bits", fail)
+    with pytest.raises(MemoryError):
+        read_image(encode(gray([1, 2])), 1)

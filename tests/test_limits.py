@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 from jaxgan.data import limits
-from jaxgan.data.limits import ImageError, RationedFile, check_pixels, look_up, read_file
+from jaxgan.data.limits import (
+    ImageError,
+    RationedFile,
+    check_pixels,
+    check_scans,
+    look_up,
+    naming,
+    read_file,
+    read_stream_sizes,
+)
+from jaxgan.errors import UserError
 
 
 def test_the_limit_is_the_last_that_is_accepted():
@@ -74,3 +84,33 @@ def test_look_up_is_indexing(shape, monkeypatch):
     indices = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     table = np.random.default_rng(1).permutation(256).astype(np.uint8)
     np.testing.assert_array_equal(look_up(table, indices), table[indices])
+
+
+FRAME = b"\xff\xc0\0\x0b\x08\0\x03\0\x05\x01\1\x11\0"  # 5 wide, 3 high, one component
+
+
+def test_sizes_are_read_out_of_streams():
+    hidden = b"\xff\xe1\0\x0f" + FRAME  # within a segment of something else
+    pixels = b"\xff\xda\0\2\x12\xff\0\xd8\xff\xd0"
+    assert read_stream_sizes(b"\xff\xd8" + hidden + FRAME + pixels + b"\xff\xd9" + FRAME) == {
+        (5, 3, 1)
+    }
+    wide = FRAME.replace(b"\5", b"\7")
+    assert read_stream_sizes(b"\xff\xd8" + FRAME + pixels + wide) == {(5, 3, 1), (7, 3, 1)}
+    assert read_stream_sizes(b"\xff\xd8" + FRAME[:6]) == set() == read_stream_sizes(b"text")
+    siz = b"\xff\x4f\xff\x51\0\0\0\0" + b"".join(n.to_bytes(4, "big") for n in (9, 8, 2, 1))
+    assert read_stream_sizes(siz + bytes(16) + b"\0\3") == {(7, 7, 3)}
+    assert read_stream_sizes(siz) == set()
+
+
+def test_markers_are_rationed(monkeypatch):
+    monkeypatch.setattr(limits, "MAX_READS", 3)
+    check_scans(b"\xff\xd8" + b"\xff\xe5\0\2" * 2)
+    with pytest.raises(ImageError, match="more than 3 markers"):
+        check_scans(b"\xff\xd8" + b"\xff\xe5\0\2" * 3)
+
+
+def test_an_image_that_has_no_file_is_named():
+    expected = r"^the image a\\nb of the data set is empty$"
+    with pytest.raises(UserError, match=expected), naming("a\nb"):
+        raise ImageError("is empty")

@@ -310,3 +310,10 @@ def test_real_films(tmp_path):
     assert dataset.class_names == ("covid", "normal", "pneumonia") and dataset.notices == ()
     assert not set(dataset.train.patients) & set(dataset.val.patients)
     assert len(set(dataset.train.patients)) < 427
+
+
+def test_names_of_images_in_two_splits_begin_no_line(presplit, tmp_path):
+    content = next((presplit / "train/clear").iterdir()).read_bytes()
+    (presplit / "val/clear/a\nb.png").write_bytes(content)
+    (notice,) = [n for n in load(presplit, tmp_path).notices if "also in train" in n]
+    assert r"a\nb.png" in notice and "\n" not in notice

@@ -29,10 +29,11 @@ from jaxgan.data.images import (
     shrink_to,
 )
 from jaxgan.data.limits import ImageError, read_file, unusable_images_error
-from jaxgan.errors import UserError
-from jaxgan.files import write_text
+from jaxgan.errors import UserError, find_disk_error
+from jaxgan.files import make_folder, telling_disk_errors, write_text
+from jaxgan.untrusted import printable
 
-FORMAT_VERSION = 2  # raise it when the prepared files change, so that caches are made again
+FORMAT_VERSION = 3  # raise it when the prepared files change, so that caches are made again
 INDEX_FILE = "index.json"  # the records and the notices, so that reading needs no second pass
 
 
@@ -166,9 +167,9 @@ def _describe_dark(files: Sequence[str]) -> list[str]:
     if not files:
         return []
     return [
-        f"{len(files)} image(s) have 16 bits but no value above 4095 (such as {files[0]}): they "
-        "look like 12-bit films and come out dark, because the full range 0 to 65535 is mapped to "
-        "0 to 255. Rescale them first if that is so."
+        f"{len(files)} image(s) have 16 bits but no value above 4095 (such as "
+        f"{printable(files[0])}): they look like 12-bit films and come out dark, because the full "
+        "range 0 to 65535 is mapped to 0 to 255. Rescale them first if that is so."
     ]
 
 
@@ -264,13 +265,22 @@ def _prepare_once(create: Callable[[Path], _ImageBuilder], target: Path) -> Prep
 
     Of two processes that prepare the same data at once, the first to finish wins.
     """
-    if not target.is_dir():
-        target.parent.mkdir(parents=True, exist_ok=True)
+    with telling_disk_errors(target):
+        is_prepared = target.is_dir()
+    if not is_prepared:
+        make_folder(target.parent)
         _remove_abandoned(target)
         beside = target.with_name(f"{target.name}.{_owner()}.{uuid.uuid4().hex[:8]}")
         try:
             _prepare(create(beside))
             _rename_unless_taken(beside, target)
+        except UserError:
+            raise
+        except Exception as error:  # TFDS and ArrayRecord have errors of their own for a full disk
+            disk_error = find_disk_error(target, error)
+            if disk_error is None:
+                raise
+            raise disk_error from None
         finally:
             shutil.rmtree(beside, ignore_errors=True)
     return _read_prepared(target)

@@ -23,6 +23,7 @@ from tensorflow_datasets.core.download import downloader
 
 from jaxgan.data.builders import PreparedSet, Record, open_encoded
 from jaxgan.data.images import as_pixels, map_in_threads, progress_bar, read_image
+from jaxgan.data.limits import naming
 from jaxgan.data.tensorflow_free import without_tensorflow
 from jaxgan.errors import UserError
 from jaxgan.files import write_text
@@ -203,7 +204,7 @@ def _read(name: str, builder: Any, keys: _Keys) -> PreparedSet:
     unlabelled = [s for s, rows in index.items() if any(label < 0 for label, _ in rows)]
     notices = [f"{name} has no labels in its split {s}, which is left out." for s in unlabelled]
     records = tuple(
-        Record(split, i, label, f"{split}/{i:07d}", f"{split}/{i:07d}", sha256)
+        Record(split, i, label, _name_record(split, i), _name_record(split, i), sha256)
         for split, rows in index.items()
         if split not in unlabelled
         for i, (label, sha256) in enumerate(rows)
@@ -212,16 +213,23 @@ def _read(name: str, builder: Any, keys: _Keys) -> PreparedSet:
     return PreparedSet(names, records, sources, keys.image, tuple(notices))
 
 
+def _name_record(split: str, position: int) -> str:
+    return f"{split}/{position:07d}"
+
+
 def _create_index(sources: dict[str, Any], keys: _Keys) -> dict[str, list[tuple[int, str]]]:
     """Return label and SHA-256 of each image; of its pixels, as PNG writers differ in bytes."""
 
-    def describe(example: dict[str, Any]) -> tuple[int, str]:
-        pixels = as_pixels(read_image(example[keys.image], channels=3))
+    def describe(item: tuple[str, dict[str, Any]]) -> tuple[int, str]:
+        name, example = item
+        with naming(name):
+            pixels = as_pixels(read_image(example[keys.image], channels=3))
         digest = hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes())
         return int(example[keys.label]), digest.hexdigest()
 
     def rows(split: str, source: Any) -> Iterator[tuple[int, str]]:
-        described = map_in_threads(describe, source)
+        named = ((_name_record(split, i), example) for i, example in enumerate(source))
+        described = map_in_threads(describe, named)
         yield from progress_bar(described, title=f"indexing {split}", total=len(source))
 
     return {split: list(rows(split, source)) for split, source in sources.items()}

@@ -6,6 +6,7 @@ an optional dependency (`pip install 'jaxgan[dicom]'`) and is imported where a D
 """
 
 import hashlib
+import importlib.util
 import logging
 import warnings
 from pathlib import Path
@@ -13,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxgan.data.limits import ImageError, RationedFile, check_pixels, look_up, read_file
+from jaxgan.data.limits import (
+    ImageError,
+    RationedFile,
+    check_pixels,
+    check_scans,
+    look_up,
+    read_file,
+    read_stream_sizes,
+)
 from jaxgan.untrusted import printable
 
 if TYPE_CHECKING:
@@ -24,7 +33,10 @@ if TYPE_CHECKING:
 INSTALL = "pip install 'jaxgan[dicom]'"
 _MARK, _MARK_AT = b"DICM", 128  # PS3.10, 7.1
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
-_GROUP_LENGTH = 0x00020000
+_GROUP_LENGTH, _TRANSFER_SYNTAX = 0x00020000, 0x00020010
+_ITEM, _MAX_FRAGMENTS = b"\xfe\xff\x00\xe0", 2**14  # each takes some microseconds of Python
+# What decides, beside the file, whether a film can be decoded: pydicom and what it makes use of.
+_DECODERS = ("pydicom", "pylibjpeg", "libjpeg", "openjpeg", "rle", "gdcm", "jpeg_ls")
 _HEAD_KINDS = ("AE", "OB", "SH", "UI", "UL", "UN", "UR", None)  # PS3.10, 7.1; None: not said
 _TABLES = ("ModalityLUTSequence", "VOILUTSequence")
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -75,22 +87,27 @@ def starts_as_dicom(path: Path) -> bool:
         return False
 
 
+def find_decoders() -> tuple[str, ...]:
+    """Return the installed packages on which it depends what films can be decoded."""
+    return tuple(name for name in _DECODERS if importlib.util.find_spec(name) is not None)
+
+
 def read_patient(path: Path) -> str | None:
     """Return a token that is equal for two films of one patient, None where the film tells none.
 
     The token serves to group the films of one folder in memory. It is not to be written anywhere: a
-    short identifier could be guessed back out of its hash.
+    short identifier could be guessed back out of its hash. Who issued the identifier is not asked:
+    some films of a patient may tell it and some not, and too much in one group is the safe side.
     """
     try:
         content = read_file(path)
-        if _DEFLATED in content:
-            return None
-        header = _parse(content, ["PatientID", "IssuerOfPatientID"], stop_before_pixels=True)
+        header = _parse(content, ["PatientID"], stop_before_pixels=True)
         patient = str(header.get("PatientID") or "").strip()
-        issuer = str(header.get("IssuerOfPatientID") or "").strip()
+    except MemoryError:
+        raise
     except Exception:  # a damaged header raises nearly anything; decoding says what is wrong
         return None
-    return hashlib.sha256(f"{issuer}\0{patient}".encode()).hexdigest() if patient else None
+    return hashlib.sha256(patient.encode()).hexdigest() if patient else None
 
 
 def decode_film(content: bytes) -> tuple[np.ndarray, bool]:
@@ -101,13 +118,11 @@ def decode_film(content: bytes) -> tuple[np.ndarray, bool]:
     255, and 16 stored bits that use only 12 look dark. MONOCHROME1 is inverted, so that high is
     white (PS3.3, C.7.6.3.1.2 and C.11). Raises `ImageError`.
     """
-    if _DEFLATED in content:
-        raise ImageError("is a deflated DICOM file, which may unfold to any size: store it plainly")
     try:
         film = _parse(content, _SHOWN)
         _check(film, len(content))
         return _show(film)
-    except ImageError:
+    except (ImageError, MemoryError):
         raise
     except Exception as error:  # without its words, which may quote the file: a name, a date
         reason = _describe_failure(error)
@@ -146,7 +161,7 @@ def _parse(content: bytes, names: "Sequence[str]", **options: bool) -> "Dataset"
 
 
 def _check_head(file: RationedFile) -> None:
-    """Refuse a head, group 2, that holds sequences or a group length of more than a number."""
+    """Refuse a deflated file, and a head, group 2, that holds sequences or a long group length."""
     from pydicom.filereader import read_dataset
 
     file.seek(_MARK_AT + len(_MARK))
@@ -155,6 +170,10 @@ def _check_head(file: RationedFile) -> None:
         is_long = element.tag == _GROUP_LENGTH and len(element.value or b"") > 4
         if element.VR not in _HEAD_KINDS or is_long:
             raise ImageError("is a DICOM file with a damaged head")
+        if element.tag == _TRANSFER_SYNTAX and _DEFLATED in (element.value or b""):
+            raise ImageError(
+                "is a deflated DICOM file, which may unfold to any size: store it plainly"
+            )
     file.seek(0)
 
 
@@ -198,6 +217,37 @@ def _check(film: "Dataset", num_bytes: int) -> None:
     if allocated not in (8, 16) or not 8 <= stored <= allocated:
         raise ImageError(
             f"is a DICOM file of {stored} bits stored in {allocated}, expected 8 to 16 bits"
+        )
+    high = int(film.get("HighBit", stored - 1))
+    if high != stored - 1:
+        raise ImageError(
+            f"is a DICOM file whose {stored} bits end at bit {high}, expected {stored - 1}"
+        )
+    if film.file_meta.TransferSyntaxUID.is_encapsulated:
+        _check_stream(film)
+
+
+def _check_stream(film: "Dataset") -> None:
+    """Refuse compressed pixels that by their own header are not of the film's size.
+
+    A decoder believes that header: 1300 bytes of JPEG 2000 in a film of 8 x 8 took a gibibyte.
+    """
+    from pydicom.encaps import generate_frames
+    from pydicom.uid import RLELossless
+
+    if film.PixelData.count(_ITEM) > _MAX_FRAGMENTS:
+        raise ImageError(f"is a DICOM file of more than {_MAX_FRAGMENTS} fragments")
+    streams = list(generate_frames(film.PixelData, number_of_frames=1))
+    if len(streams) != 1:
+        raise ImageError("is a DICOM file of more frames than it says, expected one image")
+    if film.file_meta.TransferSyntaxUID == RLELossless:
+        return  # it has no header that tells a size
+    check_scans(streams[0])
+    expected = (int(film.Columns), int(film.Rows), int(film.SamplesPerPixel))
+    if read_stream_sizes(streams[0]) != {expected}:
+        raise ImageError(
+            "is a DICOM file whose compressed pixels are not, by their own header, the "
+            f"{expected[0]} x {expected[1]} pixels that it claims"
         )
 
 

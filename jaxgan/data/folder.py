@@ -7,10 +7,12 @@ import csv
 import hashlib
 import io
 import os
+import posixpath
 import re
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from jaxgan.data import dicom
@@ -25,6 +27,9 @@ MANIFEST = "manifest.csv"
 FILE_COLUMN = "file"
 PATIENT_COLUMNS = ("patient_group", "patient_id", "patient", "subject", "subject_id")
 MIN_TRAIN_IMAGES = 10
+MAX_ROWS = 500_000  # of a manifest: two seconds
+MAX_MANIFEST_BYTES = 32 * 2**20  # four seconds where they are a thousand columns
+MAX_HASHED_BYTES = 2**30  # of all images: two to five seconds at every launch
 LISTED = 5  # an error message names this many examples
 
 _LAYOUTS = (
@@ -137,8 +142,8 @@ def _check_class_folders(root: Path, splits: tuple[str, ...]) -> None:
     for folder in inside:
         if not _is_inside(folder, root):
             raise UserError(
-                f"the folder {folder} is a link that leads out of {root}: expected all images "
-                "inside it. Copy them there, or name the folder that holds everything."
+                f"the folder {printable(str(folder))} is a link that leads out of {root}: expected "
+                "all images inside it. Copy them there, or name the folder that holds everything."
             )
         if not folder.name.isprintable():  # nor is what came from bytes that are not UTF-8
             raise UserError(
@@ -195,12 +200,13 @@ def is_image(entry: Path, root: Path) -> bool:
         raise ImageError(f"{what} ({error.strerror})") from None
     if stat.S_ISDIR(mode):
         return False
-    if entry.suffix.lower() not in ENDINGS and not (
-        stat.S_ISREG(mode) and dicom.starts_as_dicom(entry)
-    ):
+    is_named = entry.suffix.lower() in ENDINGS
+    if not is_named and not stat.S_ISREG(mode):
         return False
-    if not _is_inside(entry, root):
+    if not _is_inside(entry, root):  # asked before it is opened
         raise ImageError("is a link that leads out of the data folder: copy the file there")
+    if not is_named and not dicom.starts_as_dicom(entry):
+        return False
     if not stat.S_ISREG(mode):
         raise ImageError("is not an ordinary file")
     if not _is_unicode(entry.name):
@@ -352,7 +358,7 @@ def _read_patients(
     chosen = _choose_column(path, columns, column)
     if chosen is None:
         return None, [
-            f"{path} has no patient column (found {', '.join(columns)}; looked for "
+            f"{path} has no patient column (found {_list(columns)}; looked for "
             f"{', '.join(PATIENT_COLUMNS)})."
         ]
     return match_rows(root, rows, chosen, files)
@@ -364,7 +370,7 @@ def read_manifest(root: Path) -> tuple[list[dict[str, str]], list[str]]:
     if not _is_inside(path, root):
         raise UserError(f"{path} is a link that leads out of the folder: copy the table there")
     try:
-        return parse_manifest(read_file(path), path)
+        return parse_manifest(read_file(path, MAX_MANIFEST_BYTES), path)
     except ImageError as error:
         raise UserError(f"{path} {error}") from None
 
@@ -373,32 +379,43 @@ def parse_manifest(content: bytes, path: Path) -> tuple[list[dict[str, str]], li
     """Return the rows and the column names of a manifest's content; `path` is for messages."""
     try:
         lines = io.StringIO(content.decode("utf-8-sig"), newline="")
-        reader = csv.DictReader(lines, strict=True)
-        columns = list(reader.fieldnames or ())
-        rows = [_check_row(path, reader.line_num, row) for row in reader]
+        reader = csv.reader(lines, strict=True)
+        columns = _check_heading(path, next(reader, []))
+        filled = islice((row for row in reader if row), MAX_ROWS + 1)
+        rows = [_check_row(path, reader.line_num, columns, row) for row in filled]
     except (csv.Error, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not a table in CSV, UTF-8: {error}") from error
-    if FILE_COLUMN not in columns or len(set(columns)) < len(columns):
+    if len(rows) > MAX_ROWS:
         raise UserError(
-            f"{path} has the columns {columns}, expected {FILE_COLUMN!r} (the image's path "
-            "relative to the folder) and no column twice, separated by commas"
+            f"{path} has more than the {MAX_ROWS} rows that are accepted: leave only those of "
+            "the images in the folder"
         )
     return rows, columns
 
 
-def _check_row(path: Path, line: int, row: dict[str, str]) -> dict[str, str]:
-    if None in row or None in row.values():
+def _check_heading(path: Path, columns: list[str]) -> list[str]:
+    if FILE_COLUMN not in columns or len(set(columns)) < len(columns):
+        raise UserError(
+            f"{path} has the columns {_list(columns) or 'of an empty line'}, expected "
+            f"{FILE_COLUMN!r} (the image's path relative to the folder) and no column twice, "
+            "separated by commas"
+        )
+    return columns
+
+
+def _check_row(path: Path, line: int, columns: list[str], row: list[str]) -> dict[str, str]:
+    if len(row) != len(columns):
         raise UserError(
             f"{path}, line {line}: more or fewer fields than the heading has. Expected one row an "
             "image, separated by commas"
         )
-    return row
+    return dict(zip(columns, row, strict=True))
 
 
 def _choose_column(path: Path, columns: Sequence[str], asked: str | None) -> str | None:
     if asked is not None:
         if asked not in columns:
-            raise UserError(f"{path} has no column {asked!r}: it has {', '.join(columns)}")
+            raise UserError(f"{path} has no column {asked!r}: it has {_list(columns)}")
         return asked
     return next((name for name in PATIENT_COLUMNS if name in columns), None)
 
@@ -410,9 +427,11 @@ def match_rows(
     manifest = root / MANIFEST
     patients: dict[str, str] = {}
     for row in rows:
-        file = _check_inside(root, row[FILE_COLUMN])
+        file = _check_inside(manifest, row[FILE_COLUMN])
         if patients.setdefault(file, row[column].strip()) != row[column].strip():
-            raise UserError(f"{manifest} gives {file} two patients in the column {column!r}")
+            raise UserError(
+                f"{manifest} gives {printable(file)} two patients in the column {column!r}"
+            )
     missing = [file for file in files if file not in patients]
     if missing:
         raise UserError(
@@ -423,19 +442,20 @@ def match_rows(
         raise UserError(f"{manifest} has an empty {column!r} for {_some(unnamed)}: fill it in")
     num_absent = len(patients.keys() - set(files))
     notice = f"{manifest} has {num_absent} row(s) for files that are not among the images."
-    return patients, [notice] if num_absent else []
+    return {file: patients[file] for file in files}, [notice] if num_absent else []
 
 
-def _check_inside(root: Path, entry: str) -> str:
-    """Return the path of a manifest row in plain form, having refused any way out of the folder."""
-    path = PurePosixPath(entry)
-    strange = path.is_absolute() or ".." in path.parts or "\0" in entry
-    if strange or not _is_inside(root / path, root):
+def _check_inside(manifest: Path, entry: str) -> str:
+    """Return the path of a manifest row in plain form, having refused any way out of the folder.
+
+    Links need no look, which would take a minute a million rows: only `files` of the scan are read.
+    """
+    if entry.startswith("/") or ".." in entry.split("/") or "\0" in entry:
         raise UserError(
-            f"{root / MANIFEST} names {entry!r}, which lies outside the folder: expected paths "
-            "relative to it, without '..' and without links that lead out"
+            f"{manifest} names {entry!r}, which lies outside the folder: expected paths relative "
+            "to it, without '..'"
         )
-    return path.as_posix()
+    return posixpath.normpath(entry)
 
 
 def _check_no_shared_patient(images: Sequence[FolderImage]) -> None:
@@ -469,9 +489,13 @@ def _check_no_shared_patient(images: Sequence[FolderImage]) -> None:
 
 def _some(names: Sequence[str], noun: str = "file") -> str:
     """Return how many there are and name the first ones."""
-    listed = ", ".join(map(printable, names[:LISTED]))
-    more = ", ..." if len(names) > LISTED else ""
-    return f"{len(names)} {noun}{'s' * (len(names) != 1)} ({listed}{more})"
+    return f"{len(names)} {noun}{'s' * (len(names) != 1)} ({_list(names, LISTED)})"
+
+
+def _list(names: Sequence[str], most: int = 50) -> str:
+    """Return the first ones of names from the folder, in a line that they can not break."""
+    more = ", ..." if len(names) > most else ""
+    return ", ".join(map(printable, names[:most])) + more
 
 
 # Identity --------------------------------------------------------------------------------------
@@ -480,9 +504,26 @@ def _some(names: Sequence[str], noun: str = "file") -> str:
 def compute_key(scan: FolderScan, settings: Sequence[object]) -> str:
     """Return a name, 32 hexadecimal digits, for this state of the folder under these settings.
 
-    It changes when a file's path, size or time of change does, or a patient, or the place.
+    It changes with the place, with the path, class, patient or bytes of an image, and with the
+    files that can not be used. Where the images come to more than `MAX_HASHED_BYTES`, their sizes
+    and times of change stand for their bytes.
     """
-    digest = hashlib.sha256(repr([str(scan.root.resolve()), *settings]).encode())
+    unusable = [(file, str(reason)) for file, reason in scan.unusable]
+    what = [str(scan.root.resolve()), unusable, dicom.find_decoders(), *settings]
+    digest = hashlib.sha256(repr(what).encode())
+    is_small = sum(image.size for image in scan.images) <= MAX_HASHED_BYTES
     for image in scan.images:
-        digest.update(repr(image).encode())
+        path = scan.root / image.file
+        state = _hash_content(path) if is_small else (image.mtime_ns, os.access(path, os.R_OK))
+        known = (image.split, image.label, image.file, image.size, image.patient, state)
+        digest.update(repr(known).encode())
     return digest.hexdigest()[:32]
+
+
+def _hash_content(path: Path) -> str:
+    """Return the SHA-256 of a file, or why it can not be read: that may pass."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"

@@ -18,6 +18,7 @@ from jaxgan.data.limits import (
     ImageError,
     RationedFile,
     check_pixels,
+    check_scans,
     describe_too_large,
     look_up,
     read_file,
@@ -43,6 +44,8 @@ _ORIENTATIONS = {  # EXIF 2.32, tag 0x0112
     8: Image.Transpose.ROTATE_90,
 }
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
+_TIFF_SAMPLE_FORMAT, _SIGNED = 339, 2
+_WIDENING = {"L;2": 85, "L;4": 17}  # what Pillow multiplies grays of few bits with
 
 _BMP_RUN_LENGTHS = (1, 2)
 
@@ -89,6 +92,9 @@ def _decode_with_pillow(content: bytes, channels: int) -> Decoded:
         check_pixels(*image.size, len(content))
         _refuse_run_lengths(image)
         _refuse_sequence(image)
+        _refuse_signed(image)
+        check_scans(content)
+        _widen_transparency(image)
         image.load()
         if image.mode in _SIXTEEN_BIT_MODES:
             gray, suspicious = _from_16_bits(image)
@@ -96,7 +102,7 @@ def _decode_with_pillow(content: bytes, channels: int) -> Decoded:
             gray, suspicious = _from_8_bits(image), False
         upright = _upright(gray, image)
         return Decoded(upright.convert("L" if channels == 1 else "RGB"), suspicious)
-    except ImageError:
+    except (ImageError, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(describe_too_large("too many pixels")) from error
@@ -126,6 +132,21 @@ def _refuse_sequence(image: Image.Image) -> None:
         raise ImageError(f"holds {num_frames} pages or frames, expected one image")
 
 
+def _refuse_signed(image: Image.Image) -> None:
+    """Refuse signed bytes, which Pillow takes for unsigned ones."""
+    formats = getattr(image, "tag_v2", {}).get(_TIFF_SAMPLE_FORMAT, ())
+    if _SIGNED in formats and image.mode not in _SIXTEEN_BIT_MODES:
+        raise ImageError("holds signed values, expected 8 or 16 bits, unsigned")
+
+
+def _widen_transparency(image: Image.Image) -> None:
+    """Bring the transparent gray of a PNG of 2 or 4 bits to the 8 that Pillow makes of them."""
+    tiles = getattr(image, "tile", ())
+    raw_mode = tiles[0].args if image.format == "PNG" and tiles else None
+    if raw_mode in _WIDENING and "transparency" in image.info:
+        image.info["transparency"] *= _WIDENING[raw_mode]
+
+
 def _from_16_bits(image: Image.Image) -> tuple[Image.Image, bool]:
     """Map the full range of an integer image to 0..255; also say if it looks like 12 bits."""
     values = np.asarray(image)
@@ -138,6 +159,8 @@ def _from_16_bits(image: Image.Image) -> tuple[Image.Image, bool]:
     table = np.minimum((np.arange(65536) * 255 + full // 2) // full, 255).astype(np.uint8)
     if tags.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO:  # Pillow inverts only up to 8 bits
         table[: full + 1] = table[full::-1]
+    if "transparency" in image.info:  # of a PNG: one gray, here over black
+        table[image.info["transparency"]] = 0
     return Image.fromarray(look_up(table, values)), suspicious
 
 

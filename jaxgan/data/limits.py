@@ -1,8 +1,11 @@
 """What one image file may cost, and the reason why one cannot be used."""
 
+import contextlib
 import io
+import re
 import stat
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +18,14 @@ MAX_BYTES = 256 * 2**20  # MAX_PIXELS of four bytes each, uncompressed
 MAX_UNFOLDING = 2048  # pixels a byte of the file: twice what an all black gray PNG has
 MAX_READS = 2**17  # a film of MAX_PIXELS takes 50,000; each costs a microsecond or three
 MAX_HEADER_BYTES = 4 * 2**20  # before the pixels: decoders parse it in Python
+MAX_SCANS = 32  # of a JPEG, each over all its pixels: 40 ms at MAX_PIXELS; encoders make 10
 _SMALL = 4 * 2**20  # pixels that cost little, whatever they unfold from
 _BLOCK = 2**20  # pixels looked up at once: numpy widens the indices to eight bytes
+_JPEG, _JPEG_2000 = b"\xff\xd8", b"\xff\x4f\xff\x51"
+# Markers of JPEG (T.81, B.1) and JPEG-LS; in the coded pixels neither has 0xFF before such a byte.
+_MARKER = re.compile(rb"\xff([\xc0-\xcf\xd8-\xfe])")
+_START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = 0xD8, 0xD9, 0xDA
+_FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0), 0xF7)
 
 
 class ImageError(ValueError):
@@ -71,12 +80,52 @@ def check_pixels(width: int, height: int, num_bytes: int) -> None:
         )
 
 
+def check_scans(content: bytes) -> None:
+    """Refuse a JPEG of very many scans before it is decoded."""
+    markers = (marker for marker, _ in _walk_jpeg(content)) if content.startswith(_JPEG) else ()
+    num_scans = sum(marker == _START_OF_SCAN for marker in markers)
+    if num_scans > MAX_SCANS:
+        raise ImageError(
+            f"is a JPEG of {num_scans} scans, more than the {MAX_SCANS} that are accepted: it is "
+            "made to take long"
+        )
+
+
+def read_stream_sizes(stream: bytes) -> set[tuple[int, int, int]]:
+    """Return each width, height and number of components that a codestream's own headers tell.
+
+    Of JPEG, JPEG-LS and JPEG 2000 without a container; empty for anything else.
+    """
+    if stream.startswith(_JPEG_2000) and len(stream) >= 42:  # T.800, A.5.1
+        right, bottom, left, top = struct.unpack(">4I", stream[8:24])
+        return {(right - left, bottom - top, int.from_bytes(stream[40:42], "big"))}
+    if not stream.startswith(_JPEG):
+        return set()
+    frames = [stream[at + 3 : at + 8] for marker, at in _walk_jpeg(stream) if marker in _FRAMES]
+    sizes = [struct.unpack(">HHB", frame) for frame in frames if len(frame) == 5]  # T.81, B.2.2
+    return {(width, height, components) for height, width, components in sizes}
+
+
+def _walk_jpeg(content: bytes) -> Iterator[tuple[int, int]]:
+    """Yield each marker of the first image of a JPEG, and where what it heads begins."""
+    at = len(_JPEG)
+    for _ in range(MAX_READS):
+        found = _MARKER.search(content, at)
+        if found is None or found[1][0] == _END_OF_IMAGE:
+            return
+        at = found.end()
+        yield found[1][0], at
+        if found[1][0] != _START_OF_IMAGE:  # every other one is followed by a length
+            at += int.from_bytes(content[at : at + 2], "big")
+    raise ImageError(f"has more than {MAX_READS} markers: it is damaged or made to take long")
+
+
 def describe_too_large(found: str) -> str:
     """Return the reason for an image that has `found`."""
     return f"has {found}, more than the {MAX_PIXELS // 2**20} megapixels that are accepted"
 
 
-def read_file(path: Path) -> bytes:
+def read_file(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
     """Return the content of an ordinary file, or say in an `ImageError` why there is none.
 
     A pipe or a device, which might never end, is not opened.
@@ -85,9 +134,9 @@ def read_file(path: Path) -> bytes:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             raise ImageError("is not an ordinary file")
-        if status.st_size > MAX_BYTES:
+        if status.st_size > max_bytes:
             raise ImageError(
-                f"has {status.st_size // 2**20} MiB, more than the {MAX_BYTES // 2**20} MiB that "
+                f"has {status.st_size // 2**20} MiB, more than the {max_bytes // 2**20} MiB that "
                 "are accepted"
             )
         return path.read_bytes()
@@ -104,6 +153,15 @@ def look_up(table: np.ndarray, indices: np.ndarray) -> np.ndarray:
     for start in range(0, len(indices), rows):
         found[start : start + rows] = table[indices[start : start + rows]]
     return found
+
+
+@contextlib.contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Turn the `ImageError` of a block into a `UserError` about the image called `name`."""
+    try:
+        yield
+    except ImageError as error:
+        raise UserError(f"the image {printable(name)} of the data set {error}") from None
 
 
 def unusable_images_error(

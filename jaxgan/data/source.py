@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxgan.data.folder import LISTED, check_enough_images, scan_folder
 from jaxgan.data.images import as_pixels, map_in_threads, progress_bar, read_image, resize_square
+from jaxgan.data.limits import naming
 from jaxgan.data.phantom import TABLE_1
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.data.split import split_by_patient
@@ -22,7 +23,7 @@ if TYPE_CHECKING:  # these import tensorflow_datasets, which takes a second
     from jaxgan.data.builders import PreparedSet, Record
 
 MEMORY_LIMIT_BYTES = 2 * 2**30  # decoded sets above this are memory maps
-DECODER_VERSION = 1  # raise it when pixels come out differently, so that caches are made again
+DECODER_VERSION = 2  # raise it when pixels come out differently, so that caches are made again
 STORED_SIDE = 512  # pixels of the short side of prepared folder images, or more when asked
 
 
@@ -255,9 +256,10 @@ def _describe_duplicates(splits: Mapping[str, list["Record"]]) -> list[str]:
     again = [r for split in splits if split != "train" for r in splits[split] if r.sha256 in seen]
     if not again:
         return []
+    pair = f"{printable(again[0].file)} and {printable(seen[again[0].sha256])}"
     return [
-        f"{len(again)} image(s) outside train are also in train (such as {again[0].file} and "
-        f"{seen[again[0].sha256]}): what is measured on them is too high. Remove one of each pair."
+        f"{len(again)} image(s) outside train are also in train (such as {pair}): what is measured "
+        "on them is too high. Remove one of each pair."
     ]
 
 
@@ -283,10 +285,12 @@ def _decode(prepared: "PreparedSet", records: list["Record"], images: np.ndarray
     """Fill `images` [num, size, size, channels] with the records' pixels."""
     _, size, _, channels = images.shape
 
-    def pixels(encoded: bytes) -> np.ndarray:
-        return as_pixels(resize_square(read_image(encoded, channels), size))
+    def pixels(item: tuple["Record", bytes]) -> np.ndarray:
+        record, encoded = item
+        with naming(record.file):
+            return as_pixels(resize_square(read_image(encoded, channels), size))
 
-    encoded = (prepared.read(record) for record in records)
+    encoded = ((record, prepared.read(record)) for record in records)
     decoded = map_in_threads(pixels, encoded)
     bar = progress_bar(decoded, title=f"decoding {records[0].split}", total=len(records))
     for index, image in enumerate(bar):
