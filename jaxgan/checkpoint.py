@@ -11,7 +11,7 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,15 @@ from orbax.checkpoint.options import AsyncOptions, MultiprocessingOptions
 
 from jaxgan.console import say
 from jaxgan.distributed import is_several, leads
-from jaxgan.errors import UserError, find_disk_error
+from jaxgan.errors import UserError, find_disk_error, find_memory_error
 from jaxgan.files import write_json
 from jaxgan.run_folder import describe_differences
+from jaxgan.untrusted import printable
 
 _DIGESTS = "sha256.json"
+# Where orbax moves a checkpoint that is not kept, at one stroke. Were it removed in place, a kill
+# could leave half of it, which looks like damage.
+_REJECTED = "rejected"
 _METADATA = "_CHECKPOINT_METADATA"
 _COMMIT_TIME = re.compile(rb'"commit_timestamp_nsecs": (null|\d+)')
 
@@ -55,7 +59,7 @@ class Checkpoints:
         lowest_is_best: bool = False,
         record: Mapping[str, Any] | None = None,
     ):
-        self._best_metric, self._directory = best_metric, directory
+        self._best_metric, self._directory, self._saves = best_metric, directory, False
         self._sign = -1.0 if lowest_is_best else 1.0
         self._record = None if record is None else json.loads(json.dumps(record))
         # `best_fn` makes orbax write the metrics down. Joined to `max_to_keep` it would delete the
@@ -66,6 +70,7 @@ class Checkpoints:
                 BestN(get_metric_fn=self._rank, n=1, keep_checkpoints_without_metrics=False)
             )
         if record is not None:
+            _remove_rejected(directory)
             _set_damaged_aside(directory)
         options = ocp.CheckpointManagerOptions(
             async_options=AsyncOptions(
@@ -73,15 +78,17 @@ class Checkpoints:
             ),
             best_fn=self._rank if best_metric else None,
             preservation_policy=AnyPreservationPolicy(policies),
+            todelete_subdir=_REJECTED,
         )
         if is_several():
             _reach_no_other_process(options, directory)
         handler = ocp.StandardCheckpointHandler(
             multiprocessing_options=options.multiprocessing_options
         )
-        self._manager = ocp.CheckpointManager(
-            directory.absolute(), options=options, item_handlers=handler
-        )
+        with _telling_damage(directory, _list_steps(directory)):
+            self._manager = ocp.CheckpointManager(
+                directory.absolute(), options=options, item_handlers=handler
+            )
 
     def _rank(self, metrics: Any) -> Any:
         # A checkpoint that no cadence in epochs asked for has no value and ranks last: otherwise
@@ -95,6 +102,8 @@ class Checkpoints:
     def __exit__(self, *_: object) -> None:
         with self._telling_disk_errors():
             self._manager.close()
+            if self._saves:
+                _remove_rejected(self._directory)
 
     @property
     def newest_step(self) -> int | None:
@@ -121,7 +130,10 @@ class Checkpoints:
         state = jax.tree.map(lambda leaf: np.array(leaf, copy=True), state)
         metrics = {"step": step, **metrics}
         kept = {"run": self._record, "arrays": _describe_arrays(state)}
+        self._saves = True
         with self._telling_disk_errors():
+            self._manager.wait_until_finished()
+            _remove_rejected(self._directory)
             self._manager.save(
                 step, args=ocp.args.StandardSave(state), metrics=metrics, custom_metadata=kept
             )
@@ -142,18 +154,19 @@ class Checkpoints:
         Raises `UserError` where it is damaged, of another run or of another model.
         """
         if not _is_whole(self._directory, step):
-            raise UserError(
-                f"The checkpoint of step {step} in {self._directory} is damaged: the training's "
-                "own command, started again, goes on from the one before it."
-            )
+            raise _describe_damage(self._directory, {step})
         template = jax.tree.map(np.asarray, template)
-        kept, arrays = (
-            self._manager.metadata(step).custom_metadata or {},
-            _describe_arrays(template),
-        )
+        arrays = _describe_arrays(template)
+        with _telling_damage(self._directory, {step}):
+            kept = dict(self._manager.metadata(step).custom_metadata or {})
         self._check_same_run(step, kept.get("run"))
         self._check_same_model(step, kept.get("arrays", arrays), arrays)
-        return self._manager.restore(step, args=ocp.args.StandardRestore(template))
+        with _telling_damage(self._directory, {step}):
+            return self._manager.restore(step, args=ocp.args.StandardRestore(template))
+
+    @property
+    def _shown(self) -> str:
+        return printable(str(self._directory))
 
     def _check_same_run(self, step: int, record: Mapping[str, Any] | None) -> None:
         if self._record is None or record is None:
@@ -161,7 +174,7 @@ class Checkpoints:
         differences = describe_differences(record, self._record)
         if differences:
             raise UserError(
-                f"The checkpoint of step {step} in {self._directory} is of another run: "
+                f"The checkpoint of step {step} in {self._shown} is of another run: "
                 f"{differences}. Choose another --workdir, or put back the run's own checkpoints."
             )
 
@@ -172,7 +185,7 @@ class Checkpoints:
         if names:
             name = names[0]
             raise UserError(
-                f"The checkpoint of step {step} in {self._directory} is of another model: {name} "
+                f"The checkpoint of step {step} in {self._shown} is of another model: {name} "
                 f"is {found.get(name, 'absent')} there and {expected.get(name, 'absent')} in this "
                 f"run ({len(names)} arrays differ). Choose another --workdir, or give the settings "
                 "that the checkpoint was made with."
@@ -200,6 +213,32 @@ def _is_whole(directory: Path, step: int) -> bool:
         return not any(directory.glob(f"*/{_DIGESTS}"))
     found, noted = _compute_digests(path.parent), _read_digests(path)
     return bool(noted) and noted.items() <= found.items()
+
+
+@contextlib.contextmanager
+def _telling_damage(directory: Path, steps: Iterable[int]) -> Iterator[None]:
+    """Tell in a sentence what orbax makes of damaged checkpoints among these."""
+    try:
+        yield
+    except Exception as error:
+        suspects = {step for step in steps if not _is_verified(directory, step)}
+        if not suspects or find_memory_error(error):
+            raise
+        raise _describe_damage(directory, suspects) from None
+
+
+def _is_verified(directory: Path, step: int) -> bool:
+    """Whether a checkpoint has digests and they are those of its files."""
+    return (directory / str(step) / _DIGESTS).exists() and _is_whole(directory, step)
+
+
+def _describe_damage(directory: Path, steps: Iterable[int]) -> UserError:
+    """Return what to raise where a checkpoint, one of these, can not be read."""
+    shown = f"The checkpoint of step {' or '.join(map(str, sorted(steps)))} in {directory}"
+    remedy = "the training's own command, started again, goes on from the one before it."
+    if not any(directory.glob(f"*/{_DIGESTS}")):  # as jaxgan once saved them
+        remedy = f"remove its folder, and {remedy}"
+    return UserError(f"{printable(shown)} is damaged: {remedy}")
 
 
 def _read_digests(path: Path) -> dict[str, str]:
@@ -236,14 +275,12 @@ def _set_damaged_aside(directory: Path) -> None:
     damaged = sorted(step for step in steps if not _is_whole(directory, step))
     if damaged and len(damaged) == len(steps):
         raise UserError(
-            f"No checkpoint in {directory} is whole (damaged: {', '.join(map(str, damaged))}). "
+            f"No checkpoint in {printable(str(directory))} is whole (damaged: "
+            f"{', '.join(map(str, damaged))}). "
             "Train anew in another --workdir; what else this run has written is still there."
         )
     newest = max(steps - set(damaged), default=0)
     for step in damaged:
-        if step < newest and _is_half_removed(directory, step):
-            shutil.rmtree(directory / str(step))
-            continue
         aside = directory / f"{step}.damaged"
         shutil.rmtree(aside, ignore_errors=True)
         (directory / str(step)).replace(aside)
@@ -251,15 +288,14 @@ def _set_damaged_aside(directory: Path) -> None:
         if step < newest:
             instead = "if it was the best by validation, the best of the others takes its place"
         say(
-            f"The checkpoint of step {step} in {directory} is damaged and was set aside: {instead}."
+            f"The checkpoint of step {step} in {printable(str(directory))} is damaged and was set "
+            f"aside: {instead}."
         )
 
 
-def _is_half_removed(directory: Path, step: int) -> bool:
-    """Whether files are missing and all others good: a kill came while an old one was removed."""
-    path = directory / str(step)
-    found, noted = _compute_digests(path), _read_digests(path / _DIGESTS)
-    return not noted or all(found.get(name, digest) == digest for name, digest in noted.items())
+def _remove_rejected(directory: Path) -> None:
+    """Remove the checkpoints that were not kept; a kill may leave some, until the next save."""
+    shutil.rmtree(directory / _REJECTED, ignore_errors=True)
 
 
 def _describe_arrays(tree: Any) -> dict[str, str]:

@@ -7,7 +7,6 @@ keep brightness, contrast, sharpness and grain: what they kept out, the features
 
 import functools
 import hashlib
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxgan.augment import cut_out, shift
-from jaxgan.files import written_beside
+from jaxgan.files import read_arrays, written_beside
 from jaxgan.losses import softmax_cross_entropy
 from jaxgan.models.encoder import Encoder, EncoderHeads
 from jaxgan.pixels import scale_to_unit
@@ -218,10 +217,8 @@ def _compute_key(images: np.ndarray, labels: np.ndarray, seed: int) -> str:
 
 def _read(path: Path) -> TrainedEncoder | None:
     """Return a kept encoder, None where there is none or the file is damaged."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-            arrays = dict(kept)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+    arrays = read_arrays(path)
+    if arrays is None or not {"mean", "whitening"} <= arrays.keys():
         return None
     mean, whitening = arrays.pop("mean"), arrays.pop("whitening")
     params = unflatten_dict(arrays, sep="/")

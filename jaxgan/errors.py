@@ -2,7 +2,11 @@
 
 import errno
 
+from jaxgan.untrusted import printable
+
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What a disk or its owner refuses; any other error of the system is told as what it is.
+_REFUSED = (*_NO_SPACE, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR)
 _NO_SPACE_WORDS = ("No space left on device", "Disk quota exceeded", "File too large")
 _OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory")
 
@@ -42,8 +46,8 @@ def describe_disk_error(path: object, error: OSError) -> DiskError:
     if isinstance(error, TimeoutError):  # orbax waits for its own threads by the clock
         remedy = "The disk is very slow, or the machine was asleep"
     return DiskError(
-        f"{error.filename or path} can not be written: {error.strerror or error}. {remedy}; the "
-        "same command then goes on from the last checkpoint."
+        f"{printable(str(error.filename or path))} can not be written: {error.strerror or error}. "
+        f"{remedy}; the same command then goes on from the last checkpoint."
     )
 
 
@@ -53,6 +57,13 @@ def find_disk_error(path: object, error: BaseException) -> DiskError | None:
         return describe_disk_error(path, error)
     words = [words for words in _NO_SPACE_WORDS if words in str(error)]
     return describe_disk_error(path, OSError(errno.ENOSPC, words[0])) if words else None
+
+
+def find_refusal(error: BaseException) -> DiskError | None:
+    """Return what to raise where `error`, from anywhere in the program, is the disk's."""
+    if isinstance(error, OSError) and error.errno not in _REFUSED:
+        error = Exception(str(error))  # its words may be those of a library that wraps the disk's
+    return find_disk_error("A file", error)
 
 
 def find_memory_error(error: BaseException) -> OutOfMemoryError | None:
@@ -65,6 +76,8 @@ def find_memory_error(error: BaseException) -> OutOfMemoryError | None:
         return None
     reason = (str(error) or "MemoryError").splitlines()[0]
     return OutOfMemoryError(
-        f"Out of memory ({reason}): a smaller config.batch_size needs less (so do a smaller "
-        "config.image_size and narrower networks), and other programs may be using the memory."
+        f"Out of memory ({reason}): a smaller config.batch_size needs less (of a study "
+        "config.dcgan.batch_size and config.gmd.batch_size; what only reads a run takes the run's "
+        "own), so do smaller images and narrower networks, and other programs may be using the "
+        "memory."
     )

@@ -1,7 +1,10 @@
 """The images a run has kept: `accepted/*.png` and `accepted.csv`, one row an image."""
 
 import csv
-from dataclasses import asdict, dataclass, fields
+import io
+import re
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +13,11 @@ from jaxgan.data.images import write_png
 from jaxgan.errors import UserError
 from jaxgan.files import write_text
 from jaxgan.run_folder import RunFolder
-from jaxgan.untrusted import csv_cell
+from jaxgan.untrusted import csv_cell, printable
 
 FOLDER, TABLE = "accepted", "accepted.csv"
 _FINAL = "final"
+_OWN_FILE = re.compile(rf"(epoch_\d{{5,}}|{_FINAL})_\d{{7,}}\.png")
 
 
 @dataclass(frozen=True)
@@ -49,14 +53,17 @@ class KeptImages:
         return max(self.target - len(self), 0)
 
     def rewind(self, epoch: int) -> None:
-        """Forget what was kept after `epoch`, and what a finished training was topped up with."""
+        """Forget what was kept after `epoch`, and what a finished training was topped up with.
+
+        In the folder only what a run itself makes is removed.
+        """
         self._rows = [
             row for row in self._rows if row.epoch <= epoch and not row.file.startswith(_FINAL)
         ]
         self._write_table()
         files = {row.file for row in self._rows}
         for path in self._run.get_folder(FOLDER).iterdir():
-            if path.name not in files:
+            if path.name not in files and _OWN_FILE.fullmatch(path.name) and path.is_file():
                 path.unlink()
 
     def add(
@@ -84,10 +91,17 @@ class KeptImages:
         return [self._run.path / FOLDER / row.file for row in self._rows]
 
     def _write_table(self) -> None:
-        names = [field.name for field in fields(KeptImage)]
-        lines = [",".join(names)]
-        lines += [",".join(map(str, map(csv_cell, asdict(row).values()))) for row in self._rows]
-        write_text(self._run.path / TABLE, "\n".join(lines) + "\n")
+        write_text(self._run.path / TABLE, format_table(self._rows))
+
+
+def format_table(rows: Iterable[KeptImage]) -> str:
+    """Return `accepted.csv`, which no spreadsheet takes to hold a formula."""
+    text = io.StringIO()
+    # All words are quoted: of itself the writer leaves a lone "\r" bare, which ends a row.
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    writer.writerow(field.name for field in fields(KeptImage))
+    writer.writerows([csv_cell(value) for value in astuple(row)] for row in rows)
+    return text.getvalue()
 
 
 def read_table(run: Path) -> list[KeptImage]:
@@ -109,6 +123,6 @@ def read_table(run: Path) -> list[KeptImage]:
             ]
         except (KeyError, TypeError, ValueError):
             raise UserError(
-                f"{path} is not a table of kept images: expected the columns "
+                f"{printable(str(path))} is not a table of kept images: expected the columns "
                 f"{', '.join(field.name for field in fields(KeptImage))}."
             ) from None

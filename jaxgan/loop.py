@@ -1,6 +1,7 @@
 """The one training loop. It does not know what is being trained."""
 
 import contextlib
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -122,6 +123,7 @@ def run_loop(
             last = jax.tree.map(lambda row, i=step - begin - 1: row[i], rows) if due else {}
             for hook in due:
                 line |= hook.run(Moment(step, epoch, dispatcher.unplace(state), last))
+            check_finite_line(line)
             speed = progress.update(epoch, line)
             folder.append(line, {"images_per_second": speed})
 
@@ -162,6 +164,13 @@ def check_finite(rows: Mapping[str, Any], begin: int, end: int) -> None:
         bad = np.flatnonzero(~np.isfinite(row[: end - begin]))
         if len(bad):
             raise DivergedError(f"{name} is {row[bad[0]]} at step {begin + bad[0] + 1}{_DIVERGED}")
+
+
+def check_finite_line(line: Mapping[str, Any]) -> None:
+    """Raise `DivergedError` where a line's value, of a step or of a hook, is not finite."""
+    for name, value in line.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise DivergedError(f"{name} is {value} at step {line['step']}{_DIVERGED}")
 
 
 def check_finite_state(state: Any, step: int) -> None:

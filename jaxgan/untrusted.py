@@ -3,7 +3,10 @@
 Pages need nothing of this: their templates escape whatever they are given (`jaxgan.study.page`).
 """
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")  # OWASP, CSV injection
+import unicodedata
+
+_FORMULA_STARTS = frozenset("=+-@")  # OWASP, CSV injection
+_LINE_STARTS = ("\t", "\r", "\n")
 
 
 def printable(text: str) -> str:
@@ -16,7 +19,10 @@ def printable(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """Return `text` as `printable` does, its line ends kept."""
+    """Return a text of our own as `printable` does, its line ends kept.
+
+    A name from a file goes through `printable` first: its line ends would look like ours.
+    """
     return "\n".join(map(printable, text.split("\n")))
 
 
@@ -24,7 +30,15 @@ def csv_cell(value: object) -> object:
     """Return a table's cell so that no spreadsheet takes it for a formula; numbers stay numbers."""
     if not isinstance(value, str):
         return value
-    return f"'{value}" if value.startswith(_FORMULA_STARTS) else value
+    first = next((c for c in value if not _is_blank(c)), "")
+    # As some spreadsheets do, wide and small forms are taken for the plain ones.
+    starts_formula = unicodedata.normalize("NFKC", first) in _FORMULA_STARTS
+    return f"'{value}" if starts_formula or value.startswith(_LINE_STARTS) else value
+
+
+def _is_blank(character: str) -> bool:
+    """Whether nothing is seen of a character: spaces, controls, marks of format, joiners."""
+    return unicodedata.category(character) in ("Zs", "Zl", "Zp", "Cc", "Cf", "Mn", "Me")
 
 
 def markdown_text(text: str) -> str:

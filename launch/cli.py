@@ -23,10 +23,10 @@ from jaxgan import distributed
 from jaxgan.console import say
 from jaxgan.data.sets import Dataset
 from jaxgan.data.source import DataSpec, load_dataset
-from jaxgan.errors import UserError, find_memory_error
+from jaxgan.errors import UserError, find_memory_error, find_refusal
 from jaxgan.loop import Stopped
 from jaxgan.settings import DataSettings
-from jaxgan.untrusted import printable_lines
+from jaxgan.untrusted import printable, printable_lines
 
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = flags.FLAGS
@@ -91,7 +91,7 @@ def load_data(settings: DataSettings, *, image_size: int, channels: int) -> Data
 def announce(dataset: Dataset) -> None:
     """Say what has to be said of the data."""
     for notice in dataset.notices:
-        say(notice)
+        say(printable(notice))  # one line each, whatever the names in it
 
 
 def describe_command() -> str:
@@ -205,7 +205,7 @@ def _run_to_exit_code(main: Callable[[], None]) -> None:
         print("Stopped. The same command goes on from the last checkpoint, if there is one.")
         sys.exit(128 + signal.SIGINT)
     except Exception as error:
-        if (told := find_memory_error(error)) is None:
+        if (told := find_refusal(error) or find_memory_error(error)) is None:
             raise
         _fail(str(told), told.exit_code)
 

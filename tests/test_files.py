@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jaxgan import files
-from jaxgan.errors import DiskError, find_disk_error, find_memory_error
+from jaxgan.errors import DiskError, find_disk_error, find_memory_error, find_refusal
 from tests.helpers import can_mount, mount_small_disk
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,6 +58,12 @@ def test_a_file_in_the_place_of_a_folder_has_its_sentence(tmp_path):
         files.write_text(tmp_path / "file" / "table.csv", "new")
 
 
+def test_names_that_are_not_utf8_can_be_written(tmp_path):
+    """As a page that shows the command has them, which the system hands over as surrogates."""
+    files.write_text(tmp_path / "page.html", "Größe --workdir=a\udcff")
+    assert (tmp_path / "page.html").read_text("utf-8") == r"Größe --workdir=a\udcff"
+
+
 def test_a_block_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(KeyError), files.written_beside(tmp_path / "x") as beside:
         beside.write_text("half")
@@ -101,10 +107,36 @@ def test_a_save_that_a_sleeping_machine_has_interrupted_is_told_as_one():
 
 
 def test_memory_and_disk_are_told_apart_from_other_errors():
-    assert "config.batch_size" in str(find_memory_error(MemoryError("7 GiB")))
+    told = str(find_memory_error(MemoryError("7 GiB")))
+    assert "config.batch_size" in told
+    assert "of a study config.dcgan.batch_size and config.gmd.batch_size" in told
     assert find_memory_error(ValueError("Out of memory")) is None
     assert find_disk_error("x", ValueError("a shape")) is None
     assert "Free some space" in str(find_disk_error("x", ValueError("... No space left on device")))
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "A file can not be written: No space"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "c/xla"),
+            "c/xla can not be written: P",
+        ),
+        (OSError(errno.EACCES, "Permission denied", "a\nb"), r"a\nb can not be written"),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory", "x"), "x can not be written: Not a"),
+        (OSError("Failed to write. [Errno 28] No space left on device"), "Free some space"),
+        (RuntimeError("RESOURCE_EXHAUSTED: x; No space left on device"), "Free some space"),
+    ],
+)
+def test_what_a_disk_refuses_anywhere_has_its_sentence(error, sentence):
+    assert sentence in str(find_refusal(error))
+
+
+def test_what_is_not_the_disks_keeps_its_traceback():
+    assert find_refusal(FileNotFoundError(errno.ENOENT, "No such file", "x")) is None
+    assert find_refusal(BrokenPipeError(errno.EPIPE, "Broken pipe")) is None
+    assert find_refusal(KeyError("x")) is None
 
 
 WRITERS = ("write_text", "write_bytes", "savez", "savez_compressed", "savefig")

@@ -1,13 +1,17 @@
 """Kept images: the table, the target, cutting back."""
 
 import csv
+import io
+import re
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from jaxgan.errors import UserError
-from jaxgan.kept import KeptImages, read_table
+from jaxgan.kept import KeptImage, KeptImages, format_table, read_table
 from jaxgan.run_folder import RunFolder
 
 
@@ -52,11 +56,55 @@ def test_cutting_back_drops_later_epochs_the_top_up_and_orphans(tmp_path):
     add(kept, 1, epoch=2, first_seed=10)
     add(kept, 1, epoch=2, first_seed=20, final=True)
     (tmp_path / "accepted" / "epoch_00009_0000001.png").write_bytes(b"from a killed run")
+    assert len(list((tmp_path / "accepted").iterdir())) == 4
     again = make_kept(tmp_path, target=10)
     assert len(again) == 3
     again.rewind(1)
     assert [row.epoch for row in read_table(tmp_path)] == [1]
     assert len(list((tmp_path / "accepted").iterdir())) == 1
+
+
+def test_cutting_back_leaves_what_is_not_the_runs_alone(tmp_path):
+    kept = make_kept(tmp_path)
+    add(kept, 1, epoch=2, first_seed=0)
+    folder = tmp_path / "accepted"
+    (folder / ".ipynb_checkpoints").mkdir()
+    (folder / "epoch_00002_0000009.png").mkdir()
+    (folder / "notes.txt").write_text("mine")
+    (folder / "epoch_00002_0000000 copy.png").write_bytes(b"mine")
+    kept.rewind(0)
+    assert {path.name for path in folder.iterdir()} == {
+        ".ipynb_checkpoints",
+        "epoch_00002_0000000 copy.png",
+        "epoch_00002_0000009.png",
+        "notes.txt",
+    }
+
+
+# What a spreadsheet takes for a formula, at the start of a cell or behind what it passes over.
+FORMULA = re.compile(r"[\s\x00-\x1f\xa0\ufeff\u200b-\u200f\u2060]*[=+\-@\uff1d\uff0b\uff0d\uff20]")
+WORDS = st.text(st.sampled_from("=+-@\uff1d \xa0\ufeff\u200b,;\t\r\n\"'a(1)")) | st.text()
+
+
+@given(file=WORDS, rule=WORDS)
+def test_no_cell_of_the_table_is_a_formula(file, rule):
+    text = format_table([KeptImage(file, 1, 2, 0.5, rule)])
+    rows = list(csv.reader(io.StringIO(text, newline="")))
+    assert [cell for row in rows for cell in row if FORMULA.match(cell)] == []
+    assert [cell.removeprefix("'") for cell in rows[1]] == [
+        cell.removeprefix("'") for cell in (file, "1", "2", "0.5", rule)
+    ]
+
+
+def test_a_table_that_was_tampered_with_is_written_anew_without_formulas(tmp_path):
+    (tmp_path / "accepted.csv").write_text(
+        'file,epoch,seed,score,rule\n=cmd(),1,1,0.9,none\n"a,=cmd()",1,1,0.9,"@b;+c"\n'
+    )
+    make_kept(tmp_path).rewind(1)
+    assert (tmp_path / "accepted.csv").read_text().splitlines()[1:] == [
+        '"\'=cmd()",1,1,0.9,"none"',
+        '"a,=cmd()",1,1,0.9,"\'@b;+c"',
+    ]
 
 
 def test_a_table_of_something_else_has_its_sentence(tmp_path):

@@ -142,7 +142,8 @@ def test_two_thousand_steps_on_two_devices_end_with_flat_memory(tmp_path):
     command = long_run.make_long_training(tmp_path, 2000)
     seen = long_run.run(command, tmp_path, tmp_path / "run" / "left", most_seconds=3600)
     assert seen.code == 0, (tmp_path / "output.txt").read_text()
-    assert abs(seen.per_thousand_steps) < 20  # MiB; that of 20,000 steps is in the docs
+    before, after = seen.lowest
+    assert after - before <= 40  # MiB, in 500 steps; that of 20,000 is in the docs
     step, state = restore(tmp_path / "run" / "left")
     assert step == 2000
     assert np.isfinite(state.generator.params["up1"]["kernel"]).all()

@@ -40,7 +40,7 @@ class ToyDispatcher:
         return state, {"loss": jnp.array(losses)}
 
 
-def run(path, dispatcher, *, every_epochs=1, every_seconds=0.0):
+def run(path, dispatcher, *, every_epochs=1, every_seconds=0.0, hooks=()):
     progress = SimpleNamespace(update=lambda epoch, line: 0.0)
     with open_run_folder(path, RECORD) as folder, Checkpoints(path / "c") as checkpoints:
         step, state = checkpoints.resume(np.float32(0))
@@ -57,7 +57,7 @@ def run(path, dispatcher, *, every_epochs=1, every_seconds=0.0):
             start_step=step,
             schedule=SCHEDULE,
             dispatcher=dispatcher,
-            hooks=[],
+            hooks=hooks,
             folder=folder,
             checkpoints=checkpoints,
             checkpoint_every_epochs=every_epochs,
@@ -108,6 +108,17 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(tmp_path, va
     with Checkpoints(tmp_path / "c") as checkpoints:
         assert checkpoints.resume(np.float32(0)) == (8, 8.0)
     assert run(tmp_path, ToyDispatcher())[0] == 24.0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_measure_that_is_not_finite_stops_the_run_and_is_named(tmp_path, value):
+    """The last update has broken the parameters, which only a hook sees; its losses are good."""
+    measure = loop.Hook(1, lambda moment: {"val_loss": 1.0 if moment.epoch < 2 else value})
+    with pytest.raises(DivergedError, match=rf"val_loss is {value} at step 16: the training has"):
+        run(tmp_path, ToyDispatcher(), hooks=[measure])
+    assert [line["step"] for line in read_metrics(tmp_path)] == [3, 6, 8, 11, 14]
+    with Checkpoints(tmp_path / "c") as checkpoints:
+        assert checkpoints.resume(np.float32(0)) == (8, 8.0)
 
 
 def test_a_state_that_is_not_finite_is_not_saved_though_its_losses_are(tmp_path):

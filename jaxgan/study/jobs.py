@@ -7,8 +7,6 @@ import dataclasses
 import hashlib
 import json
 import time
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,7 @@ from tqdm import tqdm
 
 from jaxgan.console import say
 from jaxgan.errors import DiskError, find_memory_error
-from jaxgan.files import make_folder, written_beside
+from jaxgan.files import make_folder, read_arrays, written_beside
 from jaxgan.loop import Stopped
 
 JOB_VERSION = 2  # raise it when jobs come out differently, so that they are done again
@@ -127,12 +125,11 @@ def read_result(path: Path) -> dict[str, np.ndarray] | None:
     """Return a result's arrays, None where the file is absent or broken."""
     if not path.exists():
         return None
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+    arrays = read_arrays(path)
+    if arrays is None or not {"seconds", "record"} <= arrays.keys():
         say(f"{path} is damaged: this job is done again.")  # not by a kill: see jaxgan.files
         return None
+    return arrays
 
 
 def write_result(path: Path, result: Result) -> None:

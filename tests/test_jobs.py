@@ -1,0 +1,62 @@
+"""A job's file that a disk has damaged counts as absent, whatever of it is damaged."""
+
+import numpy as np
+import pytest
+
+from jaxgan.study.jobs import Job, JobRunner, read_result, write_result
+
+RESULT = {
+    "scores_of_test": np.arange(4.0),  # so long a name makes a directory entry of 64 bytes
+    "seconds": np.array(1.5),
+    "record": np.array('{"seed": 0}'),
+}
+
+
+@pytest.fixture
+def file(tmp_path):
+    write_result(tmp_path / "toy.npz", RESULT)
+    return tmp_path / "toy.npz"
+
+
+def test_what_was_written_is_read(file):
+    assert is_exact(read_result(file))
+
+
+def test_of_any_one_bit_changed_nothing_else_is_read(file):
+    whole, damaged = file.read_bytes(), 0
+    for bit in range(0, 8 * len(whole), 3):
+        content = bytearray(whole)
+        content[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(content)
+        found = read_result(file)
+        assert found is None or is_exact(found), bit
+        damaged += found is None
+    assert damaged > len(whole)  # of the dates of a zip file, say, nothing depends
+
+
+def test_of_a_cut_file_or_one_without_what_a_job_adds_nothing_is_read(file):
+    whole = file.read_bytes()
+    for length in (0, 1, len(whole) // 2, len(whole) - 1):
+        file.write_bytes(whole[:length])
+        assert read_result(file) is None
+    write_result(file, {"x": np.zeros(2)})
+    assert read_result(file) is None
+
+
+def test_a_job_of_a_damaged_file_is_done_again_and_said(tmp_path, capsys):
+    job = Job("toy", "a toy", {}, lambda partial: {"x": np.arange(3)})
+    JobRunner(tmp_path, {"toy": 1}).run(job)
+    (file,) = tmp_path.glob("*.npz")
+    content = bytearray(file.read_bytes())
+    content[content.rindex(b"PK\x01\x02") + 8] ^= 1  # the flag of an encrypted array
+    file.write_bytes(content)
+    assert list(JobRunner(tmp_path, {"toy": 1}).run(job)["x"]) == [0, 1, 2]
+    assert "is damaged: this job is done again." in capsys.readouterr().out
+    assert read_result(file) is not None
+
+
+def is_exact(found):
+    return list(found) == list(RESULT) and all(
+        found[name].dtype == array.dtype and np.array_equal(found[name], array)
+        for name, array in RESULT.items()
+    )
