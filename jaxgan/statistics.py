@@ -7,6 +7,10 @@ fold. The measure is balanced accuracy, written as a weighted mean so that it is
 Two things can make D differ from what it would be another time, and each has its own test:
 the trainings (the corrected resampled t-test over folds and seeds) and the patients who happened to
 be tested (a bootstrap that draws whole patients). A difference counts only where both agree.
+
+Counts come in steps: trainings that all differ by one image have no spread, and a test that
+believed it would call that certain. So neither test takes the spread to be less than if one image
+had come out otherwise in one training.
 """
 
 import math
@@ -22,6 +26,8 @@ POWER = 0.8
 NUM_BOOTSTRAP = 2000
 _POWER_DRAWS = 4000  # simulated studies behind a statement of power
 _LARGEST = 1.0  # no difference of accuracies is larger
+_MOST_PATIENTS = 10_000_000  # what takes more is not a matter of patients
+_FEWEST_TRAININGS = 3  # of two, the spread has one degree of freedom: no evidence
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,10 @@ class Design:
         counts = np.bincount(self.labels, minlength=self.num_classes)
         return 1.0 / (np.count_nonzero(counts) * counts[self.labels])
 
+    def compute_step(self, num_seeds: int) -> float:
+        """Return by how much D moves, at most, if one image comes out otherwise in one training."""
+        return float(self.compute_weights().max()) / num_seeds
+
 
 @dataclass(frozen=True)
 class Test:
@@ -72,7 +82,8 @@ class Comparison:
     """An arm less a control: what the trainings and what the patients say of it.
 
     `draws` [num_draws] are the bootstrap's differences, `folds` [num_folds, num_seeds] the
-    differences by training.
+    differences by training. `film_variance` is the variance between the seeds of a fold that comes
+    from single films' luck alone (`compute_film_variance`).
     """
 
     arm: str
@@ -81,6 +92,7 @@ class Comparison:
     by_patient: Test
     folds: np.ndarray
     draws: np.ndarray
+    film_variance: float
 
     @property
     def estimate(self) -> float:
@@ -107,18 +119,32 @@ def compute_fold_differences(paired: np.ndarray, design: Design) -> np.ndarray:
     return np.stack(sums, axis=1) * design.num_folds
 
 
-def test_corrected_resampled(differences: np.ndarray) -> Test:
+def compute_film_variance(paired: np.ndarray, design: Design) -> float:
+    """Return the variance of D between a fold's seeds if only single patients' films made it.
+
+    The sum of squares of what each patient adds to it: what whole trainings share does not appear.
+    More patients shrink this part and not the rest. 0 where there is one seed.
+    """
+    if len(paired) < 2:
+        return 0.0
+    rest = (paired - paired.mean(axis=0)) * design.compute_weights() * design.num_folds
+    by_patient = np.stack([np.bincount(design.patients, row) for row in rest])
+    return float((by_patient**2).sum()) / ((len(paired) - 1) * design.num_folds)
+
+
+def test_corrected_resampled(differences: np.ndarray, *, step: float) -> Test:
     """Test differences [num_folds, num_seeds] against 0 (Nadeau and Bengio 2003, eq. 15).
 
     Trainings share most of their images, so the variance of the mean is not s^2 / J but
-    s^2 (1 / J + tested / trained), with tested / trained = 1 / (num_folds - 1).
+    s^2 (1 / J + tested / trained), with tested / trained = 1 / (num_folds - 1). s / sqrt(J) is
+    taken to be at least `step` (`Design.compute_step`).
     """
     num = differences.size
     mean = float(differences.mean())
-    if num < 2 or len(differences) < 2:
-        return Test(mean, math.inf, 0, 1.0, None)
-    correction = 1 / num + 1 / (len(differences) - 1)
-    return _test(mean, math.sqrt(correction * float(differences.var(ddof=1))), num - 1)
+    if num < _FEWEST_TRAININGS or len(differences) < 2:
+        return _test(mean, math.inf, 0)
+    error = max(float(differences.std(ddof=1)) / math.sqrt(num), step)
+    return _test(mean, error * math.sqrt(1 + num / (len(differences) - 1)), num - 1)
 
 
 test_corrected_resampled.__test__ = False  # type: ignore[attr-defined]  # not one of pytest's
@@ -155,17 +181,18 @@ def test_by_patient(paired: np.ndarray, design: Design, draws: np.ndarray) -> Te
     """Test D of `paired` [num_seeds, num_images] with the spread of its bootstrap `draws`."""
     estimate = float((paired.mean(axis=0) * design.compute_weights()).sum())
     num = design.num_patients
-    spread = float(draws.std(ddof=1)) * math.sqrt(num / max(num - 1, 1))
-    return _test(estimate, spread, num - 1)
+    if num < 2:
+        return _test(estimate, math.inf, 0)
+    spread = float(draws.std(ddof=1)) * math.sqrt(num / (num - 1))
+    return _test(estimate, max(spread, design.compute_step(len(paired))), num - 1)
 
 
 test_by_patient.__test__ = False  # type: ignore[attr-defined]
 
 
 def _test(estimate: float, standard_error: float, degrees: int) -> Test:
-    if standard_error < 1e-12:
-        p_value = 1.0 if abs(estimate) < 1e-12 else 0.0
-        return Test(estimate, 0.0, degrees, p_value, (estimate, estimate))
+    if degrees < 1:
+        return Test(estimate, math.inf, 0, 1.0, None)
     half = float(student.ppf(1 - ALPHA / 2, degrees)) * standard_error
     p_value = 2 * float(student.sf(abs(estimate) / standard_error, degrees))
     return Test(estimate, standard_error, degrees, p_value, (estimate - half, estimate + half))
@@ -186,10 +213,11 @@ def compare(
     return Comparison(
         arm,
         control,
-        test_corrected_resampled(folds),
+        test_corrected_resampled(folds, step=design.compute_step(len(paired))),
         test_by_patient(paired, design, draws),
         folds,
         draws,
+        compute_film_variance(paired, design),
     )
 
 
@@ -220,14 +248,15 @@ def compute_smallest_difference(
     patients, over seeds, and `shared_variance` of whole folds (`estimate_fold_variance`). None
     where not even a difference of 1 would be found.
     """
-    noise = _PowerNoise.draw(comparisons, shared_variance)
+    studies = _PowerNoise.draw(comparisons, shared_variance).simulate()
     level = ALPHA / num_arms  # Holm's first step: one arm stands out, the others do not
-    if noise.compute_power(_LARGEST, level) < power:
+    if studies.compute_power(_LARGEST, level) < power:
         return None
     low, high = 0.0, _LARGEST
     for _ in range(24):
         middle = (low + high) / 2
-        low, high = (low, middle) if noise.compute_power(middle, level) >= power else (middle, high)
+        found = studies.compute_power(middle, level) >= power
+        low, high = (low, middle) if found else (middle, high)
     return high
 
 
@@ -247,55 +276,145 @@ def _compute_excess(comparison: Comparison) -> float:
     return found - max(by_patient, _compute_seed_variance(comparison.folds) / num_seeds)
 
 
-def compute_needed_patients(
-    difference: float, smallest: float | None, num_patients: int
-) -> int | None:
-    """Return how many patients would show `difference` where `num_patients` show `smallest`.
+def estimate_training_variances(comparisons: Sequence[Comparison]) -> tuple[float, float]:
+    """Return what no number of patients takes away: the variances of whole folds and trainings.
 
-    The spread falls with the root of their number. None where there is nothing to show. Two digits,
+    Unlike `estimate_fold_variance` the first has no part of the second in it. Only their sum is
+    kept from being negative: each alone would be above 0 in half of the studies that have neither.
+    """
+    several = [c for c in comparisons if len(c.folds) > 1]
+    if not several:
+        return 0.0, 0.0
+    seeds = float(np.mean([_compute_seed_variance(c.folds) - c.film_variance for c in several]))
+    folds = float(np.mean([_compute_excess(c) for c in several]))
+    total = max(0.0, folds - seeds / several[0].folds.shape[1] + seeds)
+    by_training = min(max(seeds, 0.0), total)
+    return total - by_training, by_training
+
+
+def compute_needed_patients(
+    difference: float,
+    comparisons: Sequence[Comparison],
+    *,
+    num_arms: int,
+    shared_variance: float = 0.0,
+    training_variances: tuple[float, float] = (0.0, 0.0),
+    power: float = POWER,
+) -> int | None:
+    """Return how many patients would show `difference` to be true in a share `power` of studies.
+
+    The studies are those of `compute_smallest_difference`, with more patients: the spread shrinks
+    but for `training_variances` (`estimate_training_variances`). None where there is nothing to
+    show, or where no number of patients would show it with these folds and seeds. Two digits,
     rounded up: more would be made up.
     """
-    if smallest is None or abs(difference) < 1e-3:
+    if not _is_worth_showing(difference):
         return None
-    needed = math.ceil(num_patients * (smallest / abs(difference)) ** 2)
+    noise = _PowerNoise.draw(comparisons, shared_variance, training_variances)
+    num_patients = comparisons[0].by_patient.degrees + 1
+    level = ALPHA / num_arms
+
+    def is_shown(growth: float) -> bool:
+        return noise.simulate(growth).compute_power(abs(difference), level) >= power
+
+    if is_shown(1.0):
+        return num_patients
+    low, high = 0.0, math.log(_MOST_PATIENTS / num_patients)
+    if not is_shown(math.exp(high)):
+        return None
+    for _ in range(12):  # to less than the rounding
+        middle = (low + high) / 2
+        low, high = (low, middle) if is_shown(math.exp(middle)) else (middle, high)
+    needed = math.ceil(num_patients * math.exp(high))
     unit = 10 ** max(len(str(needed)) - 2, 0)
-    return max(num_patients, math.ceil(needed / unit) * unit)
+    return math.ceil(needed / unit) * unit
+
+
+def _is_worth_showing(difference: float) -> bool:
+    return abs(difference) >= 1e-3
 
 
 @dataclass(frozen=True)
 class _PowerNoise:
-    """Simulated differences under no difference [draws, controls, folds, seeds]."""
+    """What makes studies without a difference vary: by fold and by training, for each control.
 
-    differences: np.ndarray
+    `by_fold` [draws, folds, 1, controls] and `by_seed` [draws, folds, seeds, controls] are of
+    variance 1. Of the variances [controls] of each, `patient_variances` are at as many patients as
+    there are and shrink with more; `training_variances` do not.
+    """
+
+    by_fold: np.ndarray
+    by_seed: np.ndarray
+    patient_variances: tuple[np.ndarray, np.ndarray]
+    training_variances: tuple[np.ndarray, np.ndarray]
     patient_errors: np.ndarray  # [controls]
-    patient_degrees: int
+    num_patients: int
 
     @classmethod
-    def draw(cls, comparisons: Sequence[Comparison], shared_variance: float) -> "_PowerNoise":
+    def draw(
+        cls,
+        comparisons: Sequence[Comparison],
+        shared_variance: float,
+        training_variances: tuple[float, float] = (0.0, 0.0),
+    ) -> "_PowerNoise":
         rng = np.random.default_rng(0)
         num_folds, num_seeds = comparisons[0].folds.shape
         errors = np.array([c.by_patient.standard_error for c in comparisons])
         seeds = np.array([_compute_seed_variance(c.folds) for c in comparisons])
         folds = np.maximum(num_folds * errors**2 - seeds / num_seeds, 0.0) + shared_variance
+        whole_folds = np.minimum(folds, training_variances[0])
+        whole_seeds = np.minimum(seeds, training_variances[1])
         root = _compute_root(np.stack([c.draws for c in comparisons]))
         shape = (_POWER_DRAWS, num_folds, num_seeds, len(comparisons))
-        by_fold = rng.standard_normal((shape[0], num_folds, 1, shape[3])) @ root.T * np.sqrt(folds)
-        by_seed = rng.standard_normal(shape) @ root.T * np.sqrt(seeds)
-        differences = np.moveaxis(by_fold + by_seed, 3, 1)
-        return cls(differences, errors, comparisons[0].by_patient.degrees)
+        return cls(
+            rng.standard_normal((shape[0], num_folds, 1, shape[3])) @ root.T,
+            rng.standard_normal(shape) @ root.T,
+            (folds - whole_folds, seeds - whole_seeds),
+            (whole_folds, whole_seeds),
+            errors,
+            comparisons[0].by_patient.degrees + 1,
+        )
+
+    def simulate(self, growth: float = 1.0) -> "_PowerStudies":
+        """Return such studies with `growth` times as many patients."""
+        _, num_folds, num_seeds, _ = self.by_seed.shape
+        num = num_folds * num_seeds
+        if num < _FEWEST_TRAININGS or num_folds < 2:
+            return _PowerStudies(np.zeros((1, 1)), math.inf, 1, math.inf, 1.0)
+        folds, seeds = (
+            np.sqrt(patients / growth + trainings)
+            for patients, trainings in zip(
+                self.patient_variances, self.training_variances, strict=True
+            )
+        )
+        differences = self.by_fold * folds + self.by_seed * seeds
+        correction = 1 / num + 1 / (num_folds - 1)
+        return _PowerStudies(
+            differences.mean(axis=(1, 2)),
+            np.sqrt(correction * differences.var(axis=(1, 2), ddof=1)),
+            num - 1,
+            self.patient_errors / math.sqrt(growth),
+            growth * self.num_patients - 1,
+        )
+
+
+@dataclass(frozen=True)
+class _PowerStudies:
+    """Simulated differences [draws, controls] and standard errors, with degrees of freedom."""
+
+    means: np.ndarray
+    training_errors: np.ndarray | float  # [draws, controls]
+    training_degrees: int
+    patient_errors: np.ndarray | float  # [controls]
+    patient_degrees: float
 
     def compute_power(self, difference: float, level: float) -> float:
         """Return the share of studies in which both tests of every control find `difference`."""
-        _, _, num_folds, num_seeds = self.differences.shape
-        num = num_folds * num_seeds
-        if num_folds < 2:
-            return 0.0
-        means = self.differences.mean(axis=(2, 3)) + difference
-        variances = self.differences.var(axis=(2, 3), ddof=1)
-        errors = np.sqrt(variances * (1 / num + 1 / (num_folds - 1)))
-        by_training = means > student.ppf(1 - level / 2, num - 1) * errors
-        threshold = student.ppf(1 - level / 2, self.patient_degrees) * self.patient_errors
-        return float(np.mean((by_training & (means > threshold)).all(axis=1)))
+        needed = np.maximum(
+            student.ppf(1 - level / 2, self.training_degrees) * self.training_errors,
+            student.ppf(1 - level / 2, self.patient_degrees) * self.patient_errors,
+        )
+        return float(np.mean((self.means + difference > needed).all(axis=1)))
 
 
 def _compute_seed_variance(folds: np.ndarray) -> float:
@@ -319,7 +438,7 @@ class ArmResult:
     """One GAN arm's part in the verdict.
 
     `p_helps` is for being above every control, `p_hurts` for being below the first; `smallest` is
-    the smallest difference that the study could have found in it.
+    the smallest difference that such a study finds in it with 80 % power.
     """
 
     arm: str
@@ -373,6 +492,7 @@ def judge(
     below = _adjust([group[:1] for group in compared.values()], sign=-1)
     everything = [c for group in compared.values() for c in group]
     shared = estimate_fold_variance(everything)
+    training = estimate_training_variances(everything)
     results = []
     for (arm, group), helps, hurts in zip(compared.items(), above, below, strict=True):
         smallest = needed = None
@@ -380,7 +500,13 @@ def judge(
             smallest = compute_smallest_difference(
                 group, num_arms=len(compared), shared_variance=shared
             )
-            needed = compute_needed_patients(group[0].estimate, smallest, design.num_patients)
+            needed = compute_needed_patients(
+                group[0].estimate,
+                group,
+                num_arms=len(compared),
+                shared_variance=shared,
+                training_variances=training,
+            )
         results.append(ArmResult(arm, group, helps, hurts, smallest, needed))
     return _decide(tuple(results))
 
@@ -433,14 +559,21 @@ def _describe_no_evidence(arm: ArmResult) -> str:
         f"{arm.against_real.control}."
     )
     if arm.smallest is None:
-        return sentence + " No difference however large could have been shown by so few trainings."
-    sentence += f" A difference below {100 * arm.smallest:.1f} points could not have been shown"
-    if arm.needed_patients is None:
-        return sentence + " (80 % power)."
-    return sentence + (
-        f" (80 % power); to show the one observed would take about {arm.needed_patients:,} "
-        "test patients."
-    )
+        sentence += " No difference however large is shown by so few patients and trainings"
+    else:
+        sentence += (
+            f" This study would have shown a difference of {100 * arm.smallest:.1f} points in 80 "
+            "of 100 cases"
+        )
+    if arm.needed_patients is not None:
+        return sentence + (
+            f"; to show the one observed would take about {arm.needed_patients:,} test patients."
+        )
+    if _is_worth_showing(arm.against_real.estimate):
+        return sentence + (
+            "; more patients alone would not show the one observed: it takes more folds or seeds."
+        )
+    return sentence + "."
 
 
 def _format(comparison: Comparison) -> str:

@@ -8,9 +8,16 @@ import pytest
 from jaxgan.simulation import (
     World,
     format_simulations,
+    judge_study,
     run_simulations,
     simulate_many,
     simulate_study,
+)
+from jaxgan.statistics import (
+    compute_needed_patients,
+    compute_smallest_difference,
+    estimate_fold_variance,
+    estimate_training_variances,
 )
 
 WORLD = World(num_patients=120, num_folds=3, num_seeds=2, num_gan_arms=2)
@@ -43,3 +50,31 @@ def test_no_difference_gives_hardly_ever_a_verdict_and_a_large_one_does():
 def test_the_table_has_a_line_a_world():
     results = run_simulations(num_studies=2, num_pilots=1, seed=0, worlds={"tiny": WORLD})
     assert "| tiny |" in format_simulations(results)
+
+
+def test_studies_ask_for_as_many_patients_as_it_takes():
+    """docs/verdict.md: four times the patients state 7.9 for 12.2 points, not the half."""
+    world, needed = World(), []
+    for index in range(30):
+        study = simulate_study(world, {}, np.random.default_rng([1, index]))
+        arms = judge_study(study, world, index, describe=False).arms
+        everything = [c for arm in arms for c in arm.comparisons]
+        noise = {"num_arms": 4, "shared_variance": estimate_fold_variance(everything)}
+        first = arms[0].comparisons
+        found = compute_needed_patients(
+            7.9 / 12.2 * compute_smallest_difference(first, **noise),
+            first,
+            training_variances=estimate_training_variances(everything),
+            **noise,
+        )
+        needed.append(found or np.inf)
+    assert 750 < np.median(needed) < 1500  # 600 if all the noise were of patients
+
+
+def test_more_patients_do_not_help_against_trainings():
+    world = World(num_patients=1000, num_gan_arms=1, arm_patient=0.0, wobble=0.05, fold=0.4)
+    study = simulate_study(world, {}, np.random.default_rng(0))
+    verdict = judge_study(study, world, 0, describe=True)
+    arm = verdict.arms[0]
+    assert abs(arm.against_real.estimate) > 0.01 and arm.needed_patients is None
+    assert "more patients alone would not show the one observed" in verdict.sentence

@@ -1,11 +1,13 @@
 """The shortcut audit: how far does a classifier come without looking at what matters?"""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from scipy.special import ndtri
 from sklearn.linear_model import RidgeClassifier
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import make_pipeline
@@ -16,6 +18,8 @@ from jaxgan.data.sets import ImageSet
 FRAME = 3 / 32  # of the side: the outer frame, where no lung is
 CENTRE = 5 / 8  # of the side: the square in the middle, where the lungs are
 EXPLAINS_MOST = 0.5  # share of the accuracy above chance that a shortcut may reach
+_LEAST_ABOVE = 0.05  # below that, what the whole image gives above chance is too little to share
+_ALPHA = 0.05
 PROBE_SIDE = 32
 _RIDGE = 300.0
 
@@ -82,42 +86,94 @@ def probe(images: np.ndarray, targets: np.ndarray, fold_of: np.ndarray, view: st
 
 @dataclass(frozen=True)
 class Audit:
-    """Balanced accuracies by view, of the probe and of the study's classifier, and by source."""
+    """Balanced accuracies by view, of the probe and of the study's classifier, and by source.
+
+    `num_effective` (`count_effective`) says how far they may be from what they would be on endless
+    patients; infinite where they are exact.
+    """
 
     chance: float
     probe: Mapping[str, float]
     classifier: Mapping[str, float]
     sources: Mapping[str, Any]
+    num_effective: float = math.inf
 
     @property
     def explained(self) -> tuple[str, float] | None:
         """The shortcut that comes nearest to the whole image, and the share that it reaches.
 
         A share is of the accuracy above chance, probe against probe and classifier against
-        classifier. None where the whole image itself is hardly above chance.
+        classifier. None where the whole image itself is hardly above chance, or no shortcut is.
         """
         shares = []
         for name, by_view in (("linear probe", self.probe), ("classifier", self.classifier)):
-            above = by_view.get("whole", self.chance) - self.chance
-            if above < 0.05:
+            whole = self._compute_whole(by_view)
+            if whole is None:
                 continue
             shares += [
-                (f"{name} on {VIEWS[view]}", (value - self.chance) / above)
+                (f"{name} on {VIEWS[view]}", self._compute_above(value, self._num_looks) / whole)
                 for view, value in by_view.items()
-                if view not in ("whole",)
+                if view != "whole"
             ]
-        return max(shares, key=lambda share: share[1]) if shares else None
+        found = max(shares, key=lambda share: share[1], default=None)
+        return found if found and found[1] > 0 else None
+
+    @property
+    def explained_by_source(self) -> float | None:
+        """The share that the source alone reaches of what the better whole image gives."""
+        told = self.sources.get("class_told_by_source")
+        wholes = [self._compute_whole(by_view) for by_view in (self.probe, self.classifier)]
+        known = [whole for whole in wholes if whole is not None]
+        if told is None or not known:
+            return None
+        return self._compute_above(told, self._num_looks) / max(known)
 
     def describe(self) -> str | None:
-        """Return the sentence that goes before the verdict, None where there is no need."""
-        found = self.explained
-        if found is None or found[1] <= EXPLAINS_MOST:
-            return None
-        return (
-            f"Beware of a shortcut: a {found[0]} reaches {min(found[1], 1.0):.0%} of what the "
-            "whole image gives above chance, so most of the accuracy here need not come from the "
-            "disease, and a difference between arms need not either."
-        )
+        """Return the sentences that go before the verdict, None where there is no need."""
+        sentences, found, by_source = [], self.explained, self.explained_by_source
+        if found is not None and found[1] > EXPLAINS_MOST:
+            sentences.append(
+                f"Beware of a shortcut: a {found[0]} reaches {min(found[1], 1.0):.0%} of what the "
+                "whole image gives above chance, so most of the accuracy here need not come from "
+                "the disease, and a difference between arms need not either."
+            )
+        if by_source is not None and by_source > EXPLAINS_MOST:
+            sentences.append(
+                "Beware of the source: the source alone, without a look at the image, reaches "
+                f"{min(by_source, 1.0):.0%} of what the whole image gives above chance, so where "
+                "an image comes from may be all that is told here."
+            )
+        return " ".join(sentences) or None
+
+    @property
+    def _num_looks(self) -> int:
+        views = [view for by_view in (self.probe, self.classifier) for view in by_view]
+        told = self.sources.get("class_told_by_source") is not None
+        return len(views) - views.count("whole") + told
+
+    def _compute_whole(self, by_view: Mapping[str, float]) -> float | None:
+        above = self._compute_above(by_view.get("whole", self.chance))
+        return above if above >= _LEAST_ABOVE else None
+
+    def _compute_above(self, value: float, num_looks: int = 1) -> float:
+        """Return what `value` is above chance; 0 where chance is in its interval (Wilson score).
+
+        The interval is the 95 % one, Bonferroni's where the best of `num_looks` is looked for.
+        """
+        spread = math.sqrt(self.chance * (1 - self.chance) / self.num_effective)
+        noise = float(ndtri(1 - _ALPHA / 2 / num_looks)) * spread
+        return value - self.chance if value - self.chance > noise else 0.0
+
+
+def count_effective(labels: np.ndarray, patients: Sequence[str]) -> float:
+    """Return how many independent cases a balanced accuracy is worth.
+
+    Its variance at equal recalls r is r (1 - r) sum_k(1 / n_k) / num_classes^2. n_k are patients
+    and not films: a patient's films are mostly right or wrong together.
+    """
+    owners = np.asarray(patients)
+    counts = np.array([len(np.unique(owners[labels == label])) for label in np.unique(labels)])
+    return float(len(counts) ** 2 / (1 / counts).sum())
 
 
 def run_probes(
@@ -133,28 +189,63 @@ def run_probes(
         for view in VIEWS
     }
     by_source = _audit_sources(images, fold_of, sources) if sources else {}
-    return Audit(1 / len(np.unique(labels)), probes, classifier, by_source)
+    num_effective = count_effective(labels, images.patients)
+    return Audit(1 / len(np.unique(labels)), probes, classifier, by_source, num_effective)
 
 
 def _audit_sources(images: ImageSet, fold_of: np.ndarray, sources: Sequence[str]) -> dict[str, Any]:
-    """Return how well the source itself can be told, and the class within each source."""
+    """Return how well the source itself can be told, what it tells, and the class within each."""
     names, codes = np.unique(np.asarray(sources, str), return_inverse=True)
-    told = probe(images.images, codes, fold_of, "frame") if len(names) > 1 else codes
-    within = {}
-    for code, name in enumerate(names):
-        here = codes == code
-        labels = images.labels[here]
-        counts = np.bincount(labels, minlength=1)
-        entry: dict[str, Any] = {"count": int(here.sum()), "num_classes": int((counts > 0).sum())}
-        large = np.flatnonzero(counts >= 2 * len(np.unique(fold_of)))
-        usable = np.isin(labels, large)
-        if len(large) > 1:
-            found = probe(
-                images.images[here][usable], labels[usable], fold_of[here][usable], "whole"
-            )
-            entry["balanced_accuracy"] = float(balanced_accuracy_score(labels[usable], found))
-            entry["chance"] = 1 / len(large)
-        within[str(name)] = entry
-    chance = 1 / len(names)
-    accuracy = float(balanced_accuracy_score(codes, told)) if len(names) > 1 else None
-    return {"told_by_frame": accuracy, "chance": chance, "within": within}
+    told_by_frame = class_told = None
+    if len(names) > 1:
+        told = probe(images.images, codes, fold_of, "frame")
+        told_by_frame = float(balanced_accuracy_score(codes, told))
+        guessed = guess_by_source(images.labels, codes, fold_of)
+        class_told = float(balanced_accuracy_score(images.labels, guessed))
+    return {
+        "told_by_frame": told_by_frame,
+        "chance": 1 / len(names),
+        "class_told_by_source": class_told,
+        "within": {
+            str(name): _audit_source(images.take(here), fold_of[here], len(np.unique(fold_of)))
+            for name, here in ((n, np.flatnonzero(codes == code)) for code, n in enumerate(names))
+        },
+    }
+
+
+def guess_by_source(labels: np.ndarray, sources: np.ndarray, fold_of: np.ndarray) -> np.ndarray:
+    """Return the class [num] that the source number of each image alone suggests, by other folds.
+
+    That is the class of which the source has the largest share: with classes of one size the
+    source's most frequent, and as with the probes no class is guessed for being frequent. A source
+    that other folds have not is guessed to be of their most frequent class.
+    """
+    guessed = np.zeros_like(labels)
+    for fold in np.unique(fold_of):
+        train = fold_of != fold
+        table = np.zeros((sources.max() + 1, labels.max() + 1))
+        np.add.at(table, (sources[train], labels[train]), 1)
+        sizes = table.sum(axis=0)
+        by_source = (table / np.maximum(sizes, 1)).argmax(axis=1)
+        by_source[table.sum(axis=1) == 0] = sizes.argmax()
+        guessed[~train] = by_source[sources[~train]]
+    return guessed
+
+
+def _audit_source(images: ImageSet, fold_of: np.ndarray, num_folds: int) -> dict[str, Any]:
+    """Return how well the class is told within one source, None where it has too few images."""
+    counts = np.bincount(images.labels)
+    entry: dict[str, Any] = {
+        "count": len(images),
+        "num_classes": int((counts > 0).sum()),
+        "balanced_accuracy": None,
+        "chance": None,
+    }
+    large = np.flatnonzero(counts >= 2 * num_folds)
+    usable = np.isin(images.labels, large)
+    if len(large) < 2 or len(np.unique(fold_of[usable])) < 2:
+        return entry
+    labels = images.labels[usable]
+    found = probe(images.images[usable], labels, fold_of[usable], "whole")
+    accuracy = float(balanced_accuracy_score(labels, found))
+    return {**entry, "balanced_accuracy": accuracy, "chance": 1 / len(large)}

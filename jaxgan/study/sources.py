@@ -1,6 +1,6 @@
 """What a study asks of the user's folder beside its images: no generated ones; their source."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from jaxgan.data.folder import ENDINGS, FILE_COLUMN, MANIFEST, read_manifest
 from jaxgan.data.sets import Dataset
@@ -35,7 +35,9 @@ def read_sources(root: Path | None, dataset: Dataset, column: str | None) -> tup
         raise UserError(f"{path} has no column {column!r}: it has {', '.join(columns)}.")
     if chosen is None:
         return ()
-    source_of = {row[FILE_COLUMN]: row[chosen] or "unknown" for row in rows}
+    source_of = {
+        PurePosixPath(row[FILE_COLUMN]).as_posix(): row[chosen].strip() or "unknown" for row in rows
+    }
     return tuple(
         source_of.get(file, "unknown") for s in dataset.splits.values() for file in s.files
     )
