@@ -29,7 +29,8 @@ def paper() -> ConfigDict:
     config.num_critic_steps = 1  # steps of D for each of G: 5 with "wasserstein"
     config.clip_weights = 0.0  # 0.01: the first Wasserstein GAN's
     config.gradient_penalty_weight = 0.0  # 10: WGAN-GP, with discriminator_norm "none"
-    config.r1_weight = 0.0  # of half the squared gradient at real images (batch norm mixes them)
+    # Of half the squared gradient at real images, as D sees them; 1: with "spectral" or "none".
+    config.r1_weight = 0.0
     config.learning_rate = 2e-4  # printed "0002"
     config.beta1 = 0.5  # not printed; the DCGAN reference setting
     config.beta2 = 0.999
@@ -37,7 +38,9 @@ def paper() -> ConfigDict:
     config.num_epochs = 4000
     config.diffaugment = False
     config.augment_policy = ("colour", "shift", "cutout")  # and "rotate_zoom"; never a flip
-    config.augment_target = 0.0  # 0.6: adaptive strength, by how well D knows the real images
+    # 0.6: adaptive strength, by how well D knows the real images; not with "least_squares" and
+    # "wasserstein", whose logits have no sign to know it by.
+    config.augment_target = 0.0
     config.augment_ramp_images = 20_000  # in which an adaptive strength can go from 0 to 1
     config.ema_decay = 0.0  # 0: sample from the generator itself
 
@@ -71,7 +74,11 @@ def paper() -> ConfigDict:
 
 
 def recommended() -> ConfigDict:
-    """The paper's network with what a hundred images need. Provisional: see launch/ablate.py."""
+    """The paper's network with what a hundred images need.
+
+    DiffAugment at full strength was chosen on training films alone; launch/ablate.py measures the
+    whole against `paper`, variant "headline": docs/quality.md has both.
+    """
     config = paper()
     config.channels = 1
     config.batch_size = 32

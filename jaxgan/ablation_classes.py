@@ -100,8 +100,9 @@ def _create_job(dataset: Dataset, generated: Labelled, *, name: str, seed: int) 
     }
 
     def compute(partial: Path) -> Result:
-        real = ((images.images, images.labels) for images in (dataset.train, dataset.val))
-        return {"scores": np.array(json.dumps(measure_classes((generated, *real), seed=seed)))}
+        train, held_out = ((s.images, s.labels) for s in (dataset.train, dataset.val))
+        scores = measure_classes((generated, train, held_out), seed=seed)
+        return {"scores": np.array(json.dumps(scores))}
 
     return Job("gan_train", name, record, compute)
 

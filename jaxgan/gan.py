@@ -132,6 +132,7 @@ def train_step(
 ) -> tuple[GanState, Metrics]:
     """Update D, then G through the updated D, on this device's part of the batch.
 
+    Whatever D is shown is augmented: real, generated and G's images, and those of `penalty_fn`.
     With `num_critic_steps` above 1, G is updated in every so many-th step only. Metrics are means
     over the whole batch, and `first_fake` [height, width, channels]: the first image G made in
     this step, which the listing's acceptance rule looks at.

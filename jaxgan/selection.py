@@ -10,7 +10,8 @@ The paper says one thing and its listing does another (section 4.1), so there ar
 - `none`: every image is kept.
 - `calibrated`: discriminator rejection sampling (Azadi et al. 2019) from the finished generator. D
   has seen the training images and is sure of itself, so its logits are first turned into the
-  odds that they have for real images it has *not* seen (a logistic regression).
+  odds that they have for real images it has *not* seen (a logistic regression). Where those say
+  nothing for D, or speak against it, images are kept at random.
 - `top_k`: of several times as many images of the finished generator those that D believes most.
 
 Both of the paper's rules keep what fools D, at the moments when D fails: not the best images.
@@ -81,7 +82,7 @@ def check_calibrating(num: int) -> None:
 def calibrate(logits: np.ndarray, held_logits: np.ndarray) -> np.ndarray:
     """Return log-odds [num] that an image is real, by logistic regression on D's `logits` [num].
 
-    The real side are images that D has not seen; both sides weigh the same.
+    The real side are images that D has not seen; both sides weigh the same. The slope is 0 or more.
     """
     check_calibrating(len(held_logits))
     values = np.concatenate([logits, held_logits])
@@ -89,6 +90,10 @@ def calibrate(logits: np.ndarray, held_logits: np.ndarray) -> np.ndarray:
     is_real = np.r_[np.zeros(len(logits)), np.ones(len(held_logits))]
     model = LogisticRegression(class_weight="balanced")
     model.fit(values[:, None] / scale, is_real)
+    if model.coef_[0, 0] <= 0.0:
+        # A D that knows nothing comes out negative as often as not: never keep what it believes
+        # least. With slope 0 and both sides of one weight the best intercept is 0.
+        return np.zeros(len(logits))
     return np.asarray(model.decision_function(logits[:, None] / scale), np.float64)
 
 

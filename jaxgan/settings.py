@@ -20,6 +20,8 @@ from jaxgan.models.layers import DTYPES
 RULES = ("paper_text", "paper_code", "none", "calibrated", "top_k")
 OPTIMIZERS = ("adam", "sgd")
 CHECKPOINTS = ("best", "newest")
+# Of these D's logit is above 0 where it takes an image for a real one.
+SIGNED_OBJECTIVES = (*CROSS_ENTROPY_OBJECTIVES, "hinge")
 
 Settings = TypeVar("Settings")
 
@@ -239,11 +241,13 @@ def _check_objective(settings: DcganSettings) -> None:
     for name in ("clip_weights", "gradient_penalty_weight", "r1_weight"):
         _check(name, getattr(settings, name), getattr(settings, name) >= 0.0, "0 (off) or more")
     _check("num_critic_steps", settings.num_critic_steps, settings.num_critic_steps >= 1, "1 up")
-    if settings.gradient_penalty_weight and settings.discriminator_norm == "batch":
-        raise UserError(
-            "config.gradient_penalty_weight needs the gradient of each image alone, and batch norm "
-            "mixes the images of a batch: set config.discriminator_norm to 'none' or 'spectral'."
-        )
+    for name in ("gradient_penalty_weight", "r1_weight"):
+        if getattr(settings, name) and settings.discriminator_norm == "batch":
+            raise UserError(
+                f"config.{name} is {getattr(settings, name)!r}: it needs the gradient of each "
+                "image alone, and batch norm mixes the images of a batch. Set "
+                "config.discriminator_norm to 'none' or 'spectral'."
+            )
     rule = settings.selection.rule
     if rule in ("paper_text", "paper_code"):
         check_probability(f"config.selection.rule {rule!r}", settings.objective)
@@ -267,6 +271,13 @@ def _check_augmentation(settings: DcganSettings) -> None:
     good = 0.0 <= target < 1.0 and (target == 0.0 or settings.diffaugment)
     _check("augment_target", target, good, "0 (off), or below 1 with config.diffaugment")
     _check("augment_ramp_images", ramp, ramp >= 1, "1 or more")
+    if target and settings.objective not in SIGNED_OBJECTIVES:
+        raise UserError(
+            f"config.augment_target is {target!r}: adaptive strength reads D's overfitting from "
+            f"the sign of its logits, which means something with config.objective "
+            f"{', '.join(SIGNED_OBJECTIVES)} only, not with {settings.objective!r}. Set "
+            "config.augment_target to 0 or choose one of them."
+        )
 
 
 def _check_cadence(settings: DcganSettings | GmdSettings) -> None:

@@ -35,6 +35,7 @@ from jaxgan.files import write_json
 from jaxgan.loop import Hook, Moment
 from jaxgan.parallel import check_batch_size, choose_devices
 from jaxgan.quality import (
+    MEASURES,
     METRIC,
     compute_class_share,
     compute_label_effect,
@@ -158,8 +159,8 @@ def _measure(runs: Sequence[ClassRun], class_share: float, moment: Moment) -> Ma
     images = [run.meter.draw(moment.state.sampling_variables) for run in runs]
     found = [run.meter.measure(of_class) for run, of_class in zip(runs, images, strict=True)]
     result = {
+        **{name: min(f[name] for f in found) for name in MEASURES},
         METRIC: float(np.mean([f[METRIC] for f in found])),
-        "variance_ratio": min(f["variance_ratio"] for f in found),
         "label_effect": compute_label_effect(images),
         "class_share": class_share,
     }
@@ -209,7 +210,7 @@ def _summarise_class(
     lines = [
         {
             "epoch": record["epoch"],
-            **{name: record[f"{name}: {run.class_name}"] for name in (METRIC, "variance_ratio")},
+            **{name: record[f"{name}: {run.class_name}"] for name in MEASURES},
         }
         for record in records
     ]

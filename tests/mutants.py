@@ -24,7 +24,10 @@ from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = (
+    "augment",
     "losses",
+    "penalties",
+    "quality",
     "selection",
     "data/split",
     "metrics/classification",

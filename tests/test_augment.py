@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxgan import augment
 
@@ -67,6 +68,28 @@ def test_gradients_pass_through():
     assert np.isfinite(gradient).all()
     # The mean of every image reaches all pixels, so that even those cut out have a gradient.
     assert np.mean(np.asarray(gradient) != 0.0) > 0.9
+
+
+@pytest.mark.parametrize("part", augment.PARTS)
+def test_every_part_passes_the_gradient_of_every_region(part):
+    """What the discriminator asks of each pixel arrives, and not its mean alone."""
+    num, field = 40, SIZE // 4
+    images, keys = jnp.stack([make_image()] * num), make_keys(num)
+    wanted = jax.random.normal(jax.random.key(1), images.shape)
+
+    @jax.jit
+    def change(images):
+        return augment.diffaugment(images, keys, policy=(part,))
+
+    gradient = jax.grad(lambda x: jnp.sum(wanted * change(x)))(images)
+    fields = np.abs(gradient).reshape(num, 4, field, 4, field).mean(axis=(0, 2, 4))
+    assert fields.min() > 0.35 * np.abs(wanted).mean()
+    # Every part is affine in the image: the gradient says exactly what a change of it does.
+    direction = jax.random.normal(jax.random.key(2), images.shape)
+    effect = jnp.sum(wanted * (change(images + direction) - change(images)), axis=(1, 2, 3))
+    np.testing.assert_allclose(
+        jnp.sum(gradient * direction, axis=(1, 2, 3)), effect, rtol=1e-3, atol=0.02
+    )
 
 
 def test_rotation_turns_a_disc_by_no_more_than_its_range():

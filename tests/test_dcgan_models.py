@@ -58,6 +58,34 @@ def test_first_and_last_layers_have_no_batch_norm():
     }
 
 
+def test_a_class_is_told_by_the_projection_of_the_summed_features():
+    """What a class adds is what a head of its embedding at each of the 4x4 places would say."""
+    images = jax.random.normal(jax.random.key(1), (6, 32, 32, 1))
+    conditional = Discriminator(image_size=32, width=4, num_classes=3)
+    plain = Discriminator(image_size=32, width=4)
+    labels = jnp.array([0, 1, 2, 2, 1, 0])
+    variables = conditional.init(jax.random.key(0), images, labels, train=False)
+    embeddings = jax.random.normal(jax.random.key(2), (3, 16))
+    params = {**variables["params"], "projection": {"embedding": embeddings}}
+    stats = variables["batch_stats"]
+    logits = conditional.apply(
+        {"params": params, "batch_stats": stats}, images, labels, train=False
+    )
+
+    unconditional = {name: layer for name, layer in params.items() if name != "projection"}
+
+    def score(kernel):
+        layers = {**unconditional, "head": {"kernel": kernel}}
+        return plain.apply({"params": layers, "batch_stats": stats}, images, train=False)
+
+    of_all = score(params["head"]["kernel"])
+    heads = [jnp.broadcast_to(e[None, None, :, None], (4, 4, 16, 1)) for e in embeddings]
+    of_class = jnp.stack([score(head) for head in heads])[labels, jnp.arange(6)]
+    np.testing.assert_allclose(logits, of_all + of_class, rtol=1e-4, atol=1e-5)
+    # No bias of the class: the two images of each differ in what it adds.
+    assert np.abs(of_class[:3] - of_class[:2:-1]).min() > 1e-3
+
+
 def test_an_image_of_a_trained_generator_depends_on_its_latent_alone():
     generator = Generator(image_size=32, channels=1, width=4)
     latents = jax.random.normal(jax.random.key(1), (4, 7))

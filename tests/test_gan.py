@@ -3,6 +3,7 @@
 import functools
 
 import flax
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from jaxgan import dcgan, gan, losses
 from jaxgan.data.feed import create_feed
 from jaxgan.parallel import Dispatcher, choose_devices
+from jaxgan.pixels import scale_to_unit
 from jaxgan.types import Batch
 from tests.helpers import compute_difference, make_dcgan_settings, make_image_set, replace
 
@@ -236,7 +238,7 @@ ALTERNATIVES = {
         "gradient_penalty_weight": 10.0,
         "discriminator_norm": "none",
     },
-    "r1, smoothed": {"r1_weight": 1.0, "label_smoothing": 0.1},
+    "r1, smoothed": {"r1_weight": 1.0, "label_smoothing": 0.1, "discriminator_norm": "spectral"},
 }
 
 
@@ -258,6 +260,109 @@ def test_every_objective_moves_both_networks(values):
     if settings.clip_weights:
         leaves = jax.tree.leaves(new.discriminator.params)
         assert max(float(jnp.abs(leaf).max()) for leaf in leaves) <= 0.01 + 1e-6
+
+
+class LinearGenerator(nn.Module):
+    """Images are linear in the latents."""
+
+    @nn.compact
+    def __call__(self, latents, labels=None, *, train):
+        kernel = self.param("kernel", nn.initializers.normal(0.1), (8, 32 * 32))
+        return (latents @ kernel).reshape(-1, 32, 32, 1)
+
+
+class QuadraticDiscriminator(nn.Module):
+    """The slope at an image is the image times a weight a pixel."""
+
+    @nn.compact
+    def __call__(self, images, labels=None, *, train):
+        kernel = self.param("kernel", nn.initializers.normal(0.1), (32, 32, 1))
+        return score(kernel, images)
+
+
+def score(kernel, images):
+    return 0.5 * jnp.sum(kernel * images**2, axis=(1, 2, 3))
+
+
+def add_strength(images, keys, strength):
+    return images + strength
+
+
+def softplus(x):
+    return jnp.logaddexp(x, 0.0)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param({}, id="plain"),
+        pytest.param({"r1_weight": 0.03}, id="r1"),
+        pytest.param({"gradient_penalty_weight": 0.02}, id="gradient penalty"),
+        pytest.param({"r1_weight": 0.03, "gradient_penalty_weight": 0.02}, id="both"),
+        pytest.param({"label_smoothing": 0.2}, id="smoothed"),
+    ],
+)
+def test_a_step_is_the_closed_form_of_its_settings_on_augmented_images(values):
+    """Real, generated and G's images are all brightened; descent at the rate 1 shows gradients."""
+    settings = make_alternative(discriminator_norm="none", **values)
+    parts = {
+        "generator": LinearGenerator(),
+        "discriminator": QuadraticDiscriminator(),
+        "generator_optimizer": optax.sgd(1.0),
+        "discriminator_optimizer": optax.sgd(1.0),
+    }
+    shapes = {"latent_size": 8, "image_shape": (32, 32, 1), "keep_ema": False}
+    state = gan.create_gan_state(jax.random.key(0), **parts, **shapes, augment_strength=0.5)
+    step = functools.partial(
+        dcgan.create_step(settings, None), **parts, augment_fn=add_strength, ema_decay=0.0
+    )
+    batch, key = make_batch(), jax.random.key(1)
+    new, metrics = jax.jit(step)(state, batch, key)
+
+    kernel = state.discriminator.params["kernel"]
+    latents = jax.random.normal(jax.random.split(key, 4)[0], (8, 8))
+    share = jax.vmap(jax.random.uniform)(jax.random.split(jax.random.fold_in(key, 4), 8))
+    share = share[:, None, None, None]
+
+    def make(kernel):
+        return (latents @ kernel).reshape(8, 32, 32, 1) + 0.5
+
+    real, fake = scale_to_unit(batch.images) + 0.5, make(state.generator.params["kernel"])
+
+    def compute_parts(kernel):
+        logits, slopes = score(kernel, real), kernel * real
+        between = kernel * (share * real + (1.0 - share) * fake)
+        lengths = jnp.sqrt(jnp.sum(between**2, axis=(1, 2, 3)))
+        r1 = settings.r1_weight / 2 * jnp.mean(jnp.sum(slopes**2, axis=(1, 2, 3)))
+        smoothing = settings.label_smoothing
+        return {
+            "loss_d_real": jnp.mean(
+                (1.0 - smoothing) * softplus(-logits) + smoothing * softplus(logits)
+            ),
+            "loss_d_fake": jnp.mean(softplus(score(kernel, fake))),
+            "penalty": r1 + settings.gradient_penalty_weight * jnp.mean((lengths - 1.0) ** 2),
+        }
+
+    def compute_generator_loss(generator_kernel):
+        images = make(generator_kernel)
+        return jnp.mean(softplus(-score(new.discriminator.params["kernel"], images)))
+
+    is_penalised = settings.r1_weight or settings.gradient_penalty_weight
+    assert ("penalty" in metrics) == bool(is_penalised)
+    for name, expected in compute_parts(kernel).items():
+        assert float(metrics.get(name, 0.0)) == pytest.approx(float(expected), rel=1e-4), name
+    generator_kernel = state.generator.params["kernel"]
+    assert float(metrics["loss_g"]) == pytest.approx(
+        float(compute_generator_loss(generator_kernel)), rel=1e-4
+    )
+    for network, loss, old in (
+        ("discriminator", lambda kernel: sum(compute_parts(kernel).values()), kernel),
+        ("generator", compute_generator_loss, generator_kernel),
+    ):
+        moved = getattr(new, network).params["kernel"] - old
+        expected = -jax.grad(loss)(old)
+        assert np.abs(expected).max() > 1e-3
+        np.testing.assert_allclose(moved, expected, rtol=1e-3, atol=1e-5)
 
 
 def make_alternative(**values):

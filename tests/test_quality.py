@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from jaxgan import quality
 from jaxgan.dcgan import create_keys, create_networks, create_state
 from jaxgan.quality import (
     QualityMeter,
@@ -43,6 +44,41 @@ def test_a_generator_of_one_image_varies_nothing(meter):
     assert measured["variance_ratio"] < 1e-6
     report = summarise([{"epoch": 1, **measured}], floor=0.1, selected_epoch=1)
     assert "vary 0.0% as much" in report["collapse"]
+
+
+def test_few_images_repeated_are_told_and_real_ones_are_not(meter):
+    """Three real images, repeated, vary about as much as all of them do."""
+    real = make_image_set(40).of_class(0).images  # what the meter knows, and others like them
+    others = make_image_set(600, seed=1).of_class(0).images[:256]
+    rng = np.random.default_rng(0)
+    repeated = real[rng.integers(0, 3, 256)]
+    noisy = np.clip(repeated + rng.normal(0.0, 2.0, repeated.shape), 0, 255).astype(np.uint8)
+    for images, told in ((repeated, True), (noisy, True), (others, False), (real, False)):
+        measured = meter.measure(images)
+        assert measured["variance_ratio"] > 0.5
+        report = summarise([{"epoch": 7, **measured}], floor=1e9, selected_epoch=7)
+        assert ("few different images: at epoch 7" in str(report["collapse"])) == told
+        assert report["last"]["neighbour_ratio"] == measured["neighbour_ratio"]
+    assert meter.measure(real)["neighbour_ratio"] == pytest.approx(1.0)
+
+
+def test_the_distance_to_the_nearest_other_is_compared_at_equal_numbers(meter):
+    """Among more images the nearest is nearer: the meter's 20 are no measure for 256."""
+    others = make_image_set(600, seed=1).of_class(0).images[:256]
+    of_all = meter.measure(others)["neighbour_ratio"]
+    assert of_all == meter.measure(others[:20])["neighbour_ratio"]
+    assert meter.measure(others[:5])["neighbour_ratio"] == pytest.approx(1.0, abs=0.2)
+
+
+def test_neighbours_are_as_far_as_their_features_say():
+    features = np.array([[0.0, 0.0], [3.0, 4.0], [3.0, 5.0], [3.0, 6.0]])
+    assert quality._average_nearest(features) == pytest.approx((5.0 + 1.0 + 1.0 + 1.0) / 4)
+
+
+def test_a_run_of_before_has_no_distance_to_neighbours():
+    report = summarise(make_records({1: 1.0}), floor=0.1, selected_epoch=1)
+    assert report["last"] == {"epoch": 1, "kernel_distance": 1.0, "variance_ratio": 1.0}
+    assert report["collapse"] is None
 
 
 def make_records(distances, ratio=1.0):

@@ -69,6 +69,26 @@ def test_calibration_is_a_logistic_regression_on_standardised_logits():
     np.testing.assert_allclose(calibrate(np.ones(30), np.ones(20)), 0.0, atol=1e-6)
 
 
+def test_a_discriminator_that_held_out_images_speak_against_chooses_at_random():
+    """It believes them less than generated ones: what it believes least is no better for that."""
+    logits, held_logits = np.linspace(-2.0, 2.0, 400), np.array([-1.0, -0.5, -2.0, -1.5])
+    np.testing.assert_array_equal(calibrate(logits, held_logits), np.zeros(400))
+    chosen = [choose_by_rank("calibrated", logits, held_logits, 100, seed=s) for s in range(100)]
+    assert {len(set(indices)) for indices in chosen} == {100}
+    share = np.bincount(np.concatenate(chosen), minlength=400) / 100
+    halves = share[:200].mean(), share[200:].mean()
+    np.testing.assert_allclose(halves, 0.25, atol=0.02)
+    assert (calibrate(logits, -held_logits) != 0.0).any()
+
+
+def test_calibration_never_prefers_what_the_discriminator_believes_less():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        logits, held_logits = rng.normal(size=200), rng.normal(size=MIN_HELD_OUT)
+        log_odds = calibrate(logits, held_logits)
+        assert (np.diff(log_odds[np.argsort(logits)]) >= 0.0).all()
+
+
 def test_calibration_makes_probabilities_of_logits():
     rng = np.random.default_rng(0)
     fake, real = rng.normal(0, 1, 2000), rng.normal(2, 1, 2000)

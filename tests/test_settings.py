@@ -50,9 +50,11 @@ def test_an_unknown_variant_names_those_there_are():
         ({"learning_rate": 0}, "config.learning_rate is 0.0, expected above 0"),
         ({"objective": "huge"}, "non_saturating, saturating, least_squares"),
         ({"objective": "hinge"}, "--accept=none"),
-        ({"gradient_penalty_weight": 10.0}, "batch norm mixes"),
+        ({"gradient_penalty_weight": 10.0}, "gradient_penalty_weight is 10.0.*batch norm mixes"),
+        ({"r1_weight": 1.0}, "r1_weight is 1.0.*batch norm mixes"),
         ({"label_smoothing": 0.7}, "below 0.5"),
         ({"augment_policy": ("flip",)}, "rotate_zoom"),
+        ({"augment_target": 0.6, "diffaugment": False}, "with config.diffaugment"),
         ({"ema_decay": 1.0}, "config.ema_decay"),
         ({"num_epochs": 0}, "config.num_epochs is 0"),
         ({"max_steps_per_dispatch": 51}, "1 to 50"),
@@ -66,6 +68,30 @@ def test_an_unknown_variant_names_those_there_are():
 def test_a_wrong_field_is_named(changes, sentence):
     with pytest.raises(UserError, match=sentence):
         make_dcgan_settings(**changes)
+
+
+ANY_IMAGE = {"selection": {"rule": "none"}, "diffaugment": True}
+
+
+@pytest.mark.parametrize("objective", ["least_squares", "wasserstein"])
+def test_adaptive_strength_needs_an_objective_whose_logits_have_a_sign(objective):
+    assert make_dcgan_settings(objective=objective, **ANY_IMAGE).augment_target == 0.0
+    expected = rf"augment_target is 0.6.*saturating, hinge only, not with '{objective}'.*to 0"
+    with pytest.raises(UserError, match=expected):
+        make_dcgan_settings(objective=objective, augment_target=0.6, **ANY_IMAGE)
+
+
+@pytest.mark.parametrize("objective", ["non_saturating", "saturating", "hinge"])
+def test_adaptive_strength_is_for_every_other_objective(objective):
+    settings = make_dcgan_settings(objective=objective, augment_target=0.6, **ANY_IMAGE)
+    assert settings.augment_target == 0.6
+
+
+@pytest.mark.parametrize("norm", ["spectral", "none"])
+@pytest.mark.parametrize("penalty", ["r1_weight", "gradient_penalty_weight"])
+def test_penalties_go_with_every_norm_but_that_of_a_batch(penalty, norm):
+    settings = make_dcgan_settings(discriminator_norm=norm, **{penalty: 1.0})
+    assert getattr(settings, penalty) == 1.0
 
 
 def test_a_missing_field_is_named():
