@@ -41,10 +41,11 @@ def paper() -> ConfigDict:
     config.fold_seed = 0
     # Of every classifier, whatever it learns from: 200 epochs of the paper's 427 images, batch 32.
     config.num_updates = 2670
-    config.holdout = 0.1  # of a class's training images, by patient: calibrates D, unseen by GANs
+    # Of a class's training images, by patient, 3 where it has 6: calibrates D, unseen by GANs.
+    config.holdout = 0.1
     config.pool = 4.0  # generated images that the rules of selection choose from, for each wanted
     config.audit = True  # the classifier on the frame alone and with the centre blackened
-    config.dcgan = _load("dcgan").paper()
+    config.dcgan = _create_dcgan("paper")
     config.gmd = _load("gmd").paper()
     config.data = config.gmd.data.copy_and_resolve_references()
     return config
@@ -55,7 +56,7 @@ def small() -> ConfigDict:
     config = quick()
     config.num_seeds = 3
     config.num_updates = 600
-    config.dcgan = _load("dcgan").quick()
+    config.dcgan = _create_dcgan("quick")
     config.gmd = _load("gmd").quick()
     return config
 
@@ -69,7 +70,7 @@ def quick() -> ConfigDict:
     config.num_seeds = 2
     config.num_gan_seeds = 1
     config.num_updates = 450
-    config.dcgan = _load("dcgan").quick()
+    config.dcgan = _create_dcgan("quick")
     config.dcgan.image_size = 32
     config.dcgan.num_epochs = 150
     config.gmd = _load("gmd").quick()
@@ -86,6 +87,14 @@ def tiny() -> ConfigDict:
     config.audit = False
     config.gmd.image_size = 24
     config.gmd.width = 8
+    return config
+
+
+def _create_dcgan(variant: str) -> ConfigDict:
+    """Return a GAN as a study trains it: its images are drawn from the last step, unmeasured."""
+    config: ConfigDict = getattr(_load("dcgan"), variant)()
+    config.measure_every_epochs = 0
+    config.select_checkpoint = "newest"
     return config
 
 

@@ -6,7 +6,8 @@ proposes pairs, and the correlation of the thumbnails' *details* decides. Detail
 chest films look alike from afar.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,7 @@ MIN_CORRELATION = 0.9  # of the thumbnails' details
 _HASH_SIDE = 11  # frequencies a side; 120 without the mean
 _DETAIL = 7  # pixels of a thumbnail over which its coarse picture is averaged
 _LISTED = 3
+_BLOCK = 1000  # images whose correlations with all others are in memory at once
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,13 @@ def find_copies(images: ImageSet) -> Copies:
 
 def find_copies_between(images: np.ndarray, others: np.ndarray) -> Copies:
     """Return the copies between two stacks of uint8 images [num, height, width, channels]."""
-    return _match(_compute_prints(images), _compute_prints(others))
+    prints = _compute_prints(others)
+    pairs, correlations = [np.zeros((0, 2), np.int64)], [np.zeros(0, np.float32)]
+    for start in range(0, len(images), _BLOCK):
+        found = _match(_compute_prints(images[start : start + _BLOCK]), prints)
+        pairs.append(found.pairs + np.array([start, 0]))
+        correlations.append(found.correlations)
+    return Copies(np.concatenate(pairs), np.concatenate(correlations))
 
 
 def group_patients(patients: Sequence[str], copies: Copies) -> np.ndarray:
@@ -79,33 +87,58 @@ def group_patients(patients: Sequence[str], copies: Copies) -> np.ndarray:
 
 def check_sides(train: ImageSet, test: ImageSet, *, where: str) -> None:
     """Raise `UserError` where a patient or a copy of an image is on both sides."""
-    shared = find_shared_patients({"training": train.patients, "test": test.patients})
+    sentences = find_leaks(train, test, names=("training", "test"), where=where)
+    if sentences:
+        raise UserError(sentences[0])
+
+
+def find_leaks(train: ImageSet, test: ImageSet, *, names: tuple[str, str], where: str) -> list[str]:
+    """Return a sentence on shared patients and one on copied images, where there are any."""
+    sentences, (learned, tested) = [], names
+    shared = find_shared_patients({learned: train.patients, tested: test.patients})
     if shared:
-        raise UserError(
-            f"In {where} {len(shared)} patient(s) are in training and test (such as "
+        sentences.append(
+            f"In {where} {len(shared)} patient(s) are in {learned} and {tested} (such as "
             f"{_list(list(shared))}): the accuracy would be that on people already seen. "
             "Expected each patient on one side; correct the split or the patient column."
         )
     copies = find_copies_between(train.images, test.images)
     if len(copies):
-        names = [f"{test.files[j]} of {train.files[i]}" for i, j in copies.pairs]
-        raise UserError(
-            f"In {where} {len(copies)} test image(s) are copies of training images (such as "
-            f"{_list(names)}), exact or re-encoded: the classifier would be asked what it was "
-            "told. Remove one of each pair, or give both the same patient."
+        pairs = [f"{test.files[j]} of {train.files[i]}" for i, j in copies.pairs]
+        sentences.append(
+            f"In {where} {len(set(copies.pairs[:, 1]))} {tested} image(s) are copies of {learned} "
+            f"images (such as {_list(pairs)}), exact or re-encoded: the classifier would be asked "
+            "what it was told. Remove one of each pair, or give both the same patient."
         )
-
-
-def describe_splits(splits: dict[str, ImageSet]) -> list[str]:
-    """Return a sentence for every leak between the splits that the data came with."""
-    names, sentences = list(splits), []
-    for i, first in enumerate(names):
-        for second in names[i + 1 :]:
-            try:
-                check_sides(splits[first], splits[second], where=f"{first} and {second} as given")
-            except UserError as error:
-                sentences.append(str(error))
     return sentences
+
+
+def describe_splits(splits: Mapping[str, ImageSet]) -> list[str]:
+    """Return a sentence for every leak between the splits that the data came with."""
+    return [
+        sentence
+        for first, second in itertools.combinations(splits, 2)
+        for sentence in find_leaks(
+            splits[first],
+            splits[second],
+            names=(first, second),
+            where=f"{first} and {second} as given",
+        )
+    ]
+
+
+def describe_copies(images: ImageSet, copies: Copies) -> str | None:
+    """Return a sentence on copies across patients, which a study deals into one fold; or None."""
+    if not len(copies):
+        return None
+    pairs = [f"{images.files[i]} and {images.files[j]}" for i, j in copies.pairs]
+    contrary = int((images.labels[copies.pairs[:, 0]] != images.labels[copies.pairs[:, 1]]).sum())
+    return (
+        f"{len(copies)} pair(s) of images that do not belong to one patient are copies of one "
+        f"another (such as {_list(pairs)}), exact or re-encoded. The study deals both of a pair "
+        "into one fold, so that neither is tested by what has learned from the other."
+        + (f" {contrary} of the pairs bear two different classes." if contrary else "")
+    )
 
 
 def check_no_generated(files: Sequence[str], is_generated: Sequence[bool]) -> None:
@@ -136,7 +169,7 @@ def _compute_prints(images: np.ndarray) -> _Prints:
     spectrum = spectrum.reshape(len(small), _HASH_SIDE**2)[:, 1:]
     bits = (spectrum > np.median(spectrum, axis=1, keepdims=True)).astype(np.float32)
     coarse = uniform_filter(small, size=(0, _DETAIL, _DETAIL), mode="nearest")
-    details = (small - coarse).reshape(len(small), -1)
+    details = (small - coarse).reshape(len(small), THUMBNAIL**2)
     details = details - details.mean(axis=1, keepdims=True)
     norms = np.linalg.norm(details, axis=1, keepdims=True)
     return _Prints(bits, (details / np.maximum(norms, 1e-9)).astype(np.float32))

@@ -126,3 +126,22 @@ def test_the_interval_is_that_of_patients_drawn_again(case):
             draws.append(np.mean([score(labels[index], p[index].argmax(1)) for p in probabilities]))
         expected = np.percentile(draws, [2.5, 97.5])
         assert report[name]["interval"] == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_interval_of_the_calibration_error_holds_its_value(case):
+    """Every bin of 30 patients is as right as it is sure: the draws can only be further off."""
+    sure = np.repeat([0.55, 0.65, 0.75, 0.85, 0.95], 6 * 3)
+    right = np.concatenate([np.arange(18) < round(18 * s) for s in sure[::18]])
+    labels = np.arange(90) % 3
+    probabilities = np.repeat((1 - sure)[:, None] / 2, 3, axis=1)
+    probabilities[np.arange(90), np.where(right, labels, (labels + 1) % 3)] = sure
+    report = make_report(probabilities[None], labels, case[2])
+    found = report["calibration_error"]
+    counts = np.random.default_rng(1).multinomial(30, np.full(30, 1 / 30), 300)
+    weights = counts[:, case[2]]
+    gaps = [np.abs(weights[:, sure == s] @ (sure - right)[sure == s]) for s in sure[::18]]
+    draws = np.sum(gaps, axis=0) / 90
+    ends = np.percentile(draws, [2.5, 97.5]) - np.median(draws) + found["value"]
+    assert found["value"] < np.percentile(draws, 2.5)  # what a plain interval would leave out
+    assert found["interval"] == pytest.approx(np.clip(ends, 0, 1))
+    assert found["interval"][0] <= found["value"] < found["interval"][1]

@@ -6,11 +6,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxgan import leaks
 from jaxgan.data.images import write_png
 from jaxgan.data.phantom import draw_film
 from jaxgan.data.sets import ImageSet
 from jaxgan.errors import UserError
-from jaxgan.leaks import check_sides, describe_splits, find_copies, group_patients
+from jaxgan.leaks import (
+    check_sides,
+    describe_copies,
+    describe_splits,
+    find_copies,
+    find_copies_between,
+    group_patients,
+)
 from jaxgan.study.sources import check_folder
 
 
@@ -57,6 +65,40 @@ def test_a_reencoded_test_image_under_another_name(films):
     with pytest.raises(UserError, match=r"1 test image\(s\) are copies.*original of copy"):
         check_sides(train, test, where="fold 1")
     assert "copies" in describe_splits({"train": train, "val": test})[0]
+
+
+def test_every_leak_between_splits_has_a_sentence_with_their_names(films):
+    train = make_set(films[:6], ["anna", *"bcdef"])
+    val = make_set(np.concatenate([films[6:8], reencode(films[2])[None]]), ["anna", "g", "copy"])
+    test = make_set(np.stack([films[9], films[7], reencode(films[7])]), ["h", "i", "j"])
+    shared, copied, between = describe_splits({"train": train, "val": val, "test": test})
+    assert "In train and val as given 1 patient(s) are in train and val (such as anna)" in shared
+    assert "1 val image(s) are copies of train images (such as copy of c)" in copied
+    assert "In val and test as given 2 test image(s) are copies of val images" in between
+
+
+def test_copies_among_all_images_are_counted_and_those_of_two_classes_told(films):
+    images = make_set(np.concatenate([films[:3], reencode(films[0])[None]]), [*"abcd"])
+    said = describe_copies(images, find_copies(images))
+    assert said.startswith("1 pair(s) of images") and "(such as a and d)" in said
+    assert "two different classes" not in said
+    images.labels[3] = 1
+    said = describe_copies(images, find_copies(images))
+    assert said.endswith("1 of the pairs bear two different classes.")
+    few = images.take(np.arange(3))
+    assert describe_copies(few, find_copies(few)) is None
+
+
+def test_stacks_of_any_length_are_compared_block_by_block(films, monkeypatch):
+    others = np.stack([reencode(films[10]), reencode(films[3])])
+    whole = find_copies_between(films, others)
+    assert whole.pairs.tolist() == [[3, 1], [10, 0]]
+    monkeypatch.setattr(leaks, "_BLOCK", 4)
+    parts = find_copies_between(films, others)
+    np.testing.assert_array_equal(parts.pairs, whole.pairs)
+    np.testing.assert_allclose(parts.correlations, whole.correlations, rtol=1e-5)
+    for pair in ((films[:0], others), (films, others[:0])):
+        assert find_copies_between(*pair).pairs.shape == (0, 2)
 
 
 def test_patients_who_share_an_image_are_dealt_as_one(films):

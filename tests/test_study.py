@@ -12,7 +12,7 @@ from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.errors import UserError
 from jaxgan.loop import Stopped
 from jaxgan.study import page
-from jaxgan.study.arms import Arm, create_arms, find_controls
+from jaxgan.study.arms import Arm, create_arms, describe_lacking_targets, find_controls
 from jaxgan.study.audit import Audit, mask_images, run_probes
 from jaxgan.study.classifiers import ClassifierLab, create_training_set, duplicate
 from jaxgan.study.folds import create_folds
@@ -44,6 +44,18 @@ def test_one_arm_adds_the_numbers_of_the_paper_s_table_whatever_the_amounts():
         192, 61, 100,
     ]  # fmt: skip
     assert Arm("gan", 0.5).count_added("covid", 101, table) == 50
+    assert counted.count_added("COVID", 100, table) == 192
+    assert counted.count_added("Covid", 100, {**table, "Covid": 7}) == 7  # the very name first
+
+
+def test_a_class_without_a_number_of_the_paper_s_is_told():
+    arms = create_arms(("real", "gan", "gan_paper_counts"), (1.0,), ())
+    table = {"covid": 192, "normal": 61}
+    (notice,) = describe_lacking_targets(arms, ("COVID-19", "Normal", "cat"), table)
+    assert notice.startswith("gan_paper_counts: ") and "class COVID-19, cat," in notice
+    assert "but for covid, normal:" in notice
+    assert describe_lacking_targets(arms, ("Covid", "NORMAL"), table) == []
+    assert describe_lacking_targets(arms[:2], ("cat",), table) == []
 
 
 def test_a_training_set_never_lacks_what_its_arm_promises():
@@ -168,7 +180,7 @@ def test_a_lab_compiles_nothing_for_its_second_training(kind, size, tmp_path, ca
     def create_job(seed):
         images = make_image_set(12 + 2 * seed, size, seed=seed)
         if kind == "generator":
-            return generator_lab.create_job(images, name="g", seed=seed, holdout=0.2, pool=1.0)
+            return generator_lab.create_job(images, name="g", seed=seed, holdout=0.2)
         return classifier_lab.create_job(
             name="c", train=images, test=images, record={}, is_classic=False, seed=seed
         )
@@ -181,7 +193,11 @@ def test_a_lab_compiles_nothing_for_its_second_training(kind, size, tmp_path, ca
     for seed in (0, 1):
         caplog.clear()
         with jax.log_compiles(True):
-            create_job(seed).compute(tmp_path / "partial")
+            result = create_job(seed).compute(tmp_path / "partial")
+            if kind == "generator":
+                trained = {**result, "record": np.array(str(seed))}
+                drawing = generator_lab.create_drawing(trained, name="d", seed=seed, num=9 + seed)
+                drawing.compute(tmp_path / "partial")
         compilations.append(caplog.text.count("Finished XLA compilation"))
     assert compilations[0] > 0 == compilations[1]
 
@@ -206,11 +222,14 @@ def test_each_rule_selects_from_what_was_made():
         "scores": np.array([0.1, 0.9, 0.2, 0.8, 0.7, 0.0]),
         "code_images": images[5:],
     }
-    keep = {
-        source: select(made, source, 2, threshold=0.75, seed=0).ravel().tolist()
-        for source in ("unfiltered", "paper_text", "paper_code")
-    }
-    assert keep == {"unfiltered": [0, 1], "paper_text": [1, 3], "paper_code": [5]}
+
+    def keep(num_candidates):
+        options = {"num_candidates": num_candidates, "threshold": 0.75, "seed": 0}
+        sources = ("unfiltered", "paper_text", "paper_code")
+        return {name: select(made, name, 2, **options).ravel().tolist() for name in sources}
+
+    assert keep(6) == {"unfiltered": [0, 1], "paper_text": [1, 3], "paper_code": [5]}
+    assert keep(3) == {"unfiltered": [0, 1], "paper_text": [1], "paper_code": [5]}
 
 
 def test_masks_show_what_they_say():

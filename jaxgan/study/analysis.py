@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxgan.leaks import describe_splits, find_copies_between
+from jaxgan.data.sets import Dataset, ImageSet, join_sets
+from jaxgan.leaks import describe_copies, describe_splits
 from jaxgan.metrics.clustered import compute_clustered_report
 from jaxgan.statistics import (
     ALPHA,
@@ -34,6 +35,7 @@ from jaxgan.study.run import StudyResults, run_audit
 _PACKAGES = ("jaxgan", "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn", "pillow")
 # Printed in sections 4.2 and 4.3: accuracy on training and validation images.
 PAPER = {"without": (0.8632, 0.8550), "with": (0.9545, 0.8642)}
+_MADE_SPLIT = "has no validation split"  # in the notice on data whose val jaxgan has set apart
 _PAPER_ARMS = ("gan_paper_counts", "gan_paper_text", "gan_paper_code")
 REFERENCES = ("real", "duplicates", "classic")
 
@@ -62,10 +64,12 @@ def analyse(results: StudyResults) -> dict[str, Any]:
             )
     comparisons = _compare_all(results.arms, right, design, counts)
     nearness, pairs = _check_memory(results)
+    warnings = [w for w in (audit.describe(), nearness["warning"] if nearness else None) if w]
     return {
         "verdict": verdict.verdict,
-        "sentence": verdict.sentence,
-        "warning": audit.describe(),
+        "sentence": " ".join([*warnings, verdict.sentence]),
+        "warning": " ".join(warnings) or None,
+        "verdict_sentence": verdict.sentence,
         "classic_note": _describe_classic(verdict, comparisons),
         "rules": {"alpha": ALPHA, "level": LEVEL, "power": POWER, "measure": "balanced_accuracy"},
         "judged": [_describe_judged(arm) for arm in verdict.arms],
@@ -110,14 +114,19 @@ def _compare_all(
     comparisons = []
     for arm in arms:
         for kind in REFERENCES:
-            same = [a.name for a in arms if a.kind == kind and a.amount in (0.0, arm.amount)]
-            any_amount = [a.name for a in arms if a.kind == kind]
-            name = (same or any_amount or [""])[0]
+            name = _find_reference(arm, [a for a in arms if a.kind == kind])
             if arm.kind != kind and {arm.name, name} <= set(right):
                 comparisons.append(
                     compare(arm.name, name, right=right, design=design, counts=counts)
                 )
     return comparisons
+
+
+def _find_reference(arm: Arm, references: Sequence[Arm]) -> str:
+    """Return which of one kind an arm is told against: of its amount, else the usual, else any."""
+    same = [a.name for a in references if a.amount in (0.0, arm.amount)]
+    usual = [a.name for a in references if a.amount == 1.0]
+    return (same or usual or [a.name for a in references] or [""])[0]
 
 
 def _describe_classic(verdict: Verdict, comparisons: Sequence[Comparison]) -> str | None:
@@ -213,41 +222,48 @@ def _describe_leaks(results: StudyResults) -> dict[str, Any]:
         {"files": [folds.images.files[i], folds.images.files[j]], "correlation": float(c)}
         for (i, j), c in zip(folds.copies.pairs, folds.copies.correlations, strict=True)
     ]
+    copied = describe_copies(folds.images, folds.copies)
     return {
-        "patients": len(set(folds.images.patients)),
         "groups": int(folds.groups.max()) + 1,
         "copies_across_patients": pairs,
-        "splits_as_given": describe_splits(dict(results.dataset.splits)),
+        "sentences": [
+            *describe_splits(find_given_splits(results.dataset)),
+            *([copied] if copied else []),
+        ],
         "between_folds": "none: no patient and no copied image is on both sides of any fold",
     }
 
 
+def find_given_splits(dataset: Dataset) -> dict[str, ImageSet]:
+    """Return the splits that the data came with: `val` joined to `train` where jaxgan made it."""
+    splits = dict(dataset.splits)
+    if any(_MADE_SPLIT in notice for notice in dataset.notices):
+        splits["train"] = join_sets([splits["train"], splits.pop("val")])
+    return splits
+
+
 def _check_memory(results: StudyResults) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
     """Return the nearness of all generators to test images, and the nearest training pairs."""
-    found, pairs, copies = [], [], 0
+    found, pairs = [], []
     for (fold, gan_seed, label), made in results.generators.items():
         train = results.gan_folds.get_train(fold).of_class(label)
         test = results.gan_folds.get_test(fold).of_class(label)
-        generated = made["images"][: memory.MOST_GENERATED]
+        generated = memory.join_generated(made)
         nearness = memory.compute_nearness(generated, train, test, seed=fold)
         found.append(nearness)
-        copies += len(find_copies_between(generated, test.images))
-        if gan_seed == 0:
-            pairs += [
-                {
-                    "fold": fold,
-                    "class": results.dataset.class_names[label],
-                    "generated": i,
-                    "file": train.files[j],
-                    "train_index": j,
-                    "distance": distance,
-                }
-                for i, j, distance in nearness.pairs
-            ]
-    summary = memory.summarise(found)
-    if summary is not None:
-        summary["copies_of_test_images"] = copies
-    return summary, pairs
+        pairs += [
+            {
+                "fold": fold,
+                "gan_seed": gan_seed,
+                "class": results.dataset.class_names[label],
+                "generated": i,
+                "file": train.files[j],
+                "train_index": j,
+                "distance": distance,
+            }
+            for i, j, distance in nearness.pairs
+        ]
+    return memory.summarise(found), pairs
 
 
 def _describe_paper(arms: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -275,13 +291,34 @@ def _describe_paper(arms: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any
 def _describe_data(results: StudyResults) -> dict[str, Any]:
     images, names = results.folds.images, results.dataset.class_names
     counts = np.bincount(images.labels, minlength=len(names))
+    known = _find_known_patients(results.dataset)
     return {
         **results.dataset.describe(),
         "images": len(images),
         "classes": {name: int(n) for name, n in zip(names, counts, strict=True)},
         "patients": len(set(images.patients)),
+        "images_without_patient": int((~known).sum()),
+        "size": _describe_size(images, known),
         "notices": list(results.notices),
     }
+
+
+def _find_known_patients(dataset: Dataset) -> np.ndarray:
+    """Return of which images [num_images], all splits joined, the patient is known."""
+    # A source that does not know whose an image is calls the patient after the file (`ImageSet`).
+    return np.concatenate(
+        [np.array(s.patients, object) != np.array(s.files, object) for s in dataset.splits.values()]
+    )
+
+
+def _describe_size(images: ImageSet, known: np.ndarray) -> str:
+    """Return how many images there are, and of whom as far as that is known."""
+    if not known.any():
+        return f"{len(images)} images (patients not known: each image counts as one)"
+    words = f"{len(images)} images of {len(set(images.patients))} patients"
+    if known.all():
+        return words
+    return f"{words} ({int((~known).sum())} images without a known patient count as one each)"
 
 
 def get_versions() -> dict[str, str]:

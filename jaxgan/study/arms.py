@@ -67,10 +67,15 @@ class Arm:
         """Whether how many images of a class are added is a number of its own, not `amount`."""
         return self.kind == "gan_paper_counts"
 
+    @property
+    def chooses(self) -> bool:
+        """Whether a rule takes some of more generated images than the arm wants."""
+        return self.source in ("paper_text", "calibrated")
+
     def count_added(self, class_name: str, num_real: int, targets: Mapping[str, int]) -> int:
         """Return how many images are added to a class, where there are as many."""
-        num = round(self.amount * num_real)
-        return targets.get(class_name, num) if self.has_own_counts else num
+        target = find_target(class_name, targets) if self.has_own_counts else None
+        return round(self.amount * num_real) if target is None else target
 
     @property
     def uses_real(self) -> bool:
@@ -105,6 +110,27 @@ def create_arms(
         else:
             arms += [Arm(kind, a) for a in (amounts if kind in amount_arms else (usual,))]
     return arms
+
+
+def find_target(class_name: str, targets: Mapping[str, int]) -> int | None:
+    """Return the number of Table 2 for a class, in whatever case it is written; None without."""
+    by_name = {name.casefold(): num for name, num in targets.items()}
+    return targets.get(class_name, by_name.get(class_name.casefold()))
+
+
+def describe_lacking_targets(
+    arms: Sequence[Arm], class_names: Sequence[str], targets: Mapping[str, int]
+) -> list[str]:
+    """Return what has to be said of arms with numbers of their own that lack that of a class."""
+    lacking = [name for name in class_names if find_target(name, targets) is None]
+    return [
+        f"{arm.name}: config.dcgan.selection.targets has no number for class "
+        f"{', '.join(lacking)}, but for {', '.join(targets) or 'none'}: to what it lacks are added "
+        f"{arm.amount:g} image(s) for each real one, not a number of the paper. A class's folder "
+        "is called as its entry is, in any case of letters."
+        for arm in arms
+        if lacking and arm.has_own_counts
+    ]
 
 
 def find_controls(arm: Arm, arms: Sequence[Arm]) -> list[str]:

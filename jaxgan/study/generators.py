@@ -1,5 +1,9 @@
-"""The GANs of a study: one a fold and class, trained on that fold's training images alone."""
+"""The GANs of a study: one a fold and class, trained on that fold's training images alone.
 
+To train one is a job and to draw its images another: what arms want of it changes no training.
+"""
+
+import dataclasses
 import functools
 import hashlib
 import json
@@ -8,21 +12,30 @@ from pathlib import Path
 
 import flax.serialization
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from jaxgan import gan
 from jaxgan.data.sets import ImageSet
 from jaxgan.data.split import hold_out
 from jaxgan.dcgan import create_keys, create_schedule, create_state, create_step
+from jaxgan.errors import UserError
 from jaxgan.pixels import stretch_to_bytes
 from jaxgan.sampling import create_sampler, create_scorer
 from jaxgan.schedule import Schedule
-from jaxgan.selection import accept_by_batch_loss, accept_by_probability, choose_by_rank
+from jaxgan.selection import (
+    MIN_HELD_OUT,
+    accept_by_batch_loss,
+    accept_by_probability,
+    choose_by_rank,
+)
 from jaxgan.settings import DcganSettings, to_dict
 from jaxgan.study.jobs import Job, Result, hash_files, to_record
 from jaxgan.study.training import Curves, Trainer
-from jaxgan.types import Metrics
+from jaxgan.types import Metrics, Params
 
-# Fields of DcganSettings that do not alter what a study makes of it.
+# Fields of DcganSettings that do not alter what a study makes of it; of `selection` the threshold
+# alone does, see `_GanNotes`.
 _WITHOUT = (
     "seed",
     "data",
@@ -34,13 +47,19 @@ _WITHOUT = (
     "select_checkpoint",
     "epochs_per_dispatch",
     "max_steps_per_dispatch",
+    "selection",
 )
+_DRAWN = ("images", "scores", "logits")
 
 
 class GeneratorLab:
     """Train and sample the GANs of all folds and classes with one compiled program."""
 
     def __init__(self, settings: DcganSettings, *, capacity: int, devices: Sequence[jax.Device]):
+        # As a study goes about it: a seed a job, nothing measured, images of the last step.
+        settings = dataclasses.replace(
+            settings, seed=0, measure_every_epochs=0, select_checkpoint="newest"
+        )
         self._settings = settings
         self._create_state = jax.jit(functools.partial(create_state, settings))
         self._trainer = Trainer(
@@ -53,26 +72,31 @@ class GeneratorLab:
         self._sampler = create_sampler(settings)
         self._score = create_scorer(settings)
 
-    def create_job(
-        self, images: ImageSet, *, name: str, seed: int, holdout: float, pool: float
-    ) -> Job:
-        """Return the job that trains on the class `images` and draws `pool` images for each."""
+    def create_job(self, images: ImageSet, *, name: str, seed: int, holdout: float) -> Job:
+        """Return the job that trains on the class `images`, less what is held out."""
         record = {
             "settings": to_record(self._settings, without=_WITHOUT),
+            "threshold": self._settings.selection.threshold,
             "images": hash_files(images.files, images.labels),
             "pixels": _hash_pixels(images),
             "seed": seed,
             "holdout": holdout,
-            "pool": pool,
+            "least_held": MIN_HELD_OUT,
         }
-        run = functools.partial(self._train, images, seed=seed, holdout=holdout, pool=pool)
+        run = functools.partial(self._train, images, seed=seed, holdout=holdout)
         return Job("generator", name, record, run)
 
-    def _train(
-        self, images: ImageSet, partial: Path, *, seed: int, holdout: float, pool: float
-    ) -> Result:
+    def create_drawing(self, trained: Result, *, name: str, seed: int, num: int) -> Job:
+        """Return the job that draws `num` images of what the job of `seed` has trained.
+
+        Those of a smaller `num` are the first of a larger one.
+        """
+        record = {"generator": str(trained["record"]), "num": num}
+        return Job("images", name, record, functools.partial(self._draw, trained, seed, num))
+
+    def _train(self, images: ImageSet, partial: Path, *, seed: int, holdout: float) -> Result:
         settings = self._settings
-        learned, held = hold_out(images, holdout, seed)
+        learned, held = hold_out_enough(images, holdout, seed)
         schedule = create_schedule(settings, len(learned))
         notes = _GanNotes(schedule, settings)
         state = self._trainer.train(
@@ -84,21 +108,77 @@ class GeneratorLab:
             partial=partial,
             save_every_seconds=settings.checkpoint_every_seconds,
         )
-        num = int(np.ceil(pool * len(images)))
-        samples = self._sampler.draw(state, seed * 10_000_000, num)
+        generator, discriminator = jax.device_get(
+            (state.sampling_variables, state.discriminator.variables)
+        )
+        held_logits = self._score(_as_network(discriminator), held.images)
+        _check_finite(held_logits)
         return {
             **notes.to_arrays(),
-            "images": samples.images,
-            "scores": samples.scores,
-            "logits": self._score(state.discriminator, samples.images),
-            "held_logits": self._score(state.discriminator, held.images),
-            "variables": np.frombuffer(
-                flax.serialization.to_bytes(jax.device_get(state.sampling_variables)), np.uint8
-            ),
-            "settings": np.array(json.dumps(to_dict(settings))),
+            "held_logits": held_logits,
+            "variables": _pack(generator),
+            "discriminator": _pack(discriminator),
+            "settings": np.array(json.dumps(to_dict(dataclasses.replace(settings, seed=seed)))),
             "num_learned": np.array(len(learned)),
             "num_steps": np.array(schedule.num_steps),
         }
+
+    def _draw(self, trained: Result, seed: int, num: int, partial: Path) -> Result:
+        """Draw in one go: `partial` would be written too late to be of use."""
+        state = gan.GanState(
+            step=jnp.int32(trained["num_steps"]),
+            generator=_as_network(_unpack(trained["variables"])),
+            discriminator=_as_network(_unpack(trained["discriminator"])),
+            ema=None,  # what there is of it is in `variables`
+            augment_strength=jnp.float32(0.0),
+        )
+        samples = self._sampler.draw(state, seed * 10_000_000, num)
+        logits = self._score(state.discriminator, samples.images)
+        _check_finite(logits)
+        return {"images": samples.images, "scores": samples.scores, "logits": logits}
+
+
+def join_made(trained: Result, drawn: Result) -> Result:
+    """Return what the two jobs of a GAN have left, as the training's and without its D."""
+    return {
+        **{name: array for name, array in trained.items() if name != "discriminator"},
+        **{name: drawn[name] for name in _DRAWN},
+    }
+
+
+def hold_out_enough(images: ImageSet, share: float, seed: int) -> tuple[ImageSet, ImageSet]:
+    """Divide a class by patient into what its GAN learns from and what calibrates its D.
+
+    Where `share` gives fewer than a calibration needs it is raised until it gives them, as long as
+    the GAN keeps half. A class of one patient is not divided: D would know that patient.
+    """
+    if len(set(images.patients)) < 2:
+        return images, images.take(np.zeros(0, np.int64))
+    larger = [num / len(images) for num in range(MIN_HELD_OUT, len(images) // 2 + 1)]
+    for tried in (share, *(s for s in larger if s > share)):
+        learned, held = hold_out(images, tried, seed)
+        if MIN_HELD_OUT <= len(held) <= len(learned):
+            return learned, held
+    return hold_out(images, share, seed)
+
+
+def _as_network(variables: Params) -> gan.NetworkState:
+    """Return a network that is not trained any more."""
+    return gan.NetworkState(variables["params"], variables["batch_stats"], opt_state=())
+
+
+def _pack(variables: Params) -> np.ndarray:
+    return np.frombuffer(flax.serialization.to_bytes(variables), np.uint8)
+
+
+def _unpack(packed: np.ndarray) -> Params:
+    variables: Params = flax.serialization.msgpack_restore(packed.tobytes())
+    return variables
+
+
+def _check_finite(logits: np.ndarray) -> None:
+    if not np.isfinite(logits).all():
+        raise UserError("the GAN has diverged: a lower config.dcgan.learning_rate helps")
 
 
 class _GanNotes(Curves):
@@ -141,14 +221,19 @@ def _hash_pixels(images: ImageSet) -> str:
 # Selection -------------------------------------------------------------------------------------
 
 
-def select(made: Result, source: str, num: int, *, threshold: float, seed: int) -> np.ndarray:
-    """Return at most `num` generated images that the rule `source` keeps, uint8 [kept, h, w, c]."""
+def select(
+    made: Result, source: str, num: int, *, num_candidates: int, threshold: float, seed: int
+) -> np.ndarray:
+    """Return at most `num` generated images that the rule `source` keeps, uint8 [kept, h, w, c].
+
+    A rule chooses among the first `num_candidates`, however many other arms have had drawn.
+    """
     if source == "unfiltered":
         return made["images"][:num]
-    if source == "paper_text":
-        keep = accept_by_probability(made["scores"], threshold)
-        return made["images"][keep][:num]
     if source == "paper_code":
         return made["code_images"][:num]
-    chosen = choose_by_rank("calibrated", made["logits"], made["held_logits"], num, seed=seed)
-    return made["images"][chosen]
+    images = made["images"][:num_candidates]
+    if source == "paper_text":
+        return images[accept_by_probability(made["scores"][:num_candidates], threshold)][:num]
+    logits, held_logits = made["logits"][:num_candidates], made["held_logits"]
+    return images[choose_by_rank("calibrated", logits, held_logits, num, seed=seed)]

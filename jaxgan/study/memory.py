@@ -3,9 +3,11 @@
 A generator that had seen test images would be nearer to them than to other images. It can not have
 seen them, and this checks it: of two equally large sets, how often does the nearest neighbour of a
 generated image lie in the test images, and not in training images drawn at random? The control
-draws both sets from the training images.
+draws both sets from the training images. A generated image that is a copy of a test image is
+suspicious whatever the shares say: among many generated ones a few copies do not move them.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,22 +15,31 @@ import numpy as np
 from PIL import Image
 
 from jaxgan.data.sets import ImageSet
+from jaxgan.leaks import find_copies_between
 
 NUM_DRAWS = 100
 SIDE = 32
-MOST_GENERATED = 200  # looked at, a fold and class
+MOST_GENERATED = 200  # the shares' generated images, a fold and class; copies: among all
+_BLOCK = 1000  # images whose distances to all others are in memory at once
 
 
 @dataclass(frozen=True)
 class Nearness:
     """Of one fold and class: shares nearer to test [num_draws], the control's shares, the pairs.
 
-    `pairs` are (generated index, training index, distance), nearest first.
+    `pairs` are (generated index, training index, distance), nearest first; `num_copies` generated
+    images are copies of test images.
     """
 
     test_shares: np.ndarray
     control_shares: np.ndarray
     pairs: list[tuple[int, int, float]]
+    num_copies: int
+
+
+def join_generated(made: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return all that a generator's job has left for arms to train on, uint8 [num, h, w, c]."""
+    return np.concatenate([made["images"], made["code_images"]])
 
 
 def compute_nearness(
@@ -36,11 +47,8 @@ def compute_nearness(
 ) -> Nearness:
     """Compare generated uint8 images [num, h, w, c] with the real ones of their class and fold."""
     rng = np.random.default_rng(seed)
-    points = _shrink(generated[:MOST_GENERATED])
-    to_train, to_test = (
-        _distances(points, _shrink(train.images)),
-        _distances(points, _shrink(test.images)),
-    )
+    points, others = _shrink(generated[:MOST_GENERATED]), _shrink(train.images)
+    to_train, to_test = _distances(points, others), _distances(points, _shrink(test.images))
     num = max(1, min(to_test.shape[1], to_train.shape[1] // 2))
     test_shares, control_shares = [], []
     for _ in range(NUM_DRAWS):
@@ -50,29 +58,62 @@ def compute_nearness(
         tested = to_test[:, rng.permutation(to_test.shape[1])[:num]].min(axis=1)
         test_shares.append(float(np.mean(tested < first)))
         control_shares.append(float(np.mean(second < first)))
-    nearest = to_train.argmin(axis=1)
-    distances = to_train[np.arange(len(points)), nearest]
+    nearest, distances = _find_nearest(generated, others)
     order = np.argsort(distances, kind="stable")[:num_pairs]
     pairs = [(int(i), int(nearest[i]), float(distances[i])) for i in order]
-    return Nearness(np.array(test_shares), np.array(control_shares), pairs)
+    copied = np.unique(find_copies_between(generated, test.images).pairs[:, 0])
+    return Nearness(np.array(test_shares), np.array(control_shares), pairs, len(copied))
 
 
 def summarise(found: list[Nearness]) -> dict[str, Any] | None:
     """Return the shares over all folds and classes, and whether test images are suspiciously near.
 
-    Suspicious: above what 99 % of the control's draws reach.
+    Suspicious: above what 99 % of the control's draws reach, or any copy of a test image.
     """
     if not found:
         return None
     tested = np.mean([n.test_shares for n in found], axis=0)
     control = np.mean([n.control_shares for n in found], axis=0)
-    limit = float(np.percentile(control, 99))
+    share, limit = float(tested.mean()), float(np.percentile(control, 99))
+    copies = sum(n.num_copies for n in found)
+    warning = _describe(share, limit, copies)
     return {
-        "share_nearer_to_test": float(tested.mean()),
+        "share_nearer_to_test": share,
         "control_share": float(control.mean()),
         "control_99_percent": limit,
-        "suspicious": bool(tested.mean() > limit),
+        "copies_of_test_images": copies,
+        "suspicious": warning is not None,
+        "warning": warning,
     }
+
+
+def _describe(share: float, limit: float, copies: int) -> str | None:
+    """Return the sentence on what chance does not explain, None where there is nothing."""
+    found = []
+    if copies:
+        found.append(f"{copies} generated image(s) are copies of test images")
+    if share > limit:
+        found.append(
+            f"the nearest real neighbour of a generated image is a test image in {share:.1%} of "
+            f"comparisons, more than chance explains ({limit:.1%})"
+        )
+    if not found:
+        return None
+    return (
+        f"Beware of the generated images: {', and '.join(found)}. Either test images look like "
+        "training images, or generators have seen them: do not trust the arms with generated "
+        "images before it is known which."
+    )
+
+
+def _find_nearest(images: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which of the shrunken `others` is nearest to each of uint8 `images`, and how near."""
+    indices, distances = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
+    for start in range(0, len(images), _BLOCK):
+        to_others = _distances(_shrink(images[start : start + _BLOCK]), others)
+        indices.append(to_others.argmin(axis=1))
+        distances.append(to_others.min(axis=1))
+    return np.concatenate(indices), np.concatenate(distances)
 
 
 def _shrink(images: np.ndarray) -> np.ndarray:

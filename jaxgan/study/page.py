@@ -15,10 +15,12 @@ from jaxgan.console import say
 from jaxgan.files import write_bytes, write_json, write_text
 from jaxgan.study.analysis import analyse
 from jaxgan.study.jobs import Result
+from jaxgan.study.memory import join_generated
 from jaxgan.study.run import StudyResults
 from jaxgan.untrusted import markdown_text
 
 _SHOWN = 8  # images in a row
+_LONGEST = 40  # letters of a class's name in a file's
 _GAN_CURVES = {"loss_d": "D", "loss_g": "G"}
 _WORDS = {
     "helps": "GAN augmentation helps",
@@ -41,9 +43,8 @@ def write_study(results: StudyResults, workdir: Path, *, command: str) -> None:
     write_text(workdir / "report.html", page)
     write_text(workdir / "summary.md", environment.get_template("summary.md.j2").render(**words))
     _write_cards(results, report, workdir / "generators", environment)
-    for sentence in (report["warning"], report["sentence"]):
-        if sentence:
-            say(sentence)
+    for sentence in (*report["leaks"]["sentences"], report["sentence"]):
+        say(sentence)
     for failure in report["failures"]:
         say(f"Not done: {failure['name']}: {failure['reason']}")
     say(f"The page: {workdir / 'report.html'}")
@@ -124,37 +125,55 @@ def lay_out_forest(report: Mapping[str, Any]) -> dict[str, Any]:
 def draw_pictures(
     results: StudyResults, report: Mapping[str, Any], folder: Path
 ) -> list[dict[str, str]]:
-    """Draw the page's pictures to `folder`; return for each its section, words and data URI."""
-    pictures = [*_draw_images(results, folder), *_draw_pairs(results, report, folder)]
-    pictures += _draw_gan_curves(results, folder)
+    """Draw the page's pictures to `folder`; return for each its section, words and data URI.
+
+    Where a class has no generator there are words without a URI.
+    """
+    pictures = [*_draw_generated(results, folder), *_draw_pairs(results, report, folder)]
     pictures += _draw_classifier_curves(results, folder)
     pictures += _draw_reliability(report, folder)
-    return [{**picture, "uri": _read_uri(Path(picture["path"]))} for picture in pictures]
-
-
-def _read_uri(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+    return pictures
 
 
 def _picture(section: str, path: Path, caption: str, alt: str) -> dict[str, str]:
-    return {"section": section, "path": str(path), "caption": caption, "alt": alt}
+    uri = "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+    return {"section": section, "path": str(path), "caption": caption, "alt": alt, "uri": uri}
 
 
-def _draw_images(results: StudyResults, folder: Path) -> list[dict[str, str]]:
-    """Draw, for each class, real images of the first fold above generated ones."""
-    pictures = []
+def _draw_generated(results: StudyResults, folder: Path) -> list[dict[str, str]]:
+    """Draw images and curves of each class's first generator, or say that there is none."""
+    pictures: list[dict[str, str]] = []
+    if not results.generators:
+        return pictures
     for label, name in enumerate(results.dataset.class_names):
-        made = results.generators.get((0, 0, label))
-        if made is None:
-            continue
-        real = results.gan_folds.get_train(0).of_class(label).images[:_SHOWN]
-        rows = np.concatenate([real, made["images"][:_SHOWN]])
-        path = folder / f"images_{_slug(name)}.png"
-        figures.write_grid(rows, path, columns=len(real))
-        caption = f"Class {name}: real above, generated (unchosen) below; fold 1."
-        alt = f"{len(real)} real images of class {name} in the first row, generated ones below."
-        pictures.append(_picture("images", path, caption, alt))
+        found = [(fold, seed) for fold, seed, of_label in results.generators if of_label == label]
+        if found:
+            pictures.append(_draw_images(results, label, *min(found), folder))
+            pictures.append(_draw_gan_curves(results, label, *min(found), folder))
+        else:
+            words = f"Class {name}: there is no generator of it, all of them failed."
+            pictures += [
+                {"section": section, "caption": words, "uri": ""}
+                for section in ("images", "curves")
+            ]
     return pictures
+
+
+def _draw_images(
+    results: StudyResults, label: int, fold: int, gan_seed: int, folder: Path
+) -> dict[str, str]:
+    """Draw real images of a class and fold above generated ones."""
+    name = results.dataset.class_names[label]
+    real = results.gan_folds.get_train(fold).of_class(label).images[:_SHOWN]
+    made = results.generators[fold, gan_seed, label]["images"][: len(real)]
+    path = folder / f"images_{name_file(label, name)}.png"
+    figures.write_grid(np.concatenate([real, made]), path, columns=len(real))
+    caption = (
+        f"Class {name}: real above, generated (unchosen) below; fold {fold + 1}, GAN seed "
+        f"{gan_seed}."
+    )
+    alt = f"{len(real)} real images of class {name} in the first row, generated ones below."
+    return _picture("images", path, caption, alt)
 
 
 def _draw_pairs(
@@ -168,11 +187,12 @@ def _draw_pairs(
         if not pairs:
             continue
         generated = [
-            results.generators[p["fold"], 0, label]["images"][p["generated"]] for p in pairs
+            join_generated(results.generators[p["fold"], p["gan_seed"], label])[p["generated"]]
+            for p in pairs
         ]
         trains = {p["fold"]: results.gan_folds.get_train(p["fold"]).of_class(label) for p in pairs}
         real = [trains[p["fold"]].images[p["train_index"]] for p in pairs]
-        path = folder / f"nearest_{_slug(name)}.png"
+        path = folder / f"nearest_{name_file(label, name)}.png"
         figures.write_grid(np.stack([*generated, *real]), path, columns=len(pairs))
         distances = ", ".join(f"{pair['distance']:.3f}" for pair in pairs)
         caption = (
@@ -184,24 +204,21 @@ def _draw_pairs(
     return pictures
 
 
-def _draw_gan_curves(results: StudyResults, folder: Path) -> list[dict[str, str]]:
-    pictures = []
-    for label, name in enumerate(results.dataset.class_names):
-        made = results.generators.get((0, 0, label))
-        if made is None:
-            continue
-        series = {
-            f"{network} loss": (made["curve_step"], made[f"curve_{key}"])
-            for key, network in _GAN_CURVES.items()
-        }
-        path = folder / f"gan_{_slug(name)}.png"
-        figures.plot_lines(
-            series, path, title=f"GAN of {name}, fold 1", xlabel="update", ylabel="loss"
-        )
-        ends = ", ".join(f"{key} ends at {y[-1]:.2f}" for key, (_, y) in series.items())
-        caption = f"GAN of class {name}, fold 1: {ends}."
-        pictures.append(_picture("curves", path, caption, f"Loss curves. {caption}"))
-    return pictures
+def _draw_gan_curves(
+    results: StudyResults, label: int, fold: int, gan_seed: int, folder: Path
+) -> dict[str, str]:
+    name, made = results.dataset.class_names[label], results.generators[fold, gan_seed, label]
+    series = {
+        f"{network} loss": (made["curve_step"], made[f"curve_{key}"])
+        for key, network in _GAN_CURVES.items()
+    }
+    path = folder / f"gan_{name_file(label, name)}.png"
+    # Without the class: the plot's font has not the letters of every language, the page's has.
+    title = f"GAN, fold {fold + 1}, seed {gan_seed}"
+    figures.plot_lines(series, path, title=title, xlabel="update", ylabel="loss")
+    ends = ", ".join(f"{key} ends at {y[-1]:.2f}" for key, (_, y) in series.items())
+    caption = f"GAN of class {name}, fold {fold + 1}, seed {gan_seed}: {ends}."
+    return _picture("curves", path, caption, f"Loss curves. {caption}")
 
 
 def _draw_classifier_curves(results: StudyResults, folder: Path) -> list[dict[str, str]]:
@@ -259,8 +276,10 @@ def _draw_reliability(report: Mapping[str, Any], folder: Path) -> list[dict[str,
     return [_picture("reliability", path, caption, alt)]
 
 
-def _slug(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_").lower() or "class"
+def name_file(label: int, name: str) -> str:
+    """Return what a class's files are called: safe on any disk, and no other class's."""
+    plain = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_").lower()[:_LONGEST]
+    return f"{label}-{plain or 'class'}"
 
 
 # Model cards -----------------------------------------------------------------------------------
@@ -276,7 +295,7 @@ def _write_cards(
     template = environment.get_template("card.md.j2")
     for (fold, gan_seed, label), made in results.generators.items():
         name = results.dataset.class_names[label]
-        place = folder / f"fold{fold + 1}_seed{gan_seed}" / _slug(name)
+        place = folder / f"fold{fold + 1}_seed{gan_seed}" / name_file(label, name)
         write_bytes(place / "generator.msgpack", made["variables"].tobytes())
         write_text(place / "settings.json", str(made["settings"]) + "\n")
         card = template.render(

@@ -1,5 +1,6 @@
 """Run a study: settings and data -> jobs -> results -> verdict -> page."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from jaxgan.files import hold_folder, holds_nothing, make_folder, remove_leftove
 from jaxgan.parallel import check_batch_size, choose_devices
 from jaxgan.run_folder import describe_differences, is_same_but_for_data, read_record
 from jaxgan.study import audit as audits
-from jaxgan.study.arms import Arm
+from jaxgan.study.arms import Arm, describe_lacking_targets
 from jaxgan.study.classifiers import (
     ClassifierLab,
     as_training_images,
@@ -22,7 +23,7 @@ from jaxgan.study.classifiers import (
     duplicate,
 )
 from jaxgan.study.folds import Folds, create_folds, pool
-from jaxgan.study.generators import GeneratorLab, select
+from jaxgan.study.generators import GeneratorLab, join_made, select
 from jaxgan.study.jobs import Failure, JobRunner, Result, to_record
 from jaxgan.study.settings import StudySettings
 
@@ -70,7 +71,6 @@ class _Study:
         check_batch_size(settings.dcgan.batch_size, len(devices))
         self._names = results.dataset.class_names
         self._needs_generators = any(arm.needs_generator for arm in results.arms)
-        self._pool = settings.pool * self._compute_largest_amount()
         self._classifiers = ClassifierLab(
             settings.gmd,
             num_classes=len(self._names),
@@ -93,14 +93,19 @@ class _Study:
         labels = self._results.folds.get_train(fold).labels
         return np.bincount(labels, minlength=len(self._names)).tolist()
 
-    def _compute_largest_amount(self) -> float:
-        """Return how many generated images the most asking arm wants for each real one."""
-        amounts = [arm.amount for arm in self._results.arms]
-        for arm in (arm for arm in self._results.arms if arm.has_own_counts):
-            for fold in range(self._settings.num_folds):
-                counts = zip(self._count_added(arm, fold), self._count_real(fold), strict=True)
-                amounts += [added / max(num, 1) for added, num in counts]
-        return max(amounts)
+    def _count_candidates(self, arm: Arm, fold: int) -> list[int]:
+        """Return how many generated images of each class an arm takes its own from.
+
+        That is its own affair: other arms and amounts must not change what it chooses.
+        """
+        added, share = self._count_added(arm, fold), self._settings.pool if arm.chooses else 1.0
+        return [math.ceil(share * num) for num in added]
+
+    def _count_drawn(self, fold: int) -> list[int]:
+        """Return how many images of each class are drawn: what the most asking arm needs."""
+        arms = [arm for arm in self._results.arms if arm.needs_generator]
+        asked = [self._count_candidates(arm, fold) for arm in arms]
+        return [max(1, *counts) for counts in zip(*asked, strict=True)]
 
     def _compute_classifier_capacity(self) -> int:
         """Return the images of the largest training set."""
@@ -122,6 +127,7 @@ class _Study:
         gans = num_folds * settings.num_gan_seeds * len(self._names)
         return {
             "generator": gans if self._needs_generators else 0,
+            "images": gans if self._needs_generators else 0,
             "classifier": len(self._results.arms) * num_folds * settings.num_seeds,
             "audit": len(audits.CLASSIFIER_VIEWS) * num_folds if settings.audit else 0,
         }
@@ -144,17 +150,24 @@ class _Study:
 
     def _train_generators(self, fold: int, gan_seed: int) -> None:
         train = self._results.gan_folds.get_train(fold)
-        for label, name in enumerate(self._names):
+        seed = gan_seed * _SEED_STRIDE + fold
+        for label, (name, num) in enumerate(zip(self._names, self._count_drawn(fold), strict=True)):
+            whose = f"of {name}, fold {fold + 1}, seed {gan_seed}"
             job = self._generators.create_job(
                 train.of_class(label),
-                name=f"generator of {name}, fold {fold + 1}, seed {gan_seed}",
-                seed=gan_seed * _SEED_STRIDE + fold,
+                name=f"generator {whose}",
+                seed=seed,
                 holdout=self._settings.holdout,
-                pool=self._pool,
             )
-            made = self.runner.run(job)
-            if made is not None:
-                self._results.generators[fold, gan_seed, label] = made
+            trained = self.runner.run(job)
+            if trained is None:
+                self.runner.skip("images", f"images {whose}", "its generator failed")
+                continue
+            drawn = self.runner.run(
+                self._generators.create_drawing(trained, name=f"images {whose}", seed=seed, num=num)
+            )
+            if drawn is not None:
+                self._results.generators[fold, gan_seed, label] = join_made(trained, drawn)
 
     def _train_classifier(self, arm: Arm, fold: int, seed: int) -> None:
         name = f"{arm.name}, fold {fold + 1}, seed {seed}"
@@ -169,8 +182,8 @@ class _Study:
             return
         folds = self._results.folds
         train, test = folds.get_train(fold), folds.get_test(fold)
-        added = [self._make_images(arm, train, fold, seed, label) for label in self._label_range()]
         try:
+            added = [self._make_images(arm, train, fold, seed, n) for n in self._label_range()]
             images = create_training_set(arm, train, added, class_names=self._names)
         except UserError as error:
             self.runner.skip("classifier", name, str(error))
@@ -193,7 +206,10 @@ class _Study:
         return range(len(self._names))
 
     def _make_images(self, arm: Arm, train: ImageSet, fold: int, seed: int, label: int) -> ImageSet:
-        """Return what an arm adds to a class: `amount` images for every real one, or fewer."""
+        """Return what an arm adds to a class: `amount` images for every real one, or fewer.
+
+        Raises `UserError` where its rule can not choose among the class's images.
+        """
         real = train.of_class(label)
         num = self._count_added(arm, fold)[label]
         if not arm.source:
@@ -203,7 +219,17 @@ class _Study:
         gan_seed = seed % self._settings.num_gan_seeds
         made = self._results.generators[fold, gan_seed, label]
         threshold = self._settings.dcgan.selection.threshold
-        kept = select(made, arm.source, num, threshold=threshold, seed=gan_seed)
+        try:
+            kept = select(
+                made,
+                arm.source,
+                num,
+                num_candidates=self._count_candidates(arm, fold)[label],
+                threshold=threshold,
+                seed=gan_seed,
+            )
+        except UserError as error:
+            raise UserError(f"class {self._names[label]}: {error}") from None
         size = self._settings.gmd.image_size
         return as_training_images(kept, label, image_size=size, name=self._names[label])
 
@@ -225,6 +251,8 @@ class _Study:
             ]
             described["generators"] = [str(m["record"]) for m in made]
             described["threshold"] = self._settings.dcgan.selection.threshold
+        if arm.chooses:
+            described["candidates"] = self._count_candidates(arm, fold)
         if arm.has_own_counts:
             described["counts"] = self._count_added(arm, fold)
         return described
@@ -246,7 +274,8 @@ class _Study:
 
 
 def describe_study(settings: StudySettings, dataset: Dataset) -> dict[str, Any]:
-    """Return what a study is, as `--dry_run` prints it."""
+    """Return what a study is, as `--dry_run` prints it. Raises `UserError` where it can not be."""
+    _check_last_step(settings)
     return {
         "kind": "study",
         "data": dataset.describe(),
@@ -269,11 +298,12 @@ def run_jobs(
     `gan_dataset` is the same data in the generators' image size. `sources` names each image's
     hospital, in the order of the splits joined, or is empty.
     """
+    record = describe_study(settings, dataset)
     make_folder(workdir)
     _check_holds_study(workdir)
     with hold_folder(workdir):
         remove_leftovers(workdir)
-        _note_study(workdir, describe_study(settings, dataset))
+        _note_study(workdir, record)
         return _run_jobs(settings, dataset, gan_dataset, workdir, num_devices, sources)
 
 
@@ -292,6 +322,10 @@ def _run_jobs(
         settings, dataset, folds, gan_folds, settings.create_arms(), sources=tuple(sources)
     )
     results.notices.extend(dataset.notices)
+    targets = settings.dcgan.selection.targets
+    for notice in describe_lacking_targets(results.arms, dataset.class_names, targets):
+        results.notices.append(notice)
+        say(notice)
     study = _Study(results, workdir, num_devices)
     say(
         f"A study of {len(results.arms)} arms x {settings.num_folds} folds x "
@@ -300,6 +334,15 @@ def _run_jobs(
     )
     study.run()
     return results
+
+
+def _check_last_step(settings: StudySettings) -> None:
+    """Refuse to promise the best moment of a GAN: a study measures none."""
+    if settings.dcgan.select_checkpoint != "newest":
+        raise UserError(
+            f"config.dcgan.select_checkpoint is {settings.dcgan.select_checkpoint!r}, expected "
+            "'newest': a study draws its images from the last step of every GAN."
+        )
 
 
 def create_images_like(folds: Folds, dataset: Dataset) -> ImageSet:

@@ -1,0 +1,354 @@
+"""What a page says of results that no one had to train for: made up, with the flaws to be shown."""
+
+import dataclasses
+import html
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from jaxgan.data.images import write_png
+from jaxgan.data.sets import Dataset, ImageSet
+from jaxgan.data.source import DataSpec, load_dataset
+from jaxgan.settings import to_dict
+from jaxgan.study import analysis, page
+from jaxgan.study.analysis import analyse
+from jaxgan.study.arms import ARMS
+from jaxgan.study.folds import create_folds
+from jaxgan.study.jobs import Failure
+from jaxgan.study.memory import compute_nearness, join_generated, summarise
+from jaxgan.study.run import StudyResults
+from jaxgan.study.settings import StudySettings
+from tests.helpers import draw_films, make_dataset, make_dcgan_settings, make_gmd_settings
+
+NAMES = ("正常", "肺炎")
+GENERATORS = tuple((fold, 0, label) for fold in range(2) for label in range(2))
+
+
+def make_films(num=24, *, first=0, patients=None):
+    """Films of `num` patients, normal and pneumonia in turn, so clear that none looks copied."""
+    kinds = [draw_films(finding, num, first) for finding in ("normal", "pneumonia")]
+    labels = np.arange(num, dtype=np.int32) % 2
+    images = np.where(labels[:, None, None, None] == 0, *kinds)
+    files = tuple(f"{first + i}.png" for i in range(num))
+    return ImageSet(images, labels, files, patients or tuple(f"p{first + i}" for i in range(num)))
+
+
+def make_noise(num):
+    """Images that are copies of nothing, without the time that films take to draw."""
+    return np.random.default_rng(7).integers(0, 256, (num, 32, 32, 1), dtype=np.uint8)
+
+
+def make_settings(**changes):
+    values = {
+        "arms": ("real", "duplicates", "classic", "gan"),
+        "amounts": (1.0,),
+        "amount_arms": ("duplicates", "gan"),
+        "num_folds": 2,
+        "num_seeds": 1,
+        "num_gan_seeds": 1,
+        "fold_seed": 0,
+        "num_updates": 3,
+        "holdout": 0.2,
+        "pool": 1.0,
+        "audit": True,
+        "dcgan": make_dcgan_settings(),
+        "gmd": make_gmd_settings(),
+        "data": make_gmd_settings().data,
+    }
+    return StudySettings(**{**values, **changes})
+
+
+def make_generated(images, code_images=None):
+    """What a generator's job leaves."""
+    curve = np.array([1.0, 0.5])
+    return {
+        "images": images,
+        "code_images": images[:0] if code_images is None else code_images,
+        "scores": np.full(len(images), 0.5),
+        "curve_step": np.arange(2),
+        "curve_loss_d": curve,
+        "curve_loss_g": curve,
+        "variables": np.zeros(4, np.uint8),
+        "settings": np.array(json.dumps(to_dict(make_dcgan_settings()))),
+        "num_learned": np.array(9),
+        "num_steps": np.array(2),
+    }
+
+
+def make_results(
+    splits=None, *, names=NAMES, notices=(), generators=GENERATORS, images=None, **changes
+):
+    """Results whose classifiers are right three times in four, whatever the arm."""
+    settings = make_settings(**changes)
+    splits = splits or {"train": make_films()}
+    dataset = Dataset("made", names, splits, "f" * 64, tuple(notices))
+    folds = create_folds(dataset, settings.num_folds, settings.fold_seed)
+    results = StudyResults(settings, dataset, folds, folds, settings.create_arms())
+    rng = np.random.default_rng(0)
+    for arm in results.arms:
+        for seed in range(settings.num_seeds):
+            for fold in range(settings.num_folds):
+                labels = folds.get_test(fold).labels
+                right = rng.random(len(labels)) < 0.75
+                told = np.where(right, labels, 1 - labels)
+                done = {
+                    "probabilities": 0.1 + 0.8 * np.eye(2, dtype=np.float32)[told],
+                    "curve_step": np.arange(2),
+                    "curve_loss": np.ones(2),
+                    "curve_accuracy": np.ones(2),
+                }
+                results.classifiers.setdefault(arm.name, {})[seed, fold] = done
+                results.added.setdefault(arm.name, {})[seed, fold] = [3, 3]
+    for fold, gan_seed, label in generators:
+        finding = ("normal", "pneumonia")[label]
+        made = draw_films(finding, 12, 1000 + 100 * fold + 10 * gan_seed)
+        results.generators[fold, gan_seed, label] = make_generated(
+            made if images is None else images
+        )
+    return results
+
+
+def write(results, folder, command="python launch/study.py"):
+    page.write_study(results, folder, command=command)
+    return (folder / "report.html").read_text(), (folder / "summary.md").read_text()
+
+
+def test_files_of_classes_differ_whatever_the_classes_are_called(tmp_path):
+    names = ("正常", "肺炎", "a-b", "a b", "A_B", "../x", "x" * 300, "", "con")
+    files = [page.name_file(label, name) for label, name in enumerate(names)]
+    assert len({file.lower() for file in files}) == len(names)
+    assert all(re.fullmatch(r"[0-9]+-[a-z0-9_]{1,40}", file) for file in files)
+    text, _ = write(make_results(), tmp_path)
+    sources = re.findall(r'<img src="([^"]+)" alt="\d+ real images of class (\S+) in', text)
+    assert [name for _, name in sources] == list(NAMES)
+    assert sources[0][0] != sources[1][0]
+    cards = sorted((tmp_path / "generators" / "fold1_seed0").glob("*/card.md"))
+    assert [name in card.read_text() for card, name in zip(cards, NAMES, strict=True)] == [True] * 2
+
+
+def test_a_copied_test_image_is_suspicious_wherever_it_is_among_the_generated(tmp_path, capsys):
+    results = make_results(arms=("real", "gan"))
+    test = results.gan_folds.get_test(0).of_class(0)
+    made = results.generators[0, 0, 0]
+    many = np.concatenate([make_noise(210), test.images[:1]])  # beyond the shares'
+    results.generators[0, 0, 0] = make_generated(many, code_images=test.images[1:3])
+    text, summary = write(results, tmp_path)
+    report = json.loads((tmp_path / "report.json").read_text())
+    sentence = "3 generated image(s) are copies of test images"
+    assert report["memory"]["copies_of_test_images"] == 3 and report["memory"]["suspicious"]
+    assert sentence in report["warning"] and sentence in capsys.readouterr().out
+    assert sentence in summary and sentence in text.partition("<h1")[0]
+    assert "Test images are not nearer than chance" not in text
+    results.generators[0, 0, 0] = made
+    assert not analyse(results)["memory"]["suspicious"]
+
+
+def test_nearness_alone_is_suspicious_too():
+    data = make_dataset(num_train=40, num_val=20)
+    noisy = data.val.images // 2 + data.val.images[::-1] // 2
+    found = compute_nearness(data.val.images, data.train, data.val, seed=0)
+    assert found.num_copies == 20
+    near = summarise([dataclasses.replace(found, num_copies=0)])
+    assert near["suspicious"] and "more than chance explains" in near["warning"]
+    assert "copies of test images" not in near["warning"]
+    assert (
+        compute_nearness(noisy, data.train, data.train.take(np.arange(9)), seed=0).num_copies == 0
+    )
+
+
+def test_the_nearest_pair_is_sought_among_all_that_was_made():
+    train = make_films()
+    images = np.concatenate([make_noise(1100), train.images[:1]])
+    nearness = compute_nearness(images, train, make_films(first=500), seed=0, num_pairs=1)
+    assert nearness.pairs == [(1100, 0, pytest.approx(0, abs=1e-3))]
+    made = make_generated(images[:2], code_images=images[5:6])
+    np.testing.assert_array_equal(join_generated(made), images[[0, 1, 5]])
+
+
+def make_leaky_splits():
+    train, val = make_films(), make_films(8, first=100)
+    images = train.images.copy()
+    images[3] = np.minimum(val.images[1].astype(int) + 3, 255)
+    return {"train": dataclasses.replace(train, images=images), "val": val}
+
+
+@pytest.mark.parametrize("is_made", [True, False])
+def test_a_leak_is_told_on_the_console_and_blames_no_one_for_a_split_of_jaxgan_s(
+    tmp_path, capsys, is_made
+):
+    notices = ["made has no validation split: 20% were set apart."] if is_made else []
+    results = make_results(make_leaky_splits(), notices=notices, arms=("real",), generators=())
+    text, summary = write(results, tmp_path)
+    said = capsys.readouterr().out
+    copied = "1 pair(s) of images that do not belong to one patient are copies of one another"
+    given = "In train and val as given 1 val image(s) are copies of train images"
+    for told in (said, html.unescape(text), summary):
+        assert copied in told and "val:101.png" in told
+        assert (given in told) != is_made
+    assert said.index(copied) < said.index("No arm with generated images could be judged.")
+
+
+def test_only_a_split_that_jaxgan_made_itself_is_its_own(tmp_path):
+    """The notice that says so comes from `load_dataset`."""
+    for folder in ("one", "two/train", "two/val"):
+        films = make_films(30)
+        for image, label, file in zip(films.images, films.labels, films.files, strict=True):
+            place = tmp_path / folder / f"class{label}"
+            place.mkdir(parents=True, exist_ok=True)
+            write_png(image, place / f"{folder[:3]}{file}")
+    found = {}
+    for folder in ("one", "two"):
+        dataset = load_dataset(
+            DataSpec(data_dir=tmp_path / folder),
+            image_size=32,
+            channels=1,
+            cache_dir=tmp_path / "c",
+        )
+        found[folder] = set(analysis.find_given_splits(dataset))
+    assert found == {"one": {"train"}, "two": {"train", "val"}}
+
+
+def test_a_warning_comes_before_the_verdict_everywhere_and_once(tmp_path, capsys):
+    films = make_films(40)
+    images = np.random.default_rng(0).integers(0, 40, films.images.shape, dtype=np.uint8)
+    images[films.labels == 1, :2] = 200  # the frame tells the class
+    results = make_results({"train": dataclasses.replace(films, images=images)}, arms=("real",))
+    text, summary = write(results, tmp_path)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["warning"].startswith("Beware of a shortcut")
+    assert report["sentence"] == f"{report['warning']} {report['verdict_sentence']}"
+    said = capsys.readouterr().out
+    for told in (html.unescape(text), summary, said):
+        assert told.count(report["warning"]) == told.count(report["verdict_sentence"]) == 1
+        assert told.index(report["warning"]) < told.index(report["verdict_sentence"])
+    assert html.unescape(text).index(report["warning"]) < text.index("<h1")
+    assert summary.startswith(f"**{report['warning']}**")
+
+
+def test_a_failed_generator_costs_a_class_no_picture_while_another_is_there(tmp_path):
+    results = make_results(generators=[(1, 0, 0), (0, 1, 0), (1, 1, 0)], arms=("real", "gan"))
+    results.failures.append(Failure("generator", "generator of 肺炎, fold 1, seed 0", "no luck"))
+    text, _ = write(results, tmp_path)
+    assert "Class 正常: real above, generated (unchosen) below; fold 1, GAN seed 1." in text
+    assert "GAN of class 正常, fold 1, seed 1: D loss ends at 0.50" in text
+    assert text.count("Class 肺炎: there is no generator of it, all of them failed.") == 2
+    assert "generated images of class 正常 above their nearest training images" in text
+
+
+def test_arms_without_an_amount_are_told_against_the_usual_one():
+    report = analyse(
+        make_results(
+            arms=("real", "classic", "duplicates", "gan"), amounts=(0.5, 1.0, 2.0), generators=()
+        )
+    )
+    against = {
+        row["arm"]: row["control"]
+        for row in report["comparisons"]
+        if row["control"].startswith("duplicates")
+    }
+    assert against == {
+        "real": "duplicates",
+        "classic": "duplicates",
+        "gan@0.5": "duplicates@0.5",
+        "gan": "duplicates",
+        "gan@2": "duplicates@2",
+    }
+    few = analyse(make_results(arms=("real", "duplicates"), amounts=(0.5, 2.0), generators=()))
+    assert next(row["control"] for row in few["comparisons"]) == "duplicates@0.5"
+
+
+@pytest.mark.parametrize(
+    ("num_unknown", "words"),
+    [
+        (24, "24 images (patients not known: each image counts as one)"),
+        (0, "24 images of 12 patients"),
+        (4, "24 images of 14 patients (4 images without a known patient count as one each)"),
+    ],
+)
+def test_an_image_of_no_one_is_no_patient(tmp_path, num_unknown, words):
+    patients = [f"p{i // 2}" for i in range(24)]
+    patients[:num_unknown] = [f"{i}.png" for i in range(num_unknown)]
+    films = make_films(patients=tuple(patients))
+    for told in write(make_results({"train": films}, arms=("real",), generators=()), tmp_path):
+        assert f"{words};" in told and "24 images of 24 patients" not in told
+
+
+def test_the_summary_is_whole(tmp_path):
+    results = make_results(num_seeds=2)
+    _, summary = write(results, tmp_path)
+    report = json.loads((tmp_path / "report.json").read_text())
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in summary.splitlines()]
+    for comparison in report["comparisons"]:
+        if comparison["control"] != "real":
+            low, high = map(page._format_points, comparison["by_patient"]["interval"])
+            value = f"{page._format_points(comparison['difference'])} [{low} to {high}]"
+            start = [comparison["arm"], comparison["control"], value]
+            assert start in [row[:3] for row in rows]
+    (judged,) = report["judged"]
+    smallest = page._format_points(judged["smallest_difference"])
+    expected = ["gan", "real, duplicates", page._format_points(judged["difference"])]
+    expected += [page._format_p(judged["p_helps"]), page._format_p(judged["p_hurts"]), smallest]
+    assert expected in [row[:6] for row in rows]
+    assert "Leaks: between folds none" in summary
+    assert "generated copies of test images: 0" in summary
+    widths = {len(row) for row in rows if row}
+    table = [len(row) for row in rows]
+    assert widths <= {2, 3, 4, 7} and max(table) == 7
+
+
+# In print ------------------------------------------------------------------------------------
+
+needs_browser = pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+BROWSER = ("chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run")
+
+
+@pytest.fixture(scope="module")
+def large_page(tmp_path_factory):
+    """The page of a study of every arm and amount, with classes of long names."""
+    results = make_results(
+        names=("a-class-of-a-long-name", "another_class_whose_name_is_long"),
+        arms=ARMS,
+        amounts=(0.5, 1.0, 2.0),
+        amount_arms=("duplicates", "gan", "classic+gan"),
+    )
+    return write(results, tmp_path_factory.mktemp("page"))[0]
+
+
+def count_printed_pages(text, folder):
+    (folder / "page.html").write_text(text)
+    command = [*BROWSER, f"--user-data-dir={folder / 'profile'}", "--no-pdf-header-footer"]
+    command += [f"--print-to-pdf={folder / 'page.pdf'}", str(folder / "page.html")]
+    subprocess.run(command, capture_output=True, timeout=120, check=True)
+    return len(re.findall(rb"/Type\s*/Page\b", (folder / "page.pdf").read_bytes()))
+
+
+@needs_browser
+def test_what_is_folded_up_is_printed(large_page, tmp_path):
+    printed = count_printed_pages(large_page, tmp_path)
+    opened = count_printed_pages(large_page.replace("<details>", "<details open>"), tmp_path)
+    without = re.sub(r"(?s)<details>.*?</details>", "", large_page)
+    assert printed == opened > count_printed_pages(without, tmp_path) + 1
+
+
+@needs_browser
+def test_no_table_is_wider_than_the_paper(large_page, tmp_path):
+    """A4 at 96 dots an inch, with margins of 20 mm."""
+    script = """<script>onload = () => {
+      const page = document.querySelector("iframe").contentDocument, width = 642;
+      const wide = [...page.querySelectorAll("table, figure, pre, .scroll")].filter((part) =>
+        part.getBoundingClientRect().right > width || part.scrollWidth > part.clientWidth + 1);
+      document.body.dataset.wide = wide.length + " of " + page.querySelectorAll("table").length;
+    };</script>"""
+    inside = html.escape(large_page.replace("@media print", "@media all"))
+    inside = inside.replace("&lt;details&gt;", "&lt;details open&gt;")
+    frame = f'<iframe width=642 height=3000 style="border:0" srcdoc="{inside}"></iframe>'
+    probe = tmp_path / "probe.html"
+    probe.write_text(f"<!doctype html><body>{frame}{script}</body>")
+    command = [*BROWSER, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", str(probe)]
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    found = re.search(r'data-wide="(\d+) of (\d+)"', dom)
+    assert found is not None and found[1] == "0" and int(found[2]) > 10

@@ -1,0 +1,257 @@
+"""The jobs of a whole study, in this process: what is done again, what is left out and said."""
+
+import dataclasses
+import json
+import runpy
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from jaxgan.data.sets import Dataset, ImageSet
+from jaxgan.errors import UserError
+from jaxgan.selection import MIN_HELD_OUT
+from jaxgan.settings import DcganSettings, read_settings
+from jaxgan.study import run
+from jaxgan.study.generators import GeneratorLab, hold_out_enough, join_made
+from jaxgan.study.jobs import Failure
+from jaxgan.study.settings import StudySettings
+from jaxgan.study.training import Trainer
+from tests.helpers import make_dcgan_settings, make_gmd_settings, make_image_set, replace
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+ARMS = ("real", "gan", "gan_paper_code", "gan_calibrated")
+
+
+def make_settings(**changes):
+    values = {
+        "arms": ARMS,
+        "amounts": (0.5,),
+        "amount_arms": ("gan", "gan_calibrated"),
+        "num_folds": 2,
+        "num_seeds": 1,
+        "num_gan_seeds": 1,
+        "fold_seed": 0,
+        "num_updates": 3,
+        "holdout": 0.1,
+        "pool": 2.5,
+        "audit": False,
+        "dcgan": make_dcgan_settings(
+            select_checkpoint="newest",
+            num_epochs=2,
+            batch_size=4,
+            selection={"targets": {"LEFT": 40, "cat": 3}, "threshold": 0.01},
+        ),
+        "gmd": make_gmd_settings(),
+        "data": make_gmd_settings().data,
+    }
+    return StudySettings(**{**values, **changes})
+
+
+def make_data(num_right=14, size=32):
+    """Classes of 20 images and of `num_right`, each of a patient of its own."""
+    images = make_image_set(40, size)
+    chosen = [i for i in range(40) if i % 2 == 0 or i < 2 * num_right]
+    return Dataset("made", ("left", "right"), {"train": images.take(np.array(chosen))}, "f" * 64)
+
+
+def run_study(folder, settings, num_right=14):
+    return run.run_jobs(
+        settings,
+        dataset=make_data(num_right, size=24),
+        gan_dataset=make_data(num_right),
+        workdir=folder,
+        num_devices=1,
+    )
+
+
+def list_jobs(folder, kind):
+    return {path.name: path.stat().st_mtime_ns for path in (folder / "jobs").glob(f"{kind}-*.npz")}
+
+
+@pytest.fixture(scope="module")
+def small_study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    return folder, run_study(folder, make_settings())
+
+
+@pytest.fixture
+def untrained(monkeypatch):
+    """Trainings that leave what they began with, without the time that compiling one takes."""
+    monkeypatch.setattr(Trainer, "train", lambda self, state, images, **options: state)
+
+
+# What is done again -----------------------------------------------------------------------------
+
+
+def test_more_amounts_and_arms_train_nothing_again(small_study):
+    folder, before = small_study
+    found = {kind: list_jobs(folder, kind) for kind in ("generator", "classifier")}
+    assert [len(jobs) for jobs in found.values()] == [4, 8] and not before.failures
+    more = make_settings(arms=(*ARMS, "gan_paper_counts"), amounts=(0.5, 2.0))
+    after = run_study(folder, more)
+    assert not after.failures
+    assert list_jobs(folder, "generator") == found["generator"]
+    again = list_jobs(folder, "classifier")
+    assert {name: again[name] for name in found["classifier"]} == found["classifier"]
+    assert len(again) - len(found["classifier"]) == 2 * 3  # gan@2, gan_calibrated@2, the counts
+    assert [added[0] for added in after.added["gan_paper_counts"].values()] == [40, 40]
+    assert after.generators[0, 0, 0]["images"].shape[0] == 100  # 2.5 for each of these 40
+    for place, made in before.generators.items():
+        for name in ("images", "scores", "logits"):  # as if no more had been asked for
+            more_of_it = after.generators[place][name][: len(made[name])]
+            np.testing.assert_array_equal(made[name], more_of_it)
+
+
+def test_an_arm_s_result_is_the_same_bits_beside_arms_that_want_more(small_study, tmp_path):
+    """So that jobs which are kept are those that would be done."""
+    _, before = small_study
+    anew = run_study(tmp_path / "anew", make_settings(amounts=(0.5, 2.0)))
+    for arm, by_place in before.classifiers.items():
+        for place, result in by_place.items():
+            np.testing.assert_array_equal(
+                result["probabilities"], anew.classifiers[arm][place]["probabilities"]
+            )
+
+
+def make_key(settings):
+    lab = GeneratorLab(settings, capacity=12, devices=jax.devices()[:1])
+    return lab.create_job(make_image_set(12), name="g", seed=1, holdout=0.2).key
+
+
+def test_a_generator_is_trained_again_for_what_alters_it_alone():
+    settings = make_settings().dcgan
+    selection = {
+        "rule": "none", "targets": {"left": 9}, "per_epoch": 3, "num_accept": 5, "max_tries": 9,
+        "pool": 8.0,
+    }  # fmt: skip
+    same = replace(settings, selection=replace(settings.selection, **selection), seed=7)
+    assert make_key(same) == make_key(replace(same, measure_every_epochs=9)) == make_key(settings)
+    other = replace(settings, selection=replace(settings.selection, threshold=0.7))
+    assert make_key(other) != make_key(settings)  # of the images that the listing keeps
+    assert make_key(replace(settings, num_epochs=9)) != make_key(settings)
+
+
+def test_what_is_drawn_does_not_depend_on_a_seed_that_no_job_has(tmp_path, untrained):
+    found = []
+    for seed in (0, 1):
+        settings = replace(make_settings().dcgan, seed=seed, select_checkpoint="best")
+        lab = GeneratorLab(settings, capacity=12, devices=jax.devices()[:1])
+        job = lab.create_job(make_image_set(12), name="g", seed=5, holdout=0.2)
+        trained = {**job.compute(tmp_path / "partial"), "record": np.array("")}
+        drawn = lab.create_drawing(trained, name="d", seed=5, num=3).compute(tmp_path / "partial")
+        found.append(join_made(trained, drawn))
+    np.testing.assert_array_equal(found[0]["images"], found[1]["images"])
+    assert "discriminator" in trained and "discriminator" not in found[1]
+    noted = read_settings(DcganSettings, json.loads(str(found[1]["settings"])))
+    assert (noted.seed, noted.measure_every_epochs, noted.select_checkpoint) == (5, 0, "newest")
+
+
+# What is left out -------------------------------------------------------------------------------
+
+
+def test_a_class_too_small_to_calibrate_costs_that_arm_alone(tmp_path, untrained):
+    settings = make_settings(arms=("real", "gan", "gan_calibrated"))
+    results = run_study(tmp_path, settings, num_right=8)  # 4 to learn from in each fold
+    assert {(f.kind, f.name) for f in results.failures} == {
+        ("classifier", f"gan_calibrated@0.5, fold {fold}, seed 0") for fold in (1, 2)
+    }
+    assert all(
+        f.reason.startswith("class right: 1 held-out image(s) are too few")
+        for f in results.failures
+    )
+    assert {arm: len(done) for arm, done in results.classifiers.items()} == {
+        "real": 2,
+        "gan@0.5": 2,
+    }
+    assert results.get_probabilities("gan_calibrated@0.5") is None
+
+
+def test_a_class_holds_out_enough_to_calibrate_where_it_can(small_study):
+    results = small_study[1]
+    learned = {label: int(m["num_learned"]) for (_, _, label), m in results.generators.items()}
+    assert learned == {0: 7, 1: 4}
+    assert {len(m["held_logits"]) for m in results.generators.values()} == {MIN_HELD_OUT}
+
+
+def hold_out_of(patients, share=0.1):
+    images = make_image_set(len(patients))
+    images = ImageSet(images.images, images.labels, images.files, tuple(patients))
+    learned, held = hold_out_enough(images, share, seed=0)
+    assert not set(learned.patients) & set(held.patients)
+    assert len(learned) + len(held) == len(images)
+    return len(held)
+
+
+@pytest.mark.parametrize(
+    ("patients", "num_held"),
+    [
+        ([f"p{i}" for i in range(40)], 4),  # a tenth, as asked
+        ([f"p{i}" for i in range(22)], 3),
+        ([f"p{i}" for i in range(6)], 3),
+        ([f"p{i}" for i in range(5)], 1),  # too few whatever is done: no more than asked
+        ([f"p{i // 2}" for i in range(22)], 4),  # whole patients
+        (["a"] * 10 + ["b"] * 2, 2),  # never more than the GAN keeps
+        (["a"] * 9, 0),
+    ],
+)
+def test_enough_is_held_out_by_patient_as_far_as_there_are_any(patients, num_held):
+    assert hold_out_of(patients) == num_held
+
+
+def test_a_generator_that_fails_is_named_with_all_that_needs_it(tmp_path, untrained, monkeypatch):
+    settings = make_settings(arms=("real", "gan"))
+    train = GeneratorLab._train
+
+    def fail_once(self, images, partial, *, seed, holdout):
+        if seed == 1 and images.labels[0] == 1:
+            raise ValueError("no luck")
+        return train(self, images, partial, seed=seed, holdout=holdout)
+
+    monkeypatch.setattr(GeneratorLab, "_train", fail_once)
+    results = run_study(tmp_path, settings)
+    assert results.failures == [
+        Failure("generator", "generator of right, fold 2, seed 0", "no luck"),
+        Failure("images", "images of right, fold 2, seed 0", "its generator failed"),
+        Failure("classifier", "gan@0.5, fold 2, seed 0", "no generator of right"),
+    ]
+    assert results.get_probabilities("real") is not None
+    assert list(results.classifiers["gan@0.5"]) == [(0, 0)]  # what was done is not dropped
+
+
+def test_a_gan_that_diverged_in_its_last_step_has_no_images(tmp_path, untrained):
+    """Its losses are of the step before: nothing else tells."""
+    lab = GeneratorLab(make_settings().dcgan, capacity=12, devices=jax.devices()[:1])
+    job = lab.create_job(make_image_set(12), name="g", seed=0, holdout=0.2)
+    lab._score = lambda discriminator, images: np.full(len(images), np.nan)
+    with pytest.raises(UserError, match="the GAN has diverged"):
+        job.compute(tmp_path / "partial")
+
+
+# What is said -----------------------------------------------------------------------------------
+
+
+def test_a_class_that_the_paper_s_table_lacks_is_in_the_notices(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(run._Study, "run", lambda self: None)
+    results = run_study(tmp_path / "with", make_settings(arms=("real", "gan_paper_counts")))
+    (notice,) = results.notices
+    assert "no number for class right, but for LEFT, cat" in notice
+    assert notice in capsys.readouterr().out
+    assert run_study(tmp_path / "without", make_settings()).notices == []
+
+
+def test_a_study_does_not_promise_the_best_moment_of_a_gan(tmp_path):
+    settings = make_settings()
+    best = dataclasses.replace(settings, dcgan=replace(settings.dcgan, select_checkpoint="best"))
+    with pytest.raises(UserError, match="is 'best', expected 'newest'"):
+        run_study(tmp_path / "study", best)
+    assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.parametrize("variant", ["paper", "small", "quick", "tiny"])
+def test_the_settings_of_every_variant_say_what_a_study_does(variant):
+    config = runpy.run_path(str(CONFIGS / "study.py"))["get_config"](variant)
+    settings = read_settings(StudySettings, config.to_dict())
+    assert run.describe_study(settings, make_data())["kind"] == "study"
+    assert settings.dcgan.measure_every_epochs == 0
