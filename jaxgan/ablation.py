@@ -23,17 +23,20 @@ from jaxgan import encoder, figures
 from jaxgan.console import say
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.errors import UserError
-from jaxgan.evaluate import check_class, check_count, choose_unseen, measure_space
-from jaxgan.features import (
-    MEMORISATION_SIDE,
-    Features,
-    PixelFeatures,
-    choose_spare,
-    create_encoder_features,
+from jaxgan.evaluate import (
+    Named,
+    check_class,
+    check_count,
+    check_real,
+    choose_unseen,
+    join_patients,
+    measure_copies,
+    measure_space,
+    take_spare,
 )
+from jaxgan.features import Features, create_encoder_features
 from jaxgan.files import write_json, write_text
-from jaxgan.metrics.measure import HIGHER_IS_BETTER, compute_seed_interval
-from jaxgan.metrics.memorisation import measure_memorisation
+from jaxgan.metrics.measure import HIGHER_IS_BETTER, compute_seed_interval, get_floor_n
 from jaxgan.metrics.neighbours import NUM_NEIGHBOURS
 from jaxgan.metrics.pyramid import fit_pyramid_features
 from jaxgan.quality import METRIC
@@ -116,6 +119,7 @@ def run_ablation(
     """
     check_class(dataset, settings.class_name)
     judge = _Judge(dataset, settings.class_name, cache_dir)
+    references = judge.measure_references(dataset)  # before hours of training, lest it fail
     runs = [(name, seed) for seed in settings.seeds for name in settings.variants]
     runner = JobRunner(workdir / "jobs", {"training": len(runs), "scores": len(runs)})
     scores: dict[str, list[dict[str, Any]]] = {name: [] for name in settings.variants}
@@ -143,7 +147,7 @@ def run_ablation(
         "num_epochs": settings.dcgan.num_epochs,
         "features": judge.name,
         "rows": {name: _summarise(found) for name, found in scores.items() if found},
-        "references": judge.measure_references(dataset),
+        "references": references,
         "failures": [dataclasses.asdict(failure) for failure in runner.failures],
         "settings": to_record(settings),
     }
@@ -250,45 +254,45 @@ class _Judge:
         aside = choose_unseen(dataset)
         learned = dataset.train.take(np.flatnonzero(~aside))
         self._unseen = dataset.train.take(np.flatnonzero(aside))
-        self._train = dataset.train.of_class(label).images
-        self._held_out = dataset.val.of_class(label).images
-        of_class = aside[dataset.train.labels == label]
-        self._spare = choose_spare(self._train, of_class, len(self._held_out))
-        check_count(f"the training images of {class_name}", len(self._train))
-        check_count(f"the held-out images of {class_name}", len(self._held_out))
+        train, held_out = dataset.train.of_class(label), dataset.val.of_class(label)
+        check_real(class_name, train, held_out)
+        check_count(f"the held-out images of {class_name}", len(held_out))
+        self._train = Named("training images", train.images, train.patients)
+        self._held_out = Named("held-out images", held_out.images, held_out.patients)
+        self._spare = take_spare(train, aside[dataset.train.labels == label], len(held_out))
         self._encoder: Features = create_encoder_features(
             learned.images, learned.labels, cache_dir=cache_dir
         )
-        self._pyramid = fit_pyramid_features(self._train)
+        self._pyramid = fit_pyramid_features(train.images)
         self.name = self._encoder.name
-        self.num_train, self._label = len(self._train), label
+        self.num_train, self._label = len(train), label
         self.record = {
             "data": dataset.fingerprint,
             "class": class_name,
-            "version": 2,
+            "version": 3,
             "encoder": encoder.VERSION,  # scores do not outlive the encoder they were made with
         }
 
     def measure(self, images: np.ndarray) -> dict[str, Any]:
         """Return every measure of `COLUMNS`, as JSON holds it."""
         scores = self._measure_distances(images)
-        space = PixelFeatures(MEMORISATION_SIDE)
-        copies = measure_memorisation(
-            space(images), space(self._train), space(self._held_out), features=space.name
-        )
-        return {**scores, "memorisation": copies.to_json()}
+        return {**scores, "memorisation": measure_copies(images, self._train, self._held_out)}
 
     def _measure_distances(self, images: np.ndarray) -> dict[str, Any]:
-        sides = (images, self._held_out, self._spare)
-        scores = measure_space(self._encoder, *sides)
-        distance = measure_space(self._pyramid, *sides)["kernel_distance"]
-        scores["pyramid_kernel_distance"] = distance
+        sides = (images, self._held_out.images, self._spare.images)
+        patients = join_patients(self._held_out, self._spare)
+        scores, pyramid = (
+            measure_space(space, *sides, patients=patients)
+            for space in (self._encoder, self._pyramid)
+        )
+        scores["pyramid_kernel_distance"] = pyramid["kernel_distance"]
         return {name: scores[name] for name in COLUMNS if name in scores}
 
     def measure_references(self, dataset: Dataset) -> dict[str, dict[str, Any]]:
         """Return what real images get that the encoder has not seen: the class's own, and others'.
 
         Of the class itself those of the training set, of every other class the held-out ones too.
+        Left out are those with too few for halves of them to have neighbours.
         """
         found = {}
         for label, name in enumerate(dataset.class_names):
@@ -296,7 +300,7 @@ class _Judge:
             if label != self._label:
                 images = np.concatenate([images, dataset.val.of_class(label).images])
             kind = "the same class" if label == self._label else "another class"
-            if len(images) > NUM_NEIGHBOURS:
+            if len(images) >= 2 * (NUM_NEIGHBOURS + 1):
                 found[f"real {name} ({kind})"] = self._measure_distances(images)
         return found
 
@@ -329,6 +333,7 @@ def _summarise(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             "values": values,
             "floor": float(np.mean([scores[name]["floor"] for scores in found])),
             "n": found[0][name]["n"],
+            "floor_n": get_floor_n(found[0][name]),
         }
         for name in COLUMNS
         for values in [[float(scores[name]["value"]) for scores in found]]
@@ -369,8 +374,8 @@ def format_ablation(result: Mapping[str, Any]) -> str:
         floors = ", ".join(f"{COLUMNS[name]} {first[name]['floor']:.3g}" for name in COLUMNS)
         lines += [
             "",
-            f"Real against real, 19 of 20 divisions at the same n ({first['recall']['n']}): "
-            f"{floors}.",
+            f"Real against real, 19 of 20 divisions at the same n ({first['recall']['n']}; "
+            f"memorisation: {first['memorisation']['floor_n']}): {floors}.",
         ]
     better = ", ".join(label for name, label in COLUMNS.items() if name in HIGHER_IS_BETTER)
     lines += [

@@ -12,25 +12,22 @@ from jaxgan.console import say
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.evaluate import (
     MAX_COMPARED,
+    Named,
     check_class,
-    check_count,
+    check_real,
     check_same_data,
     choose_unseen,
+    join_patients,
     limit,
+    measure_copies,
     measure_space,
+    take_spare,
 )
-from jaxgan.features import (
-    MEMORISATION_SIDE,
-    Features,
-    PixelFeatures,
-    choose_spare,
-    create_encoder_features,
-)
+from jaxgan.features import Features, create_encoder_features
 from jaxgan.files import write_json
 from jaxgan.losses import CROSS_ENTROPY_OBJECTIVES
 from jaxgan.metrics.classification import compute_wilson_interval
-from jaxgan.metrics.measure import MIN_IMAGES, compute_seed_interval
-from jaxgan.metrics.memorisation import measure_memorisation
+from jaxgan.metrics.measure import MIN_IMAGES, compute_seed_interval, get_floor_n
 from jaxgan.pixels import scale_to_unit, stretch_to_bytes
 from jaxgan.report import format_rules
 from jaxgan.sampling import RestoredRun, Samples, create_sampler, create_scorer, restore_run
@@ -80,14 +77,14 @@ def compare_rules(
     check_class(dataset, class_name)
     label = dataset.class_names.index(class_name)
     train, held_out = dataset.train.of_class(label), dataset.val.of_class(label)
-    check_count(f"the training images of {class_name}", len(train))
+    check_real(class_name, train, held_out)
     num = num or len(train)
     aside = choose_unseen(dataset)
     learned = dataset.train.take(np.flatnonzero(~aside))
     judge = _Judge(
-        train.images,
-        held_out.images,
-        choose_spare(train.images, aside[dataset.train.labels == label], len(held_out)),
+        Named("training images", train.images, train.patients).limit(MAX_COMPARED),
+        Named("held-out images", held_out.images, held_out.patients),
+        take_spare(train, aside[dataset.train.labels == label], len(held_out)),
         create_encoder_features(learned.images, learned.labels, cache_dir=cache_dir),
     )
     found = []
@@ -171,26 +168,23 @@ def _measure_share(num_kept: int, num_drawn: int) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Judge:
-    """What the images that a rule has kept are compared with, uint8 [n, h, w, c] each."""
+    """What the images that a rule has kept are compared with."""
 
-    train: np.ndarray
-    held_out: np.ndarray
-    spare: np.ndarray
+    train: Named
+    held_out: Named
+    spare: Named
     features: Features
 
     def measure(self, images: np.ndarray) -> dict[str, Any]:
         """Measure what a rule has kept; nothing where that is too little to measure."""
         if len(images) < MIN_IMAGES:
             return dict.fromkeys((*_SHOWN, "memorisation"))
-        images, train = limit(images, MAX_COMPARED), limit(self.train, MAX_COMPARED)
-        if len(self.held_out) < MIN_IMAGES:
-            scores = measure_space(self.features, images, train, self.held_out)
-            return {name: scores[name] for name in _SHOWN} | {"memorisation": None}
-        scores = measure_space(self.features, images, self.held_out, self.spare)
-        space = PixelFeatures(MEMORISATION_SIDE)
-        copies = measure_memorisation(
-            space(images), space(train), space(self.held_out), features=space.name
-        ).to_json()
+        images = limit(images, MAX_COMPARED)
+        has_held_out = len(self.held_out.images) >= MIN_IMAGES
+        real, spare = (self.held_out, self.spare) if has_held_out else (self.train, self.held_out)
+        patients = join_patients(real, spare)
+        scores = measure_space(self.features, images, real.images, spare.images, patients=patients)
+        copies = measure_copies(images, self.train, self.held_out) if has_held_out else None
         return {name: scores[name] for name in _SHOWN} | {"memorisation": copies}
 
 
@@ -221,6 +215,7 @@ def _average(measures: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | N
         "values": values,
         "floor": None if None in floors else float(np.mean(floors)),
         "n": found[0]["n"],
+        "floor_n": get_floor_n(found[0]),
         "flag": any(measure.get("flag") for measure in found),
     }
 
@@ -228,6 +223,11 @@ def _average(measures: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | N
 def _answer(rules: Mapping[str, Mapping[str, Any]]) -> str:
     """Say whether the paper's rule helps, by the kernel distance."""
     name = f"paper_text {PAPER_THRESHOLD:g}"
+    if name not in rules:
+        return (
+            f"Does the paper's {PAPER_THRESHOLD:g} rule help? It does not apply: with this "
+            "objective D's score is no probability."
+        )
     before, after = rules["none"]["kernel_distance"], rules[name]["kernel_distance"]
     if before is None or after is None:
         return (

@@ -4,33 +4,39 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from jaxgan import figures
 from jaxgan.console import say
+from jaxgan.data.images import decode_many
 from jaxgan.data.loose import LooseImages, read_folders
-from jaxgan.data.sets import Dataset
+from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.encoder import SIDE, train_classifier
 from jaxgan.errors import UserError
 from jaxgan.features import (
-    MEMORISATION_SIDE,
     ExportedFeatures,
     Features,
     PixelFeatures,
     choose_spare,
     create_encoder_features,
+    draw_thumbnails,
     set_aside,
     shrink,
 )
 from jaxgan.files import write_json
+from jaxgan.leaks import find_copies_between
 from jaxgan.metrics.diversity import MAX_IMAGES, create_diversity_comparison
 from jaxgan.metrics.frechet_distance import create_frechet_comparison
 from jaxgan.metrics.gan_train import Labelled, measure_gan_train_test
 from jaxgan.metrics.kernel_distance import create_kernel_comparison
-from jaxgan.metrics.measure import LEVEL, MIN_IMAGES, Compare, Measure, measure
-from jaxgan.metrics.memorisation import find_nearest, measure_memorisation
+from jaxgan.metrics.measure import LEVEL, MIN_IMAGES, Compare, Groups, Measure, measure
+from jaxgan.metrics.memorisation import (
+    compute_aligned_distances,
+    find_nearest,
+    measure_memorisation,
+)
 from jaxgan.metrics.neighbours import create_neighbour_comparison
 from jaxgan.metrics.sliced_wasserstein import create_sliced_wasserstein_comparison, describe_levels
 from jaxgan.report import format_evaluation
@@ -40,6 +46,9 @@ from jaxgan.sampling import draw_from_run, has_checkpoints
 MAX_COMPARED = 1000  # images of a kind: the tables of distances grow with the square
 MAX_SEARCHED = 5000  # training images searched for copies
 SHOWN_PAIRS = 8
+MIN_SIDE = 16  # pixels: with fewer there is nothing to tell a film by, nor a window of MS-SSIM
+
+_LISTED = 3
 
 _NO_HELD_OUT = (
     "Memorisation: not measured. Training images can not be their own control, and there are no "
@@ -61,10 +70,19 @@ _READING = (
 
 @dataclass(frozen=True)
 class Named:
-    """Images uint8 [num, h, w, c] and what they are called in the report."""
+    """Images uint8 [num, h, w, c] and what they are called in the report.
+
+    `patients` says whose each one is; None where that is unknown, and each counts as its own.
+    """
 
     name: str
     images: np.ndarray
+    patients: tuple[str, ...] | None = None
+
+    def limit(self, most: int) -> "Named":
+        """Return at most so many, see `limit`."""
+        patients = self.patients and tuple(limit(np.asarray(self.patients), most).tolist())
+        return Named(self.name, limit(self.images, most), patients)
 
     def describe(self) -> dict[str, Any]:
         """Return what the report says of them."""
@@ -84,7 +102,7 @@ class Subjects:
     real: Named
     held_out: Named | None
     encoder_set: Labelled
-    spare: np.ndarray
+    spare: Named
     classes: tuple[Labelled, Labelled, Labelled] | None = None
 
 
@@ -114,11 +132,21 @@ def check_subjects(
 def load_folders(
     generated: Path, against: Path, held_out: Path | None, *, image_size: int = 0
 ) -> Subjects:
-    """Return the images of two or three folders, all scaled alike (see `read_folders`)."""
+    """Return the images of two or three folders, all scaled alike (see `read_folders`).
+
+    Raises `UserError` where there are too few or too small ones, or held-out images are copies of
+    those of `against`. A folder knows no patients.
+    """
     roots = [generated, against, *([held_out] if held_out else [])]
+    if 0 < image_size < MIN_SIDE:
+        raise UserError(f"--image_size is {image_size}, expected at least {MIN_SIDE}, or 0.")
     sets = read_folders(roots, image_size=image_size)
     for root, images in zip(roots, sets, strict=True):
         check_count(str(root), len(images))
+    if sets[0].images.shape[1] < MIN_SIDE:
+        _raise_too_small(roots, sets)
+    if held_out:
+        _check_held_out(against, sets[1], held_out, sets[2])
     names = sorted(set(sets[1].folders))
     several = len(names) > 1
     labels = _label(sets[1], names) if several else np.zeros(len(sets[1]), np.int32)
@@ -132,9 +160,34 @@ def load_folders(
         real=named[1],
         held_out=named[2] if held_out else None,
         encoder_set=(sets[1].images[~aside], labels[~aside]),
-        spare=choose_spare(sets[1].images, aside, sum(num_held_out)),
+        spare=Named(str(against), sets[1].images[choose_spare(aside, sum(num_held_out))]),
         classes=_pair_classes(sets, names) if several and held_out else None,
     )
+
+
+def _raise_too_small(roots: Sequence[Path], sets: Sequence[LooseImages]) -> NoReturn:
+    """Name the smallest image of all, to whose size the others have been scaled."""
+    paths = [root / file for root, images in zip(roots, sets, strict=True) for file in images.files]
+    sizes = decode_many(paths, channels=1, use=lambda image: image.size)
+    (width, height), path = min(zip(sizes, paths, strict=True), key=lambda pair: min(pair[0]))
+    raise UserError(
+        f"{path} is {width}x{height} pixels, and all images are scaled to the smallest: expected "
+        f"at least {MIN_SIDE} a side. Remove it, or give --image_size={MIN_SIDE} or more."
+    )
+
+
+def _check_held_out(
+    against: Path, train: LooseImages, held_out: Path, control: LooseImages
+) -> None:
+    """Raise where held-out images are copies of training images: they would excuse any copying."""
+    pairs = find_copies_between(control.images, train.images).pairs
+    if len(pairs):
+        named = [f"{held_out / control.files[i]} of {against / train.files[j]}" for i, j in pairs]
+        raise UserError(
+            f"{len(set(pairs[:, 0]))} of the {len(control)} images of --held_out are copies of "
+            f"those of --against (such as {', '.join(named[:_LISTED])}): memorisation is found by "
+            "what held-out images are not. Remove them, or give images of other patients."
+        )
 
 
 def _share_out(num: int, counts: np.ndarray) -> list[int]:
@@ -173,7 +226,7 @@ def load_run(
     check_class(dataset, class_name)
     label = dataset.class_names.index(class_name)
     train, val = dataset.train.of_class(label), dataset.val.of_class(label)
-    check_count(f"the training images of {class_name}", len(train))
+    check_real(class_name, train, val)
 
     def draw(name: str, num: int) -> np.ndarray:
         check_same_data(workdir / name, dataset)
@@ -191,10 +244,10 @@ def load_run(
     encoder_set = dataset.train.take(np.flatnonzero(~aside))
     return Subjects(
         generated=Named(str(workdir / class_name), drawn[class_name]),
-        real=Named(f"{dataset.name}, {class_name}, train", train.images),
-        held_out=Named(f"{dataset.name}, {class_name}, val", val.images),
+        real=Named(f"{dataset.name}, {class_name}, train", train.images, train.patients),
+        held_out=Named(f"{dataset.name}, {class_name}, val", val.images, val.patients),
         encoder_set=(encoder_set.images, encoder_set.labels),
-        spare=choose_spare(train.images, aside[dataset.train.labels == label], len(val)),
+        spare=take_spare(train, aside[dataset.train.labels == label], len(val)),
         classes=_join_classes(drawn, dataset) if complete else None,
     )
 
@@ -204,6 +257,12 @@ def choose_unseen(dataset: Dataset) -> np.ndarray:
     counts = np.bincount(dataset.val.labels, minlength=len(dataset.class_names))
     counts[counts < MIN_IMAGES] = 0  # they will not judge
     return set_aside(dataset.train.labels, dataset.train.patients, counts.tolist())
+
+
+def take_spare(train: ImageSet, aside: np.ndarray, num: int) -> Named:
+    """Return the training images of a class that make the floor, see `choose_spare`."""
+    spare = train.take(choose_spare(aside, num))
+    return Named("training images for the floor", spare.images, spare.patients)
 
 
 def _join_classes(
@@ -232,6 +291,25 @@ def check_same_data(run: Path, dataset: Dataset) -> None:
         raise UserError(
             f"{run} was trained on other data or another split ({trained_on['name']}) than is to "
             f"be compared with ({dataset.name}): give the --data_dir or --dataset of its training."
+        )
+
+
+def check_real(class_name: str, train: ImageSet, held_out: ImageSet) -> None:
+    """Raise where a class has too few training images, or they or what judges are one patient's."""
+    check_count(f"the training images of {class_name}", len(train))
+    _check_patients(f"the training images of {class_name}", train.patients)
+    if len(held_out) >= MIN_IMAGES:
+        _check_patients(f"the held-out images of {class_name}", held_out.patients)
+
+
+def _check_patients(name: str, patients: Sequence[str]) -> None:
+    """Raise where one patient has so many images that sets of other patients can not be dealt."""
+    names, counts = np.unique(np.asarray(patients), return_counts=True)
+    if counts.max() > len(patients) / 3:
+        raise UserError(
+            f"{name}: found {counts.max()} of {len(patients)} of one patient "
+            f"({names[counts.argmax()]}), expected at most a third. Every number here would be "
+            "about that patient: add images of others, or correct the patient column."
         )
 
 
@@ -277,17 +355,12 @@ def evaluate(
 
 def _measure_all(subjects: Subjects, features: Features, own: Features) -> dict[str, Any]:
     """Return the report as it goes to JSON."""
-    compared = {
-        "generated": limit(subjects.generated.images, MAX_COMPARED),
-        "real": limit(subjects.real.images, MAX_COMPARED),
-        "held_out": limit(_get_held_out(subjects), MAX_COMPARED),
-        "spare": limit(subjects.spare, MAX_COMPARED),
-    }
-    generated, real, held_out, spare = compared.values()
-    has_held_out = len(held_out) >= MIN_IMAGES
+    sets = (subjects.generated, subjects.real, _get_held_out(subjects), subjects.spare)
+    generated, real, held_out, spare = (images.limit(MAX_COMPARED) for images in sets)
+    has_held_out = len(held_out.images) >= MIN_IMAGES
     judge, spare = (held_out, spare) if has_held_out else (real, held_out)
     notes = [*_READING]
-    if max(len(subjects.generated.images), len(subjects.real.images)) > MAX_COMPARED:
+    if max(len(images.images) for images in sets) > MAX_COMPARED:
         notes.append(f"Compared: {MAX_COMPARED} images of a kind, drawn at random.")
     sides = {
         "train": subjects.real.describe(),
@@ -297,23 +370,25 @@ def _measure_all(subjects: Subjects, features: Features, own: Features) -> dict[
         "generated": subjects.generated.describe(),
         "against": sides["held_out" if has_held_out else "train"],
         **sides,
-        "image_size": int(generated.shape[1]),
-        "channels": int(generated.shape[3]),
+        "image_size": int(generated.images.shape[1]),
+        "channels": int(generated.images.shape[3]),
         "level": LEVEL,
         "features": features.name,
-        **measure_space(features, generated, judge, spare),
+        **_measure_named(features, generated, judge, spare),
         **_measure_pixels(generated, judge, spare),
         "memorisation": None,
         "gan_train": None,
         "gan_test": None,
-        "pixels": measure_space(PixelFeatures(), generated, judge, spare),
+        "pixels": _measure_named(PixelFeatures(), generated, judge, spare),
     }
     if own is not features:
-        result["encoder"] = measure_space(own, generated, judge, spare)
+        result["encoder"] = _measure_named(own, generated, judge, spare)
     if has_held_out:
-        result["memorisation"] = _measure_copies(subjects)
+        searched = subjects.real.limit(MAX_SEARCHED)
+        result["memorisation"] = copies = measure_copies(generated.images, searched, held_out)
+        notes.append(_describe_copies(copies, num_train=len(subjects.real.images)))
         result["against_train"] = {
-            **measure_space(features, generated, real, held_out),
+            **_measure_named(features, generated, real, held_out),
             **_measure_pixels(generated, real, held_out),
         }
     else:
@@ -325,75 +400,124 @@ def _measure_all(subjects: Subjects, features: Features, own: Features) -> dict[
     return result | {"notes": notes}
 
 
-def _get_held_out(subjects: Subjects) -> np.ndarray:
+def _describe_copies(copies: Mapping[str, Any], *, num_train: int) -> str:
+    """Say what memorisation was looked for in, and what its floor holds for."""
+    note = (
+        f"Memorisation: {copies['features']}. Its floor is that of {copies['floor_n']} real images "
+        "as the generated ones; fewer images stray further."
+    )
+    if copies["num_train"] < num_train:
+        note += (
+            f" Searched for copies: {copies['num_train']} of the {num_train} training images, "
+            "drawn at random. Copies of the others are not found."
+        )
+    return note
+
+
+def _get_held_out(subjects: Subjects) -> Named:
     if subjects.held_out is None:
-        return subjects.real.images[:0]
-    return subjects.held_out.images
+        return Named("held-out images", subjects.real.images[:0], subjects.real.patients and ())
+    return subjects.held_out
 
 
 def limit(images: np.ndarray, most: int) -> np.ndarray:
-    """Return at most so many images, drawn at random but always the same."""
+    """Return at most so many items [n, ...], drawn at random but always the same."""
     if len(images) <= most:
         return images
     return images[np.sort(np.random.default_rng(0).permutation(len(images))[:most])]
 
 
-def measure_space(
-    features: Features, generated: np.ndarray, real: np.ndarray, spare: np.ndarray
+def join_patients(first: Named, second: Named) -> tuple[str, ...] | None:
+    """Return the patient of each image of both sets, None where that is unknown."""
+    if first.patients is None or second.patients is None:
+        return None
+    return first.patients + second.patients
+
+
+def _measure_named(
+    features: Features, generated: Named, real: Named, spare: Named
 ) -> dict[str, Any]:
-    """Measure distances and scores in one feature space."""
+    sets = (generated.images, real.images, spare.images)
+    return measure_space(features, *sets, patients=join_patients(real, spare))
+
+
+def measure_space(
+    features: Features,
+    generated: np.ndarray,
+    real: np.ndarray,
+    spare: np.ndarray,
+    *,
+    patients: Groups | None = None,
+) -> dict[str, Any]:
+    """Measure distances and scores in one feature space.
+
+    `patients` are those of `real` and then of `spare`: see `measure`.
+    """
     pool = np.concatenate([features(images) for images in (generated, real, spare) if len(images)])
     parts = [
         create_kernel_comparison(pool),
         create_frechet_comparison(pool),
         create_neighbour_comparison(pool),
     ]
-    return _measure_pool(parts, generated, real, spare, features.name)
+    sizes = [len(images) for images in (generated, real, spare)]
+    return _measure_pool(parts, sizes, patients, features.name)
 
 
-def _measure_pixels(generated: np.ndarray, real: np.ndarray, spare: np.ndarray) -> dict[str, Any]:
+def _measure_pixels(generated: Named, real: Named, spare: Named) -> dict[str, Any]:
     """Measure what needs no features."""
-    pool = np.concatenate([generated, real, spare])
-    levels = f"Laplacian pyramid {describe_levels(pool.shape)}"
-    parts = [create_sliced_wasserstein_comparison(pool)]
-    few = [limit(images, MAX_IMAGES) for images in (generated, real, spare)]
-    diversity = [create_diversity_comparison(np.concatenate(few))]
-    return _measure_pool(parts, generated, real, spare, levels) | _measure_pool(
-        diversity, few[0], few[1], few[2], "MS-SSIM"
-    )
+    sets = (generated, real, spare)
+    few = [images.limit(MAX_IMAGES) for images in sets]
+    pool = np.concatenate([images.images for images in sets])
+    pyramids = [create_sliced_wasserstein_comparison(pool)]
+    diversity = [create_diversity_comparison(np.concatenate([images.images for images in few]))]
+    return {
+        **_measure_pool(
+            pyramids,
+            [len(images.images) for images in sets],
+            join_patients(real, spare),
+            f"Laplacian pyramid {describe_levels(pool.shape)}",
+        ),
+        **_measure_pool(
+            diversity,
+            [len(images.images) for images in few],
+            join_patients(few[1], few[2]),
+            "MS-SSIM",
+        ),
+    }
 
 
 def _measure_pool(
     parts: Sequence[Compare],
-    generated: np.ndarray,
-    real: np.ndarray,
-    spare: np.ndarray,
+    sizes: Sequence[int],
+    patients: Groups | None,
     features: str,
 ) -> dict[str, Any]:
-    """Measure everything that `parts` compare, in a pool that holds these sets in this order."""
+    """Measure what `parts` compare, in a pool of so many generated, real and spare images."""
 
     def compare(a: np.ndarray, b: np.ndarray) -> Mapping[str, float]:
         return {name: value for part in parts for name, value in part(a, b).items()}
 
-    first, second = len(generated), len(generated) + len(real)
-    indices = np.arange(second + len(spare))
+    generated, real, spare = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
     measures = measure(
         compare,
-        generated=indices[:first],
-        real=indices[first:second],
-        spare=indices[second:],
+        generated=generated,
+        real=real,
+        spare=spare,
+        groups=patients,
         features=features,
     )
     return _to_json(measures)
 
 
-def _measure_copies(subjects: Subjects) -> dict[str, Any]:
-    space = PixelFeatures(MEMORISATION_SIDE)
+def measure_copies(generated: np.ndarray, train: Named, held_out: Named) -> dict[str, Any]:
+    """Measure memorisation in thumbnails, whatever their brightness, contrast and a small shift."""
+    thumbnails = [draw_thumbnails(images) for images in (generated, train.images, held_out.images)]
+    side = thumbnails[0].shape[1]
     return measure_memorisation(
-        space(limit(subjects.generated.images, MAX_COMPARED)),
-        space(limit(subjects.real.images, MAX_SEARCHED)),
-        space(limit(_get_held_out(subjects), MAX_COMPARED)),
-        features=space.name,
+        *thumbnails,
+        features=f"pixels {side}x{side}, brightness, contrast and small shifts taken out",
+        groups=join_patients(train, held_out),
+        distance_fn=compute_aligned_distances,
     ).to_json()
 
 
@@ -420,20 +544,24 @@ def _to_json(measures: Mapping[str, Measure]) -> dict[str, Any]:
 
 def _draw_pairs(subjects: Subjects, path: Path) -> None:
     """Draw the generated, and for comparison the held-out, images nearest to a training image."""
-    space = PixelFeatures(MEMORISATION_SIDE)
     train = limit(subjects.real.images, MAX_SEARCHED)
-    known = space(train)
+    known = draw_thumbnails(train)
     rows = []
     for label, images in (
-        ("generated", subjects.generated.images),
-        ("held-out", _get_held_out(subjects)),
+        ("generated", limit(subjects.generated.images, MAX_COMPARED)),
+        ("held-out", limit(_get_held_out(subjects).images, MAX_COMPARED)),
     ):
         if len(images):
-            ours, theirs, gaps = find_nearest(space(images), known, num=SHOWN_PAIRS)
+            ours, theirs, gaps = find_nearest(
+                draw_thumbnails(images),
+                known,
+                num=SHOWN_PAIRS,
+                distance_fn=compute_aligned_distances,
+            )
             text = (
                 f"{label} images, above the training images nearest to them, and the difference "
-                "(root mean square, black to white is 1)"
+                "(0: a copy, but for brightness, contrast and a small shift; 1.41: unlike)"
             )
-            rows.append((text, images[ours], train[theirs], gaps / np.sqrt(known.shape[1]) / 2))
+            rows.append((text, images[ours], train[theirs], gaps))
     title = f"{subjects.generated.name}: the nearest pairs"
     figures.plot_nearest_pairs(rows, path, title=title)

@@ -95,14 +95,14 @@ def set_aside(
     return aside
 
 
-def choose_spare(images: np.ndarray, aside: np.ndarray, num: int) -> np.ndarray:
-    """Return the `images` [n, h, w, c] set aside (`aside`, bool [n]), for the floor.
+def choose_spare(aside: np.ndarray, num: int) -> np.ndarray:
+    """Return the indices of the images set aside (`aside`, bool [n]), for the floor.
 
     Where those are fewer than `num`, ones that the encoder knows fill up: as many as are held out
     are needed for a floor at their n.
     """
     order = np.argsort(~aside, kind="stable")
-    return images[order[: max(num, int(aside.sum()))]]
+    return order[: max(num, int(aside.sum()))]
 
 
 class ExportedFeatures:
@@ -140,6 +140,11 @@ class ExportedFeatures:
         if not np.isfinite(features).all():
             raise UserError(f"The features that {self._path} gives are not all finite.")
         return features
+
+
+def draw_thumbnails(images: np.ndarray, side: int = MEMORISATION_SIDE) -> np.ndarray:
+    """Return gray images [n, side, side] in [-1, 1], to be searched for copies."""
+    return shrink(images, side).mean(axis=-1, dtype=np.float32) / np.float32(127.5) - np.float32(1)
 
 
 def shrink(images: np.ndarray, side: int, *, enlarge: bool = False) -> np.ndarray:

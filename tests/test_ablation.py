@@ -41,7 +41,7 @@ def test_a_table_with_a_row_a_variant_and_a_failed_one_named(tmp_path, monkeypat
     assert list(result["rows"]) == ["all", "all - best"]
     for row in result["rows"].values():
         for name in module.COLUMNS:
-            assert {"value", "interval", "floor", "n"} <= row[name].keys()
+            assert {"value", "interval", "floor", "n", "floor_n"} <= row[name].keys()
         assert row["kernel_distance"]["value"] > row["kernel_distance"]["floor"]
     own, other = result["references"].values()
     assert own["kernel_distance"]["value"] < other["kernel_distance"]["value"]
@@ -63,6 +63,39 @@ def test_a_table_with_a_row_a_variant_and_a_failed_one_named(tmp_path, monkeypat
     again = run_ablation(make_settings(variants={"all": {}}), **options).report
     assert again["rows"]["all"] == result["rows"]["all"]
     assert not again["failures"]
+
+
+@pytest.mark.parametrize(("num", "named"), [(11, False), (12, True)])
+def test_what_is_too_little_to_measure_is_no_reference(num, named):
+    judge = module._Judge(DATASET, "left", None)
+    right = np.flatnonzero(DATASET.train.labels == 1)[:num]
+    few = replace(DATASET, splits={"val": DATASET.val.take(right[:0])})
+    judge._unseen = DATASET.train.take(right)
+    assert ("real right (another class)" in judge.measure_references(few)) is named
+
+
+def test_what_fails_before_a_training_costs_none(tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("trained first")
+
+    def fail(*args):
+        raise ValueError("no references")
+
+    monkeypatch.setattr(module, "train_dcgan", refuse)
+    monkeypatch.setattr(module._Judge, "measure_references", fail)
+    with pytest.raises(ValueError, match="no references"):
+        run_ablation(make_settings(), dataset=DATASET, workdir=tmp_path)
+
+
+def test_films_of_a_patient_are_judged_together(monkeypatch):
+    seen = []
+    monkeypatch.setattr(module, "measure_space", lambda *a, patients: seen.append(patients) or {})
+    judge = module._Judge(DATASET, "left", None)
+    with pytest.raises(KeyError):
+        judge.measure(DATASET.train.images[:20])
+    held_out = DATASET.val.of_class(0).patients
+    assert seen[0][: len(held_out)] == held_out
+    assert set(seen[0][len(held_out) :]) <= set(DATASET.train.of_class(0).patients)
 
 
 def test_gray_images_are_repeated_for_three_channels():

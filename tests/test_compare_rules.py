@@ -18,7 +18,7 @@ def _train_briefly(monkeypatch):
 
 
 def test_every_rule_has_its_row(tmp_path, capsys):
-    dataset = make_dataset(num_train=48, num_val=40)
+    dataset = make_dataset(num_train=48, num_val=44)  # a file name, so a patient, is in both
     settings = make_dcgan_settings(num_epochs=1, selection={"threshold": 0.0})
     train_dcgan(settings, dataset=dataset, class_name="left", workdir=tmp_path)
     result = module.compare_rules([tmp_path], "left", dataset, out=tmp_path / "out")
@@ -36,10 +36,21 @@ def test_every_rule_has_its_row(tmp_path, capsys):
     assert "Does the paper's 0.76 rule help?" in capsys.readouterr().out
 
 
+def test_a_score_that_is_no_probability_has_no_paper_rule_to_answer_for(tmp_path, capsys):
+    dataset = make_dataset(num_train=48, num_val=40)
+    settings = make_dcgan_settings(num_epochs=1, objective="hinge", selection={"rule": "top_k"})
+    train_dcgan(settings, dataset=dataset, class_name="left", workdir=tmp_path)
+    result = module.compare_rules([tmp_path], "left", dataset, out=tmp_path / "out")
+    assert result["rules"].keys() == {"none", "calibrated", "top_k"}
+    assert "does not apply" in result["answer"]
+    assert result["answer"] in capsys.readouterr().out
+
+
 def test_several_runs_are_averaged_with_an_interval_over_them():
     def make_run(distance, kept):
         measured = {"value": distance, "interval": [0.0, 9.0], "floor": 1.0, "n": 20}
-        shared = dict.fromkeys((*module._SHOWN, "memorisation", "kept_fraction"), measured)
+        shared = dict.fromkeys((*module._SHOWN, "kept_fraction"), measured)
+        shared["memorisation"] = {**measured, "floor_n": 9}
         few = dict.fromkeys((*module._SHOWN, "memorisation"))
         return {
             "none": {"num_kept": 24, **shared},
@@ -54,6 +65,8 @@ def test_several_runs_are_averaged_with_an_interval_over_them():
     rules = module._average_runs([make_run(3.0, 24), make_run(4.0, 30), make_run(5.0, 24)])
     assert rules["none"]["kernel_distance"]["value"] == 4.0
     assert rules["none"]["kernel_distance"]["values"] == [3.0, 4.0, 5.0]
+    assert rules["none"]["memorisation"]["floor_n"] == 9
+    assert rules["none"]["recall"]["floor_n"] == rules["none"]["recall"]["n"] == 20
     low, high = rules["none"]["kernel_distance"]["interval"]
     assert (low, high) == pytest.approx((4 - 4.3027 / 3**0.5, 4 + 4.3027 / 3**0.5), abs=1e-4)
     assert rules["paper_text 0.76"]["num_kept"] == 78

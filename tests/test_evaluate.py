@@ -99,9 +99,12 @@ def test_two_folders_as_a_user_compares_them(place, tmp_path):
     report = json.loads((tmp_path / "deep" / "a.json").read_text())
     for name in (*MEASURES, "memorisation"):
         assert {"value", "interval", "floor", "n"} <= report[name].keys(), name
+    for name in ("kernel_distance", "frechet_distance", "sliced_wasserstein"):
         low, high = report[name]["interval"]
-        assert low <= report[name]["value"] <= high, name
+        assert low < report[name]["floor"] < 10 * high, name  # copies are as good as real images
     assert report["memorisation"]["flag"] is True
+    assert report["memorisation"]["floor_n"] == 13  # a third of 40
+    assert any("that of 13 real images" in note for note in report["notes"])
     assert report["kernel_distance"]["n"] == 20
     assert report["gan_train"] is None
     with Image.open(tmp_path / "nearest_pairs.png") as picture:
@@ -168,12 +171,13 @@ def test_a_run_is_compared_with_the_images_of_its_class(tmp_path):
     np.testing.assert_array_equal(subjects.held_out.images, dataset.val.of_class(0).images)
     assert np.bincount(subjects.classes[0][1]).tolist() == [30, 24]
     # Half of the training images make the floor, with as many more as 20 held-out ones ask for.
-    known, unseen = subjects.encoder_set[0], subjects.spare[:12]
-    assert (len(known), len(subjects.spare)) == (24, 20)
+    known, unseen = subjects.encoder_set[0], subjects.spare.images[:12]
+    assert (len(known), len(subjects.spare.images)) == (24, 20)
     assert not any((image == unseen).all(axis=(1, 2, 3)).any() for image in known)
     result = evaluate.evaluate(subjects, out=tmp_path / "out")
     assert result["kernel_distance"]["value"] > 2 * result["kernel_distance"]["floor"]
-    assert result["kernel_distance"]["n"] == 20  # of the held-out images
+    # Twenty held-out images and as many others, less one: file names, so patients, are shared.
+    assert result["kernel_distance"]["n"] == 19
     assert not result["memorisation"]["flag"]
     assert result["gan_train"]["value"] < result["gan_train"]["floor"]
     (tmp_path / "right" / "checkpoints").rename(tmp_path / "gone")
@@ -183,6 +187,72 @@ def test_a_run_is_compared_with_the_images_of_its_class(tmp_path):
         evaluate.load_run(tmp_path, "left", other)
     with pytest.raises(UserError, match="no class 'up'"):
         evaluate.load_run(tmp_path, "up", dataset)
+
+
+def test_patients_reach_every_floor_and_the_search_for_copies(tmp_path, monkeypatch):
+    made = make_image_set(120)
+    names = tuple(f"patient {i // 6}" for i in range(120))  # three films of each class
+    everyone = dataclasses.replace(made, patients=names)
+    train, val = everyone.take(np.arange(72)), everyone.take(np.arange(72, 120))
+    dataset = dataclasses.replace(make_dataset(), splits={"train": train, "val": val})
+    settings = make_dcgan_settings(num_epochs=1)
+    train_dcgan(settings, dataset=dataset, class_name="left", workdir=tmp_path)
+    subjects = evaluate.load_run(tmp_path, "left", dataset, num=30)
+    seen = {"measure": [], "measure_memorisation": []}
+    for name, found in seen.items():
+        function = getattr(evaluate, name)
+
+        def note(*args, function=function, found=found, **kwargs):
+            found.append(kwargs["groups"])
+            return function(*args, **kwargs)
+
+        monkeypatch.setattr(evaluate, name, note)
+    result = evaluate.evaluate(subjects, out=tmp_path / "out", cache_dir=None)
+    first, second = train.of_class(0).patients, val.of_class(0).patients
+    assert seen["measure_memorisation"] == [first + second]
+    ours = subjects.spare.patients
+    assert set(ours) < set(first)
+    assert [tuple(groups) for groups in seen["measure"]] == [
+        *[second + ours] * 4,  # the encoder, the pyramid, MS-SSIM, pixels
+        *[first + second] * 3,
+    ]
+    assert result["kernel_distance"]["n"] == (24 + len(ours) - 2) // 2
+    same = dataclasses.replace(val, patients=("one",) * 20 + names[92:])
+    with pytest.raises(UserError, match=r"held-out images of left: found 10 of 24 .*\(one\)"):
+        evaluate.check_real("left", train.of_class(0), same.of_class(0))
+
+
+def test_held_out_copies_of_training_images_are_refused(place, tmp_path):
+    write_folder(tmp_path / "control", make_images(20, 5))
+    write_png(make_images(20, 0)[7], tmp_path / "control" / "3.png")
+    with pytest.raises(UserError, match="1 of the 20 images of --held_out are copies") as error:
+        evaluate.load_folders(place / "fresh", place / "train", tmp_path / "control")
+    assert f"{tmp_path / 'control' / '3.png'} of {place / 'train' / '7.png'}" in str(error.value)
+    with pytest.raises(UserError, match="20 of the 20 images"):
+        evaluate.load_folders(place / "fresh", place / "train", place / "train")
+
+
+def test_images_too_small_to_measure_are_named(place, tmp_path):
+    write_folder(tmp_path / "mixed", make_images(20, 3))
+    write_png(make_images(1, 4)[0, :12, :10], tmp_path / "mixed" / "thumb.png")
+    folders = (tmp_path / "mixed", place / "train", place / "held_out")
+    with pytest.raises(
+        UserError, match=r"thumb\.png is 10x12 pixels.*at least 16.*--image_size=16"
+    ):
+        evaluate.load_folders(*folders)
+    assert evaluate.load_folders(*folders, image_size=16).real.images.shape[1] == 16
+    with pytest.raises(UserError, match="--image_size is 15, expected at least 16"):
+        evaluate.load_folders(*folders, image_size=15)
+
+
+def test_it_is_said_when_not_all_training_images_were_searched(place, tmp_path, monkeypatch):
+    sentence = "Searched for copies: 15 of the 20 training images"
+    whole = measure_folders(place, "copies", tmp_path)
+    assert not any("Searched for copies" in note for note in whole["notes"])
+    monkeypatch.setattr(evaluate, "MAX_SEARCHED", 15)
+    result = measure_folders(place, "copies", tmp_path)
+    assert result["memorisation"]["num_train"] == 15
+    assert any(sentence in note for note in result["notes"])
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from jaxgan.features import (
     PixelFeatures,
     choose_spare,
     create_encoder_features,
+    draw_thumbnails,
     set_aside,
     shrink,
 )
@@ -97,10 +98,19 @@ def test_as_many_are_set_aside_as_are_held_out_but_at_most_half():
 
 
 def test_images_that_the_encoder_knows_fill_up():
-    images = np.arange(6)
     aside = np.array([False, True, False, True, False, False])
-    assert choose_spare(images, aside, 0).tolist() == [1, 3]
-    assert choose_spare(images, aside, 4).tolist() == [1, 3, 0, 2]
+    assert choose_spare(aside, 0).tolist() == [1, 3]
+    assert choose_spare(aside, 4).tolist() == [1, 3, 0, 2]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_thumbnails_are_gray(channels):
+    images = np.repeat(GRAY, channels, axis=-1)
+    thumbnails = draw_thumbnails(images, 8)
+    assert thumbnails.dtype == np.float32
+    expected = GRAY.reshape(5, 8, 4, 8, 4).mean(axis=(2, 4)) / 127.5 - 1
+    np.testing.assert_allclose(thumbnails, expected, atol=1.01 / 127.5)
+    assert draw_thumbnails(images[:, :16, :16]).shape == (5, 16, 16)
 
 
 @pytest.mark.slow
@@ -114,7 +124,7 @@ def test_the_floor_is_that_of_new_images():
     floors = {
         name: measure_space(features, new[:22], held_out, spare)["kernel_distance"]["floor"]
         for name, spare in {
-            "set aside": choose_spare(train[:100], aside[:100], 22),
+            "set aside": train[choose_spare(aside[:100], 22)],
             "known": train[:100][~aside[:100]],
             "new": new[22:],
         }.items()

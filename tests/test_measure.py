@@ -8,7 +8,9 @@ from jaxgan.metrics.measure import (
     check_features,
     compute_interval,
     compute_seed_interval,
+    deal,
     draw_half,
+    get_floor_n,
     measure,
     split_pool,
 )
@@ -55,6 +57,76 @@ def test_n_is_what_can_be_had_of_all_three(sizes, n):
         assert len(a) == len(b) == n
         assert not set(a) & set(b)
         assert min(a.min(), b.min()) >= sizes[0]
+
+
+def draw_patients(num, seed):
+    """Two or three items a patient, alike: values and whose each is."""
+    rng = np.random.default_rng(seed)
+    patients = np.repeat(np.arange(num), rng.integers(2, 4, num))
+    return rng.normal(size=num)[patients] + 0.1 * rng.normal(size=len(patients)), patients
+
+
+def test_no_patient_is_on_both_sides_of_a_division_or_of_a_half():
+    values, patients = draw_patients(20, 0)
+    seen = []
+
+    def compare(a, b):
+        seen.append((a, b))
+        return {"zero": 0.0}
+
+    size = len(values)
+    names = np.array([f"patient {i}" for i in patients])
+    found = measure_sets(compare, size, size, groups=names, num_halves=2, num_floors=50)["zero"]
+    assert found.n == (size - 2) // 2
+    for a, b in seen[-50:]:
+        assert len(set(a)) == len(set(b)) == found.n
+        assert not set(patients[a - size]) & set(patients[b - size])
+    half = draw_half(np.random.default_rng(0), np.arange(size), patients)
+    owners, counts = np.unique(patients[half], return_counts=True)
+    assert (counts < np.bincount(patients)[owners]).sum() <= 1
+
+
+def test_a_floor_by_patients_is_farther_than_one_by_images():
+    ratios = []
+    for seed in range(10):
+        values, patients = draw_patients(30, seed)
+        everything = np.concatenate([np.zeros(30), values])
+
+        def compare(a, b, x=everything):
+            return {"distance": abs(float(x[a].mean() - x[b].mean()))}
+
+        sizes = (30, len(values))
+        by_patient = measure_sets(compare, *sizes, groups=patients)["distance"]
+        by_image = measure_sets(compare, *sizes)["distance"]
+        assert abs(by_patient.n - by_image.n) <= 1
+        ratios.append(by_patient.floor / by_image.floor)
+        low, high = by_patient.interval
+        first, last = by_image.interval
+        ratios[-1] = (ratios[-1], (high - low) / (last - first))
+    assert np.mean(ratios, axis=0) == pytest.approx([1.58, 1.58], abs=0.25)  # sqrt(2.5 films)
+
+
+def test_items_of_a_group_are_dealt_together_and_large_groups_no_sooner():
+    groups = np.array([0, 1, 1, 1, 1, 1, 2])
+    firsts = []
+    for seed in range(600):
+        order = deal(np.random.default_rng(seed), groups)
+        assert sorted(order) == list(range(7))
+        assert len(np.flatnonzero(np.diff(groups[order]))) == 2
+        firsts.append(groups[order[0]])
+    assert np.bincount(firsts) / 600 == pytest.approx([1 / 3] * 3, abs=0.07)
+    alone = deal(np.random.default_rng(5), np.arange(9))
+    np.testing.assert_array_equal(alone, np.random.default_rng(5).permutation(9))
+
+
+def test_as_many_labels_as_items_are_wanted():
+    with pytest.raises(ValueError, match="3 group labels for 4 items"):
+        measure_sets(mean_difference(np.zeros(8)), 4, 4, groups=[0, 1, 2])
+
+
+def test_a_floor_is_of_as_many_images_unless_it_says_otherwise():
+    assert get_floor_n({"n": 7}) == 7
+    assert get_floor_n({"n": 7, "floor_n": 3}) == 3
 
 
 def test_an_interval_of_means_covers_the_truth_in_19_of_20_cases():

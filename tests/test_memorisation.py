@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 from sklearn.neighbors import NearestNeighbors
 
 from jaxgan.metrics.kernel_distance import compute_kernel_distance
@@ -9,7 +10,9 @@ from jaxgan.metrics.memorisation import (
     ALPHA,
     Distances,
     compare_ratios,
+    compute_aligned_distances,
     compute_distances,
+    deal_sides,
     find_copies,
     find_nearest,
     measure_memorisation,
@@ -142,7 +145,129 @@ def test_the_floor_takes_three_parts_that_share_nothing(monkeypatch, num, num_he
 
     monkeypatch.setattr(Distances, "measure", note)
     real = draw(12, 0)
-    compute_distances(real, real).measure_real(np.random.default_rng(0), num, num_held_out)
+    distances = compute_distances(real, real)
+    assert distances.choose_floor_size(num, num_held_out) == size
+    distances.measure_real(np.random.default_rng(0), size)
     ((num_mine, num_generated, train, held_out),) = seen
     assert num_mine == num_generated == len(held_out) == size
     assert len({*train, *held_out}) == 12 - size
+
+
+def test_the_floor_says_of_how_many_images_it_is():
+    result = measure(draw(40, 0), draw(30, 1), draw(21, 2), num_deals=9, num_halves=5)
+    assert (result.n, result.floor_n) == (40, 17)
+    assert result.to_json()["floor_n"] == 17
+
+
+def draw_patients(num, seed):
+    """Two or three films a patient, more alike than those of two: items and their patients."""
+    rng = np.random.default_rng(seed)
+    patients = np.repeat(np.arange(num), rng.integers(2, 4, num))
+    return draw(num, seed)[patients] + 0.3 * draw(len(patients), seed + 9999), patients
+
+
+def test_new_patients_are_not_flagged_and_copies_are_where_patients_have_several_films():
+    fresh, blind, copied = 0, 0, 0
+    few = {"num_deals": 199, "num_halves": 5}
+    for seed in range(20):
+        (train, first), (held_out, second) = draw_patients(40, seed), draw_patients(16, 100 + seed)
+        patients = np.concatenate([first, 1000 + second])
+        generated = draw_patients(40, 200 + seed)[0]
+        fresh += measure(generated, train, held_out, groups=patients, **few).flag
+        blind += measure(generated, train, held_out, **few).flag
+        generated[:4] = train[:4] + 0.02
+        copied += measure(generated, train, held_out, groups=patients, **few).flag
+    assert fresh <= 1
+    assert blind >= 15  # why patients are asked for
+    assert copied == 20
+
+
+def test_a_set_is_compared_with_other_patients_alone():
+    real = np.array([[0.0], [1.0], [5.0], [5.5], [9.0], [9.25]])
+    distances = compute_distances(np.array([[4.0], [7.0]]), real, groups=[0, 0, 1, 1, 2, 2])
+    ours, controls = distances.compute_ratios(np.arange(2), np.arange(2), np.arange(2, 6))
+    assert controls == pytest.approx([4 / 4, 4.5 / 3.5, 8 / 3.5, 8.25 / 3.75])
+    # Each held-out patient left out in turn, the nearest is 1 or 5 away, and 1.5 or 2.
+    assert ours == pytest.approx([3 / (1 * 5) ** 0.5, 6 / (1.5 * 2) ** 0.5])
+
+
+def test_whole_patients_are_dealt_as_near_to_the_number_as_can_be():
+    groups = np.repeat(np.arange(9), [3, 1, 2, 2, 3, 1, 2, 3, 1])
+    sizes = set()
+    for seed in range(40):
+        first, second = deal_sides(np.random.default_rng(seed), groups, 12)
+        assert not set(groups[first]) & set(groups[second])
+        assert sorted([*first, *second]) == list(range(18))
+        sizes.add(len(first))
+    assert sizes <= {11, 12, 13} and 12 in sizes
+    with pytest.raises(ValueError, match="one patient"):
+        deal_sides(np.random.default_rng(0), np.zeros(9, int), 5)
+
+
+def test_no_patient_is_in_two_parts_of_the_floor(monkeypatch):
+    seen = []
+
+    def note(self, generated, train, held_out):
+        seen.append((self, train, held_out))
+        return 0.0
+
+    monkeypatch.setattr(Distances, "measure", note)
+    real, patients = draw_patients(15, 0)
+    distances = compute_distances(real, real, groups=patients)
+    size = distances.choose_floor_size(100, 100)
+    assert size == (len(real) - 2 * (np.bincount(patients).max() - 1)) // 3
+    for seed in range(30):
+        distances.measure_real(np.random.default_rng(seed), size)
+        drawn, train, held_out = seen[-1]
+        mine = [int(np.flatnonzero((row == distances.real).all(axis=1))[0]) for row in drawn.real]
+        assert mine == list(range(len(real)))
+        assert len(drawn.generated) == len(held_out) == size <= len(train)
+        rows = [np.flatnonzero((row == distances.real).all(axis=1))[0] for row in drawn.generated]
+        sides = [set(patients[side]) for side in (rows, train, held_out)]
+        assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
+
+
+def draw_smooth(num, seed):
+    """Images [num, 40, 40] in [-1, 1] of blots that a shift of 3 moves but does not change."""
+    noise = np.random.default_rng(seed).normal(size=(num, 40, 40))
+    smooth = gaussian_filter(noise, (0, 2.5, 2.5))
+    return 0.5 * smooth / smooth.std()
+
+
+def test_an_aligned_distance_is_the_least_of_all_places():
+    images, others = draw_smooth(40, 0)[:, :32, :32], draw_smooth(3, 1)[:, :32, :32]
+    found = compute_aligned_distances(images, others)
+
+    def standardise(image):
+        return (image - image.mean()) / image.std()
+
+    middle = standardise(others[2, 4:28, 4:28])
+    expected = [
+        np.sqrt(np.mean((standardise(images[35, y : y + 24, x : x + 24]) - middle) ** 2))
+        for y in range(9)
+        for x in range(9)
+    ]
+    assert found.shape == (40, 3)
+    assert found[35, 2] == pytest.approx(min(expected), abs=1e-4)
+
+
+def test_moved_and_brightened_copies_are_caught_and_new_images_are_not():
+    train, held_out = draw_smooth(100, 0)[:, 4:36, 4:36], draw_smooth(40, 1)[:, 4:36, 4:36]
+    options = {"num_deals": 199, "num_halves": 5}
+    moved = np.pad(train, ((0, 0), (3, 0), (0, 3)), mode="edge")[:, :32, 3:]
+    moved = np.clip(1.2 * moved + 0.3, -1.0, 1.0)
+    aligned = {**options, "distance_fn": compute_aligned_distances}
+    result = measure(moved, train, held_out, **aligned)
+    assert result.flag
+    assert result.value > 0.9
+    flat = [images.reshape(len(images), -1) for images in (moved, train, held_out)]
+    assert measure(*flat, **options).value < 0.5  # what the plain distance makes of them
+    fresh = [draw_smooth(100, 2 + seed)[:, 4:36, 4:36] for seed in range(5)]
+    assert sum(measure(images, train, held_out, **aligned).flag for images in fresh) <= 1
+
+
+def test_flat_images_have_no_pattern_that_could_be_a_copy():
+    noise = 1e-4 * np.random.default_rng(0).normal(size=(2, 16, 16))
+    black = compute_aligned_distances(noise - 1.0, draw_smooth(3, 1)[:, :16, :16])
+    assert np.isfinite(black).all()
+    assert black == pytest.approx(1.0, abs=0.05)

@@ -16,6 +16,10 @@ needs no correction. It is a 95 % interval of what other images from the same tw
 given *at this n*, so that a number that is biased at small n is to be read beside its floor. It is
 wider than it need be (about 1.7 times, for a kernel distance) where the sources do not differ, and
 says nothing of how much one training differs from the next.
+
+**Patients.** Films of one patient are alike, and a data set's sides share no patient. So where it
+is known whose each real image is, divisions and halves are of patients: else films of one would
+stand on both sides of a division, and the floor would be closer than new patients ever are.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -40,6 +44,8 @@ _LIMITS = {
     "sliced_wasserstein": (0.0, np.inf),
     "diversity": (0.0, 1.0),
 }
+
+Groups = Sequence[str] | np.ndarray  # whose each item is: one label an item
 
 # Values by name of the items at two sets of indices, of which the first ones are under judgement.
 Compare = Callable[[np.ndarray, np.ndarray], Mapping[str, float]]
@@ -72,6 +78,7 @@ def measure(
     generated: np.ndarray,
     real: np.ndarray,
     spare: np.ndarray | None = None,
+    groups: Groups | None = None,
     features: str,
     num_draws: int = 20,
     num_halves: int = 100,
@@ -82,19 +89,23 @@ def measure(
 
     `generated` and `real` are the indices of the items to compare; `spare` are further real ones,
     for the floor alone. n is the largest number for which there are n generated, n real and
-    n other real items.
+    n other real items. `groups` tells the patient of each of `real` and then of `spare`; the other
+    n are then of other patients, however the patients are dealt. Without, each item is its own.
     """
     rng = np.random.default_rng(seed)
     pool = real if spare is None else np.concatenate([real, spare])
-    n = min(len(generated), len(real), len(pool) // 2)
+    owners = number_groups(groups, len(pool))
+    # The last patient dealt to one side can reach over its end by all his items but one.
+    n = min(len(generated), len(real), (len(pool) - find_overhang(owners)) // 2)
     if n < 2:
         raise ValueError(
-            f"found {len(generated)} generated and {len(pool)} real items, "
-            "expected at least 2 generated and 4 real ones"
+            f"found {len(generated)} generated and {len(pool)} real items of "
+            f"{len(np.unique(owners))} groups, expected at least 2 generated and 4 real ones"
         )
     values = _average(compare(*_draw(rng, generated, real, n)) for _ in range(num_draws))
-    halves = (_compare_halves(compare, rng, generated, real) for _ in range(num_halves))
-    floors = (compare(*_divide(rng, pool, n)) for _ in range(num_floors))
+    of_real = owners[: len(real)]
+    halves = (_compare_halves(compare, rng, generated, real, of_real) for _ in range(num_halves))
+    floors = (compare(*_divide(rng, pool, owners, n)) for _ in range(num_floors))
     spreads, floor_values = _collect(halves), _collect(floors)
     return {
         name: Measure(
@@ -131,6 +142,11 @@ def compute_seed_interval(values: Sequence[float]) -> list[float] | None:
     return [float(np.mean(values)) - reach, float(np.mean(values)) + reach]
 
 
+def get_floor_n(measured: Mapping[str, Any]) -> int:
+    """Return the number of images that the floor of a measure, as JSON holds it, is for."""
+    return int(measured.get("floor_n", measured["n"]))
+
+
 def check_features(x: np.ndarray, y: np.ndarray) -> None:
     """Refuse what no number can be computed from."""
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
@@ -146,21 +162,61 @@ def split_pool(num_x: int, num_y: int) -> tuple[np.ndarray, np.ndarray]:
     return np.arange(num_x), np.arange(num_x, num_x + num_y)
 
 
-def draw_half(rng: np.random.Generator, items: np.ndarray) -> np.ndarray:
-    """Draw half of `items` [n] without replacement; of an odd number, either neighbour of half."""
+def number_groups(groups: Groups | None, num: int) -> np.ndarray:
+    """Return a number from 0 for each item's group [num]; each is its own without `groups`."""
+    if groups is None:
+        return np.arange(num)
+    if len(groups) != num:
+        raise ValueError(f"found {len(groups)} group labels for {num} items, expected one an item")
+    return np.unique(np.asarray(groups), return_inverse=True)[1]
+
+
+def find_overhang(groups: np.ndarray) -> int:
+    """Return how many items the largest of the numbered `groups` [n] has beyond one."""
+    return int(np.bincount(groups).max(initial=1)) - 1
+
+
+def deal(rng: np.random.Generator, groups: np.ndarray) -> np.ndarray:
+    """Return the items [n] in a random order in which those of one group stand together.
+
+    A group's place is that of its first item in a permutation of all, so that large groups come no
+    sooner than small ones, and items that are each a group of their own are simply permuted.
+    """
+    place = np.argsort(rng.permutation(len(groups)))
+    _, first, group = np.unique(groups, return_index=True, return_inverse=True)
+    return np.lexsort((place, place[first][group]))
+
+
+def find_edges(dealt: np.ndarray) -> np.ndarray:
+    """Return where another group begins in `dealt` [n], the groups of items as `deal` orders."""
+    return np.flatnonzero(np.diff(dealt)) + 1
+
+
+def draw_half(
+    rng: np.random.Generator, items: np.ndarray, groups: np.ndarray | None = None
+) -> np.ndarray:
+    """Draw half of `items` [n] without replacement; of an odd number, either neighbour of half.
+
+    `groups` [n] are drawn whole but for the last one, of which as many items as are missing.
+    """
     size = len(items) // 2 + (int(rng.integers(2)) if len(items) % 2 else 0)
-    return rng.permutation(items)[: max(size, 2)]
+    order = deal(rng, number_groups(groups, len(items)))
+    return items[order[: max(size, 2)]]
 
 
 def _compare_halves(
-    compare: Compare, rng: np.random.Generator, generated: np.ndarray, real: np.ndarray
+    compare: Compare,
+    rng: np.random.Generator,
+    generated: np.ndarray,
+    real: np.ndarray,
+    groups: np.ndarray,
 ) -> dict[str, float]:
     """Compare a random half of each set, equally many of both.
 
     Of a half that is larger than the other, several choices are averaged: choosing from it is no
     part of the uncertainty.
     """
-    halves = draw_half(rng, generated), draw_half(rng, real)
+    halves = draw_half(rng, generated), draw_half(rng, real, groups)
     n = min(map(len, halves))
     if len(halves[0]) == len(halves[1]):
         return dict(compare(*halves))
@@ -173,10 +229,14 @@ def _draw(
     return rng.permutation(generated)[:n], rng.permutation(real)[:n]
 
 
-def _divide(rng: np.random.Generator, pool: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw n items and n others."""
-    order = rng.permutation(pool)
-    return order[:n], order[n : 2 * n]
+def _divide(
+    rng: np.random.Generator, pool: np.ndarray, groups: np.ndarray, n: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw n items and n others, no group [len(pool)] on both sides."""
+    order = deal(rng, groups)
+    edges = find_edges(groups[order])
+    start = edges[np.searchsorted(edges, n)]  # what the last group has beyond n is left out
+    return pool[order[:n]], pool[order[start : start + n]]
 
 
 def _collect(results: Iterable[Mapping[str, float]]) -> dict[str, np.ndarray]:

@@ -21,26 +21,49 @@ The **flag** is up where one of two rules says so, each wrong in at most about 1
 
 Both take for granted that training and held-out images are alike but for chance: other hospitals
 or other patients' ages in one of them break them.
+
+**Patients.** Where it is known whose each real image is, an image is compared with those of other
+patients, and whole patients are dealt. Films of one patient are nearly copies of one another: a
+held-out image with its like among the held-out ones would be no control of a new one.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy.spatial.distance import cdist
 from scipy.stats import rankdata
 
-from jaxgan.metrics.measure import LEVEL, check_features, compute_interval, draw_half
+from jaxgan.metrics.measure import (
+    LEVEL,
+    Groups,
+    check_features,
+    compute_interval,
+    deal,
+    draw_half,
+    find_edges,
+    find_overhang,
+    number_groups,
+)
 
 ALPHA = 0.005  # of each rule
+MAX_SHIFT = 1 / 8  # of the side, either way: DiffAugment's, which a generator can come to draw
 _TINY = 1e-12
+_FLAT = 0.01  # of a range of 2: what varies less, such as a black image, has no pattern to compare
+_BLOCK = 32  # images of which all places are compared at once
+
+# Distances [n, m] of items [n, ...] from others [m, ...].
+ComputeDistances = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Memorisation:
     """The value and its flag; `floor` is what 19 of 20 sets of real images stay below.
 
-    For the floor, real images are dealt anew to training, held-out and "generated" ones.
+    For the floor, real images are dealt anew to training, held-out and "generated" ones, of the
+    latter two `floor_n` each: the real images must do for all three, so that it can be below `n`.
     `p_value` is rule 1's, `num_copies` the number of images that rule 2 calls copies, `n` the
     number of generated images.
     """
@@ -48,6 +71,7 @@ class Memorisation:
     value: float
     interval: tuple[float, float]
     floor: float
+    floor_n: int
     n: int
     features: str
     flag: bool
@@ -67,32 +91,46 @@ def measure_memorisation(
     held_out: np.ndarray,
     *,
     features: str,
+    groups: Groups | None = None,
+    distance_fn: ComputeDistances | None = None,
     num_deals: int = 999,
     num_halves: int = 200,
     seed: int = 0,
 ) -> Memorisation:
-    """Measure memorisation of features [n, d] of generated, training and held-out images."""
+    """Measure memorisation of features [n, d] of generated, training and held-out images.
+
+    `groups` tells the patient of each training and then of each held-out image; without, each is
+    its own. `distance_fn` is what is between two images, by default the Euclidean distance.
+    """
     rng = np.random.default_rng(seed)
-    distances = compute_distances(generated, np.concatenate([train, held_out]))
+    real = np.concatenate([train, held_out])
+    distances = compute_distances(generated, real, groups=groups, distance_fn=distance_fn)
     everyone = np.arange(len(generated))
-    first, second = np.arange(len(train)), np.arange(len(train), len(train) + len(held_out))
+    first, second = np.arange(len(train)), np.arange(len(train), len(real))
     ratios = distances.compute_ratios(everyone, first, second)
     value = compare_ratios(*ratios)
-    deals = np.empty(num_deals)
-    for index in range(num_deals):
-        order = rng.permutation(len(train) + len(held_out))
-        deals[index] = distances.measure(everyone, order[: len(train)], order[len(train) :])
+    deals = np.array(
+        [
+            distances.measure(everyone, *deal_sides(rng, distances.groups, len(train)))
+            for _ in range(num_deals)
+        ]
+    )
     spread = [
-        distances.measure(*(draw_half(rng, items) for items in (everyone, first, second)))
+        distances.measure(
+            draw_half(rng, everyone),
+            *(draw_half(rng, items, distances.groups[items]) for items in (first, second)),
+        )
         for _ in range(num_halves)
     ]
-    floors = [distances.measure_real(rng, len(generated), len(held_out)) for _ in range(num_halves)]
+    floor_n = distances.choose_floor_size(len(generated), len(held_out))
+    floors = [distances.measure_real(rng, floor_n) for _ in range(num_halves)]
     p_value = (1 + int((deals >= value).sum())) / (1 + num_deals)
     num_copies = int(find_copies(*ratios).sum())
     return Memorisation(
         value=value,
         interval=compute_interval(value, np.array(spread), limits=(-1.0, 1.0)),
         floor=float(np.quantile(floors, LEVEL)),
+        floor_n=floor_n,
         n=len(generated),
         features=features,
         flag=p_value <= ALPHA or num_copies > 0,
@@ -101,6 +139,21 @@ def measure_memorisation(
         num_train=len(train),
         num_held_out=len(held_out),
     )
+
+
+def deal_sides(
+    rng: np.random.Generator, groups: np.ndarray, num_train: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Deal items [n] to training and held-out ones, whole groups, the first as near to `num_train`.
+
+    Raises `ValueError` where all are of one group.
+    """
+    order = deal(rng, groups)
+    edges = find_edges(groups[order])
+    if not len(edges):
+        raise ValueError("found real images of one patient alone, expected two patients or more")
+    edge = edges[np.abs(edges - num_train).argmin()]
+    return order[:edge], order[edge:]
 
 
 def compare_ratios(generated: np.ndarray, held_out: np.ndarray) -> float:
@@ -128,62 +181,129 @@ def find_copies(generated: np.ndarray, held_out: np.ndarray, *, alpha: float = A
 
 
 def find_nearest(
-    generated: np.ndarray, real: np.ndarray, *, num: int
+    generated: np.ndarray,
+    real: np.ndarray,
+    *,
+    num: int,
+    distance_fn: ComputeDistances | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the `num` pairs of least distance: generated index, real index, distance, each [num].
 
     Every generated item is in one pair at most: with its nearest real one.
     """
-    distances = cdist(generated, real)
+    distances = (distance_fn or compute_euclidean_distances)(generated, real)
     nearest = distances.argmin(axis=1)
     gaps = distances[np.arange(len(generated)), nearest]
     order = np.argsort(gaps, kind="stable")[:num]
     return order, nearest[order], gaps[order]
 
 
-def compute_distances(generated: np.ndarray, real: np.ndarray) -> "Distances":
+def compute_euclidean_distances(features: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the distances [n, m] of features [n, d] from others [m, d]."""
+    check_features(features, others)
+    return cdist(features, others)
+
+
+def compute_aligned_distances(images: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the distances [n, m] of gray images [n, side, side] from others, where they fit best.
+
+    A copy that is moved a little, brighter or of more contrast is a copy. So the middle of each of
+    the others is laid on each place of an image that is up to `MAX_SHIFT` away; both are brought to
+    mean 0 and deviation 1; and the root mean square of their difference is taken, the least of all
+    places: 0 for a copy, 1.41 where nothing is in common.
+    """
+    reach = int(images.shape[1] * MAX_SHIFT)
+    window = images.shape[1] - 2 * reach
+    middle = _standardise(others[:, reach : reach + window, reach : reach + window])
+    distances = np.empty((len(images), len(others)), np.float32)
+    for begin in range(0, len(images), _BLOCK):
+        block = images[begin : begin + _BLOCK]
+        places = sliding_window_view(block, (window, window), axis=(1, 2))
+        parts = _standardise(places.reshape(-1, window, window))
+        squared = (parts**2).sum(axis=1)[:, None] - 2.0 * (parts @ middle.T)
+        least = squared.reshape(len(block), -1, len(others)).min(axis=1)
+        distances[begin : begin + _BLOCK] = least
+    return np.sqrt(np.maximum(distances + (middle**2).sum(axis=1), 0.0))
+
+
+def _standardise(images: np.ndarray) -> np.ndarray:
+    """Return images [n, h, w] as vectors [n, h * w] of mean 0 and length 1, flat ones shorter."""
+    flat = images.reshape(len(images), -1).astype(np.float32)
+    flat = flat - flat.mean(axis=1, keepdims=True)
+    deviation = np.maximum(flat.std(axis=1, keepdims=True), _FLAT)
+    return flat / (deviation * np.float32(flat.shape[1] ** 0.5))
+
+
+def compute_distances(
+    generated: np.ndarray,
+    real: np.ndarray,
+    *,
+    groups: Groups | None = None,
+    distance_fn: ComputeDistances | None = None,
+) -> "Distances":
     """Return the distances of features [n, d] and [m, d], from which subsets are measured."""
-    check_features(generated, real)
-    return Distances(cdist(generated, real), cdist(real, real))
+    distance_fn = distance_fn or compute_euclidean_distances
+    between, within = distance_fn(generated, real), distance_fn(real, real)
+    owners = number_groups(groups, len(real))
+    # Farthest, not infinite: a set all of one group, itself included, still has its numbers.
+    within[owners[:, None] == owners] = within.max()
+    return Distances(between, within, owners)
 
 
 @dataclass(frozen=True)
 class Distances:
-    """Distances from generated to real items [n, m] and among the real ones [m, m]."""
+    """Distances from generated to real items [n, m] and among the real ones [m, m].
+
+    `groups` [m] numbers the real items' patients. Those of one patient, and an item and itself,
+    count as farthest from one another.
+    """
 
     generated: np.ndarray
     real: np.ndarray
+    groups: np.ndarray
 
     def compute_ratios(
         self, generated: np.ndarray, train: np.ndarray, held_out: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the closeness ratios of the generated and of the held-out items."""
-        ours = self.generated[generated]
-        others = self.real[np.ix_(held_out, held_out)].copy()
-        np.fill_diagonal(others, np.inf)
-        controls = _divide(self.real[np.ix_(held_out, train)].min(axis=1), others.min(axis=1))
-        return _divide(ours[:, train].min(axis=1), _leave_one_out(ours[:, held_out])), controls
+        ours, others = self.generated[generated], self.real[held_out]
+        to_held_out = _leave_one_out(ours[:, held_out], self.groups[held_out])
+        return (
+            _divide(ours[:, train].min(axis=1), to_held_out),
+            _divide(others[:, train].min(axis=1), others[:, held_out].min(axis=1)),
+        )
 
     def measure(self, generated: np.ndarray, train: np.ndarray, held_out: np.ndarray) -> float:
         """Return the value for these items."""
         return compare_ratios(*self.compute_ratios(generated, train, held_out))
 
-    def measure_real(self, rng: np.random.Generator, num: int, num_held_out: int) -> float:
-        """Return the value for real items in all three parts, none in two."""
-        size = min(num, num_held_out, len(self.real) // 3)
-        order = rng.permutation(len(self.real))
-        mine, held_out, train = np.split(order, [size, 2 * size])
-        return Distances(self.real[mine], self.real).measure(np.arange(size), train, held_out)
+    def choose_floor_size(self, num: int, num_held_out: int) -> int:
+        """Return how many items, at most `num`, two parts can have that leave a third as many."""
+        return min(num, num_held_out, (len(self.real) - 2 * find_overhang(self.groups)) // 3)
+
+    def measure_real(self, rng: np.random.Generator, size: int) -> float:
+        """Return the value for real items in all three parts, `size` in two, no group in two."""
+        order = deal(rng, self.groups)
+        edges = find_edges(self.groups[order])
+        start = edges[np.searchsorted(edges, size)]
+        end = edges[np.searchsorted(edges, start + size)]
+        mine, held_out, train = order[:size], order[start : start + size], order[end:]
+        as_generated = Distances(self.real[mine], self.real, self.groups)
+        return as_generated.measure(np.arange(size), train, held_out)
 
 
-def _leave_one_out(distances: np.ndarray) -> np.ndarray:
+def _leave_one_out(distances: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Return the (geometric) mean of the nearest of [n, m] with each of the m left out in turn.
 
-    A held-out image is compared with all held-out ones but itself: so is a generated one.
+    A held-out image is compared with all held-out ones but its own group's [m]: so is a generated
+    one.
     """
-    nearest = np.log(np.maximum(np.partition(distances, 1, axis=1)[:, :2], _TINY))
-    num = distances.shape[1]
-    return np.exp(((num - 1) * nearest[:, 0] + nearest[:, 1]) / num)
+    same = groups[distances.argmin(axis=1)][:, None] == groups
+    first = np.log(np.maximum(distances.min(axis=1), _TINY))
+    elsewhere = np.where(same, distances.max(), distances)
+    second = np.log(np.maximum(elsewhere.min(axis=1), _TINY))
+    num, num_out = distances.shape[1], same.sum(axis=1)
+    return np.exp(((num - num_out) * first + num_out * second) / num)
 
 
 def _divide(to_train: np.ndarray, to_held_out: np.ndarray) -> np.ndarray:
