@@ -30,6 +30,7 @@ from jaxgan.selection import (
     check_calibrating,
     choose_by_rank,
     count_candidates,
+    find_target,
 )
 from jaxgan.settings import DcganSettings
 
@@ -82,7 +83,8 @@ def open_class_run(
             "from the GAN, to calibrate its discriminator with."
         )
     selection = settings.selection
-    target = selection.num_accept or selection.targets.get(class_name, len(learned))
+    listed = find_target(class_name, selection.targets)
+    target = selection.num_accept or (len(learned) if listed is None else listed)
     meter = QualityMeter(
         learned.images,
         create_networks(settings)[0],

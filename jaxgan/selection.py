@@ -18,6 +18,7 @@ Both of the paper's rules keep what fools D, at the moments when D fails: not th
 """
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from scipy.optimize import brentq
@@ -28,6 +29,12 @@ from jaxgan.errors import UserError
 
 RANKING_RULES = ("calibrated", "top_k")  # they choose from many images of the finished generator
 MIN_HELD_OUT = 3  # real images that a calibration needs at the least
+
+
+def find_target(class_name: str, targets: Mapping[str, int]) -> int | None:
+    """Return the number of Table 2 for a class, in whatever case it is written; None without."""
+    by_name = {name.casefold(): num for name, num in targets.items()}
+    return targets.get(class_name, by_name.get(class_name.casefold()))
 
 
 def accept_by_probability(scores: np.ndarray, threshold: float) -> np.ndarray:

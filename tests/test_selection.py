@@ -13,8 +13,15 @@ from jaxgan.selection import (
     choose_by_rank,
     compute_acceptance,
     count_candidates,
+    find_target,
     sample_by_rejection,
 )
+
+
+def test_a_class_finds_its_number_in_whatever_case():
+    table = {"covid": 192, "normal": 61, "Normal": 7, "none": 0}
+    names = ("COVID", "normal", "Normal", "none", "tumour")
+    assert [find_target(name, table) for name in names] == [192, 61, 7, 0, None]
 
 
 def test_the_text_keeps_an_image_from_the_threshold_on():

@@ -242,6 +242,17 @@ def test_masks_show_what_they_say():
     assert hole[5].all() and not hole[6:26, 6:26].any()
 
 
+def test_the_intensities_alone_are_the_histogram_without_a_place():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+    shuffled = rng.permuted(images.reshape(2, 64, 3), axis=1).reshape(images.shape)
+    seen = mask_images(images, "intensities")
+    np.testing.assert_array_equal(mask_images(shuffled, "intensities"), seen)
+    for channel in range(3):
+        counts, expected = (np.bincount(x[1, ..., channel].ravel()) for x in (seen, images))
+        np.testing.assert_array_equal(counts, expected)
+
+
 def test_a_frame_that_tells_the_class_comes_before_the_verdict():
     images = make_image_set(60)
     pixels = np.random.default_rng(0).integers(0, 40, images.images.shape, dtype=np.uint8)

@@ -239,6 +239,15 @@ def test_a_failed_generator_costs_a_class_no_picture_while_another_is_there(tmp_
     assert "generated images of class 正常 above their nearest training images" in text
 
 
+def test_one_source_has_nothing_to_be_told_from(tmp_path):
+    results = make_results()
+    num = len(results.folds.images)
+    text, _ = write(dataclasses.replace(results, sources=("Hospital A",) * num), tmp_path / "one")
+    assert "All images are of one source." in text
+    text, _ = write(dataclasses.replace(results, sources=("A", "B") * (num // 2)), tmp_path / "two")
+    assert re.search(r"from the source alone, without a look at the image, with [0-9.]+", text)
+
+
 def test_arms_without_an_amount_are_told_against_the_usual_one():
     report = analyse(
         make_results(

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from jaxgan.selection import find_target
+
 # Where an arm's added images come from: a rule of selection, real ones again, or nowhere.
 _SOURCES = {
     "real": "",
@@ -110,12 +112,6 @@ def create_arms(
         else:
             arms += [Arm(kind, a) for a in (amounts if kind in amount_arms else (usual,))]
     return arms
-
-
-def find_target(class_name: str, targets: Mapping[str, int]) -> int | None:
-    """Return the number of Table 2 for a class, in whatever case it is written; None without."""
-    by_name = {name.casefold(): num for name, num in targets.items()}
-    return targets.get(class_name, by_name.get(class_name.casefold()))
 
 
 def describe_lacking_targets(

@@ -27,16 +27,23 @@ VIEWS = {
     "whole": "the whole image",
     "frame": f"the outer frame alone ({FRAME:.0%} of the side, all round)",
     "centre_black": f"the centre blackened ({CENTRE:.0%} of the side)",
-    "intensities": "nine intensity statistics, no place",
+    # The probe sees nine statistics; the classifier the pixels, sorted from dark to bright.
+    "intensities": "the intensities alone, no place",
 }
-CLASSIFIER_VIEWS = ("frame", "centre_black")
+CLASSIFIER_VIEWS = ("frame", "centre_black", "intensities")
 
 
 def mask_images(images: np.ndarray, view: str) -> np.ndarray:
-    """Return uint8 images [num, height, width, channels] with all black but what `view` shows."""
+    """Return uint8 images [num, height, width, channels] with all black but what `view` shows.
+
+    Of the intensities alone it shows each channel's, sorted: an image with the same histogram.
+    """
     side = images.shape[1]
     if view == "whole":
         return images
+    if view == "intensities":
+        flat = images.reshape(len(images), -1, images.shape[-1])
+        return np.sort(flat, axis=1).reshape(images.shape)
     edge = max(1, round(side * FRAME)) if view == "frame" else round(side * (1 - CENTRE) / 2)
     masked = images.copy()
     masked[:, edge : side - edge, edge : side - edge] = 0
