@@ -1,7 +1,7 @@
 """Two virtual CPU devices for every test, asked for before JAX wakes up.
 
 Most of the suite's time is XLA compiling tiny programs, which it does faster where it optimises
-less. The launchers, which tests start as processes of their own, run as users run them.
+less (so do the launchers that tests start, see `helpers.make_environment`).
 """
 
 import os
