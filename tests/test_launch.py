@@ -13,6 +13,7 @@ from jaxgan.dcgan import create_keys, create_state
 from jaxgan.run_folder import read_record
 from jaxgan.settings import DcganSettings, read_settings
 from tests import kills, long_run
+from tests.fuzz.seeds import IDENTITY, make_film
 from tests.helpers import compute_difference, make_environment, write_split_folder
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -103,6 +104,41 @@ def test_the_whole_way_from_images_to_two_reports(place, tmp_path):
     )
     assert result.returncode == 0, result.stderr
     assert len(list((tmp_path / "out").glob("seed_*.png"))) == 5
+
+
+def test_nothing_of_a_dicom_person_is_in_what_is_written_or_said(place, tmp_path):
+    data = tmp_path / "data"
+    for split, num in (("train", 12), ("val", 4)):
+        for label, name in enumerate(("left", "right")):
+            (data / split / name).mkdir(parents=True)
+            for i in range(num):
+                pixels = np.full((24, 24), 100 * label + 5 * i, np.uint8)
+                film = make_film(pixels, PatientID=f"{IDENTITY['PatientID']}-{split}{name}{i}")
+                (data / split / name / f"{i}.dcm").write_bytes(film)
+    bad = make_film(np.zeros((4, 5), np.uint8), NumberOfFrames="2")
+    (data / "train" / "left" / "bad.dcm").write_bytes(bad)
+    written = tmp_path / "written"
+    result = run(
+        "train_dcgan",
+        place,
+        *TINY_DCGAN,
+        "--class=left",
+        "--accept=none",
+        "--config.num_epochs=1",
+        "--on_bad_image=skip",
+        f"--cache_dir={written / 'cache'}",
+        f"--data_dir={data}",
+        f"--workdir={written / 'runs'}",
+    )
+    assert result.returncode == 0, result.stderr
+    assert "bad.dcm" in result.stdout + result.stderr
+    files = [path for path in written.rglob("*") if path.is_file()]
+    assert any("accepted" in path.parts for path in files)
+    said = (result.stdout + result.stderr).encode()
+    for identity in IDENTITY.values():
+        assert identity.encode() not in said
+        named = [path for path in files if identity.encode() in path.read_bytes()]
+        assert not named
 
 
 def test_three_kills_change_nothing(place):
