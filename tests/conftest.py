@@ -1,16 +1,14 @@
-"""Two virtual CPU devices for every test, asked for before JAX wakes up.
-
-Most of the suite's time is XLA compiling tiny programs, which it does faster where it optimises
-less (so do the launchers that tests start, see `helpers.make_environment`).
-"""
+"""Two virtual CPU devices for every test, asked for before JAX wakes up."""
 
 import os
 
 import pytest
 
+from tests.xla_flags import FAST_COMPILATION
+
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "")
-    + " --xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
+    + f" --xla_force_host_platform_device_count=2 {FAST_COMPILATION}"
 )
 
 import jax

@@ -16,6 +16,7 @@ from jaxgan.data.images import write_png
 from jaxgan.data.phantom import draw_film
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.settings import DcganSettings, GmdSettings, read_settings
+from tests.xla_flags import FAST_COMPILATION
 
 CXR = Path(__file__).resolve().parents[2] / "shared" / "data" / "cxr"
 CXR_ABSENT = "needs the X-rays of ../shared/data/cxr, which are not on this machine"
@@ -115,12 +116,8 @@ def make_image_set(num: int, size: int = 32, channels: int = 1, seed: int = 0) -
 
 
 def make_environment() -> dict[str, str]:
-    """One real device, as at a user's; the tests' own process pretends to have two.
-
-    Most of a launcher's time here is XLA compiling tiny programs: not as well as for a user.
-    """
-    flags = "--xla_backend_optimization_level=0"
-    return {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    """One real device, as at a user's; the tests' own process pretends to have two."""
+    return {**os.environ, "XLA_FLAGS": FAST_COMPILATION, "JAX_PLATFORMS": "cpu"}
 
 
 def write_split_folder(path: Path, *, num_train: int, num_val: int) -> None:
