@@ -272,7 +272,10 @@ def test_half_precision_is_computed_in_float32():
     found = conv(x, k)
     assert found.dtype == jnp.bfloat16
     expected = conv(x.astype(jnp.float32), k.astype(jnp.float32))
-    np.testing.assert_array_equal(found, expected.astype(jnp.bfloat16))
+    # Two programs may add in another order, which turns the last rounding of one in a thousand;
+    # products in half precision would differ in most.
+    assert (found == expected.astype(jnp.bfloat16)).mean() > 0.99
+    np.testing.assert_allclose(found.astype(jnp.float32), expected, rtol=2**-8, atol=1e-4)
 
 
 def test_one_platform_compiles_one_form():
