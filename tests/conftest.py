@@ -11,12 +11,7 @@ os.environ["XLA_FLAGS"] = (
     + f" --xla_force_host_platform_device_count=2 {FAST_COMPILATION}"
 )
 
-import hypothesis
 import jax
-
-# A busy machine is no defect.
-hypothesis.settings.register_profile("no deadline", deadline=None)
-hypothesis.settings.load_profile("no deadline")
 
 
 @pytest.fixture(scope="session", autouse=True)
