@@ -1,9 +1,11 @@
 """Does the training know what the test asks? Shared patients, copied images, generated ones.
 
-A copy is an image that another one is a re-encoded, resized or slightly brightened version of. It
-is found in two steps: a perceptual hash (the signs of the lowest frequencies of a 32x32 thumbnail)
+A copy is an image that another one is a re-encoded, resized, mirrored, framed or slightly
+brightened version of. It is found in two steps: a perceptual hash (the signs of the lowest
+frequencies of a 32x32 thumbnail, of the image and of what a border of one colour leaves of it)
 proposes pairs, and the correlation of the thumbnails' *details* decides. Details alone, because all
-chest films look alike from afar.
+chest films look alike from afar. Not found is what a cut has moved by more than about a thirtieth
+of the side, nor, among images of less than 128 pixels a side, every framed one.
 """
 
 import itertools
@@ -25,6 +27,7 @@ from jaxgan.errors import UserError
 THUMBNAIL = 32
 MAX_BITS = 14  # of 120 in which the hashes of a proposed pair may differ
 MIN_CORRELATION = 0.9  # of the thumbnails' details
+_BORDER_SPREAD = 12  # levels that a line of a border may differ by; JPEG's noise
 _HASH_SIDE = 11  # frequencies a side; 120 without the mean
 _DETAIL = 7  # pixels of a thumbnail over which its coarse picture is averaged
 _LISTED = 3
@@ -46,13 +49,13 @@ class Copies:
 class _Prints:
     bits: np.ndarray  # [num, 120], 0 or 1
     details: np.ndarray  # [num, THUMBNAIL^2], each of length 1
+    owners: np.ndarray  # [num], the index of the image
 
 
 def find_copies(images: ImageSet) -> Copies:
     """Return the copies among `images`, those of one patient left out."""
-    prints = _compute_prints(images.images)
     patients = np.unique(np.asarray(images.patients, str), return_inverse=True)[1]
-    copies = _match(prints, prints)
+    copies = find_copies_between(images.images, images.images)
     first, second = copies.pairs.T
     keep = (first < second) & (patients[first] != patients[second])
     return Copies(copies.pairs[keep], copies.correlations[keep])
@@ -60,10 +63,13 @@ def find_copies(images: ImageSet) -> Copies:
 
 def find_copies_between(images: np.ndarray, others: np.ndarray) -> Copies:
     """Return the copies between two stacks of uint8 images [num, height, width, channels]."""
-    prints = _compute_prints(others)
+    thumbnails, owners = _shrink_all(others)
+    both = np.concatenate([thumbnails, thumbnails[:, :, ::-1]])
+    prints = _compute_prints(both, np.concatenate([owners, owners]))
     pairs, correlations = [np.zeros((0, 2), np.int64)], [np.zeros(0, np.float32)]
     for start in range(0, len(images), _BLOCK):
-        found = _match(_compute_prints(images[start : start + _BLOCK]), prints)
+        block = _compute_prints(*_shrink_all(images[start : start + _BLOCK]))
+        found = _match(block, prints)
         pairs.append(found.pairs + np.array([start, 0]))
         correlations.append(found.correlations)
     return Copies(np.concatenate(pairs), np.concatenate(correlations))
@@ -107,8 +113,9 @@ def find_leaks(train: ImageSet, test: ImageSet, *, names: tuple[str, str], where
         pairs = [f"{test.files[j]} of {train.files[i]}" for i, j in copies.pairs]
         sentences.append(
             f"In {where} {len(set(copies.pairs[:, 1]))} {tested} image(s) are copies of {learned} "
-            f"images (such as {_list(pairs)}), exact or re-encoded: the classifier would be asked "
-            "what it was told. Remove one of each pair, or give both the same patient."
+            f"images (such as {_list(pairs)}), exact, re-encoded, mirrored or framed: the "
+            "classifier would be asked what it was told. Remove one of each pair, or give both the "
+            "same patient."
         )
     return sentences
 
@@ -135,8 +142,9 @@ def describe_copies(images: ImageSet, copies: Copies) -> str | None:
     contrary = int((images.labels[copies.pairs[:, 0]] != images.labels[copies.pairs[:, 1]]).sum())
     return (
         f"{len(copies)} pair(s) of images that do not belong to one patient are copies of one "
-        f"another (such as {_list(pairs)}), exact or re-encoded. The study deals both of a pair "
-        "into one fold, so that neither is tested by what has learned from the other."
+        f"another (such as {_list(pairs)}), exact, re-encoded, mirrored or framed. The "
+        "study deals both of a pair into one fold, so that neither is tested by what has learned "
+        "from the other."
         + (f" {contrary} of the pairs bear two different classes." if contrary else "")
     )
 
@@ -163,31 +171,60 @@ def is_generated(path: Path) -> bool:
         return False  # no PNG, or no image: the data source has its own sentence for that
 
 
-def _compute_prints(images: np.ndarray) -> _Prints:
-    small = np.stack([_shrink(image) for image in images]) if len(images) else np.zeros((0, 32, 32))
-    spectrum = dctn(small, axes=(1, 2), norm="ortho")[:, :_HASH_SIDE, :_HASH_SIDE]
-    spectrum = spectrum.reshape(len(small), _HASH_SIDE**2)[:, 1:]
+def _compute_prints(thumbnails: np.ndarray, owners: np.ndarray) -> _Prints:
+    """Return the prints of thumbnails [num, THUMBNAIL, THUMBNAIL] of the images `owners` [num]."""
+    spectrum = dctn(thumbnails, axes=(1, 2), norm="ortho")[:, :_HASH_SIDE, :_HASH_SIDE]
+    spectrum = spectrum.reshape(len(thumbnails), _HASH_SIDE**2)[:, 1:]
     bits = (spectrum > np.median(spectrum, axis=1, keepdims=True)).astype(np.float32)
-    coarse = uniform_filter(small, size=(0, _DETAIL, _DETAIL), mode="nearest")
-    details = (small - coarse).reshape(len(small), THUMBNAIL**2)
+    coarse = uniform_filter(thumbnails, size=(0, _DETAIL, _DETAIL), mode="nearest")
+    details = (thumbnails - coarse).reshape(len(thumbnails), THUMBNAIL**2)
     details = details - details.mean(axis=1, keepdims=True)
     norms = np.linalg.norm(details, axis=1, keepdims=True)
-    return _Prints(bits, (details / np.maximum(norms, 1e-9)).astype(np.float32))
+    return _Prints(bits, (details / np.maximum(norms, 1e-9)).astype(np.float32), owners)
 
 
-def _shrink(image: np.ndarray) -> np.ndarray:
-    gray = Image.fromarray(image.mean(axis=-1).round().astype(np.uint8))
+def _shrink_all(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a thumbnail of each image, one more of each with a border, and whose they are."""
+    thumbnails, owners = [], []
+    for owner, image in enumerate(images):
+        gray = image.mean(axis=-1).round().astype(np.uint8)
+        inner = _trim(gray)
+        versions = [gray] if inner.shape == gray.shape else [gray, inner]
+        thumbnails += [_shrink(version) for version in versions]
+        owners += [owner] * len(versions)
+    shape = (len(thumbnails), THUMBNAIL, THUMBNAIL)
+    return np.array(thumbnails, np.float64).reshape(shape), np.array(owners, np.int64)
+
+
+def _shrink(gray: np.ndarray) -> np.ndarray:
     shape = (THUMBNAIL, THUMBNAIL)
-    return np.asarray(gray.resize(shape, Image.Resampling.BOX), np.float64)
+    return np.asarray(Image.fromarray(gray).resize(shape, Image.Resampling.BOX), np.float64)
+
+
+def _trim(gray: np.ndarray) -> np.ndarray:
+    """Return an image [height, width] without its borders of one colour.
+
+    Where less than half of a side would be left it stays as it is: too little to know a film by.
+    """
+    rows, columns = (np.flatnonzero(np.ptp(gray, axis=axis) > _BORDER_SPREAD) for axis in (1, 0))
+    if not len(rows) or not len(columns):
+        return gray
+    inner = gray[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    is_enough = all(2 * left >= side for left, side in zip(inner.shape, gray.shape, strict=True))
+    return inner if is_enough else gray
 
 
 def _match(first: _Prints, second: _Prints) -> Copies:
-    """Return index pairs whose hashes are near and whose details correlate."""
+    """Return the index pairs of images of which any hashes are near and details correlate."""
     ones = first.bits @ second.bits.T
     differing = first.bits.sum(axis=1)[:, None] + second.bits.sum(axis=1) - 2 * ones
     correlations = first.details @ second.details.T
-    near = (differing <= MAX_BITS) & (correlations >= MIN_CORRELATION)
-    return Copies(np.argwhere(near), correlations[near])
+    near = np.nonzero((differing <= MAX_BITS) & (correlations >= MIN_CORRELATION))
+    owners = np.stack([first.owners[near[0]], second.owners[near[1]]], axis=1)
+    pairs, places = np.unique(owners, axis=0, return_inverse=True)
+    strongest = np.zeros(len(pairs), np.float32)
+    np.maximum.at(strongest, places.reshape(-1), correlations[near])
+    return Copies(pairs, strongest)
 
 
 def _list(names: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxgan.benchmark import count, flax_peer, several, suites
+from jaxgan.benchmark import alternate, count, flax_peer, several, suites
 from jaxgan.benchmark.alternate import run_case
 from jaxgan.benchmark.record import compute_ratio, format_table, spread
 from jaxgan.benchmark.run import add_utilisation, measure_peak
@@ -39,6 +39,13 @@ def make_contender(name, peer, **arguments):
     return Contender(name, peer, functools.partial(build_sleep, **arguments))
 
 
+@pytest.fixture
+def short_rounds(monkeypatch):
+    """Naps take as long as they say: a few a round are enough."""
+    monkeypatch.setattr(alternate, "_ROUND_SECONDS", 0.8)
+
+
+@pytest.mark.usefixtures("short_rounds")
 def test_the_peers_fastest_variant_counts():
     records = run_case(
         make_case(
@@ -60,6 +67,7 @@ def test_the_peers_fastest_variant_counts():
     assert f"| {own['ratio']['torch']:.2f}x |" in format_table(records).splitlines()[4]
 
 
+@pytest.mark.usefixtures("short_rounds")
 def test_a_contender_that_fails_is_told_of_and_left_out(capsys):
     records = run_case(
         make_case(
@@ -140,6 +148,7 @@ def test_the_command_writes_json_and_a_chart(tmp_path):
     assert files[1].read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.usefixtures("short_rounds")
 def test_on_an_accelerator_utilisation_is_added():
     records = run_case(make_case(make_contender("jaxgan", None, seconds=0.1)), rounds=1)
     add_utilisation(records, peak=40.0)

@@ -28,6 +28,12 @@ def trained(films, request):
     return encoder.train_encoder(train, labels)
 
 
+@pytest.fixture
+def briefly(monkeypatch):
+    """For what does not depend on how well an encoder is trained."""
+    monkeypatch.setattr(encoder, "ENCODER_STEPS", 10)
+
+
 def to_bytes(images):
     return np.clip(np.round(images), 0, 255).astype(np.uint8)
 
@@ -78,6 +84,7 @@ def test_held_out_films_are_nearer_than_half_of_another_class(films, trained):
     )
 
 
+@pytest.mark.usefixtures("briefly")
 def test_the_same_images_and_seed_give_the_same_encoder(tmp_path):
     images = make_image_set(24)
     made, kept, other = (
@@ -90,6 +97,7 @@ def test_the_same_images_and_seed_give_the_same_encoder(tmp_path):
     assert len(list((tmp_path / "encoders").glob("*.npz"))) == 2
 
 
+@pytest.mark.usefixtures("briefly")
 def test_a_kept_encoder_is_read_and_not_trained(tmp_path, monkeypatch):
     images = make_image_set(24)
     made = encoder.load_or_train_encoder(images.images, images.labels, cache_dir=tmp_path)
@@ -112,6 +120,7 @@ def shorten_array(content):
     return re.sub(rb"('shape': \()[2-9]", rb"\g<1>1", content, count=1)
 
 
+@pytest.mark.usefixtures("briefly")
 @pytest.mark.parametrize("damage", [cut, mark_encrypted, shorten_array])
 def test_a_damaged_file_is_made_again(tmp_path, damage):
     images = make_image_set(24)

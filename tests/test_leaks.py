@@ -22,11 +22,12 @@ from jaxgan.leaks import (
 from jaxgan.study.sources import check_folder
 
 
-def draw(num, first=0):
+def draw(num, first=0, size=64):
     films = [
-        draw_film(finding="normal", patient=first + i, film=0, seed=0, size=64) for i in range(num)
+        draw_film(finding="normal", patient=first + i, film=0, seed=0, size=size)
+        for i in range(num)
     ]
-    return np.stack(films).reshape(num, 64, 64, 1)
+    return np.stack(films)[..., None]
 
 
 def make_set(images, names):
@@ -65,6 +66,37 @@ def test_a_reencoded_test_image_under_another_name(films):
     with pytest.raises(UserError, match=r"1 test image\(s\) are copies.*original of copy"):
         check_sides(train, test, where="fold 1")
     assert "copies" in describe_splits({"train": train, "val": test})[0]
+
+
+def mirror(image):
+    return image[:, ::-1]
+
+
+def frame(image):
+    """Put a black border round a film, as publishers do, and return it in the same size."""
+    framed = np.pad(image[..., 0], ((12, 12), (28, 28)))
+    return np.asarray(Image.fromarray(framed).resize(image.shape[1::-1]))[..., None]
+
+
+def turn_and_frame(image):
+    return frame(mirror(image))
+
+
+@pytest.mark.parametrize("change", [mirror, frame, turn_and_frame])
+def test_a_mirrored_or_framed_copy_is_found_and_nothing_else(change):
+    """Of 128 pixels; a border takes too much of films of 64."""
+    films = draw(12, size=128)
+    found = find_copies_between(films, np.stack([change(film) for film in films]))
+    assert found.pairs.tolist() == [[i, i] for i in range(len(films))]
+    assert found.correlations.min() >= leaks.MIN_CORRELATION
+
+
+def test_what_has_no_content_is_a_copy_of_nothing(films):
+    blank = np.full_like(films[:2], 7)
+    speck = blank.copy()
+    speck[:, 30:34, 30:34] = 255  # trimmed to it, every film with a mark would be a copy
+    for made in (blank, speck):
+        assert len(find_copies_between(films, made)) == 0
 
 
 def test_every_leak_between_splits_has_a_sentence_with_their_names(films):

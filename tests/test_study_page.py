@@ -14,10 +14,10 @@ from jaxgan.data.images import write_png
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.data.source import DataSpec, load_dataset
 from jaxgan.settings import to_dict
-from jaxgan.study import analysis, page
+from jaxgan.study import page
 from jaxgan.study.analysis import analyse
 from jaxgan.study.arms import ARMS
-from jaxgan.study.folds import create_folds
+from jaxgan.study.folds import create_folds, find_given_splits
 from jaxgan.study.jobs import Failure
 from jaxgan.study.memory import compute_nearness, join_generated, summarise
 from jaxgan.study.run import StudyResults
@@ -208,7 +208,7 @@ def test_only_a_split_that_jaxgan_made_itself_is_its_own(tmp_path):
             channels=1,
             cache_dir=tmp_path / "c",
         )
-        found[folder] = set(analysis.find_given_splits(dataset))
+        found[folder] = set(find_given_splits(dataset))
     assert found == {"one": {"train"}, "two": {"train", "val"}}
 
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxgan.data.sets import Dataset, ImageSet, join_sets
-from jaxgan.leaks import describe_copies, describe_splits
+from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.metrics.clustered import compute_clustered_report
 from jaxgan.statistics import (
     ALPHA,
@@ -29,13 +28,13 @@ from jaxgan.statistics import (
 from jaxgan.study import memory
 from jaxgan.study.arms import Arm, find_controls
 from jaxgan.study.audit import VIEWS, Audit
+from jaxgan.study.folds import describe_leaks
 from jaxgan.study.jobs import to_record
 from jaxgan.study.run import StudyResults, run_audit
 
 _PACKAGES = ("jaxgan", "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn", "pillow")
 # Printed in sections 4.2 and 4.3: accuracy on training and validation images.
 PAPER = {"without": (0.8632, 0.8550), "with": (0.9545, 0.8642)}
-_MADE_SPLIT = "has no validation split"  # in the notice on data whose val jaxgan has set apart
 _PAPER_ARMS = ("gan_paper_counts", "gan_paper_text", "gan_paper_code")
 REFERENCES = ("real", "duplicates", "classic")
 
@@ -222,24 +221,12 @@ def _describe_leaks(results: StudyResults) -> dict[str, Any]:
         {"files": [folds.images.files[i], folds.images.files[j]], "correlation": float(c)}
         for (i, j), c in zip(folds.copies.pairs, folds.copies.correlations, strict=True)
     ]
-    copied = describe_copies(folds.images, folds.copies)
     return {
         "groups": int(folds.groups.max()) + 1,
         "copies_across_patients": pairs,
-        "sentences": [
-            *describe_splits(find_given_splits(results.dataset)),
-            *([copied] if copied else []),
-        ],
+        "sentences": describe_leaks(results.dataset, folds),
         "between_folds": "none: no patient and no copied image is on both sides of any fold",
     }
-
-
-def find_given_splits(dataset: Dataset) -> dict[str, ImageSet]:
-    """Return the splits that the data came with: `val` joined to `train` where jaxgan made it."""
-    splits = dict(dataset.splits)
-    if any(_MADE_SPLIT in notice for notice in dataset.notices):
-        splits["train"] = join_sets([splits["train"], splits.pop("val")])
-    return splits
 
 
 def _check_memory(results: StudyResults) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:

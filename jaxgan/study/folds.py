@@ -5,10 +5,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jaxgan.data.sets import Dataset, ImageSet
+from jaxgan.data.sets import Dataset, ImageSet, join_sets
 from jaxgan.data.split import split_by_patient
-from jaxgan.leaks import Copies, check_sides, find_copies, group_patients
+from jaxgan.leaks import (
+    Copies,
+    check_sides,
+    describe_copies,
+    describe_splits,
+    find_copies,
+    group_patients,
+)
 from jaxgan.study.jobs import hash_files
+
+_MADE_SPLIT = "has no validation split"  # in the notice on data whose val jaxgan has set apart
 
 
 @dataclass(frozen=True)
@@ -77,3 +86,17 @@ def create_folds(dataset: Dataset, num_folds: int, seed: int) -> Folds:
     for fold in range(num_folds):
         check_sides(folds.get_train(fold), folds.get_test(fold), where=f"fold {fold + 1}")
     return folds
+
+
+def describe_leaks(dataset: Dataset, folds: Folds) -> list[str]:
+    """Return a sentence for every leak in the splits as given, and for copies across patients."""
+    copied = describe_copies(folds.images, folds.copies)
+    return [*describe_splits(find_given_splits(dataset)), *([copied] if copied else [])]
+
+
+def find_given_splits(dataset: Dataset) -> dict[str, ImageSet]:
+    """Return the splits that the data came with: `val` joined to `train` where jaxgan made it."""
+    splits = dict(dataset.splits)
+    if any(_MADE_SPLIT in notice for notice in dataset.notices):
+        splits["train"] = join_sets([splits["train"], splits.pop("val")])
+    return splits

@@ -22,7 +22,7 @@ from jaxgan.study.classifiers import (
     create_training_set,
     duplicate,
 )
-from jaxgan.study.folds import Folds, create_folds, pool
+from jaxgan.study.folds import Folds, create_folds, describe_leaks, pool
 from jaxgan.study.generators import GeneratorLab, join_made, select
 from jaxgan.study.jobs import Failure, JobRunner, Result, to_record
 from jaxgan.study.settings import StudySettings
@@ -326,6 +326,8 @@ def _run_jobs(
     for notice in describe_lacking_targets(results.arms, dataset.class_names, targets):
         results.notices.append(notice)
         say(notice)
+    for leak in describe_leaks(dataset, folds):
+        say(leak)  # before hours of work; the page has it too
     study = _Study(results, workdir, num_devices)
     say(
         f"A study of {len(results.arms)} arms x {settings.num_folds} folds x "
