@@ -22,9 +22,12 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+from tests.xla_flags import FAST_COMPILATION
+
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = (
     "augment",
+    "leaks",
     "losses",
     "penalties",
     "quality",
@@ -196,7 +199,7 @@ def main() -> None:
     parser.add_argument("--modules", nargs="*", default=list(MODULES))
     parser.add_argument("--most", type=int, default=0, help="of a module, drawn; 0: all")
     args = parser.parse_args()
-    os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+    os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=2 {FAST_COMPILATION}"
     _import_packages()
     totals = [0, 0]
     for module in args.modules:
