@@ -43,6 +43,45 @@ def test_shift_moves_up_to_an_eighth_and_fills_with_black():
     assert len(offsets) > 10
 
 
+def test_every_shift_of_the_range_is_as_likely():
+    num, reach, middle = 900, SIZE // 8, SIZE // 2
+    places = jnp.arange(SIZE * SIZE, dtype=jnp.float32).reshape(SIZE, SIZE, 1)
+    moved = jax.vmap(augment.shift, (None, 0))(places, make_keys(num))
+    for offsets in np.divmod(np.asarray(moved)[:, middle, middle, 0], SIZE):
+        found, counts = np.unique(offsets - middle, return_counts=True)
+        assert found.tolist() == [*range(-reach, reach + 1)]
+        assert np.abs(counts - num / len(found)).max() < 40  # four standard deviations
+
+
+def test_a_cut_has_its_centre_anywhere():
+    """A hole in the middle of a wide image: every row and column is in some."""
+    num = 900
+    holes = jax.vmap(augment.cut_out, (None, 0))(jnp.ones((SIZE, SIZE, 1)), make_keys(num)) == 0.0
+    for axis in (1, 2):
+        share = np.asarray(holes.any(axis=axis)).mean(axis=0)[:, 0]
+        reach = SIZE * augment.CUTOUT_SIDE / 2
+        # A pixel is in the hole of the centres that are less than `reach` away.
+        expected = [
+            sum(abs(centre - place) < reach for centre in range(SIZE)) / SIZE
+            for place in range(SIZE)
+        ]
+        np.testing.assert_allclose(share, expected, atol=0.07)  # four standard errors
+
+
+def test_a_zoom_keeps_proportions():
+    ticks = jnp.arange(SIZE) - (SIZE - 1) / 2
+
+    def compute_radius(y, x, key):
+        disc = jnp.where(jnp.hypot(ticks[:, None] - y, ticks[None] - x) < 2, 1.0, -1.0)
+        weights = augment.rotate_zoom(disc[:, :, None], key)[:, :, 0] + 1.0
+        far = (jnp.sum(weights * t) / weights.sum() for t in (ticks[:, None], ticks[None]))
+        return float(jnp.hypot(*far))
+
+    for key in make_keys(5):
+        below, beside = compute_radius(10, 0, key), compute_radius(0, 10, key)
+        assert below == pytest.approx(beside, abs=0.15)
+
+
 def test_cutout_removes_at_most_its_square():
     image = make_image() + 2.0
     areas = [float(np.sum(np.asarray(augment.cut_out(image, key)) == 0.0)) for key in make_keys(60)]

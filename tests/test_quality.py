@@ -59,7 +59,8 @@ def test_few_images_repeated_are_told_and_real_ones_are_not(meter):
         report = summarise([{"epoch": 7, **measured}], floor=1e9, selected_epoch=7)
         assert ("few different images: at epoch 7" in str(report["collapse"])) == told
         assert report["last"]["neighbour_ratio"] == measured["neighbour_ratio"]
-    assert meter.measure(real)["neighbour_ratio"] == pytest.approx(1.0)
+    for name in ("neighbour_ratio", "variance_ratio"):
+        assert meter.measure(real)[name] == pytest.approx(1.0)
 
 
 def test_the_distance_to_the_nearest_other_is_compared_at_equal_numbers(meter):
