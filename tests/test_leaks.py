@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from jaxgan import leaks
 from jaxgan.data.images import write_png
@@ -89,6 +90,27 @@ def test_a_mirrored_or_framed_copy_is_found_and_nothing_else(change):
     found = find_copies_between(films, np.stack([change(film) for film in films]))
     assert found.pairs.tolist() == [[i, i] for i in range(len(films))]
     assert found.correlations.min() >= leaks.MIN_CORRELATION
+
+
+def blend(coarse, fine, *, blur, contrast):
+    """Return images uint8 [1, 64, 64, 1] of a coarse picture and details, each of its own seed."""
+    far, near = (np.random.default_rng(seed).normal(size=(64, 64)) for seed in (coarse, fine))
+    far, near = gaussian_filter(far, blur[0]), gaussian_filter(near, blur[1])
+    values = 128 + 40 * far / far.std() + contrast * near / near.std()
+    return np.clip(values, 0, 255).astype(np.uint8)[None, ..., None]
+
+
+def test_alike_from_afar_is_no_copy():
+    """The hashes are near; the details decide."""
+    image, other = (blend(0, fine, blur=(4, 0.7), contrast=9) for fine in (1, 2))
+    assert len(find_copies_between(image, image)) == 1
+    assert len(find_copies_between(image, other)) == 0
+
+
+def test_alike_in_details_alone_is_no_copy():
+    """The details correlate; the hashes decide."""
+    image, other = (blend(coarse, 1, blur=(6, 1), contrast=12) for coarse in (0, 11))
+    assert len(find_copies_between(image, image // 2 + other // 2)) == 0
 
 
 def test_what_has_no_content_is_a_copy_of_nothing(films):
