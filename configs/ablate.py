@@ -114,6 +114,7 @@ def _create(name: str, *, num_epochs: int) -> ConfigDict:
     config = ConfigDict()
     config.dcgan = _load("dcgan").get_config(name)
     config.dcgan.num_epochs = num_epochs
+    config.dcgan.measure_every_epochs = 10  # in shorter runs, as many moments to choose from
     config.dcgan.selection.rule = "none"  # every image is judged
     config.class_name = "pneumonia"  # --class: another
     config.num_seeds = 3  # trainings of each variant

@@ -85,7 +85,6 @@ def recommended() -> ConfigDict:
     config.num_epochs = 600
     config.diffaugment = True
     config.ema_decay = 0.99
-    config.measure_every_epochs = 10
     config.select_checkpoint = "best"
     # No rule has shown a difference from none (docs/quality.md), and calibrating costs images.
     config.selection.rule = "none"
