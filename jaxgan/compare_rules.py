@@ -230,9 +230,11 @@ def _answer(rules: Mapping[str, Mapping[str, Any]]) -> str:
         )
     before, after = rules["none"]["kernel_distance"], rules[name]["kernel_distance"]
     if before is None or after is None:
+        share = rules[name]["kept_fraction"]
+        num_drawn = share["n"] * len(share.get("values", [share["value"]]))  # n is that of each run
         return (
             f"Does the paper's {PAPER_THRESHOLD:g} rule help? It keeps {rules[name]['num_kept']} "
-            f"of {rules[name]['kept_fraction']['n']} images here: too few to measure."
+            f"of {num_drawn} images here: too few to measure."
         )
     if "values" in before:  # of the same runs: their differences
         low, high = compute_seed_interval(

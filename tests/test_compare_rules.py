@@ -100,6 +100,14 @@ def test_the_listing_keeps_the_first_of_a_batch_that_d_loses():
     assert np.corrcoef(kept[0].ravel(), images[4].ravel())[0, 1] > 0.99
 
 
+def make_kept(num):
+    """What a run has of which the paper's rule keeps too few images."""
+    share = {"value": num / 90, "interval": [0.0, 0.1], "floor": None, "n": 90}
+    unmeasured = dict.fromkeys((*module._SHOWN, "memorisation"))
+    rule = {**unmeasured, "num_kept": num, "kept_fraction": share}
+    return {"none": rule, "paper_text 0.76": rule}
+
+
 @pytest.mark.parametrize(
     ("before", "after", "words"),
     [
@@ -113,9 +121,13 @@ def test_the_answer_is_one_of_four(before, after, words):
     rules = {
         name: {
             "num_kept": 3,
-            "kept_fraction": {"n": 90},
+            "kept_fraction": {"value": 1 / 30, "n": 90},
             "kernel_distance": found and {"value": found[0], "interval": found[1]},
         }
         for name, found in (("none", before), ("paper_text 0.76", after))
     }
     assert words in module._answer(rules)
+    if after is None:
+        assert "It keeps 3 of 90 images here" in module._answer(rules)
+        twice = module._average_runs([make_kept(1), make_kept(3)])
+        assert "It keeps 4 of 180 images here" in module._answer(twice)
