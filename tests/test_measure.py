@@ -5,6 +5,9 @@ import pytest
 
 from jaxgan.metrics.kernel_distance import create_kernel_comparison
 from jaxgan.metrics.measure import (
+    _NUM_CHOICES,
+    Measure,
+    _compare_halves,
     check_features,
     compute_interval,
     compute_seed_interval,
@@ -268,3 +271,25 @@ def test_features_that_give_no_number_are_refused(x, y, message):
 def test_a_pool_is_the_first_set_and_then_the_second():
     first, second = split_pool(2, 3)
     assert (first.tolist(), second.tolist()) == ([0, 1], [2, 3, 4])
+
+
+@pytest.mark.parametrize(("num_generated", "num_real"), [(12, 12), (30, 12), (12, 30)])
+def test_halves_are_compared_at_the_size_of_the_smaller(num_generated, num_real):
+    seen = []
+
+    def compare(a, b):
+        seen.append((len(a), len(b), len(set(a)), len(set(b))))
+        return {"zero": 0.0}
+
+    items = np.arange(num_generated + num_real)
+    generated, real = np.split(items, [num_generated])
+    rng = np.random.default_rng(0)
+    assert _compare_halves(compare, rng, generated, real, np.arange(num_real)) == {"zero": 0.0}
+    assert set(seen) == {(6, 6, 6, 6)}
+    assert len(seen) == (1 if num_generated == num_real else _NUM_CHOICES)  # one is all there is
+
+
+def test_json_holds_an_interval_or_none():
+    values = {"value": 1.0, "floor": None, "n": 4, "features": "pixels"}
+    assert Measure(interval=(0.5, 1.5), **values).to_json()["interval"] == [0.5, 1.5]
+    assert Measure(interval=None, **values).to_json()["interval"] is None
