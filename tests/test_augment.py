@@ -54,7 +54,7 @@ def test_every_shift_of_the_range_is_as_likely():
 
 
 def test_a_cut_has_its_centre_anywhere():
-    """A hole in the middle of a wide image: every row and column is in some."""
+    """So every row and column is in the hole as often as centres reach it, the edges less."""
     num = 900
     holes = jax.vmap(augment.cut_out, (None, 0))(jnp.ones((SIZE, SIZE, 1)), make_keys(num)) == 0.0
     for axis in (1, 2):
