@@ -44,6 +44,7 @@ def main() -> None:
     if name:
         run = read_run_settings(workdir / name)
         dataset = cli.load_data(run.data, image_size=run.image_size, channels=run.channels)
+        cli.announce(dataset)
         if FLAGS.selection:
             compare_rules(workdirs, name, dataset, **where, **options)
             return

@@ -100,6 +100,35 @@ def test_a_memory_map_on_a_full_disk_is_an_error_and_no_signal(tmp_path):
         assert not list(disk.iterdir())
 
 
+@pytest.mark.parametrize("refusal", [None, errno.EOPNOTSUPP, errno.EINVAL])
+def test_space_is_taken_where_the_system_can_not_do_it_for_us(tmp_path, monkeypatch, refusal):
+    """Of a file with a beginning and a hole, as a memory map makes it; macOS has no such call."""
+    monkeypatch.setattr(files, "_FILL_BYTES", 10_000)
+
+    def refuse(*_):
+        raise OSError(refusal, "not here")
+
+    if refusal is None:
+        monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    else:
+        monkeypatch.setattr(os, "posix_fallocate", refuse, raising=False)
+    path = tmp_path / "pixels"
+    path.write_bytes(b"head")
+    os.truncate(path, 2**20)
+    files.reserve(path, 2**20 + 5)
+    assert path.read_bytes() == b"head" + bytes(2**20 + 1)
+    assert path.stat().st_blocks * 512 >= 2**20
+
+
+def test_a_disk_that_is_full_is_no_reason_to_try_another_way(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse, raising=False)
+    with pytest.raises(OSError, match="No space left"):
+        files.reserve(tmp_path / "pixels", 100)
+
+
 def test_a_save_that_a_sleeping_machine_has_interrupted_is_told_as_one():
     found = find_disk_error("runs/a", TimeoutError("timed out after 3572.68 seconds"))
     assert "timed out after 3572.68 seconds" in str(found)
