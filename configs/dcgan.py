@@ -42,7 +42,7 @@ def paper() -> ConfigDict:
     # "wasserstein", whose logits have no sign to know it by.
     config.augment_target = 0.0
     config.augment_ramp_images = 20_000  # in which an adaptive strength can go from 0 to 1
-    config.ema_decay = 0.0  # 0: sample from the generator itself
+    config.ema_decay = 0.0  # an update of G; 0: sample from the generator itself
 
     # How often, in epochs. A look scores one batch of fresh images; `paper_code` looks every epoch.
     config.look_every_epochs = 10

@@ -403,6 +403,29 @@ def test_the_generator_waits_for_its_critic():
     assert moved == [False, False, True, False, False, True]
 
 
+def test_between_two_updates_of_the_generator_nothing_of_it_moves():
+    """Six steps with three of D for each of G, the moving average and statistics by hand."""
+    settings = make_alternative(objective="wasserstein", num_critic_steps=3, ema_decay=0.9)
+    state, step = dcgan.create_state(settings, jax.random.key(0)), make_step(settings)
+    generator, _ = dcgan.create_networks(settings)
+    ema, stats = state.ema, state.generator.batch_stats
+    for number in range(6):
+        key = jax.random.key(number)
+        if number in (2, 5):
+            latents = jax.random.normal(jax.random.split(key, 4)[0], (8, 8))
+            variables = state.generator.variables
+            _, new = generator.apply(variables, latents, train=True, mutable=["batch_stats"])
+            stats = new["batch_stats"]
+        state, _ = step(state, make_batch(), key)
+        if number in (2, 5):
+            ema = jax.tree.map(
+                lambda old, now: 0.9 * old + 0.1 * now, ema, state.generator.variables
+            )
+        assert compute_difference(state.generator.batch_stats, stats) < 1e-6
+        assert compute_difference(state.ema, ema) < 1e-6
+    assert compute_difference(state.ema, dcgan.create_state(settings, jax.random.key(0)).ema) > 1e-4
+
+
 @pytest.mark.slow
 def test_spectral_norm_bounds_every_kernel():
     settings = make_alternative(discriminator_norm="spectral")
