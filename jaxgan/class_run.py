@@ -3,7 +3,7 @@
 The run of one class has one of these, that of a class-conditional model one a class.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -16,6 +16,7 @@ from jaxgan.data.images import as_pixels, read_image
 from jaxgan.data.sets import ImageSet
 from jaxgan.data.split import hold_out
 from jaxgan.dcgan import create_augment, create_keys, create_networks
+from jaxgan.errors import list_some
 from jaxgan.kept import KeptImages
 from jaxgan.loop import Moment
 from jaxgan.pixels import scale_to_bytes, scale_to_unit, stretch_to_bytes
@@ -30,7 +31,7 @@ from jaxgan.selection import (
     check_calibrating,
     choose_by_rank,
     count_candidates,
-    find_target,
+    match_targets,
 )
 from jaxgan.settings import DcganSettings
 
@@ -73,9 +74,13 @@ def open_class_run(
     images: ImageSet,
     folder: RunFolder,
     *,
+    class_names: Sequence[str],
     label: int | None = None,
 ) -> ClassRun:
-    """Return what a run needs of a class with these training images; `label` see `Sampler`."""
+    """Return what a run needs of a class with these training images; `label` see `Sampler`.
+
+    `class_names` are all classes of the data.
+    """
     learned, held_out = hold_out_for_calibration(settings, images)
     if len(held_out):
         say(
@@ -83,8 +88,7 @@ def open_class_run(
             "from the GAN, to calibrate its discriminator with."
         )
     selection = settings.selection
-    listed = find_target(class_name, selection.targets)
-    target = selection.num_accept or (len(learned) if listed is None else listed)
+    table = match_targets(class_names, selection.targets)
     meter = QualityMeter(
         learned.images,
         create_networks(settings)[0],
@@ -99,10 +103,30 @@ def open_class_run(
         learned,
         held_out,
         folder,
-        kept=KeptImages(folder, rule=selection.rule, target=target),
+        kept=KeptImages(
+            folder,
+            rule=selection.rule,
+            target=selection.num_accept or table.get(class_name, len(learned)),
+        ),
         sampler=create_sampler(settings, label=label),
         meter=meter,
         augment_fn=jax.jit(create_augment(settings)),
+    )
+
+
+def describe_targets(settings: DcganSettings, class_names: Sequence[str]) -> str | None:
+    """Return what has to be said of a table of how many images are kept of each class."""
+    selection = settings.selection
+    if selection.num_accept or not selection.targets:
+        return None
+    other = "--num_accept=N keeps N of each class."
+    if table := match_targets(class_names, selection.targets):
+        counts = list_some(f"{num} of {name}" for name, num in table.items())
+        return f"Images are kept in the numbers of config.selection.targets: {counts}. {other}"
+    return (
+        f"The numbers of config.selection.targets are of the classes "
+        f"{list_some(selection.targets)}, and those here are {list_some(class_names)}: as many "
+        f"images are kept of a class as it has. {other}"
     )
 
 
