@@ -301,6 +301,7 @@ def draw_class_figures(run: ClassRun, state: gan.GanState) -> None:
         samples.scores,
         path / "scores.png",
         title=f"D's score of generated images, {name}",
+        objective=run.settings.objective,
         threshold=run.threshold,
     )
     figures.plot_real_beside_generated(

@@ -14,6 +14,8 @@ _SHOWN = {
     "loss_g": "G",
     "d_real": "D(x)",
     "d_fake": "D(G(z))",
+    "d_score_real": "score of x",  # of objectives with which D's output is no probability
+    "d_score_fake": "score of G(z)",
     "loss": "loss",
     "accuracy": "accuracy",
     "val_accuracy": "val",

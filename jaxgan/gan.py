@@ -248,8 +248,8 @@ def update_discriminator(
         metrics = {
             "loss_d_real": jnp.mean(real_loss),
             "loss_d_fake": jnp.mean(fake_loss),
-            "d_real": jnp.mean(jax.nn.sigmoid(logits[0])),
-            "d_fake": jnp.mean(jax.nn.sigmoid(logits[1])),
+            f"{objective.score_name}_real": jnp.mean(objective.score(logits[0])),
+            f"{objective.score_name}_fake": jnp.mean(objective.score(logits[1])),
             "d_real_sign": jnp.mean(jnp.sign(logits[0])),
         }
         metrics["loss_d"] = metrics["loss_d_real"] + metrics["loss_d_fake"]
@@ -304,7 +304,8 @@ def update_generator(
         new_state, (loss, logits) = update()
     else:
         new_state, (loss, logits) = jax.lax.cond(is_due, update, lambda: (state, mean_loss(fake)))
-    return new_state, {"loss_g": loss, "d_fake_after": jnp.mean(jax.nn.sigmoid(logits))}
+    score = jnp.mean(objective.score(logits))
+    return new_state, {"loss_g": loss, f"{objective.score_name}_fake_after": score}
 
 
 def _apply_gradients(
@@ -346,8 +347,9 @@ def sample(
     *,
     generator: nn.Module,
     discriminator_module: nn.Module,
+    objective: Objective,
 ) -> tuple[Array, Array]:
-    """Return images [num, height, width, channels] in [-1, 1] and D's probability of each [num].
+    """Return images [num, height, width, channels] in [-1, 1] and D's score of each [num].
 
     G uses its running statistics, so that an image depends on its latent alone. D, as in the
     listing, is in training mode: it normalises by the statistics of the batch it is shown. With
@@ -357,4 +359,4 @@ def sample(
     logits, _ = discriminator_module.apply(
         discriminator.variables, images, labels, train=labels is None, mutable=["batch_stats"]
     )
-    return images, jax.nn.sigmoid(logits)
+    return images, objective.score(logits)

@@ -187,7 +187,9 @@ def draw_curves(
 ) -> None:
     """Draw losses and acceptance over the epochs, from what the run has written."""
     path, records = folder.get_folder("figures"), read_metrics(folder.path)
-    figures.plot_gan_losses(records, path / "losses.png", title=f"DCGAN, {name}")
+    figures.plot_gan_losses(
+        records, path / "losses.png", title=f"DCGAN, {name}", objective=settings.objective
+    )
     figures.plot_acceptance(
         records,
         path / "acceptance.png",

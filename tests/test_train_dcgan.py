@@ -349,11 +349,16 @@ def test_a_run_of_another_version_can_be_read_where_its_settings_suffice(whole_r
         draw_from_run(old, num=2)
 
 
-def test_a_critics_score_is_no_probability(tmp_path):
+def test_a_critics_score_is_no_probability(tmp_path, capsys):
     settings = make_dcgan_settings(
         num_epochs=1, objective="wasserstein", selection={"rule": "none"}
     )
     run = train(tmp_path, settings)
+    for line in read_metrics(run):
+        assert {"d_score_real", "d_score_fake", "d_score_fake_after"} <= set(line)
+        assert not {"d_real", "d_fake", "d_fake_after"} & set(line)
+    said = capsys.readouterr().out
+    assert "score of G(z)" in said and "D(G(z))" not in said
     sample_run(run, tmp_path / "out", num=2)
     with pytest.raises(UserError, match="only, not with 'wasserstein': set --accept=none"):
         sample_run(run, tmp_path / "out", num=2, threshold=0.5)
