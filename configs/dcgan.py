@@ -44,7 +44,8 @@ def paper() -> ConfigDict:
     config.augment_ramp_images = 20_000  # in which an adaptive strength can go from 0 to 1
     config.ema_decay = 0.0  # an update of G; 0: sample from the generator itself
 
-    # How often, in epochs. A look scores one batch of fresh images; `paper_code` looks every epoch.
+    # How often, in epochs, between two dispatches. A look scores one batch of fresh images;
+    # `paper_code` looks at the end of every epoch, once where one step ends several.
     config.look_every_epochs = 10
     config.sample_every_epochs = 50
     config.checkpoint_every_epochs = 10

@@ -15,18 +15,18 @@ from jaxgan.console import say
 from jaxgan.data.images import as_pixels, read_image
 from jaxgan.data.sets import ImageSet
 from jaxgan.data.split import hold_out
-from jaxgan.dcgan import create_augment, create_keys, create_networks
+from jaxgan.dcgan import create_augment, create_keys, create_networks, create_schedule
 from jaxgan.errors import list_some
 from jaxgan.kept import KeptImages
+from jaxgan.listing import look_at_epoch_ends
 from jaxgan.loop import Moment
-from jaxgan.pixels import scale_to_bytes, scale_to_unit, stretch_to_bytes
+from jaxgan.pixels import scale_to_bytes, scale_to_unit
 from jaxgan.quality import QualityMeter
 from jaxgan.run_folder import RunFolder
 from jaxgan.sampling import Sampler, Samples, create_sampler, create_scorer, draw_accepted
 from jaxgan.selection import (
     MIN_HELD_OUT,
     RANKING_RULES,
-    accept_by_batch_loss,
     accept_by_probability,
     check_calibrating,
     choose_by_rank,
@@ -150,21 +150,24 @@ def hold_out_for_calibration(
 
 
 def keep_by_code(run: ClassRun, moment: Moment) -> Mapping[str, float]:
-    """Do what the listing does at the end of an epoch: test the batch, save its first image."""
-    metrics = moment.metrics
-    accepted = accept_by_batch_loss(
-        fake_loss=float(metrics["loss_d_fake"]),
-        real_loss=float(metrics["loss_d_real"]),
+    """Keep what the listing saves at the ends of the epochs since the last dispatch."""
+    looks = look_at_epoch_ends(
+        create_schedule(run.settings, len(run.images)),
+        moment.begin,
+        moment.step,
+        moment.rows,
         threshold=run.settings.selection.threshold,
     )
-    if accepted:
-        run.kept.add(
-            np.asarray(stretch_to_bytes(metrics["first_fake"]))[None],
-            seeds=np.array([moment.step]),
-            scores=np.array([metrics["d_fake"]]),
-            epoch=moment.epoch,
-        )
-    return {"acceptance_rate": float(accepted), "num_kept": len(run.kept)}
+    for look in looks:
+        if look.image is not None:
+            run.kept.add(
+                look.image[None],
+                seeds=np.array([look.step]),
+                scores=np.array([look.score]),
+                epoch=look.epoch,
+            )
+    rate = float(np.mean([look.image is not None for look in looks]))
+    return {"acceptance_rate": rate, "num_kept": len(run.kept)}
 
 
 def look(run: ClassRun, empty_looks: "EmptyLooks", moment: Moment) -> Mapping[str, float]:
