@@ -124,8 +124,8 @@ def run_loop(
             for hook in due:
                 line |= hook.run(Moment(step, epoch, dispatcher.unplace(state), begin, rows))
             check_finite_line(line)
-            speed = progress.update(epoch, line)
-            folder.append(line, {"images_per_second": speed})
+            speed = progress.update(step, line)
+            folder.append(line, {} if speed is None else {"images_per_second": speed})
 
             signal_number = agree(get_signal())
             is_due = schedule.is_due(checkpoint_every_epochs, begin, step)

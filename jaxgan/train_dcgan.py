@@ -128,17 +128,12 @@ def fit(
         f"on {len(devices)} {devices[0].platform} device(s), in {folder.path}."
     )
     with open_checkpoints(folder.path, folder.record) as checkpoints:
-        step, state = share(checkpoints.resume(create_state(settings, keys.init)))
-        start_epoch = schedule.compute_epoch(step)
-        folder.rewind(step)
-        for run in runs:
-            run.kept.rewind(start_epoch)
-        with Progress(
-            name.removeprefix("class "),
-            num_epochs=settings.num_epochs,
-            num_examples=len(images),
-            start_epoch=start_epoch,
-        ) as progress:
+        with Progress(name.removeprefix("class "), schedule) as progress:
+            step, state = share(checkpoints.resume(create_state(settings, keys.init)))
+            folder.rewind(step)
+            for run in runs:
+                run.kept.rewind(schedule.compute_epoch(step))
+            progress.start(step)
             state = run_loop(
                 state,
                 start_step=step,
