@@ -240,18 +240,13 @@ def _train(
     with Checkpoints(
         folder.path / "checkpoints", best_metric="val_accuracy", record=folder.record
     ) as checkpoints:
-        state = classifier.create_classifier_state(
-            keys.init, model=model, optimizer=optimizer, image_shape=image_shape
-        )
-        template = state
-        step, state = share(checkpoints.resume(template))
-        folder.rewind(step)
-        with Progress(
-            arm,
-            num_epochs=settings.num_epochs,
-            num_examples=len(train_images),
-            start_epoch=schedule.compute_epoch(step),
-        ) as progress:
+        with Progress(arm, schedule) as progress:
+            template = classifier.create_classifier_state(
+                keys.init, model=model, optimizer=optimizer, image_shape=image_shape
+            )
+            step, state = share(checkpoints.resume(template))
+            folder.rewind(step)
+            progress.start(step)
             state = run_loop(
                 state,
                 start_step=step,

@@ -86,8 +86,7 @@ class _Study:
     def _count_added(self, arm: Arm, fold: int) -> list[int]:
         """Return how many images an arm adds to each class, where there are as many."""
         targets = self._settings.dcgan.selection.targets
-        counts = zip(self._names, self._count_real(fold), strict=True)
-        return [arm.count_added(name, num, targets) for name, num in counts]
+        return arm.count_added(self._names, self._count_real(fold), targets)
 
     def _count_real(self, fold: int) -> list[int]:
         labels = self._results.folds.get_train(fold).labels

@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from jaxgan.errors import UserError
-from jaxgan.settings import DataSettings, DcganSettings, GmdSettings
+from jaxgan.settings import (
+    PROBABILITY_RULES,
+    DataSettings,
+    DcganSettings,
+    GmdSettings,
+    check_probability,
+)
 from jaxgan.study.arms import ARMS, Arm, create_arms
 
 
@@ -49,6 +55,10 @@ class StudySettings:
         _check("arms", self.arms, good, "each arm once")
         good = bool(self.amounts) and all(0.0 < a <= 20.0 for a in self.amounts)
         _check("amounts", self.amounts, good, "numbers above 0, at most 20")
+        for arm in self.create_arms():
+            if arm.source in PROBABILITY_RULES:
+                remedy = "leave that arm out of config.arms"
+                check_probability(f"The arm {arm.kind!r}", self.dcgan.objective, remedy)
 
     def create_arms(self) -> list[Arm]:
         """Return the arms of the study, one an amount."""
