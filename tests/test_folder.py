@@ -1,4 +1,5 @@
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jaxgan.data import dicom, folder
-from jaxgan.data.folder import compute_key, match_rows, parse_manifest, scan_folder
+from jaxgan.data.folder import (
+    compute_key,
+    compute_state,
+    hash_contents,
+    is_quick_to_hash,
+    match_rows,
+    parse_manifest,
+    scan_folder,
+)
 from jaxgan.errors import UserError
 from tests.fuzz.seeds import make_film
 
@@ -290,43 +299,63 @@ def test_folders_beside_the_splits_are_noticed(presplit):
     assert "1 item (masks)" in scan_folder(presplit).notices[0]
 
 
-def test_key_changes_with_content_and_settings_only(flat):
-    key = compute_key(scan_folder(flat), [1])
-    assert key == compute_key(scan_folder(flat), [1])
-    assert key != compute_key(scan_folder(flat), [3])
+def get_key(root: Path, settings=(1,)) -> str:
+    scan = scan_folder(root)
+    return compute_key(scan, settings, hash_contents(scan))
+
+
+def test_key_changes_with_content_and_settings_only(flat, tmp_path_factory):
+    moved = tmp_path_factory.mktemp("elsewhere") / "moved"
+    key = get_key(flat)
+    assert key == get_key(flat)
+    assert key != get_key(flat, [3])
     write_manifest(flat)
-    assert key != compute_key(scan_folder(flat), [1])
+    assert key != get_key(flat)
     (flat / "manifest.csv").unlink()
     image = flat / "clear" / "clear-00_1.png"
     os.utime(image, ns=(1, 1))
-    assert key == compute_key(scan_folder(flat), [1])
+    assert key == get_key(flat)
+    shutil.copytree(flat, moved)
+    assert key == get_key(moved)
     image.write_bytes(b"y")  # of the same size
     os.utime(image, ns=(1, 1))
-    assert key != compute_key(scan_folder(flat), [1])
+    assert key != get_key(flat)
 
 
-def test_the_key_of_a_large_folder_follows_sizes_and_dates(flat, monkeypatch):
-    monkeypatch.setattr(folder, "MAX_HASHED_BYTES", 23)  # one below what the 24 files come to
+def test_the_state_of_a_folder_follows_place_sizes_and_dates_unread(
+    flat, tmp_path_factory, monkeypatch
+):
+    moved = tmp_path_factory.mktemp("elsewhere") / "moved"
     monkeypatch.setattr(folder, "_hash_content", lambda path: pytest.fail("it was read"))
-    key = compute_key(scan_folder(flat), [1])
-    assert key == compute_key(scan_folder(flat), [1])
+    states = [compute_state(scan_folder(flat))]
+    assert states == [compute_state(scan_folder(flat))]
     image = flat / "clear" / "clear-00_1.png"
     os.utime(image, ns=(1, 1))
-    touched = compute_key(scan_folder(flat), [1])
+    states.append(compute_state(scan_folder(flat)))
     image.write_bytes(b"longer")
     os.utime(image, ns=(1, 1))
-    assert len({key, touched, compute_key(scan_folder(flat), [1])}) == 3
+    states.append(compute_state(scan_folder(flat)))
+    shutil.copytree(flat, moved)
+    states.append(compute_state(scan_folder(moved)))
+    assert len(set(states)) == 4
+
+
+def test_only_a_large_folder_is_not_read_at_every_launch(flat, monkeypatch):
+    monkeypatch.setattr(folder, "MAX_HASHED_BYTES", 24)  # what the 24 files come to
+    assert is_quick_to_hash(scan_folder(flat))
+    monkeypatch.setattr(folder, "MAX_HASHED_BYTES", 23)
+    assert not is_quick_to_hash(scan_folder(flat))
 
 
 def test_the_key_changes_with_what_can_not_be_used_for_now(flat, monkeypatch):
     scan = scan_folder(flat)
-    keys = [compute_key(scan, [1])]
+    keys = [get_key(flat)]
     monkeypatch.setattr(dicom, "find_decoders", lambda: ("another",))
-    keys.append(compute_key(scan, [1]))
+    keys.append(get_key(flat))
     os.mkfifo(flat / "clear" / "pipe.png")
-    keys.append(compute_key(scan_folder(flat), [1]))
+    keys.append(get_key(flat))
     (flat / "clear" / "clear-00_1.png").unlink()  # as a file that may not be read
-    keys.append(compute_key(scan, [1]))
+    keys.append(compute_key(scan, [1], hash_contents(scan)))
     assert len(set(keys)) == 4
 
 

@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from jaxgan.data import dicom
+from jaxgan.data.images import map_in_threads, progress_bar
 from jaxgan.data.limits import ImageError, read_file, unusable_images_error
 from jaxgan.data.split import find_shared_patients
 from jaxgan.errors import UserError
@@ -501,27 +502,47 @@ def _list(names: Sequence[str], most: int = 50) -> str:
 # Identity --------------------------------------------------------------------------------------
 
 
-def compute_key(scan: FolderScan, settings: Sequence[object]) -> str:
-    """Return a name, 32 hexadecimal digits, for this state of the folder under these settings.
+def compute_key(scan: FolderScan, settings: Sequence[object], contents: Sequence[str]) -> str:
+    """Return a name, 32 hexadecimal digits, for what the folder holds under these settings.
 
-    It changes with the place, with the path, class, patient or bytes of an image, and with the
-    files that can not be used. Where the images come to more than `MAX_HASHED_BYTES`, their sizes
-    and times of change stand for their bytes.
+    `contents` are `hash_contents`. It changes with the path in the folder, the class, the patient
+    or the bytes of an image, and with the files that can not be used; where the folder lies and
+    what it is called are no part of it.
     """
     unusable = [(file, str(reason)) for file, reason in scan.unusable]
-    what = [str(scan.root.resolve()), unusable, dicom.find_decoders(), *settings]
+    what = [scan.class_names, unusable, dicom.find_decoders(), *settings]
     digest = hashlib.sha256(repr(what).encode())
-    is_small = sum(image.size for image in scan.images) <= MAX_HASHED_BYTES
-    for image in scan.images:
-        path = scan.root / image.file
-        state = _hash_content(path) if is_small else (image.mtime_ns, os.access(path, os.R_OK))
-        known = (image.split, image.label, image.file, image.size, image.patient, state)
+    for image, content in zip(scan.images, contents, strict=True):
+        known = (image.split, image.label, image.file, image.size, image.patient, content)
         digest.update(repr(known).encode())
     return digest.hexdigest()[:32]
 
 
+def is_quick_to_hash(scan: FolderScan) -> bool:
+    """Whether the images are few enough to be read at every launch."""
+    return sum(image.size for image in scan.images) <= MAX_HASHED_BYTES
+
+
+def hash_contents(scan: FolderScan) -> list[str]:
+    """Return the SHA-256 of each image's file, or why it can not be read: that may pass."""
+    hashes = map_in_threads(_hash_content, (scan.root / image.file for image in scan.images))
+    return list(progress_bar(hashes, title="reading", total=len(scan.images)))
+
+
+def compute_state(scan: FolderScan) -> str:
+    """Return a name, 32 hexadecimal digits, for the files as the disk lists them, unread.
+
+    Two folders, or a folder before and after a change, have one of their own each; sizes and times
+    of change stand for the bytes.
+    """
+    digest = hashlib.sha256(str(scan.root.resolve()).encode(errors="surrogateescape"))
+    for image in scan.images:
+        is_readable = os.access(scan.root / image.file, os.R_OK)
+        digest.update(repr((image.file, image.size, image.mtime_ns, is_readable)).encode())
+    return digest.hexdigest()[:32]
+
+
 def _hash_content(path: Path) -> str:
-    """Return the SHA-256 of a file, or why it can not be read: that may pass."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
