@@ -17,7 +17,7 @@ from jaxgan.checkpoint import Checkpoints
 from jaxgan.console import Progress, say
 from jaxgan.data.feed import create_feed
 from jaxgan.data.images import as_pixels, read_image, resize_square
-from jaxgan.data.sets import Dataset, ImageSet, join_sets
+from jaxgan.data.sets import Dataset, ImageSet, check_classes, join_sets
 from jaxgan.distributed import check_alike, leads, share
 from jaxgan.errors import UserError
 from jaxgan.files import write_json
@@ -148,7 +148,8 @@ def _load_kept(path: Path, label: int, dataset: Dataset, settings: GmdSettings) 
 def describe_run(
     settings: GmdSettings, dataset: Dataset, synthetic: Mapping[str, ImageSet]
 ) -> dict[str, Any]:
-    """Return what defines a run, as its `config.json` records it."""
+    """Return what defines a run, as its `config.json` records it. Raises `UserError`."""
+    check_classes(dataset, "a classifier tells classes apart")
     pixels = hashlib.sha256()
     for images in synthetic.values():
         pixels.update(images.images.tobytes())

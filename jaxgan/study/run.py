@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxgan.console import say
-from jaxgan.data.sets import Dataset, ImageSet
+from jaxgan.data.sets import Dataset, ImageSet, check_classes
 from jaxgan.errors import UserError
 from jaxgan.files import hold_folder, holds_nothing, make_folder, remove_leftovers, write_json
 from jaxgan.parallel import check_batch_size, choose_devices
@@ -275,6 +275,7 @@ class _Study:
 def describe_study(settings: StudySettings, dataset: Dataset) -> dict[str, Any]:
     """Return what a study is, as `--dry_run` prints it. Raises `UserError` where it can not be."""
     _check_last_step(settings)
+    check_classes(dataset, "a study asks how well a classifier tells classes apart")
     return {
         "kind": "study",
         "data": dataset.describe(),
