@@ -29,6 +29,7 @@ from jaxgan.parallel import Dispatcher, StepFn, check_batch_size, choose_devices
 from jaxgan.report import format_gmd_reports
 from jaxgan.run_folder import RunFolder, open_run_folder, read_metrics, read_record
 from jaxgan.schedule import Schedule
+from jaxgan.seeds import wrap_seed
 from jaxgan.settings import GmdSettings, to_dict
 from jaxgan.types import Key, Params
 
@@ -66,7 +67,7 @@ class Evaluator:
 
 def create_keys(seed: int) -> Keys:
     """Derive the run's keys from its seed."""
-    return Keys(*jax.random.split(jax.random.key(seed), 3))
+    return Keys(*jax.random.split(jax.random.key(wrap_seed(seed)), 3))
 
 
 def create_optimizer(settings: GmdSettings) -> optax.GradientTransformation:
