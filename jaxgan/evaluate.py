@@ -290,8 +290,11 @@ def take_spare(train: ImageSet, aside: np.ndarray, num: int) -> Named:
 
 def _join_classes(
     drawn: Mapping[str, np.ndarray], dataset: Dataset
-) -> tuple[Labelled, Labelled, Labelled]:
+) -> tuple[Labelled, Labelled, Labelled] | None:
+    """Return the sets of all classes with labels, None where there is one class alone."""
     names = dataset.class_names
+    if len(names) < 2:
+        return None
     images = np.concatenate([drawn[name] for name in names])
     labels = np.concatenate([np.full(len(drawn[n]), i, np.int32) for i, n in enumerate(names)])
     train, val = dataset.train, dataset.val

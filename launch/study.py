@@ -7,6 +7,7 @@ import cli
 from absl import flags
 
 from jaxgan.settings import read_settings
+from jaxgan.study.jobs import check_complete
 from jaxgan.study.page import write_study
 from jaxgan.study.run import describe_study, run_jobs
 from jaxgan.study.settings import StudySettings
@@ -41,7 +42,8 @@ def main() -> None:
         num_devices=FLAGS.num_devices,
         sources=read_sources(root, dataset, FLAGS.source_column),
     )
-    write_study(results, workdir, command=cli.describe_command())
+    report = write_study(results, workdir, command=cli.describe_command())
+    check_complete(report["failures"])
 
 
 if __name__ == "__main__":

@@ -151,7 +151,7 @@ def test_fingerprint_ignores_names_but_then_the_images_keep_their_order(presplit
     np.testing.assert_array_equal(renamed.train.images, first.train.images)
 
 
-def test_fingerprint_follows_content_classes_and_split(presplit, flat, tmp_path):
+def test_fingerprint_follows_content_classes_and_split(presplit, tmp_path):
     seen = {load(presplit, tmp_path).fingerprint}
     image = presplit / "train/clear/clear00_0.png"
     Image.fromarray(np.zeros((20, 20), np.uint8)).save(image)

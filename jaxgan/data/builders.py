@@ -20,7 +20,14 @@ from PIL import Image
 from tensorflow_datasets.core.utils import tqdm_utils
 
 from jaxgan.data import phantom
-from jaxgan.data.folder import FolderImage, FolderScan, compute_key
+from jaxgan.data.folder import (
+    FolderImage,
+    FolderScan,
+    compute_key,
+    compute_state,
+    hash_contents,
+    is_quick_to_hash,
+)
 from jaxgan.data.images import (
     bears_mark,
     decode_image,
@@ -232,7 +239,8 @@ def prepare_folder(
     Raises one `UserError` that lists every image that cannot be used, unless `skip_bad` asks for a
     set without them, which then lists them itself.
     """
-    key = compute_key(scan, [FORMAT_VERSION, channels, stored_side, skip_bad])
+    settings = [FORMAT_VERSION, channels, stored_side, skip_bad]
+    key = compute_key(scan, settings, _find_contents(scan, cache))
 
     def create(data_dir: Path) -> FolderBuilder:
         return FolderBuilder(
@@ -244,6 +252,21 @@ def prepare_folder(
         )
 
     return _prepare_once(create, cache / "folder" / key)
+
+
+def _find_contents(scan: FolderScan, cache: Path) -> Sequence[str]:
+    """Return the hash of each image's file; a large folder is read once, and when it has changed.
+
+    What was read of it is noted in the cache under the state that its files were in.
+    """
+    if is_quick_to_hash(scan):
+        return hash_contents(scan)
+    path = cache / "contents" / f"{compute_state(scan)}.json"
+    if path.is_file():
+        return list(json.loads(path.read_text()))
+    contents = hash_contents(scan)
+    write_text(path, json.dumps(contents))
+    return contents
 
 
 def prepare_phantom(

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from jaxgan.data import guard
-from jaxgan.data.folder import LISTED, check_enough_images, scan_folder
+from jaxgan.data.folder import check_enough_images, scan_folder
 from jaxgan.data.images import as_pixels, map_in_threads, progress_bar, read_image, resize_square
 from jaxgan.data.limits import naming
 from jaxgan.data.phantom import TABLE_1
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.data.split import split_by_patient
+from jaxgan.data.tree import LISTED
 from jaxgan.errors import UserError
 from jaxgan.files import reserve, written_beside
 from jaxgan.untrusted import printable
@@ -35,7 +36,11 @@ class DataSpec:
     data_dir: Path | None = None  # a folder, see jaxgan.data.folder
     dataset: str | None = None  # a name in the TFDS catalogue
     patient_column: str | None = None  # of the folder's manifest.csv
-    patient_pattern: str | None = None  # a regular expression on the folder's file names
+    patient_pattern: str | None = None  # a regular expression on the paths below the classes
+    patients_from: str = "auto"  # or table, dicom, folders, none: what may tell whose an image is
+    label_column: str | None = None  # of the folder's manifest.csv, where folders tell no classes
+    follow_links: bool = False  # out of the folder
+    leave_out: tuple[str, ...] = ()  # names of files and folders that are no data
     skip_bad_images: bool = False  # of a folder, instead of one error that lists them
     val_fraction: float = 0.2  # of the training images, where the source has no validation split
     split_seed: int = 0
@@ -97,10 +102,16 @@ def _check(spec: DataSpec, image_size: int, channels: int) -> None:
             f"both a folder ({spec.data_dir}) and a catalogue data set ({spec.dataset}) were "
             "named: name one of them"
         )
-    if spec.data_dir is None and (spec.patient_column or spec.patient_pattern):
-        raise UserError(
-            "a patient column or pattern was given without a data folder: these belong to a folder"
-        )
+    of_folders = {
+        "a patient column or pattern": spec.patient_column or spec.patient_pattern,
+        "where patients come from": spec.patients_from != "auto",
+        "a label column": spec.label_column,
+        "links to follow": spec.follow_links,
+        "what to leave out": spec.leave_out,
+    }
+    given = [what for what, value in of_folders.items() if value]
+    if spec.data_dir is None and given:
+        raise UserError(f"{given[0]} was given without a data folder: this belongs to a folder")
     if not 0.0 < spec.val_fraction < 1.0:
         raise UserError(
             f"the validation fraction is {spec.val_fraction}, expected above 0, below 1"
@@ -130,7 +141,13 @@ def _open_folder(
     from jaxgan.data.builders import prepare_folder
 
     scan = scan_folder(
-        root, patient_column=spec.patient_column, patient_pattern=spec.patient_pattern
+        root,
+        patient_column=spec.patient_column,
+        patient_pattern=spec.patient_pattern,
+        patients_from=spec.patients_from,
+        label_column=spec.label_column,
+        follow_links=spec.follow_links,
+        leave_out=spec.leave_out,
     )
     prepared = prepare_folder(
         scan,
@@ -250,9 +267,7 @@ def _describe_split(opened: _Opened, spec: DataSpec) -> str:
 def _check_classes(
     names: tuple[str, ...], splits: Mapping[str, list["Record"]], remark: str
 ) -> None:
-    """Refuse fewer than two classes, tiny ones, and classes that a split does not have."""
-    if len(names) < 2:
-        raise UserError(f"the data has {len(names)} class(es), expected two or more")
+    """Refuse tiny classes, and those that a split does not have."""
     for split, records in splits.items():
         counts = np.bincount([record.label for record in records], minlength=len(names))
         for name, count in zip(names, counts, strict=True):
