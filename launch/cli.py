@@ -24,7 +24,11 @@ from typing import Any
 # Where there is no home folder it tells a warning's length of a folder for its fonts.
 standard_logging.getLogger("matplotlib").setLevel(standard_logging.ERROR)
 
-import jax
+try:
+    import jax
+except ValueError as error:  # a variable of JAX's, with a value that it does not know
+    print(f"Error: {error}: correct that, or unset it.", file=sys.stderr)
+    sys.exit(2)
 import paths
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags

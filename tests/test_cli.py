@@ -139,6 +139,14 @@ def test_a_mistake_in_a_flag_is_one_line(flags, sentence):
     assert line.startswith("Error: ") and sentence in line
 
 
+def test_a_variable_of_jax_that_makes_no_sense_is_one_line():
+    command = [sys.executable, str(LAUNCH / "train_gmd.py"), "--dry_run"]
+    result = run(command, JAX_ENABLE_X64="maybe")
+    assert result.returncode == 2 and not result.stdout
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("Error: ") and "'maybe'" in line and "JAX_ENABLE_X64" in line
+
+
 # Paths ------------------------------------------------------------------------------------------
 
 
@@ -173,8 +181,8 @@ def list_text_flags():
 
 
 NO_PATHS = {
-    *("case", "class", "coordinator", "dataset", "patient_column", "patient_pattern", "peers"),
-    *("source_column", "suite", "value_range", "window"),
+    *("case", "class", "coordinator", "dataset", "label_column", "patient_column"),
+    *("patient_pattern", "peers", "source_column", "suite", "value_range", "window"),
 }
 
 
