@@ -181,8 +181,16 @@ def list_text_flags():
 
 
 NO_PATHS = {
-    *("case", "class", "coordinator", "dataset", "label_column", "patient_column"),
-    *("patient_pattern", "peers", "source_column", "suite", "value_range", "window"),
+    *("case", "class", "coordinator", "dataset", "label_column", "leave_out"),
+    *(
+        "patient_column",
+        "patient_pattern",
+        "peers",
+        "source_column",
+        "suite",
+        "value_range",
+        "window",
+    ),
 }
 
 
