@@ -1,5 +1,6 @@
 """What is said of a data set: copies on two sides or in two classes, and generated images."""
 
+import re
 import shutil
 
 import numpy as np
@@ -104,6 +105,11 @@ def test_copies_across_the_users_own_split_are_counted_and_named(films, tmp_path
     assert notice.startswith("2 image(s) of val are also in train (such as ")
     assert "val/right/again.jpg of train/right/03.png" in notice
     assert not find_notices(dataset, "on one side")
+    (root / "val").rename(root / "test")  # a name that sorts before train's
+    told = " ".join(load(root, tmp_path).notices)
+    counts = re.findall(r"(\d+) image\(s\) of test are also in (?:train|val)", told)
+    assert sum(map(int, counts)) == 2 and "of train are also in" not in told
+    assert "on one side" in told
 
 
 def test_two_classes_of_the_same_films_are_said(films, tmp_path):

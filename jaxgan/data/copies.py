@@ -7,7 +7,7 @@ proposes pairs, and the correlation of the thumbnails' *details* decides. Detail
 chest films look alike from afar. Not found is what a cut has moved by more than about a thirtieth
 of the side, nor, among images of less than 128 pixels a side, every framed one.
 
-Time grows with the square of the number of images: about a minute for `MAX_IMAGES` of them.
+Time grows with the square of the number of images: a few minutes for `MAX_IMAGES`.
 """
 
 from collections.abc import Iterable

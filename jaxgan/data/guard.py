@@ -132,7 +132,7 @@ def describe(films: Films, class_names: Sequence[str], *, is_split_here: bool) -
 
     With `is_split_here` the sides are of jaxgan's own making, which puts copies on one side.
     """
-    members = [np.flatnonzero(films.numbers == n) for n in _find_repeated(films.numbers)]
+    members = _find_repeated(films.numbers)
     return [
         *_describe_sides(films, members),
         *_describe_classes(films, members, class_names),
@@ -140,9 +140,11 @@ def describe(films: Films, class_names: Sequence[str], *, is_split_here: bool) -
     ]
 
 
-def _find_repeated(numbers: np.ndarray) -> np.ndarray:
-    found, counts = np.unique(numbers, return_counts=True)
-    return found[counts > 1]
+def _find_repeated(numbers: np.ndarray) -> list[np.ndarray]:
+    """Return the indices of the images of each film that has several."""
+    order = np.argsort(numbers, kind="stable")
+    edges = np.flatnonzero(np.diff(numbers[order])) + 1
+    return [images for images in np.split(order, edges) if len(images) > 1]
 
 
 def _describe_sides(films: Films, members: Sequence[np.ndarray]) -> Iterator[str]:

@@ -298,7 +298,8 @@ def _describe_copies(
 ) -> list[str]:
     """Return what has to be said of images that show the same film."""
     number_of = {(r.split, r.position): f for r, f in zip(prepared.records, films, strict=True)}
-    sides = [(split, record) for split, records in splits.items() for record in records]
+    names = sorted(splits, key=lambda split: split != "train")  # others are told of it
+    sides = [(split, record) for split in names for record in splits[split]]
     shown = guard.Films(
         np.array([number_of[record.split, record.position] for _, record in sides]),
         [record.file for _, record in sides],
