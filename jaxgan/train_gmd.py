@@ -234,8 +234,12 @@ def _train(
         max_steps=schedule.max_steps,
     )
     evaluator = Evaluator(model, settings.eval_batch_size)
+    # A checkpoint follows every validation: the best of those validated is kept, not the best of
+    # those that happened to be saved.
     validate = Hook(
-        settings.evaluate_every_epochs, functools.partial(_validate, evaluator, dataset.val)
+        settings.evaluate_every_epochs,
+        functools.partial(_validate, evaluator, dataset.val),
+        saves=True,
     )
     with Checkpoints(
         folder.path / "checkpoints", best_metric="val_accuracy", record=folder.record
