@@ -1,4 +1,8 @@
-"""The one training loop. It does not know what is being trained."""
+"""The training loop of a run. It does not know what is being trained.
+
+The many short trainings of a study have a loop of their own, `jaxgan.study.training`, and so has
+the encoder, `jaxgan.encoder`.
+"""
 
 import contextlib
 import math

@@ -1,4 +1,4 @@
-"""The only file that knows how many devices there are.
+"""One device or several.
 
 A step is written for one device's part of the batch and takes the name of the mapped axis: with one
 device that name is None and the step is jit-compiled; with several it runs under `jax.pmap` over
