@@ -37,6 +37,12 @@ class DivergedError(UserError):
     exit_code = 3
 
 
+class IncompleteError(UserError):
+    """Work of many parts whose end was reached, but not by all of them: some have failed."""
+
+    exit_code = 4
+
+
 class DiskError(UserError):
     """A file that can not be written: nothing that goes on from here could be kept."""
 

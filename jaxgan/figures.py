@@ -1,7 +1,8 @@
 """Pictures of what a run has written.
 
 Every function writes one PNG: whole or not at all, and the same bytes for the same input whatever
-the user's matplotlib settings. `records` are the dicts of a run's metrics.jsonl.
+the user's matplotlib settings. It bears the mark of what jaxgan has made, so that no command takes
+a figure or a sheet for a film. `records` are the dicts of a run's metrics.jsonl.
 """
 
 import io
@@ -20,6 +21,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from PIL import Image
 from scipy.ndimage import median_filter
 
+from jaxgan.data.images import GENERATED_KEY, create_mark
 from jaxgan.files import write_bytes
 from jaxgan.losses import OBJECTIVES, describe_score
 from jaxgan.metrics.classification import compute_wilson_interval
@@ -68,7 +70,8 @@ def write_grid(
     """
     sheet = _tile(images, columns=columns, scale=scale)
     buffer = io.BytesIO()
-    Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet).save(buffer, "png")
+    picture = Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet)
+    picture.save(buffer, "png", pnginfo=create_mark())
     write_bytes(path, buffer.getvalue())
 
 
@@ -416,7 +419,7 @@ def _open_panels(
 
 def _render(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
+    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None, GENERATED_KEY: "yes"})
     return buffer.getvalue()
 
 

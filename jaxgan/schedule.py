@@ -8,6 +8,8 @@ and where dispatches end depends on this object alone: resumed and uninterrupted
 
 from dataclasses import dataclass
 
+from jaxgan.errors import UserError
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -21,6 +23,14 @@ class Schedule:
     num_epochs: int
     max_steps: int
     epochs_per_dispatch: int = 1
+
+    def __post_init__(self) -> None:
+        # A step's number is folded into its key as 32 bits with a sign.
+        if self.num_steps >= 2**31:
+            raise UserError(
+                f"config.num_epochs is {self.num_epochs}: {self.num_steps} steps on "
+                f"{self.num_examples} images, expected fewer than {2**31}."
+            )
 
     @property
     def num_steps(self) -> int:

@@ -26,6 +26,7 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from jaxgan.errors import UserError
+from jaxgan.seeds import wrap_seed
 
 RANKING_RULES = ("calibrated", "top_k")  # they choose from many images of the finished generator
 MIN_HELD_OUT = 3  # real images that a calibration needs at the least
@@ -70,7 +71,9 @@ def choose_by_rank(
     """
     if rule == "top_k":
         return choose_top(logits, num)
-    return sample_by_rejection(calibrate(logits, held_logits), num, np.random.default_rng(seed))
+    return sample_by_rejection(
+        calibrate(logits, held_logits), num, np.random.default_rng(wrap_seed(seed))
+    )
 
 
 def count_candidates(num: int, pool: float, max_tries: int) -> int:

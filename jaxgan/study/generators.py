@@ -52,6 +52,7 @@ _WITHOUT = (
 # Jobs of before have looked at such a step once for every epoch that it ends.
 _ONE_LOOK = "at every step that ends an epoch or several, once"
 _DRAWN = ("images", "scores", "logits")
+DRAWING_VERSION = 2  # raise it when images are drawn otherwise of the same generator
 
 
 class GeneratorLab:
@@ -95,7 +96,7 @@ class GeneratorLab:
 
         Those of a smaller `num` are the first of a larger one.
         """
-        record = {"generator": str(trained["record"]), "num": num}
+        record = {"generator": str(trained["record"]), "num": num, "version": DRAWING_VERSION}
         return Job("images", name, record, functools.partial(self._draw, trained, seed, num))
 
     def _train(self, images: ImageSet, partial: Path, *, seed: int, holdout: float) -> Result:
@@ -136,7 +137,9 @@ class GeneratorLab:
             ema=None,  # what there is of it is in `variables`
             augment_strength=jnp.float32(0.0),
         )
-        samples = self._sampler.draw(state, seed * 10_000_000, num)
+        # Every GAN its own latents: of the same ones all of a class would make like images.
+        key = jax.random.fold_in(self._sampler.key, seed)
+        samples = dataclasses.replace(self._sampler, key=key).draw(state, 0, num)
         logits = self._score(state.discriminator, samples.images)
         _check_finite(logits)
         return {"images": samples.images, "scores": samples.scores, "logits": logits}

@@ -14,6 +14,9 @@ from jaxgan.settings import (
 )
 from jaxgan.study.arms import ARMS, Arm, create_arms
 
+MOST_FOLDS = 20
+MOST_SEEDS = 1000  # so that a job's seed, 1000 a seed and a fold on top, is far from overflowing
+
 
 @dataclass(frozen=True)
 class StudySettings:
@@ -36,8 +39,9 @@ class StudySettings:
 
     def __post_init__(self) -> None:
         self._check_arms()
-        _check("num_folds", self.num_folds, 2 <= self.num_folds <= 20, "2 to 20")
-        _check("num_seeds", self.num_seeds, self.num_seeds >= 1, "1 or more")
+        good = 2 <= self.num_folds <= MOST_FOLDS
+        _check("num_folds", self.num_folds, good, f"2 to {MOST_FOLDS}")
+        _check("num_seeds", self.num_seeds, 1 <= self.num_seeds <= MOST_SEEDS, f"1 to {MOST_SEEDS}")
         good = 1 <= self.num_gan_seeds <= self.num_seeds
         _check("num_gan_seeds", self.num_gan_seeds, good, "1 to num_seeds")
         _check("num_updates", self.num_updates, self.num_updates >= 1, "1 or more")
