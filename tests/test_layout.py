@@ -22,10 +22,10 @@ ops models models.layers models.dcgan models.gmd models.encoder
 losses penalties pixels augment augment_classic schedule parallel
 gan classifier selection listing settings dcgan
 
-event_log console relay distributed files run_folder checkpoint
+event_log console relay files run_folder distributed checkpoint
 
 data data.sets data.split data.limits data.headings data.dicom data.images data.phantom_anatomy
-data.phantom data.tree data.folder data.copies data.guard data.tensorflow_free data.builders
+data.phantom data.tree data.folder data.copies data.tensorflow_free data.builders data.guard
 data.catalogue data.source data.feed data.loose
 
 metrics metrics.classification metrics.clustered metrics.measure metrics.sliced_wasserstein
