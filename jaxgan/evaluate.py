@@ -42,6 +42,7 @@ from jaxgan.metrics.sliced_wasserstein import create_sliced_wasserstein_comparis
 from jaxgan.report import format_evaluation
 from jaxgan.run_folder import read_record
 from jaxgan.sampling import draw_from_run, has_checkpoints
+from jaxgan.untrusted import list_names
 
 MAX_COMPARED = 1000  # images of a kind: the tables of distances grow with the square
 MAX_SEARCHED = 5000  # training images searched for copies
@@ -283,7 +284,7 @@ def check_class(dataset: Dataset, class_name: str) -> None:
     if class_name not in dataset.class_names:
         raise UserError(
             f"There is no class {class_name!r} in {dataset.name}: "
-            f"the classes are {', '.join(dataset.class_names)}."
+            f"the classes are {list_names(dataset.class_names)}."
         )
 
 

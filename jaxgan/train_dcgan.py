@@ -32,6 +32,7 @@ from jaxgan.quality import summarise
 from jaxgan.run_folder import RunFolder, open_run_folder, read_metrics
 from jaxgan.sampling import ALL_CLASSES, open_checkpoints
 from jaxgan.settings import DcganSettings, to_dict
+from jaxgan.untrusted import list_names
 
 
 def describe_run(settings: DcganSettings, dataset: Dataset, class_name: str) -> dict[str, Any]:
@@ -49,7 +50,7 @@ def check_class(dataset: Dataset, class_name: str) -> ImageSet:
     if class_name not in dataset.class_names:
         raise UserError(
             f"There is no class {class_name!r} in {dataset.name}: "
-            f"the classes are {', '.join(dataset.class_names)} (or all of them: --class=all)."
+            f"the classes are {list_names(dataset.class_names)} (or all of them: --class=all)."
         )
     return dataset.train.of_class(dataset.class_names.index(class_name))
 

@@ -31,6 +31,7 @@ from jaxgan.run_folder import RunFolder, open_run_folder, read_metrics, read_rec
 from jaxgan.schedule import Schedule
 from jaxgan.settings import GmdSettings, to_dict
 from jaxgan.types import Key, Params
+from jaxgan.untrusted import list_names
 
 ARMS = ("real", "augmented")
 _BEST_NOTE = (
@@ -103,8 +104,8 @@ def load_synthetic(
     missing = [name for name in dataset.class_names if not _has_run(synthetic_dir / name)]
     if missing:
         raise UserError(
-            f"There are no kept images of {', '.join(missing)} in {synthetic_dir}. Make them with: "
-            f"python launch/train_dcgan.py --class=all --workdir={synthetic_dir} "
+            f"There are no kept images of {list_names(missing)} in {synthetic_dir}. Make them "
+            f"with: python launch/train_dcgan.py --class=all --workdir={synthetic_dir} "
             "(and the --data_dir or --dataset of this command)."
         )
     sets = {

@@ -8,6 +8,7 @@ from PIL import Image
 
 from jaxgan.data import phantom, source
 from jaxgan.data.images import as_pixels, read_image, resize_square
+from jaxgan.data.sets import check_classes
 from jaxgan.data.source import DataSpec, load_dataset
 from jaxgan.errors import UserError
 from tests.fuzz.seeds import make_film
@@ -84,6 +85,37 @@ def test_val_is_made_by_patient(flat, tmp_path):
         "films has no validation split: 20% of the training images were set apart by patient "
         "(seed 0).",
     )
+
+
+@pytest.mark.parametrize("is_flat", [False, True])
+def test_one_class_is_enough_for_a_gan(flat, tmp_path, is_flat):
+    shutil.rmtree(flat / "haze")
+    dataset = load(flat / "clear" if is_flat else flat, tmp_path)
+    assert dataset.class_names == ("clear",)
+    assert {split: len(s) for split, s in dataset.splits.items()} == {"train": 32, "val": 8}
+    with pytest.raises(UserError, match=r"one class alone \(clear\), and it is a test"):
+        check_classes(dataset, "it is a test")
+
+
+def test_what_belongs_to_a_folder_needs_one(tmp_path):
+    for settings in (
+        {"patients_from": "none"},
+        {"label_column": "a"},
+        {"follow_links": True},
+        {"leave_out": ("a",)},
+    ):
+        with pytest.raises(UserError, match="without a data folder"):
+            load(None, tmp_path, **settings)
+
+
+def test_links_and_what_is_left_out_are_as_the_specification_says(flat, tmp_path):
+    (flat / "haze" / "masks").mkdir()
+    shutil.copy(flat / "haze" / "haze00_0.png", flat / "haze" / "masks")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "clear").symlink_to(flat / "clear")
+    (tmp_path / "linked" / "haze").symlink_to(flat / "haze")
+    dataset = load(tmp_path / "linked", tmp_path, follow_links=True, leave_out=("masks",))
+    assert len(dataset.train) + len(dataset.val) == 60
 
 
 def test_val_is_made_out_of_train_and_test_is_kept(presplit, tmp_path):
@@ -307,7 +339,8 @@ def test_real_films(tmp_path):
     dataset = load(CXR, tmp_path, image_size=64)
     counts = {split: np.bincount(s.labels).tolist() for split, s in dataset.splits.items()}
     assert counts == {"train": [155, 168, 104], "val": [33, 33, 22]}
-    assert dataset.class_names == ("covid", "normal", "pneumonia") and dataset.notices == ()
+    assert dataset.class_names == ("covid", "normal", "pneumonia")
+    assert ["the column 'patient_group'" in notice for notice in dataset.notices] == [True]
     assert not set(dataset.train.patients) & set(dataset.val.patients)
     assert len(set(dataset.train.patients)) < 427
 

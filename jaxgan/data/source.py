@@ -11,11 +11,10 @@ import numpy as np
 
 from jaxgan.data.folder import check_enough_images, scan_folder
 from jaxgan.data.images import as_pixels, map_in_threads, progress_bar, read_image, resize_square
-from jaxgan.data.limits import naming
+from jaxgan.data.limits import LISTED, naming
 from jaxgan.data.phantom import TABLE_1
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.data.split import split_by_patient
-from jaxgan.data.tree import LISTED
 from jaxgan.errors import UserError
 from jaxgan.files import reserve, written_beside
 from jaxgan.untrusted import printable

@@ -12,14 +12,13 @@ from pathlib import Path
 
 from jaxgan.data import dicom
 from jaxgan.data.headings import simplify
-from jaxgan.data.limits import ImageError
+from jaxgan.data.limits import LISTED, ImageError
 from jaxgan.errors import UserError
 from jaxgan.untrusted import printable
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom")
 SPLITS = ("train", "val", "test")
 MIN_TRAIN_IMAGES = 10
-LISTED = 10  # an error message names this many examples
 
 LAYOUTS = (
     f"DIR/train/CLASS/* and DIR/val/CLASS/* (DIR/test/CLASS/* if there is one), or DIR/CLASS/*, "

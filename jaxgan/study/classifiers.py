@@ -21,6 +21,7 @@ from jaxgan.study.jobs import Job, Result, to_record
 from jaxgan.study.training import Curves, Trainer
 from jaxgan.train_gmd import Evaluator, create_model, create_optimizer
 from jaxgan.types import Batch, Key, Metrics
+from jaxgan.untrusted import list_names
 
 _WITHOUT = (
     "seed",
@@ -151,7 +152,7 @@ def create_training_set(
         return join_sets([train, *added])
     lacking = [n for n, images in zip(class_names, added, strict=True) if not len(images)]
     if lacking:
-        raise UserError(f"there is no generated image of class {', '.join(lacking)}")
+        raise UserError(f"there is no generated image of class {list_names(lacking)}")
     return join_sets(list(added))
 
 

@@ -26,6 +26,7 @@ from jaxgan.study.folds import Folds, create_folds, describe_leaks, pool
 from jaxgan.study.generators import GeneratorLab, join_made, select
 from jaxgan.study.jobs import Failure, JobRunner, Result, to_record
 from jaxgan.study.settings import StudySettings
+from jaxgan.untrusted import list_names
 
 _SEED_STRIDE = 1000  # folds a seed may have
 
@@ -178,7 +179,7 @@ class _Study:
             if arm.needs_generator and (fold, gan_seed, label) not in self._results.generators
         ]
         if missing:
-            self.runner.skip("classifier", name, f"no generator of {', '.join(missing)}")
+            self.runner.skip("classifier", name, f"no generator of {list_names(missing)}")
             return
         folds = self._results.folds
         train, test = folds.get_train(fold), folds.get_test(fold)
