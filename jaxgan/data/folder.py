@@ -220,8 +220,8 @@ def _check_classes(
         raise UserError(
             f"{layout.root} holds {len(class_names)} folders ({list_names(class_names)}), and none "
             f"has {MIN_TRAIN_IMAGES} images: if these are patients, put them into a folder for "
-            f"each class, DIR/CLASS/PATIENT/*; or tell the classes in a {MANIFEST}, and its column with "
-            "--label_column=NAME"
+            f"each class, DIR/CLASS/PATIENT/*; or tell the classes in a {MANIFEST}, and its column "
+            "with --label_column=NAME"
         )
     for split in splits or ("train",):
         for name in class_names:

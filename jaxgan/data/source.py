@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from jaxgan.data.cache import note_use
 from jaxgan.data.folder import check_enough_images, scan_folder
 from jaxgan.data.images import as_pixels, map_in_threads, progress_bar, read_image, resize_square
 from jaxgan.data.limits import LISTED, naming
@@ -312,6 +313,7 @@ def _decode(prepared: "PreparedSet", records: list["Record"], images: np.ndarray
 
 
 def _load(path: Path, *, in_memory: bool) -> np.ndarray:
+    note_use(path)
     return np.load(path, mmap_mode=None if in_memory else "r", allow_pickle=False)
 
 
