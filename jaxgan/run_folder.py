@@ -25,6 +25,7 @@ from jaxgan.files import (
 
 GROWING = "num_epochs"  # the one field of the result that a run may be given anew: larger
 FREE = "checkpoint_every_seconds"  # changes no result
+_TABLE = "settings.selection.targets."
 CONTENT = "data.fingerprint"  # decides whether a run's data are those it was begun with
 NOTES = ("data.name", "data.skipped")  # told of the data; of two runs they tell nothing apart
 
@@ -186,6 +187,8 @@ def describe_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     old, new = flatten(old), flatten(json.loads(json.dumps(new)))
     differing = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
     differing = [name for name in differing if not name.endswith(f".{FREE}")]
+    # Runs of before have noted the paper's numbers, whatever variant they are of.
+    differing = [name for name in differing if not name.startswith(_TABLE) or name in new]
     if CONTENT not in differing:
         differing = [name for name in differing if name not in NOTES]
     growing = [name for name in differing if name.endswith(f".{GROWING}")]

@@ -19,7 +19,7 @@ from jaxgan.data.feed import create_feed
 from jaxgan.data.images import as_pixels, read_image, resize_square
 from jaxgan.data.sets import Dataset, ImageSet, check_classes, join_sets
 from jaxgan.distributed import check_alike, leads, share
-from jaxgan.errors import UserError
+from jaxgan.errors import UserError, list_some
 from jaxgan.files import write_json
 from jaxgan.loop import Hook, Moment, run_loop
 from jaxgan.metrics.classification import compute_classification_report
@@ -29,9 +29,9 @@ from jaxgan.parallel import Dispatcher, StepFn, check_batch_size, choose_devices
 from jaxgan.report import format_gmd_reports
 from jaxgan.run_folder import RunFolder, open_run_folder, read_metrics, read_record
 from jaxgan.schedule import Schedule
+from jaxgan.seeds import wrap_seed
 from jaxgan.settings import GmdSettings, to_dict
 from jaxgan.types import Key, Params
-from jaxgan.untrusted import list_names
 
 ARMS = ("real", "augmented")
 _BEST_NOTE = (
@@ -67,7 +67,7 @@ class Evaluator:
 
 def create_keys(seed: int) -> Keys:
     """Derive the run's keys from its seed."""
-    return Keys(*jax.random.split(jax.random.key(seed), 3))
+    return Keys(*jax.random.split(jax.random.key(wrap_seed(seed)), 3))
 
 
 def create_optimizer(settings: GmdSettings) -> optax.GradientTransformation:
@@ -104,7 +104,7 @@ def load_synthetic(
     missing = [name for name in dataset.class_names if not _has_run(synthetic_dir / name)]
     if missing:
         raise UserError(
-            f"There are no kept images of {list_names(missing)} in {synthetic_dir}. Make them "
+            f"There are no kept images of {list_some(missing)} in {synthetic_dir}. Make them "
             f"with: python launch/train_dcgan.py --class=all --workdir={synthetic_dir} "
             "(and the --data_dir or --dataset of this command)."
         )
@@ -242,18 +242,13 @@ def _train(
     with Checkpoints(
         folder.path / "checkpoints", best_metric="val_accuracy", record=folder.record
     ) as checkpoints:
-        state = classifier.create_classifier_state(
-            keys.init, model=model, optimizer=optimizer, image_shape=image_shape
-        )
-        template = state
-        step, state = share(checkpoints.resume(template))
-        folder.rewind(step)
-        with Progress(
-            arm,
-            num_epochs=settings.num_epochs,
-            num_examples=len(train_images),
-            start_epoch=schedule.compute_epoch(step),
-        ) as progress:
+        with Progress(arm, schedule) as progress:
+            template = classifier.create_classifier_state(
+                keys.init, model=model, optimizer=optimizer, image_shape=image_shape
+            )
+            step, state = share(checkpoints.resume(template))
+            folder.rewind(step)
+            progress.start(step)
             state = run_loop(
                 state,
                 start_step=step,

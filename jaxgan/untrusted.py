@@ -4,7 +4,6 @@ Pages need nothing of this: their templates escape whatever they are given (`jax
 """
 
 import unicodedata
-from collections.abc import Sequence
 
 _FORMULA_STARTS = frozenset("=+-@")  # OWASP, CSV injection
 _LINE_STARTS = ("\t", "\r", "\n")
@@ -25,12 +24,6 @@ def printable_lines(text: str) -> str:
     A name from a file goes through `printable` first: its line ends would look like ours.
     """
     return "\n".join(map(printable, text.split("\n")))
-
-
-def list_names(names: Sequence[str], most: int = 10) -> str:
-    """Return the first ones of names from files, in a line that they can not break."""
-    more = f", ... ({len(names)} in all)" if len(names) > most else ""
-    return ", ".join(map(printable, names[:most])) + more
 
 
 def csv_cell(value: object) -> object:

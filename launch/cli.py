@@ -1,8 +1,10 @@
 """What the launchers share: common flags, and mistakes told in one line."""
 
 import huge_pages
+import installed
 
 huge_pages.use_huge_pages()
+installed.check_installed()
 
 import functools
 import os

@@ -121,6 +121,15 @@ def test_a_cadence_that_changes_no_result_may_change(tmp_path):
     RunFolder(tmp_path, RECORD)
 
 
+def test_a_run_that_has_noted_the_paper_s_numbers_goes_on_without_them(tmp_path):
+    """Every variant noted them once, though they are of the paper's data alone."""
+    RunFolder(tmp_path, change(selection={"targets": {"a": 61, "b": 150}}))
+    RunFolder(tmp_path, change(selection={"targets": {}}))
+    assert read_record(tmp_path)["settings"]["selection"] == {"targets": {}}
+    with pytest.raises(UserError, match=r"selection.targets.a was None and is 61"):
+        RunFolder(tmp_path, change(selection={"targets": {"a": 61}}))
+
+
 def test_lines_behind_the_checkpoint_are_dropped_and_a_torn_one_too(tmp_path):
     folder = RunFolder(tmp_path, RECORD)
     folder.rewind(0)

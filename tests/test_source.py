@@ -160,7 +160,7 @@ def test_identical_images_stay_together_where_patients_are_unknown(flat, tmp_pat
 def test_images_in_two_splits_are_noticed(presplit, tmp_path):
     shutil.copy(presplit / "train/clear/clear00_0.png", presplit / "val/clear/again.png")
     notice = load(presplit, tmp_path).notices[-1]
-    assert "1 image(s) outside train are also in train" in notice
+    assert "1 image(s) of val are also in train" in notice
     assert "val/clear/again.png" in notice and "train/clear/clear00_0.png" in notice
 
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxgan.untrusted import csv_cell, list_names, markdown_text, printable, printable_lines
+from jaxgan.untrusted import csv_cell, markdown_text, printable, printable_lines
 
 
 @given(st.text(alphabet=st.characters()))
@@ -43,10 +43,3 @@ def test_numbers_and_words_stay_what_they_are():
 def test_markdown_is_shown_and_not_obeyed():
     assert markdown_text("<b>|[x](y)\n") == r"\<b\>\|\[x\](y)\\n"
     assert markdown_text("plain 1.5 %") == "plain 1.5 %"
-
-
-def test_a_list_of_names_stops_at_ten_and_begins_no_line():
-    assert list_names(["a", "b\nc"]) == r"a, b\nc"
-    names = [str(n) for n in range(200)]
-    assert list_names(names[:10]) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9"
-    assert list_names(names) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ... (200 in all)"

@@ -36,8 +36,8 @@ from jaxgan.data.tree import (
     is_no_data,
     read_tree,
 )
-from jaxgan.errors import UserError
-from jaxgan.untrusted import list_names, printable
+from jaxgan.errors import UserError, list_some
+from jaxgan.untrusted import printable
 
 MANIFEST = "manifest.csv"
 FILE_COLUMN = "file"
@@ -214,11 +214,11 @@ def _check_classes(
         if name not in class_names:
             raise UserError(
                 f"class {name!r} is in {split} but not in train, which has "
-                f"{list_names(class_names) or 'no class'}. Remove it or give it training images."
+                f"{list_some(class_names) or 'no class'}. Remove it or give it training images."
             )
     if len(class_names) > 2 and max(counts.values()) < MIN_TRAIN_IMAGES:
         raise UserError(
-            f"{layout.root} holds {len(class_names)} folders ({list_names(class_names)}), and none "
+            f"{layout.root} holds {len(class_names)} folders ({list_some(class_names)}), and none "
             f"has {MIN_TRAIN_IMAGES} images: if these are patients, put them into a folder for "
             f"each class, DIR/CLASS/PATIENT/*; or tell the classes in a {MANIFEST}, and its column "
             "with --label_column=NAME"
@@ -276,7 +276,7 @@ def _label(
         placed = [replace(image, class_name=label) for image, label in pairs]
         notices.append(
             f"Classes are told by the column {printable(chosen)!r} of {table.path.name}: "
-            f"{list_names(sorted(set(labels)))}."
+            f"{list_some(sorted(set(labels)))}."
         )
     elif layout.is_flat:
         name = layout.root.resolve().name or "images"
@@ -299,7 +299,7 @@ def _choose_labels(
     if not found or not (column or is_needed):
         return None, None
     if len(found) > 1 and not found[0][0].is_manifest:
-        names = list_names([table.path.name for table, _ in found])
+        names = list_some([table.path.name for table, _ in found])
         raise UserError(f"several tables tell classes ({names}): call the one to use {MANIFEST}")
     return found[0]
 
@@ -477,7 +477,7 @@ def _read_patients(
     if not found and (column is not None or options.patients_from == "table"):
         raise _missing_column_error("patient", column, tables, root / MANIFEST)
     if len(found) > 1:
-        names = list_names([table.path.name for table, _ in found])
+        names = list_some([table.path.name for table, _ in found])
         return None, [f"Several tables name patients ({names}): call the one to use {MANIFEST}."]
     if not found:
         return None, [notice for table in tables for notice in _describe_unknown(table)]
@@ -502,7 +502,7 @@ def _describe_unknown(table: "Table") -> list[str]:
     if not headings.list_unknown(table.columns):
         return []
     found = (
-        f"{table.path} has no patient column that is known (found {list_names(table.columns)}; "
+        f"{table.path} has no patient column that is known (found {list_some(table.columns)}; "
         "looked for patient_id, PatientID, subject, record_id, mrn and the like)"
     )
     remedy = "--patient_column=NAME names the column that tells patients apart"
@@ -521,7 +521,7 @@ def _missing_column_error(
             f"exist: expected a table with a row an image and the columns {FILE_COLUMN!r} and "
             f"{column or what!r}"
         )
-    found = "; ".join(f"{table.path} has {list_names(table.columns)}" for table in tables[:LISTED])
+    found = "; ".join(f"{table.path} has {list_some(table.columns)}" for table in tables[:LISTED])
     return UserError(f"no column {column or what!r} for the {what}: {found}")
 
 
@@ -635,7 +635,7 @@ def _check_heading(path: Path, columns: list[str]) -> None:
     named = [column for column in columns if column]
     if not headings.find_heading(named, headings.FILES) or len(set(named)) < len(named):
         raise UserError(
-            f"{path} has the columns {list_names(named) or 'of an empty line'}, expected "
+            f"{path} has the columns {list_some(named) or 'of an empty line'}, expected "
             f"{FILE_COLUMN!r} (the image's path relative to the folder, or its name where no two "
             "are alike; filename, image and the like will do) and no column twice, separated by "
             "commas, semicolons or tabs"
@@ -815,7 +815,7 @@ def _check_no_shared_patient(images: Sequence[FolderImage]) -> None:
 def _some(names: Sequence[str], noun: str = "file") -> str:
     """Return how many there are and name the first ones."""
     more = ", ..." if len(names) > _EXAMPLES else ""
-    return f"{len(names)} {noun}{'s' * (len(names) != 1)} ({list_names(names[:_EXAMPLES])}{more})"
+    return f"{len(names)} {noun}{'s' * (len(names) != 1)} ({list_some(names[:_EXAMPLES])}{more})"
 
 
 # Identity --------------------------------------------------------------------------------------

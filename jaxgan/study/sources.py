@@ -1,22 +1,11 @@
-"""What a study asks of the user's folder beside its images: no generated ones; their source."""
+"""What a study asks of the user's folder beside its images: where each one comes from."""
 
 from pathlib import Path
 
-from jaxgan.data.folder import ENDINGS, MANIFEST, find_manifest, match_cells, read_manifest
+from jaxgan.data.folder import MANIFEST, find_manifest, match_cells, read_manifest
 from jaxgan.data.headings import SOURCES, find_heading, simplify
 from jaxgan.data.sets import Dataset
-from jaxgan.errors import UserError
-from jaxgan.leaks import check_no_generated, is_generated
-from jaxgan.untrusted import list_names
-
-
-def check_folder(root: Path | None) -> None:
-    """Raise `UserError` where the folder holds images that jaxgan has generated."""
-    if root is None or not root.is_dir():
-        return
-    files = sorted(p for p in root.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
-    names = [p.relative_to(root).as_posix() for p in files]
-    check_no_generated(names, [is_generated(path) for path in files])
+from jaxgan.errors import UserError, list_some
 
 
 def read_sources(root: Path | None, dataset: Dataset, column: str | None) -> tuple[str, ...]:
@@ -33,7 +22,7 @@ def read_sources(root: Path | None, dataset: Dataset, column: str | None) -> tup
     known = SOURCES if column is None else (simplify(column),)
     chosen = column if column in columns else find_heading(columns, known)
     if chosen is None and column:
-        raise UserError(f"{path} has no column {column!r}: it has {list_names(columns)}.")
+        raise UserError(f"{path} has no column {column!r}: it has {list_some(columns)}.")
     if chosen is None:
         return ()
     files = [file for images in dataset.splits.values() for file in images.files]
