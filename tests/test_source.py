@@ -1,3 +1,4 @@
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -11,7 +12,9 @@ from jaxgan.data.images import as_pixels, read_image, resize_square
 from jaxgan.data.sets import check_classes
 from jaxgan.data.source import DataSpec, load_dataset
 from jaxgan.errors import UserError
+from jaxgan.run_folder import describe_differences, read_record
 from tests.fuzz.seeds import make_film
+from tests.old_runs import unpack_format_1
 
 CXR = Path(__file__).parents[2] / "shared/data/cxr"
 
@@ -171,6 +174,16 @@ def test_fingerprint_ignores_place_dates_size_and_channels(presplit, tmp_path):
     moved = load(elsewhere, tmp_path / "b", image_size=12, channels=3)
     assert moved.fingerprint == first.fingerprint
     assert moved.train.files == first.train.files
+
+
+def test_the_images_of_an_old_run_are_still_those_it_was_begun_with(tmp_path):
+    films = unpack_format_1(tmp_path) / "films"
+    renamed = films.rename(tmp_path / "job_4712")  # the content decides, not what it is called
+    dataset = load(renamed, tmp_path)
+    for record in (tmp_path / "finished").rglob("config.json"):
+        assert json.loads(record.read_text())["data"]["fingerprint"] == dataset.fingerprint
+    old = read_record(tmp_path / "stopped/gmd/real")
+    assert describe_differences(old, {**old, "data": dataset.describe()}) == ""
 
 
 def test_fingerprint_ignores_names_but_then_the_images_keep_their_order(presplit, tmp_path):

@@ -20,7 +20,7 @@ from PIL import Image
 from tensorflow_datasets.core.utils import tqdm_utils
 
 from jaxgan.data import phantom
-from jaxgan.data.cache import is_running, note_use
+from jaxgan.data.cache import is_running
 from jaxgan.data.folder import (
     FolderImage,
     FolderScan,
@@ -39,7 +39,7 @@ from jaxgan.data.images import (
 )
 from jaxgan.data.limits import ImageError, read_file, unusable_images_error
 from jaxgan.errors import UserError, find_disk_error
-from jaxgan.files import make_folder, telling_disk_errors, write_text
+from jaxgan.files import make_folder, note_use, telling_disk_errors, write_text
 from jaxgan.untrusted import printable
 
 FORMAT_VERSION = 4  # raise it when the prepared files change, so that caches are made again

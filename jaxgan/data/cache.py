@@ -30,6 +30,7 @@ _KINDS = {
     "downloads": r"(tfds/downloads)/(?!manual/).+",
     "unfinished files": rf"((?:arrays/{_HEX64}|contents|copies|encoders)/\.[\w.-]+\.\d+\.beside)",
 }
+_TOPS = ("folder", "phantom", "arrays", "contents", "copies", "encoders", "xla", "tfds")
 _TFDS_INDEX = "jaxgan_index.json"  # jaxgan has read this data set of the catalogue
 # What a process was writing: its host and number are in the name.
 _UNFINISHED = re.compile(rf"(?:folder|phantom)/{_HEX32}\.(.+)\.(\d+)\.[0-9a-f]{{8}}")
@@ -105,12 +106,6 @@ def is_running(process: int) -> bool:
     return True
 
 
-def note_use(path: Path) -> None:
-    """Let a prepared thing be known as used now, where its place can be written."""
-    with contextlib.suppress(OSError):
-        os.utime(path)
-
-
 def is_writable(cache: Path) -> bool:
     """Whether something can be added to a folder that is there, or is yet to be made."""
     while not cache.exists():
@@ -122,11 +117,10 @@ def is_writable(cache: Path) -> bool:
 
 def lay_over(cache: Path, folder: Path) -> None:
     """Fill an empty folder with links to all of a read-only cache: what is new goes beside them."""
-    for item in list_items(cache) if cache.is_dir() else []:
-        for file in item.files:
-            link = folder / file.relative_to(cache)
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(file.absolute())
+    for file in [file for top in _TOPS for file in _walk(cache / top)]:
+        link = folder / file.relative_to(cache)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file.absolute())
 
 
 def find_new(folder: Path) -> list[Item]:

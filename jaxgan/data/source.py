@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from jaxgan.data import guard
-from jaxgan.data.cache import note_use
 from jaxgan.data.folder import check_enough_images, scan_folder
 from jaxgan.data.images import as_pixels, map_in_threads, progress_bar, read_image, resize_square
 from jaxgan.data.limits import LISTED, naming
@@ -18,7 +17,7 @@ from jaxgan.data.phantom import TABLE_1
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.data.split import split_by_patient
 from jaxgan.errors import UserError
-from jaxgan.files import reserve, written_beside
+from jaxgan.files import note_use, reserve, written_beside
 from jaxgan.untrusted import printable
 
 if TYPE_CHECKING:  # these import tensorflow_datasets, which takes a second
