@@ -268,12 +268,16 @@ def _label(
 ) -> tuple[list[Placed], list[str]]:
     """Return the images with their classes, of a table where that tells them, and notices."""
     files = [image.path.relative_to(layout.root).as_posix() for image in layout.images]
-    table, chosen = _choose_labels(tables, column, is_needed=layout.is_flat)
+    table, chosen = _choose_labels(tables, column, files, is_needed=layout.is_flat)
     placed, notices = list(layout.images), list[str]()
-    if table is not None and chosen is not None:
+    is_alone = len({image.class_name for image in placed}) == 1
+    if table is not None and chosen is not None and (column or layout.is_flat):
         labels = _read_labels(table, chosen, files)
-        pairs = zip(placed, labels, strict=True)
-        placed = [replace(image, class_name=label) for image, label in pairs]
+        triples = zip(placed, labels, files, strict=True)
+        placed = [
+            replace(i, class_name=label, below=i.below if layout.is_flat else file)
+            for i, label, file in triples
+        ]
         notices.append(
             f"Classes are told by the column {printable(chosen)!r} of {table.path.name}: "
             f"{list_some(sorted(set(labels)))}."
@@ -281,27 +285,30 @@ def _label(
     elif layout.is_flat:
         name = layout.root.resolve().name or "images"
         placed = [replace(image, class_name=name) for image in placed]
-    if not layout.splits:
-        return _divide(
-            placed, files, table or next((t for t in tables if t.is_manifest), None), notices
+    elif table is not None and chosen is not None and is_alone:
+        notices.append(
+            f"The one folder is the class, and {table.path.name} is not asked for another: "
+            f"--label_column={printable(chosen)} takes the classes from its column."
         )
+    if not layout.splits:
+        whole = (t for t in tables if t.is_manifest or _covers(t, files))
+        return _divide(placed, files, next(whole, None), notices)
     return placed, notices
 
 
 def _choose_labels(
-    tables: Sequence["Table"], column: str | None, *, is_needed: bool
+    tables: Sequence["Table"], column: str | None, files: Sequence[str], *, is_needed: bool
 ) -> tuple["Table | None", str | None]:
     """Return the table and its column that tell the classes, where one does."""
-    found = [(table, _choose_label(table, column)) for table in tables]
-    found = [(table, chosen) for table, chosen in found if chosen is not None]
+    pairs = [(table, _choose_label(table, column)) for table in tables]
+    found = [(table, chosen) for table, chosen in pairs if chosen is not None]
     if column is not None and not found:
         raise _missing_column_error("label", column, tables, Path(MANIFEST))
-    if not found or not (column or is_needed):
-        return None, None
-    if len(found) > 1 and not found[0][0].is_manifest:
-        names = list_some([table.path.name for table, _ in found])
+    whole = [(table, chosen) for table, chosen in found if _covers(table, files)]
+    if len(whole) > 1 and (column or is_needed):
+        names = list_some([table.path.name for table, _ in whole])
         raise UserError(f"several tables tell classes ({names}): call the one to use {MANIFEST}")
-    return found[0]
+    return next(iter(whole or found), (None, None))
 
 
 def _choose_label(table: "Table", asked: str | None) -> str | None:

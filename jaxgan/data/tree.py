@@ -6,6 +6,7 @@ silence.
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,7 @@ _SYSTEM_FOLDERS = (
 )
 # Folders of a class that hold what belongs to its images, and are no patients.
 _BESIDE_WORDS = ("mask", "segment", "annotat", "label", "overlay", "heatmap", "contour", "bbox")
-_CONTAINERS = ("images", "image", "imgs", "img", "films", "pictures", "data", "files")
+_CONTAINERS = ("images", "image", "imgs", "img", "films", "pictures", "data", "files")  # as endings
 _MANY_CLASSES = 12  # above it folders with numbers in their names are patients
 _MAX_DEPTH, _CLASS_DEPTH = 16, 2
 _FEW_FOLDERS, _MANY_IMAGES = 4, 20  # so few in a class with so many images each: patients, or what?
@@ -324,7 +325,7 @@ def _list_classes(split: str, top: Folder) -> list[_Class]:
     full = [folder for folder in top.list_full() if not _is_beside(folder)]
     if not full and top.num_images:
         return [_Class(split, None, top)]
-    if len(full) == 1 and simplify(full[0].name) in _CONTAINERS:
+    if len(full) == 1 and simplify(full[0].name).endswith(_CONTAINERS):
         return [_Class(split, None, full[0])]
     return [_Class(split, folder.name, folder) for folder in top.folders]
 
@@ -422,27 +423,28 @@ def _place(found: _Class, root: Path) -> Iterator[Placed]:
 
 def _check_all_used(root: Folder, read: Sequence[Folder]) -> None:
     """Raise where images lie where none are expected, with how many there are in which folder."""
-    known = {id(folder) for folder in read}
-    unused = {
-        folder.path.relative_to(root.path).as_posix(): len(folder.images) + len(folder.unusable)
-        for folder in root.walk()
-        if id(folder) not in known
-    }
-    unused = {name: count for name, count in unused.items() if count}
+    used = {folder.path for folder in read}
+    unused: Counter[Path] = Counter()
+    for folder in root.walk():
+        count = len(folder.images) + len(folder.unusable)
+        if count and folder.path not in used:
+            unused[_find_unused_top(folder.path, root.path, used)] += count
     if not unused:
         return
+    names = [path.relative_to(root.path).as_posix() for path in unused]
     lines = [
         f"  {'in the folder itself' if name == '.' else printable(name)}: {count}"
-        for name, count in unused.items()
+        for name, count in zip(names, unused.values(), strict=True)
     ]
     more = [f"  and {len(lines) - LISTED} more folders"] if len(lines) > LISTED else []
-    name = printable(next(iter(unused)))
-    what = "a file by its name" if name == "." else f"a folder by its name, --leave_out={name}"
+    same = {path.name for path in unused}
+    example = printable(same.pop() if len(same) == 1 and "." not in names else names[0])
+    what = "a file by its name" if example == "." else f"a folder with --leave_out={example}"
     raise UserError(
         "\n".join(
             [
-                f"{sum(unused.values())} images in {root.path} are not where a class has its own, "
-                "and would not be used:",
+                f"{unused.total()} image(s) in {root.path} are not where a class has its own, and "
+                "would not be used:",
                 *lines[:LISTED],
                 *more,
                 f"Expected {LAYOUTS}. Move them to their class or away, or leave out {what} "
@@ -450,6 +452,15 @@ def _check_all_used(root: Folder, read: Sequence[Folder]) -> None:
             ]
         )
     )
+
+
+def _find_unused_top(path: Path, root: Path, used: Collection[Path]) -> Path:
+    """Return the folder that holds a folder of images and none that is used."""
+    while path not in (root, path.parent) and path.parent != root:
+        if any(other.is_relative_to(path.parent) for other in used):
+            break
+        path = path.parent
+    return path
 
 
 def _list_system(root: Folder) -> list[Path]:
