@@ -330,6 +330,11 @@ def test_with_labels_of_a_table_a_pattern_sees_the_whole_path(tmp_path):
     assert len({image.patient for image in scan.images}) == 12
 
 
+def test_classes_that_differ_by_case_alone_are_said(flat):
+    fill(flat / "Haze", 12)
+    assert scan_folder(flat).notices[-1] == "Two classes that differ by case alone: Haze and haze."
+
+
 def test_a_users_split_in_the_table_is_kept(flat):
     files = sorted(p.relative_to(flat).as_posix() for p in flat.rglob("*.png"))
     rows = [f"{f},{n},{'Validation' if n % 12 > 9 else 'training'}" for n, f in enumerate(files)]

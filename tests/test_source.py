@@ -335,6 +335,7 @@ def test_films_of_one_patient_stay_together_where_only_some_tell_theirs(flat, tm
             (flat / name / f"film{n}.dcm").write_bytes(make_film(pixels, PatientID=f"{n % 2}"))
     for seed in range(6):
         dataset = load(flat, tmp_path, split_seed=seed)
+        assert any("by patient, or by image where none is known" in n for n in dataset.notices)
         sides = [
             {p for p in images.patients if p.startswith("the patient of")}
             for images in (dataset.train, dataset.val)

@@ -158,6 +158,7 @@ def scan_folder(
         *label_notices,
         *notices,
     ]
+    notices += _describe_alike(class_names)
     return FolderScan(top.path, class_names, splits, tuple(images), tuple(notices), tuple(unusable))
 
 
@@ -227,6 +228,15 @@ def _check_classes(
         for name in class_names:
             _check_count(layout.root, split, name, counts[split, name])
     return tuple(class_names)
+
+
+def _describe_alike(class_names: Sequence[str]) -> list[str]:
+    """Say which classes have one name but for upper and lower case."""
+    by_name: dict[str, list[str]] = {}
+    for name in class_names:
+        by_name.setdefault(name.casefold(), []).append(name)
+    alike = [" and ".join(names) for names in by_name.values() if len(names) > 1]
+    return [f"Two classes that differ by case alone: {list_some(alike)}."] if alike else []
 
 
 def _are_told_by_folders(layout: Layout, placed: Sequence[Placed]) -> bool:
@@ -620,7 +630,9 @@ def parse_manifest(content: bytes, path: Path) -> tuple[list[dict[str, str]], li
         filled = islice((row for row in reader if any(map(str.strip, row))), MAX_ROWS + 1)
         rows = [_check_row(path, reader.line_num, columns, row) for row in filled]
     except (csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not a table in CSV, UTF-8: {error}") from error
+        raise UserError(
+            f"{path} is not a table in CSV, UTF-8 ({error}): save it as such"
+        ) from error
     if len(rows) > MAX_ROWS:
         raise UserError(
             f"{path} has more than the {MAX_ROWS} rows that are accepted: leave only those of "

@@ -257,6 +257,8 @@ def _make_val(
 
 def _describe_split(opened: _Opened, spec: DataSpec) -> str:
     unit = "patient" if opened.patients_known else "image"
+    if not opened.patients_known and any(r.patient != r.file for r in opened.prepared.records):
+        unit = "patient, or by image where none is known,"
     return (
         f"{opened.name} has no validation split: {spec.val_fraction:.0%} of the training images "
         f"were set apart by {unit} (seed {spec.split_seed})."

@@ -168,8 +168,9 @@ def _read(
 ) -> Folder:
     folders, images, unusable, others = [], [], [], []
     for entry in _list_entries(path, root, leave_out):
+        may_lead_out = entry.is_symlink() and not follow_links  # the folder itself does not
         try:
-            if is_image(entry, root, follow_links=follow_links):
+            if is_image(entry, root, follow_links=not may_lead_out):
                 images.append(entry)
             elif (
                 not entry.is_dir()
@@ -177,7 +178,7 @@ def _read(
                 or not _may_enter(entry, follow_links, above)
             ):
                 others.append(entry)
-            elif not follow_links and not is_inside(entry, root):
+            elif may_lead_out and not is_inside(entry, root):
                 folders.append(Folder(entry, is_way_out=True))
             else:
                 below = (*above, os.path.realpath(entry))
