@@ -142,7 +142,7 @@ def scan_folder(
             raise
         told = unusable_images_error(unusable, num_images=top.num_images)
         raise UserError(f"{error}\n{told}") from None
-    images = [_describe(top.path, image, class_names) for image in placed]
+    images = [_describe(image, class_names) for image in placed]
     patients, notices = _find_patients(top.path, placed, tables, options)
     images = [replace(image, patient=patients.get(image.file)) for image in images]
     images.sort(key=lambda image: image.file)
@@ -263,11 +263,10 @@ def check_enough_images(name: str, count: int, remark: str = "") -> None:
         )
 
 
-def _describe(root: Path, image: Placed, class_names: Sequence[str]) -> FolderImage:
+def _describe(image: Placed, class_names: Sequence[str]) -> FolderImage:
     status = image.path.stat()
-    file = image.path.relative_to(root).as_posix()
     label = class_names.index(image.class_name or "")
-    return FolderImage(image.split, label, file, status.st_size, status.st_mtime_ns)
+    return FolderImage(image.split, label, image.file, status.st_size, status.st_mtime_ns)
 
 
 # Labels ----------------------------------------------------------------------------------------
@@ -277,7 +276,7 @@ def _label(
     layout: Layout, tables: Sequence["Table"], column: str | None
 ) -> tuple[list[Placed], list[str]]:
     """Return the images with their classes, of a table where that tells them, and notices."""
-    files = [image.path.relative_to(layout.root).as_posix() for image in layout.images]
+    files = [image.file for image in layout.images]
     table, chosen = _choose_labels(tables, column, files, is_needed=layout.is_flat)
     placed, notices = list(layout.images), list[str]()
     is_alone = len({image.class_name for image in placed}) == 1
@@ -377,7 +376,7 @@ def _find_patients(
     root: Path, placed: Sequence[Placed], tables: Sequence["Table"], options: _Options
 ) -> tuple[dict[str, str], list[str]]:
     """Return the patient of each file of which something tells him, and notices."""
-    files = [image.path.relative_to(root).as_posix() for image in placed]
+    files = [image.file for image in placed]
     if options.patient_pattern is not None:
         return _match_pattern(options.patient_pattern, placed, files)
     source = options.patients_from

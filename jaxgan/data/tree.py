@@ -78,12 +78,16 @@ class Folder:
 
 @dataclass(frozen=True)
 class Placed:
-    """An image and what its place says: split, class (None: not told), path below the class."""
+    """An image and what its place says: split, class (None: not told), path below the class.
+
+    `file` is its path from the layout's root, with forward slashes.
+    """
 
     path: Path
+    file: str
     split: str
     class_name: str | None
-    below: str  # with forward slashes
+    below: str
     patient: str | None = None  # the folder that names him, as SPLIT/CLASS/PATIENT
 
 
@@ -136,7 +140,7 @@ def is_image(entry: Path, root: Path, *, follow_links: bool = False) -> bool:
         return False
     if not stat.S_ISREG(mode):
         raise ImageError("is not an ordinary file")
-    if not _is_unicode(str(entry.relative_to(root))):
+    if not _is_unicode(str(entry)) and not _is_unicode(str(entry.relative_to(root))):
         raise ImageError("has a name that is not UTF-8: rename it")
     return True
 
@@ -202,13 +206,12 @@ def _list_entries(path: Path, root: Path, leave_out: frozenset[str]) -> list[Pat
         entries = sorted(path.iterdir())
     except OSError as error:
         raise UserError(f"the folder {path} cannot be read: {error.strerror}") from error
-    return [
-        entry
-        for entry in entries
-        if not entry.name.startswith(".")
-        and entry.name not in leave_out
-        and entry.relative_to(root).as_posix() not in leave_out
-    ]
+    return [e for e in entries if not (e.name.startswith(".") or _is_named(e, root, leave_out))]
+
+
+def _is_named(entry: Path, root: Path, names: Collection[str]) -> bool:
+    """Whether an entry's name, or its path from `root`, is among some."""
+    return bool(names) and not {entry.name, entry.relative_to(root).as_posix()}.isdisjoint(names)
 
 
 def _may_enter(folder: Path, follow_links: bool, above: tuple[str, ...]) -> bool:
@@ -417,9 +420,15 @@ def _place(found: _Class, root: Path) -> Iterator[Placed]:
         if folder is not inner:
             first = folder.path.relative_to(inner.path).parts[0]
             patient = (inner.path / first).relative_to(root).as_posix()
+        place = _as_prefix(folder.path.relative_to(root))
+        inside = _as_prefix(folder.path.relative_to(found.folder.path))
         for path in folder.images:
-            below = path.relative_to(found.folder.path).as_posix()
-            yield Placed(path, found.split, found.name, below, patient)
+            file, below = place + path.name, inside + path.name
+            yield Placed(path, file, found.split, found.name, below, patient)
+
+
+def _as_prefix(folder: Path) -> str:
+    return "" if folder == Path() else f"{folder.as_posix()}/"
 
 
 def _check_all_used(root: Folder, read: Sequence[Folder]) -> None:
