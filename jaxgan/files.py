@@ -106,6 +106,12 @@ def reserve(path: Path, num_bytes: int) -> None:
         os.close(descriptor)
 
 
+def note_use(path: Path) -> None:
+    """Let a prepared thing be known as used now, where its place can be written."""
+    with contextlib.suppress(OSError):
+        os.utime(path)
+
+
 def make_folder(path: Path) -> Path:
     """Make a folder and those above it where they are missing."""
     with telling_disk_errors(path):

@@ -23,6 +23,7 @@ from ml_collections import ConfigDict, config_flags
 
 from jaxgan import distributed
 from jaxgan.console import say
+from jaxgan.data import cache
 from jaxgan.data.folder import PATIENTS_FROM
 from jaxgan.data.sets import Dataset
 from jaxgan.data.source import DataSpec, load_dataset
@@ -68,6 +69,11 @@ def define_data_flags() -> None:
         "Images of --data_dir that cannot be used: an error that lists them all, or go without "
         "them and note it in config.json.",
     )
+    define_cache_flag()
+
+
+def define_cache_flag() -> None:
+    """Define the flag that says where prepared data are kept."""
     flags.DEFINE_string(
         "cache_dir", str(Path.home() / ".cache" / "jaxgan"), "Where prepared data are kept."
     )
@@ -106,9 +112,52 @@ def load_data(settings: DataSettings, *, image_size: int, channels: int) -> Data
         phantom_seed=settings.phantom_seed,
         phantom_subtlety=settings.phantom_subtlety,
     )
-    cache_dir = Path(FLAGS.cache_dir)
+    _check_places()
+    cache_dir = get_cache_dir()
     with distributed.leader_first():
-        return load_dataset(spec, image_size=image_size, channels=channels, cache_dir=cache_dir)
+        dataset = load_dataset(spec, image_size=image_size, channels=channels, cache_dir=cache_dir)
+    _tell_spare_cache()
+    return dataset
+
+
+def get_cache_dir() -> Path:
+    """Return --cache_dir, or what stands for one that can not be written until the process ends."""
+    cache_dir = Path(FLAGS.cache_dir)
+    return cache_dir if cache.is_writable(cache_dir) else _make_spare_cache(cache_dir)
+
+
+@functools.cache
+def _make_spare_cache(cache_dir: Path) -> Path:
+    """Make a folder that has all of a read-only cache, and takes what is prepared anew."""
+    folder = Path(tempfile.mkdtemp(prefix="jaxgan-"))
+    distributed.at_end(functools.partial(shutil.rmtree, folder, ignore_errors=True))
+    cache.lay_over(cache_dir, folder)
+    return folder
+
+
+def _tell_spare_cache() -> None:
+    """Say that what was prepared will go, unless all of it had been prepared before."""
+    cache_dir = get_cache_dir()
+    if cache_dir != Path(FLAGS.cache_dir) and cache.find_new(cache_dir):
+        say(
+            f"The cache {FLAGS.cache_dir} can not be written: what is prepared goes with this "
+            "process. --cache_dir=DIR keeps it in another folder."
+        )
+
+
+def _check_places() -> None:
+    """Refuse to write into the folder of the images, where the next command would read it."""
+    if not FLAGS.data_dir:
+        return
+    data_dir = os.path.realpath(FLAGS.data_dir)
+    for name in {"workdir", "out", "json", "cache_dir"} & set(FLAGS):
+        values = FLAGS[name].value
+        for value in values if isinstance(values, list) else [values]:
+            if value and Path(os.path.realpath(value)).is_relative_to(data_dir):
+                raise UserError(
+                    f"--{name}={value} lies in the data folder {FLAGS.data_dir}, where what is "
+                    f"written would be taken for data: choose another --{name}."
+                )
 
 
 def announce(dataset: Dataset) -> None:
@@ -124,7 +173,7 @@ def describe_command() -> str:
 
 def use_devices() -> None:
     """Set JAX up: a compilation cache on disk, virtual CPU devices where several are asked for."""
-    jax.config.update("jax_compilation_cache_dir", str(Path(FLAGS.cache_dir) / "xla"))
+    jax.config.update("jax_compilation_cache_dir", str(get_cache_dir() / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     if FLAGS.num_devices > 1:
         # Concerns the CPU alone: where there are GPUs, they are what `jax.devices` returns.

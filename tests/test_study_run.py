@@ -288,3 +288,9 @@ def test_the_settings_of_every_variant_say_what_a_study_does(variant):
     settings = read_settings(StudySettings, config.to_dict())
     assert run.describe_study(settings, make_data())["kind"] == "study"
     assert settings.dcgan.measure_every_epochs == 0
+
+
+def test_one_class_is_nothing_to_study(tmp_path):
+    alone = replace(make_data(), class_names=("left",))
+    with pytest.raises(UserError, match=r"one class alone \(left\), and a study asks"):
+        run.describe_study(make_settings(), alone)
