@@ -8,6 +8,7 @@ from absl import flags
 
 from jaxgan.compare_rules import compare_rules
 from jaxgan.evaluate import check_subjects, evaluate, load_folders, load_run
+from jaxgan.idle import find_idle_evaluation
 from jaxgan.sampling import read_run_settings
 
 FLAGS = flags.FLAGS
@@ -35,6 +36,7 @@ def main() -> None:
     workdirs = [Path(workdir) for workdir in FLAGS.workdir]
     has_several_runs = len(workdirs) > 1 and not FLAGS.selection
     check_subjects(name, *folders, FLAGS.held_out, has_several_runs=has_several_runs)
+    cli.refuse_idle(find_idle_evaluation(is_run=bool(name), selection=FLAGS.selection))
     workdir = workdirs[-1]
     out = Path(FLAGS.out or (workdir / name / "evaluation" if name else "evaluation"))
     json_path, cache_dir = (Path(FLAGS.json) if FLAGS.json else None), Path(FLAGS.cache_dir)
@@ -42,8 +44,7 @@ def main() -> None:
     features_file = Path(FLAGS.features) if FLAGS.features else None
     options: dict[str, Any] = {"num": FLAGS.num, "checkpoint": FLAGS.checkpoint, "seed": FLAGS.seed}
     if name:
-        run = read_run_settings(workdir / name)
-        dataset = cli.load_data(run.data, image_size=run.image_size, channels=run.channels)
+        dataset = cli.load_data_of(read_run_settings(workdir / name))
         if FLAGS.selection:
             compare_rules(workdirs, name, dataset, **where, **options)
             return
