@@ -18,6 +18,7 @@ from jaxgan.data.images import write_png
 from jaxgan.dcgan import create_keys, create_networks, create_state
 from jaxgan.errors import UserError
 from jaxgan.files import make_folder
+from jaxgan.losses import OBJECTIVES
 from jaxgan.pixels import scale_to_bytes, scale_to_unit
 from jaxgan.quality import METRIC
 from jaxgan.run_folder import check_same_fields, read_record
@@ -68,7 +69,7 @@ class Sampler:
 
 @dataclass(frozen=True)
 class Samples:
-    """Images uint8 [num, h, w, c], D's probability of each [num] and the seed of each [num]."""
+    """Images uint8 [num, h, w, c], D's score of each [num] and the seed of each [num]."""
 
     images: np.ndarray
     scores: np.ndarray
@@ -99,7 +100,12 @@ def create_sampler(settings: DcganSettings, *, label: int | None = None) -> Samp
     """Return the run's sampler, of class `label` where the run is class-conditional."""
     generator, discriminator = create_networks(settings)
     run = jax.jit(
-        functools.partial(gan.sample, generator=generator, discriminator_module=discriminator)
+        functools.partial(
+            gan.sample,
+            generator=generator,
+            discriminator_module=discriminator,
+            objective=OBJECTIVES[settings.objective],
+        )
     )
     key = create_keys(settings.seed).latents
     return Sampler(run, key, settings.latent_size, settings.batch_size, label)

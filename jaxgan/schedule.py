@@ -45,6 +45,14 @@ class Schedule:
         """Return how many epochs are complete after `step` steps."""
         return min(step * self.batch_size // self.num_examples, self.num_epochs)
 
+    def list_epoch_ends(self, begin: int, end: int) -> list[tuple[int, int]]:
+        """Return each step of (begin, end] that ends an epoch, and the epoch.
+
+        A step that ends several, where the batch is larger than the set, comes once, with the last.
+        """
+        epochs = range(self.compute_epoch(begin) + 1, self.compute_epoch(end) + 1)
+        return list({self.compute_end_of_epoch(epoch): epoch for epoch in epochs}.items())
+
     def compute_next(self, step: int) -> int:
         """Return the step that ends the dispatch beginning at `step`, itself at the end."""
         epoch = self.compute_epoch(step) // self.epochs_per_dispatch * self.epochs_per_dispatch

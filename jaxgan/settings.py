@@ -19,6 +19,7 @@ from jaxgan.models.layers import DTYPES
 from jaxgan.seeds import NUM_SEEDS, check_seed
 
 RULES = ("paper_text", "paper_code", "none", "calibrated", "top_k")
+PROBABILITY_RULES = ("paper_text", "paper_code")  # the paper's, which compare with a threshold
 OPTIMIZERS = ("adam", "sgd")
 CHECKPOINTS = ("best", "newest")
 # Of these D's logit is above 0 where it takes an image for a real one.
@@ -257,17 +258,16 @@ def _check_objective(settings: DcganSettings) -> None:
                 "config.discriminator_norm to 'none' or 'spectral'."
             )
     rule = settings.selection.rule
-    if rule in ("paper_text", "paper_code"):
+    if rule in PROBABILITY_RULES:
         check_probability(f"config.selection.rule {rule!r}", settings.objective)
 
 
-def check_probability(rule: str, objective: str) -> None:
+def check_probability(rule: str, objective: str, remedy: str = "set --accept=none") -> None:
     """Raise where a `rule` compares D's sigmoid with a threshold and it is no probability."""
     if objective not in CROSS_ENTROPY_OBJECTIVES:
         raise UserError(
             f"{rule} reads D's score as a probability, which it is with config.objective "
-            f"{' or '.join(CROSS_ENTROPY_OBJECTIVES)} only, not with {objective!r}: "
-            "set --accept=none."
+            f"{' or '.join(CROSS_ENTROPY_OBJECTIVES)} only, not with {objective!r}: {remedy}."
         )
 
 

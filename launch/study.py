@@ -12,7 +12,7 @@ from jaxgan.study.jobs import check_complete
 from jaxgan.study.page import write_study
 from jaxgan.study.run import describe_study, run_jobs
 from jaxgan.study.settings import StudySettings
-from jaxgan.study.sources import check_folder, read_sources
+from jaxgan.study.sources import read_sources
 
 FLAGS = flags.FLAGS
 cli.define_data_flags()
@@ -27,7 +27,6 @@ def main() -> None:
     settings = read_settings(StudySettings, FLAGS.config.to_dict())
     cli.refuse_idle(find_idle_study(settings))
     root = Path(FLAGS.data_dir) if FLAGS.data_dir else None
-    check_folder(root)
     dataset, gan_dataset = (
         cli.load_data(settings.data, image_size=part.image_size, channels=part.channels)
         for part in (settings.gmd, settings.dcgan if settings.needs_generators else settings.gmd)

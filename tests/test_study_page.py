@@ -13,7 +13,7 @@ import pytest
 from jaxgan.data.images import write_png
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.data.source import DataSpec, load_dataset
-from jaxgan.errors import IncompleteError
+from jaxgan.errors import IncompleteError, UserError
 from jaxgan.settings import to_dict
 from jaxgan.study import page
 from jaxgan.study.analysis import analyse
@@ -129,6 +129,34 @@ def test_files_of_classes_differ_whatever_the_classes_are_called(tmp_path):
     assert sources[0][0] != sources[1][0]
     cards = sorted((tmp_path / "generators" / "fold1_seed0").glob("*/card.md"))
     assert [name in card.read_text() for card, name in zip(cards, NAMES, strict=True)] == [True] * 2
+
+
+@pytest.mark.parametrize(
+    ("objective", "meaning"),
+    [
+        ("non_saturating", "(0.5: as likely real as not)"),
+        ("hinge", "(hinge: above 0 means real)"),
+        ("least_squares", "(least squares: 1 means real, 0 generated)"),
+    ],
+)
+def test_a_card_calls_a_score_what_it_is(objective, meaning):
+    settings = make_dcgan_settings(objective=objective, selection={"rule": "none"})
+    made = make_generated(make_noise(2)) | {"settings": np.array(json.dumps(to_dict(settings)))}
+    report = {"data": {"name": "made", "fingerprint": "f"}, "sentence": "None."}
+    report |= {"settings": {"num_folds": 2}, "memory": None}
+    card = page._create_environment().get_template("card.md.j2")
+    text = card.render(
+        report=report, class_name="a", fold=0, gan_seed=0, **page._describe_made(made)
+    )
+    assert f"mean score of its images.** 0.5 {meaning}." in text
+
+
+@pytest.mark.parametrize("arm", ["gan_paper_text", "gan_paper_code", "gan_paper_counts"])
+def test_an_arm_whose_rule_reads_a_probability_is_refused_where_there_is_none(arm):
+    dcgan = make_dcgan_settings(objective="hinge", selection={"rule": "none"})
+    with pytest.raises(UserError, match=f"The arm '{arm}' reads.*not with 'hinge': leave that arm"):
+        make_settings(arms=("real", arm), dcgan=dcgan)
+    assert make_settings(arms=("real", "gan", "gan_calibrated"), dcgan=dcgan).dcgan == dcgan
 
 
 def test_a_copied_test_image_is_suspicious_wherever_it_is_among_the_generated(tmp_path, capsys):

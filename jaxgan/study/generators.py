@@ -20,12 +20,12 @@ from jaxgan.data.sets import ImageSet
 from jaxgan.data.split import hold_out
 from jaxgan.dcgan import create_keys, create_schedule, create_state, create_step
 from jaxgan.errors import UserError
-from jaxgan.pixels import stretch_to_bytes
+from jaxgan.listing import look_at_epoch_ends
+from jaxgan.losses import CROSS_ENTROPY_OBJECTIVES
 from jaxgan.sampling import create_sampler, create_scorer
 from jaxgan.schedule import Schedule
 from jaxgan.selection import (
     MIN_HELD_OUT,
-    accept_by_batch_loss,
     accept_by_probability,
     choose_by_rank,
 )
@@ -49,6 +49,8 @@ _WITHOUT = (
     "max_steps_per_dispatch",
     "selection",
 )
+# Jobs of before have looked at such a step once for every epoch that it ends.
+_ONE_LOOK = "at every step that ends an epoch or several, once"
 _DRAWN = ("images", "scores", "logits")
 DRAWING_VERSION = 2  # raise it when images are drawn otherwise of the same generator
 
@@ -84,6 +86,8 @@ class GeneratorLab:
             "holdout": holdout,
             "least_held": MIN_HELD_OUT,
         }
+        if self._settings.batch_size > len(hold_out_enough(images, holdout, seed)[0]):
+            record["looks"] = _ONE_LOOK
         run = functools.partial(self._train, images, seed=seed, holdout=holdout)
         return Job("generator", name, record, run)
 
@@ -191,21 +195,18 @@ class _GanNotes(Curves):
         super().__init__()
         self._schedule = schedule
         self._threshold = settings.selection.threshold
+        self._has_probabilities = settings.objective in CROSS_ENTROPY_OBJECTIVES
         shape = (0, settings.image_size, settings.image_size, settings.channels)
         self._code_images = [np.zeros(shape, np.uint8)]
 
     def note(self, begin: int, end: int, rows: Metrics) -> None:
-        """Look at the last step of every epoch that ended, as the listing does."""
+        """Take in what the listing saves at the ends of these epochs, where D has probabilities."""
         super().note(begin, end, rows)
-        fake, real = np.asarray(rows["loss_d_fake"]), np.asarray(rows["loss_d_real"])
-        first, last = self._schedule.compute_epoch(begin), self._schedule.compute_epoch(end)
-        for epoch in range(first + 1, last + 1):
-            row = self._schedule.compute_end_of_epoch(epoch) - begin - 1
-            if accept_by_batch_loss(
-                fake_loss=float(fake[row]), real_loss=float(real[row]), threshold=self._threshold
-            ):
-                image = np.asarray(stretch_to_bytes(rows["first_fake"][row]))
-                self._code_images.append(image[None])
+        if not self._has_probabilities:
+            return
+        for look in look_at_epoch_ends(self._schedule, begin, end, rows, threshold=self._threshold):
+            if look.image is not None:
+                self._code_images.append(look.image[None])
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return the curves and `code_images`."""

@@ -13,6 +13,7 @@ import numpy as np
 from jaxgan import figures
 from jaxgan.console import say
 from jaxgan.files import write_bytes, write_json, write_text
+from jaxgan.losses import describe_score
 from jaxgan.study.analysis import analyse
 from jaxgan.study.jobs import Result
 from jaxgan.study.memory import join_generated
@@ -312,9 +313,11 @@ def _write_cards(
 
 
 def _describe_made(made: Result) -> dict[str, Any]:
+    settings = json.loads(str(made["settings"]))
     return {
-        "settings": json.loads(str(made["settings"])),
+        "settings": settings,
         "num_learned": int(made["num_learned"]),
         "num_steps": int(made["num_steps"]),
         "mean_score": float(made["scores"].mean()),
+        "score_meaning": describe_score(settings["objective"]),
     }

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxgan.console import say
-from jaxgan.data.sets import Dataset, ImageSet
+from jaxgan.data.sets import Dataset, ImageSet, check_classes
 from jaxgan.errors import UserError
 from jaxgan.files import hold_folder, holds_nothing, make_folder, remove_leftovers, write_json
 from jaxgan.parallel import check_batch_size, choose_devices
@@ -92,8 +92,7 @@ class _Study:
     def _count_added(self, arm: Arm, fold: int) -> list[int]:
         """Return how many images an arm adds to each class, where there are as many."""
         targets = self._settings.dcgan.selection.targets
-        counts = zip(self._names, self._count_real(fold), strict=True)
-        return [arm.count_added(name, num, targets) for name, num in counts]
+        return arm.count_added(self._names, self._count_real(fold), targets)
 
     def _count_real(self, fold: int) -> list[int]:
         labels = self._results.folds.get_train(fold).labels
@@ -288,6 +287,7 @@ def name_training(arm: Arm, fold: int, seed: int) -> str:
 def describe_study(settings: StudySettings, dataset: Dataset) -> dict[str, Any]:
     """Return what a study is, as `--dry_run` prints it. Raises `UserError` where it can not be."""
     _check_last_step(settings)
+    check_classes(dataset, "a study asks how well a classifier tells classes apart")
     return {
         "kind": "study",
         "data": dataset.describe(),

@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from jaxgan.errors import UserError
-from jaxgan.settings import DataSettings, DcganSettings, GmdSettings
+from jaxgan.settings import (
+    PROBABILITY_RULES,
+    DataSettings,
+    DcganSettings,
+    GmdSettings,
+    check_probability,
+)
 from jaxgan.study.arms import ARMS, Arm, create_arms
 
 MOST_FOLDS = 20
@@ -55,6 +61,10 @@ class StudySettings:
         _check("amounts", self.amounts, good, "numbers above 0, at most 20")
         good = len(set(self.amounts)) == len(self.amounts)
         _check("amounts", self.amounts, good, "each amount once")
+        for arm in self.create_arms():
+            if arm.source in PROBABILITY_RULES:
+                remedy = "leave that arm out of config.arms"
+                check_probability(f"The arm {arm.kind!r}", self.dcgan.objective, remedy)
 
     @property
     def needs_generators(self) -> bool:
