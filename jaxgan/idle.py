@@ -4,7 +4,7 @@ Names are as a user gives them: `config.FIELD` of a config, `--FLAG` of a launch
 group of fields stands for all that is in it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from jaxgan.errors import UserError
 from jaxgan.selection import RANKING_RULES
@@ -95,14 +95,6 @@ def find_idle_training(settings: GmdSettings, *, augment: bool) -> dict[str, str
 
 # Flags ------------------------------------------------------------------------------------------
 
-_DATA_FLAGS = (
-    "--data_dir",
-    "--dataset",
-    "--patient_column",
-    "--patient_pattern",
-    "--on_bad_image",
-)
-
 
 def find_idle_sampling(accept: str) -> dict[str, str]:
     """Return which flags of launch/sample.py have no effect with --accept=`accept`."""
@@ -110,10 +102,12 @@ def find_idle_sampling(accept: str) -> dict[str, str]:
     return {} if accept == "paper_text" else {"--threshold": reason, "--max_tries": reason}
 
 
-def find_idle_evaluation(*, is_run: bool, selection: bool) -> dict[str, str]:
+def find_idle_evaluation(
+    *, is_run: bool, selection: bool, data_flags: Sequence[str]
+) -> dict[str, str]:
     """Return which flags of launch/evaluate.py have no effect on a run, or on folders."""
     if not is_run:
-        names = ("--workdir", "--checkpoint", "--num", "--seed", "--selection", *_DATA_FLAGS)
+        names = ("--workdir", "--checkpoint", "--num", "--seed", "--selection", *data_flags)
         return dict.fromkeys(names, "it is about a run, --class, and not about folders")
     idle = {"--image_size": "a run's images are compared in the size that it was trained with"}
     if selection:

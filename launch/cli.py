@@ -29,7 +29,7 @@ from jaxgan.data.folder import PATIENTS_FROM
 from jaxgan.data.sets import Dataset
 from jaxgan.data.source import DataSpec, load_dataset
 from jaxgan.errors import UserError, find_memory_error, find_refusal
-from jaxgan.idle import Idle, check_idle, describe_idle
+from jaxgan.idle import Idle, check_idle, describe_idle, find_idle_evaluation
 from jaxgan.loop import Stopped
 from jaxgan.settings import DataSettings, DcganSettings, GmdSettings
 from jaxgan.study.folds import has_made_split
@@ -37,10 +37,12 @@ from jaxgan.untrusted import printable, printable_lines
 
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = flags.FLAGS
+DATA_FLAGS: list[str] = []  # those of `define_data_flags` that say something of the images
 
 
 def define_data_flags() -> None:
     """Define the flags that say which images to use."""
+    others = set(FLAGS)
     flags.DEFINE_string("data_dir", None, "Folder of images; see the README. Default: the phantom.")
     flags.DEFINE_string(
         "dataset", None, "Name of an image-classification set of the TFDS catalogue."
@@ -75,6 +77,7 @@ def define_data_flags() -> None:
     flags.DEFINE_string(
         "cache_dir", str(Path.home() / ".cache" / "jaxgan"), "Where prepared data are kept."
     )
+    DATA_FLAGS[:] = [f"--{name}" for name in FLAGS if name not in {*others, "cache_dir"}]
 
 
 def define_run_flags(config_file: str) -> None:
@@ -204,6 +207,12 @@ def refuse_idle(*idle: Idle) -> None:
     check_idle(find_changed(), functools.reduce(operator.or_, map(dict, idle)))
 
 
+def refuse_idle_evaluation(*, is_run: bool) -> None:
+    """Raise `UserError` where a flag of evaluate was given that has no effect."""
+    selection = FLAGS.selection
+    refuse_idle(find_idle_evaluation(is_run=is_run, selection=selection, data_flags=DATA_FLAGS))
+
+
 def tell_idle(*idle: Idle) -> None:
     """Say which of what was given has no effect: a run that was begun with it must go on."""
     found = describe_idle(find_changed(), functools.reduce(operator.or_, map(dict, idle)))
@@ -220,8 +229,10 @@ def _find_idle_data(dataset: Dataset) -> dict[str, str]:
     if FLAGS.data_dir or FLAGS.dataset:
         reason = f"the images are those of {dataset.name}, and not the phantom's"
         reasons |= {"phantom_seed": reason, "phantom_subtlety": reason}
-    if not FLAGS.data_dir:
-        idle["--on_bad_image"] = "there is no --data_dir"
+    if not FLAGS.data_dir and not FLAGS.dataset:
+        idle |= dict.fromkeys(DATA_FLAGS, "the images are the phantom's")
+    elif not FLAGS.data_dir:
+        idle |= dict.fromkeys(("--on_bad_image", "--follow_links"), "there is no --data_dir")
     if not has_made_split(dataset):
         reasons["val_fraction"] = reason = f"{dataset.name} has a validation split of its own"
         if not _calibrates():

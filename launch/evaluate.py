@@ -8,7 +8,6 @@ from absl import flags
 
 from jaxgan.compare_rules import compare_rules
 from jaxgan.evaluate import check_subjects, evaluate, load_folders, load_run
-from jaxgan.idle import find_idle_evaluation
 from jaxgan.sampling import read_run_settings
 
 FLAGS = flags.FLAGS
@@ -36,7 +35,7 @@ def main() -> None:
     workdirs = [Path(workdir) for workdir in FLAGS.workdir]
     has_several_runs = len(workdirs) > 1 and not FLAGS.selection
     check_subjects(name, *folders, FLAGS.held_out, has_several_runs=has_several_runs)
-    cli.refuse_idle(find_idle_evaluation(is_run=bool(name), selection=FLAGS.selection))
+    cli.refuse_idle_evaluation(is_run=bool(name))
     workdir = workdirs[-1]
     out = Path(FLAGS.out or (workdir / name / "evaluation" if name else "evaluation"))
     json_path, cache_dir = (Path(FLAGS.json) if FLAGS.json else None), Path(FLAGS.cache_dir)

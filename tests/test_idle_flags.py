@@ -62,7 +62,7 @@ OTHERS = {
 # Of every launcher: how and not what, or told to the operating system; the config has its own test.
 ELSEWHERE = {"config", "dry_run", "coordinator", "num_processes", "process_id"}
 # What only a folder of the user's has a use for is refused by the library without one.
-OF_FOLDERS = {"patient_column", "patient_pattern", "source_column", "on_bad_image"}
+OF_FOLDERS = {"patient_column", "patient_pattern", "source_column", "on_bad_image", "follow_links"}
 
 
 @pytest.fixture
