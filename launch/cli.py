@@ -7,7 +7,9 @@ huge_pages.use_huge_pages()
 installed.check_installed()
 
 import functools
+import operator
 import os
+import runpy
 import shlex
 import shutil
 import signal
@@ -28,16 +30,20 @@ from jaxgan.data.folder import PATIENTS_FROM
 from jaxgan.data.sets import Dataset
 from jaxgan.data.source import DataSpec, load_dataset
 from jaxgan.errors import UserError, find_memory_error, find_refusal
+from jaxgan.idle import Idle, check_idle, describe_idle, find_idle_evaluation
 from jaxgan.loop import Stopped
-from jaxgan.settings import DataSettings
+from jaxgan.settings import DataSettings, DcganSettings, GmdSettings
+from jaxgan.study.folds import has_made_split
 from jaxgan.untrusted import printable, printable_lines
 
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = flags.FLAGS
+DATA_FLAGS: list[str] = []  # those of `define_data_flags` that say something of the images
 
 
 def define_data_flags() -> None:
     """Define the flags that say which images to use."""
+    others = set(FLAGS)
     flags.DEFINE_string("data_dir", None, "Folder of images; see the README. Default: the phantom.")
     flags.DEFINE_string(
         "dataset", None, "Name of an image-classification set of the TFDS catalogue."
@@ -77,6 +83,7 @@ def define_cache_flag() -> None:
     flags.DEFINE_string(
         "cache_dir", str(Path.home() / ".cache" / "jaxgan"), "Where prepared data are kept."
     )
+    DATA_FLAGS[:] = [f"--{name}" for name in FLAGS if name not in {*others, "cache_dir"}]
 
 
 def define_run_flags(config_file: str) -> None:
@@ -160,8 +167,14 @@ def _check_places() -> None:
                 )
 
 
+def load_data_of(settings: DcganSettings | GmdSettings) -> Dataset:
+    """Load what the data flags name as a run of these settings sees it."""
+    return load_data(settings.data, image_size=settings.image_size, channels=settings.channels)
+
+
 def announce(dataset: Dataset) -> None:
-    """Say what has to be said of the data."""
+    """Say what has to be said of the data, and what of the flags has no effect on them."""
+    tell_idle(_find_idle_data(dataset))
     for notice in dataset.notices:
         say(printable(notice))  # one line each, whatever the names in it
 
@@ -172,9 +185,14 @@ def describe_command() -> str:
 
 
 def use_devices() -> None:
-    """Set JAX up: a compilation cache on disk, virtual CPU devices where several are asked for."""
+    """Set JAX up: a compilation cache on disk, and devices."""
     jax.config.update("jax_compilation_cache_dir", str(get_cache_dir() / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    ask_for_devices()
+
+
+def ask_for_devices() -> None:
+    """Ask for virtual CPU devices where several are wanted."""
     if FLAGS.num_devices > 1:
         # Concerns the CPU alone: where there are GPUs, they are what `jax.devices` returns.
         jax.config.update("jax_num_cpu_devices", FLAGS.num_devices)
@@ -198,6 +216,83 @@ def override(config: ConfigDict, **values: Any) -> None:
     for name, value in values.items():
         if value is not None:
             config[name] = value
+
+
+def find_changed() -> list[str]:
+    """Return what was given and is not the default: `--FLAG`, and `config.FIELD` of a config."""
+    changed = [
+        f"--{name}"
+        for name in FLAGS
+        if not name.startswith("config") and FLAGS[name].present and not _is_default(FLAGS[name])
+    ]
+    if "config" not in FLAGS:
+        return changed
+    original = _load_original_config().to_dict()
+    given = config_flags.get_override_values(FLAGS["config"])
+    fields = [name for name, value in given.items() if value != _look_up(original, name)]
+    return [*changed, *(f"config.{name}" for name in fields)]
+
+
+def _is_default(flag: Any) -> bool:
+    return bool(flag.value == flag.default)
+
+
+def _load_original_config() -> ConfigDict:
+    """Return the config's file and variant as they are, without what was given on top."""
+    file, _, variant = config_flags.get_config_filename(FLAGS["config"]).partition(":")
+    get_config = runpy.run_path(file)["get_config"]
+    config: ConfigDict = get_config(variant) if variant else get_config()
+    return config
+
+
+def _look_up(values: Any, name: str) -> Any:
+    for part in name.split("."):
+        values = values[part]
+    return values
+
+
+def refuse_idle(*idle: Idle) -> None:
+    """Raise `UserError` where something was given that has no effect."""
+    check_idle(find_changed(), functools.reduce(operator.or_, map(dict, idle)))
+
+
+def refuse_idle_evaluation(*, is_run: bool) -> None:
+    """Raise `UserError` where a flag of evaluate was given that has no effect."""
+    selection = FLAGS.selection
+    refuse_idle(find_idle_evaluation(is_run=is_run, selection=selection, data_flags=DATA_FLAGS))
+
+
+def tell_idle(*idle: Idle) -> None:
+    """Say which of what was given has no effect: a run that was begun with it must go on."""
+    found = describe_idle(find_changed(), functools.reduce(operator.or_, map(dict, idle)))
+    if found is not None and FLAGS.dry_run:
+        print(printable_lines(found), file=sys.stderr)  # standard output is the configuration
+    elif found is not None:
+        say(found)
+
+
+def _find_idle_data(dataset: Dataset) -> dict[str, str]:
+    """Return which data flags and fields have no effect on the data that were loaded."""
+    idle: dict[str, str] = {}
+    reasons: dict[str, str] = {}
+    if FLAGS.data_dir or FLAGS.dataset:
+        reason = f"the images are those of {dataset.name}, and not the phantom's"
+        reasons |= {"phantom_seed": reason, "phantom_subtlety": reason}
+    if not FLAGS.data_dir and not FLAGS.dataset:
+        idle |= dict.fromkeys(DATA_FLAGS, "the images are the phantom's")
+    elif not FLAGS.data_dir:
+        idle |= dict.fromkeys(("--on_bad_image", "--follow_links"), "there is no --data_dir")
+    if not has_made_split(dataset):
+        reasons["val_fraction"] = reason = f"{dataset.name} has a validation split of its own"
+        if not _calibrates():
+            reasons["split_seed"] = reason
+    groups = ("config.data", "config.dcgan.data")
+    return {**idle, **{f"{group}.{name}": r for group in groups for name, r in reasons.items()}}
+
+
+def _calibrates() -> bool:
+    """Whether a run divides its training images too, by the same seed."""
+    return "selection" in FLAGS.config and FLAGS.config.selection.rule == "calibrated"
 
 
 def choose_workdir() -> Path:
