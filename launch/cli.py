@@ -2,11 +2,15 @@
 
 import huge_pages
 import installed
+import streams
 
 huge_pages.use_huge_pages()
+streams.open_closed()
 installed.check_installed()
 
+import contextlib
 import functools
+import logging as standard_logging
 import operator
 import os
 import runpy
@@ -15,11 +19,15 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+# Where there is no home folder it tells a warning's length of a folder for its fonts.
+standard_logging.getLogger("matplotlib").setLevel(standard_logging.ERROR)
+
 import jax
+import paths
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
@@ -39,6 +47,15 @@ from jaxgan.untrusted import printable, printable_lines
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = flags.FLAGS
 DATA_FLAGS: list[str] = []  # those of `define_data_flags` that say something of the images
+# What changes the numbers of every program, and what jaxgan computes with.
+_NUMBERS = {
+    "jax_enable_x64": False,
+    "jax_default_prng_impl": "threefry2x32",
+    "jax_threefry_partitionable": True,
+    "jax_numpy_dtype_promotion": "standard",
+    "jax_numpy_rank_promotion": "allow",
+    "jax_random_seed_offset": 0,
+}
 
 
 def define_data_flags() -> None:
@@ -76,19 +93,26 @@ def define_data_flags() -> None:
         "them and note it in config.json.",
     )
     define_cache_flag()
+    DATA_FLAGS[:] = [f"--{name}" for name in FLAGS if name not in {*others, "cache_dir"}]
 
 
 def define_cache_flag() -> None:
     """Define the flag that says where prepared data are kept."""
-    flags.DEFINE_string(
-        "cache_dir", str(Path.home() / ".cache" / "jaxgan"), "Where prepared data are kept."
-    )
-    DATA_FLAGS[:] = [f"--{name}" for name in FLAGS if name not in {*others, "cache_dir"}]
+    flags.DEFINE_string("cache_dir", _find_cache(), "Where prepared data are kept.")
+
+
+def _find_cache() -> str | None:
+    """Return where prepared data are kept where nothing else is asked for; None without a home."""
+    try:
+        return str(Path.home() / ".cache" / "jaxgan")
+    except RuntimeError:  # no HOME, and a user that the system does not know, as in containers
+        return None
 
 
 def define_run_flags(config_file: str) -> None:
     """Define the flags of a training: its config, its devices."""
-    config_flags.DEFINE_config_file("config", str(ROOT / config_file), "FILE.py[:VARIANT].")
+    with _telling_mistakes():  # what is asked of the default's fields is looked at here
+        config_flags.DEFINE_config_file("config", str(ROOT / config_file), "FILE.py[:VARIANT].")
     flags.DEFINE_integer("num_devices", 0, "Devices to use, of every process; 0: all.")
     flags.DEFINE_bool("dry_run", False, "Print the resolved configuration and stop.")
 
@@ -104,6 +128,7 @@ def define_process_flags() -> None:
 
 def load_data(settings: DataSettings, *, image_size: int, channels: int) -> Dataset:
     """Load what the data flags name, as the config's data settings split and draw it."""
+    _check_platform()  # before what may take long
     spec = DataSpec(
         data_dir=Path(FLAGS.data_dir) if FLAGS.data_dir else None,
         dataset=FLAGS.dataset,
@@ -306,18 +331,48 @@ def choose_workdir() -> Path:
 
 def run(main: Callable[[], None]) -> None:
     """Parse the flags and run; a user's mistake is one line on standard error and exit code 2."""
+    streams.outlive_readers()
     app.run(lambda _: _run_main(main), flags_parser=_parse_flags)
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
-    _check_config_file(argv)
-    try:
+    with _telling_mistakes():
+        argv = [_resolve_config(argument) for argument in argv]
+        _check_config_file(argv)
         rest = FLAGS(argv)
-    except (flags.Error, LookupError, AttributeError, TypeError, ValueError, OSError) as error:
-        _fail(_summarise(error))
+        for name in set(paths.FLAGS) & set(FLAGS):
+            _resolve_path(name)
     if len(rest) > 1:
         _fail(f"{rest[1]!r} is not a flag: every argument is given as --NAME=VALUE.")
     return rest
+
+
+@contextlib.contextmanager
+def _telling_mistakes() -> Iterator[None]:
+    try:
+        yield
+    except (flags.Error, LookupError, AttributeError, TypeError, ValueError, OSError) as error:
+        _fail(_summarise(error))
+
+
+def _resolve_config(argument: str) -> str:
+    name, equals, value = argument.partition("=")
+    if name.lstrip("-") != "config" or not value:
+        return argument
+    return f"{name}{equals}{paths.resolve('config', value)}"
+
+
+def _resolve_path(name: str) -> None:
+    """Have a flag hold the path that was meant."""
+    value = FLAGS[name].value
+    if isinstance(value, list):  # of a flag that is given several times
+        FLAGS[name].value = [paths.resolve(name, text) for text in value]
+    elif value:
+        FLAGS[name].value = paths.resolve(name, value)
+    elif name == "cache_dir":
+        raise ValueError(
+            "This user has no home folder, where prepared data would be kept: give --cache_dir=DIR."
+        )
 
 
 def _check_config_file(argv: list[str]) -> None:
@@ -332,10 +387,14 @@ def _check_config_file(argv: list[str]) -> None:
 
 def _summarise(error: Exception) -> str:
     """Return one line; of a traceback that a flag's message carries along, what it ends with."""
+    while error.args and isinstance(error.args[0], Exception):  # one that another one carries
+        error = error.args[0]
     message = str(error.args[0]) if error.args else str(error)
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     if any(line.startswith("Traceback") for line in lines):
         return lines[-1].partition(": ")[2]
+    if isinstance(error, LookupError) and lines and lines[0].startswith("'"):
+        return " ".join([f"There is no setting {lines[0]}.", *lines[1:]])
     return " ".join(lines)
 
 
@@ -343,8 +402,19 @@ def _run_main(main: Callable[[], None]) -> None:
     if not any("verbosity" in argument for argument in sys.argv):
         logging.set_verbosity(logging.WARNING)  # orbax and TFDS tell a great deal
         _tell_once()
+    _set_numbers()
     with distributed.parting():
         _run_to_exit_code(main)
+
+
+def _set_numbers() -> None:
+    """Have JAX compute as jaxgan is written and tested, whatever the environment asks of it."""
+    found = [name for name, value in _NUMBERS.items() if getattr(jax.config, name) != value]
+    for name in found:
+        jax.config.update(name, _NUMBERS[name])
+    if found:
+        names = ", ".join(name.upper() for name in sorted(found))
+        say(f"{names} of the environment would change all numbers and is left aside.")
 
 
 def _tell_once() -> None:
@@ -372,9 +442,33 @@ def _run_to_exit_code(main: Callable[[], None]) -> None:
         print("Stopped. The same command goes on from the last checkpoint, if there is one.")
         sys.exit(128 + signal.SIGINT)
     except Exception as error:
-        if (told := find_refusal(error) or find_memory_error(error)) is None:
+        told = find_refusal(error) or find_memory_error(error) or _find_platform_error()
+        if told is None:
             raise
         _fail(str(told), told.exit_code)
+
+
+def _find_platform_error() -> UserError | None:
+    """Return what `_check_platform` raises, for commands that load no data."""
+    try:
+        _check_platform()
+    except UserError as error:
+        return error
+    return None
+
+
+def _check_platform() -> None:
+    """Raise `UserError` where JAX does not find the devices that it was told to use."""
+    wanted = getattr(jax.config, "jax_platforms", None)
+    if not wanted:
+        return
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError):  # the latter of CUDA, without a word
+        raise UserError(
+            f"JAX_PLATFORMS is {wanted!r}, and JAX finds no such devices here: unset it, or set it "
+            "to cpu. GPUs need pip install 'jaxgan[cuda13]' and a driver."
+        ) from None
 
 
 def _fail(sentence: str, exit_code: int = UserError.exit_code) -> Any:

@@ -44,6 +44,7 @@ def main() -> None:
     options: dict[str, Any] = {"num": FLAGS.num, "checkpoint": FLAGS.checkpoint, "seed": FLAGS.seed}
     if name:
         dataset = cli.load_data_of(read_run_settings(workdir / name))
+        cli.announce(dataset)
         if FLAGS.selection:
             compare_rules(workdirs, name, dataset, **where, **options)
             return

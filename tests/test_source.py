@@ -238,6 +238,7 @@ def test_interrupted_decoding_leaves_nothing_that_counts(presplit, tmp_path, mon
     np.testing.assert_array_equal(
         load(presplit, tmp_path).train.images, load(presplit, tmp_path / "b").train.images
     )
+    assert len(list(tmp_path.glob("cache/arrays/*/*"))) == 2  # here they would have been
 
 
 def test_images_above_the_stored_size_keep_their_detail(tmp_path):

@@ -109,6 +109,7 @@ def test_an_arm_s_result_is_the_same_bits_beside_arms_that_want_more(small_study
     """So that jobs which are kept are those that would be done."""
     _, before = small_study
     anew = run_study(tmp_path / "anew", make_settings(amounts=(0.5, 2.0)))
+    assert before.classifiers and all(before.classifiers.values())
     for arm, by_place in before.classifiers.items():
         for place, result in by_place.items():
             np.testing.assert_array_equal(
