@@ -77,7 +77,7 @@ def catch_stop_signals() -> Iterator[Callable[[], int]]:
     caught = 0
     previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def note(number: int, _: FrameType | None) -> None:
         nonlocal caught
         caught = number
         restore()
