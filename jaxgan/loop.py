@@ -87,7 +87,7 @@ def catch_stop_signals() -> Iterator[Callable[[], int]]:
     caught = 0
     previous = {n: signal.getsignal(n) for n in (signal.SIGINT, *list_end_signals())}
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def note(number: int, _: FrameType | None) -> None:
         nonlocal caught
         caught = number
         restore()

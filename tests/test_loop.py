@@ -131,7 +131,7 @@ def test_a_state_that_is_not_finite_is_not_saved_though_its_losses_are(tmp_path)
         assert checkpoints.resume(np.float32(0)) == (8, 8.0)
 
 
-def test_rows_behind_the_last_step_do_not_count(tmp_path):
+def test_rows_behind_the_last_step_do_not_count():
     """A dispatch returns as many rows as the longest one has."""
     loop.check_finite({"loss": jnp.array([1.0, 2.0, jnp.nan])}, 0, 2)
     with pytest.raises(DivergedError, match="at step 3:"):
