@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxgan.class_run import hold_out_for_calibration
 from jaxgan.console import say
+from jaxgan.data.copies import MAX_SEARCHED
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.evaluate import (
     MAX_COMPARED,
@@ -18,6 +19,7 @@ from jaxgan.evaluate import (
     check_same_data,
     choose_out,
     choose_unseen,
+    describe_unsearched,
     join_patients,
     limit,
     measure_copies,
@@ -34,11 +36,11 @@ from jaxgan.report import format_rules
 from jaxgan.sampling import (
     RestoredRun,
     Samples,
-    check_seeds,
     create_sampler,
     create_scorer,
     restore_run,
 )
+from jaxgan.seeds import check_latents
 from jaxgan.selection import (
     MIN_HELD_OUT,
     RANKING_RULES,
@@ -88,7 +90,7 @@ def compare_rules(
     train, held_out = dataset.train.of_class(label), dataset.val.of_class(label)
     check_real(class_name, train, held_out)
     num = num or len(train)
-    check_seeds(seed, _count_tries(num))
+    check_latents(seed, _count_tries(num))
     comparison = {
         "runs": [str((workdir / class_name).resolve()) for workdir in workdirs],
         "data": dataset.fingerprint,
@@ -100,7 +102,7 @@ def compare_rules(
     aside = choose_unseen(dataset)
     learned = dataset.train.take(np.flatnonzero(~aside))
     judge = _Judge(
-        Named("training images", train.images, train.patients).limit(MAX_COMPARED),
+        Named("training images", train.images, train.patients).limit(MAX_SEARCHED),
         Named("held-out images", held_out.images, held_out.patients),
         take_spare(train, aside[dataset.train.labels == label], len(held_out)),
         create_encoder_features(learned.images, learned.labels, cache_dir=cache_dir),
@@ -127,7 +129,11 @@ def compare_rules(
         "features": judge.features.name,
         "rules": rules,
         "answer": _answer(rules),
-        "notes": [_ONE_RUN if len(found) == 1 else _RUNS.format(len(found)), *_NOTES],
+        "notes": [
+            _ONE_RUN if len(found) == 1 else _RUNS.format(len(found)),
+            *_NOTES,
+            *describe_unsearched(len(judge.train.images), len(train)),
+        ],
         "comparison": comparison,
     }
     write_result(result, out / "selection.json", json_path)
@@ -202,7 +208,8 @@ class _Judge:
             return dict.fromkeys((*_SHOWN, "memorisation"))
         images = limit(images, MAX_COMPARED)
         has_held_out = len(self.held_out.images) >= MIN_IMAGES
-        real, spare = (self.held_out, self.spare) if has_held_out else (self.train, self.held_out)
+        train = self.train.limit(MAX_COMPARED)
+        real, spare = (self.held_out, self.spare) if has_held_out else (train, self.held_out)
         patients = join_patients(real, spare)
         scores = measure_space(self.features, images, real.images, spare.images, patients=patients)
         copies = measure_copies(images, self.train, self.held_out) if has_held_out else None

@@ -33,7 +33,9 @@ def keep_images(
         )
     schedule = create_schedule(settings, _count_learned(settings, dataset, class_name, label))
     with open_run_folder(run, read_record(run)) as folder:
-        of_class = open_class_run(settings, class_name, images, folder, label=label)
+        of_class = open_class_run(
+            settings, class_name, images, folder, class_names=dataset.class_names, label=label
+        )
         of_class.kept.rewind(settings.num_epochs)
         top_up(of_class, state, schedule.compute_epoch(step))
 

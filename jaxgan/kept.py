@@ -12,9 +12,9 @@ import numpy as np
 from jaxgan.console import say
 from jaxgan.data.images import read_image, write_png
 from jaxgan.data.limits import ImageError
-from jaxgan.errors import UserError
+from jaxgan.errors import UserError, list_some
 from jaxgan.files import write_text
-from jaxgan.run_folder import RunFolder, list_some
+from jaxgan.run_folder import RunFolder
 from jaxgan.untrusted import csv_cell, printable
 
 FOLDER, TABLE = "accepted", "accepted.csv"
@@ -27,8 +27,9 @@ class KeptImage:
     """One row of `accepted.csv`.
 
     `seed` is the latent's (see `jaxgan.gan.draw_latents`); for `paper_code`, which takes an image
-    of the training batch itself, the step's. `score` is D(G(z)); for `paper_code` the mean over
-    the batch, the only score that rule knows.
+    of the training batch itself, the step's. `score` is D(G(z)), or what D says as it comes
+    where that is no probability; for `paper_code` the mean over the batch, the only score that
+    rule knows.
     """
 
     file: str

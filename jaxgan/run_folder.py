@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from jaxgan.console import say
-from jaxgan.errors import UserError
+from jaxgan.errors import UserError, list_some
 from jaxgan.event_log import SummaryWriter
 from jaxgan.files import (
     hold_folder,
@@ -38,6 +38,9 @@ from jaxgan.untrusted import printable
 
 FORMAT = 1  # of records; records without a number are of format 1
 GROWING = "num_epochs"  # the one field of the result that a run may be given anew: larger
+_TABLE = "settings.selection.targets."
+CONTENT = "data.fingerprint"  # decides whether a run's data are those it was begun with
+NOTES = ("data.name", "data.skipped")  # told of the data; of two runs they tell nothing apart
 
 _CONFIG, _FINISHED, _METRICS = "config.json", "finished.json", "metrics.jsonl"
 _SETTINGS: Mapping[str, type] = {"dcgan": DcganSettings, "gmd": GmdSettings}
@@ -368,6 +371,10 @@ def describe_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     old, new = (flatten(_fill_defaults(json.loads(json.dumps(r)))) for r in (old, new))
     differing = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
     differing = [name for name in differing if not _may_change(name, old, new)]
+    # Runs of before have noted the paper's numbers, whatever variant they are of.
+    differing = [name for name in differing if not name.startswith(_TABLE) or name in new]
+    if CONTENT not in differing:
+        differing = [name for name in differing if name not in NOTES]
     return _describe(differing, old, new) if differing else ""
 
 
@@ -398,16 +405,15 @@ def _may_change(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bo
     return any(name.endswith(f".{free}") for free in FREE_FIELDS)
 
 
+def drop_notes(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a record decides which run it is of, as one level with dotted names."""
+    return {name: value for name, value in flatten(record).items() if name not in NOTES}
+
+
 def _describe(names: Sequence[str], old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     shown = [f"{name} was {old.get(name)!r} and is {new.get(name)!r}" for name in names[:_LISTED]]
     more = [f"{len(names) - _LISTED} more fields differ"] if len(names) > _LISTED else []
     return "; ".join(shown + more)
-
-
-def list_some(names: Sequence[str]) -> str:
-    """Return some of these names in a list, safe to show, with how many more there are."""
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return printable(", ".join(names[:_LISTED])) + more
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -19,18 +19,19 @@ from jaxgan.console import say
 from jaxgan.data.folder import ENDINGS
 from jaxgan.data.images import write_png
 from jaxgan.dcgan import create_keys, create_networks, create_state
-from jaxgan.errors import UserError
+from jaxgan.errors import UserError, list_some
 from jaxgan.files import make_folder, write_json
+from jaxgan.losses import OBJECTIVES
 from jaxgan.pixels import scale_to_bytes, scale_to_unit
 from jaxgan.quality import METRIC
-from jaxgan.run_folder import check_same_fields, list_some, read_metrics, read_record
+from jaxgan.run_folder import check_same_fields, read_metrics, read_record
+from jaxgan.seeds import NUM_SEEDS, check_latents
 from jaxgan.selection import accept_by_probability
 from jaxgan.settings import DcganSettings, check_probability, read_settings
 from jaxgan.types import Array, Key
 from jaxgan.untrusted import printable
 
 ALL_CLASSES = "all"  # the folder of a class-conditional model, beside those of its classes
-MOST_SEEDS = 2_000_000_000  # latents above are those of measurements: see `jaxgan.quality`
 SHEET_IMAGES = 256
 _NOTE = "samples.json"  # which generator the images of a folder are of
 _PART = 1024  # images drawn before they are written
@@ -52,7 +53,11 @@ class Sampler:
     label: int | None = None
 
     def draw(self, state: gan.GanState, first_seed: int, num: int) -> "Samples":
-        """Return images of the latents `first_seed`, `first_seed` + 1, ..."""
+        """Return images of the latents `first_seed`, `first_seed` + 1, ...
+
+        Raises `UserError` where there are not so many (`jaxgan.seeds`).
+        """
+        check_latents(first_seed, num)
         seeds = np.arange(first_seed, first_seed + num)
         # At least one batch, so that no images at all have their shape too.
         starts = range(first_seed, first_seed + max(num, 1), self.batch_size)
@@ -61,7 +66,8 @@ class Sampler:
         return Samples(images, scores, seeds)
 
     def _draw_batch(self, state: gan.GanState, first_seed: int) -> tuple[np.ndarray, np.ndarray]:
-        seeds = jnp.arange(self.batch_size) + first_seed
+        # What fills up the last batch may wrap around.
+        seeds = jnp.asarray((np.arange(self.batch_size) + first_seed) % NUM_SEEDS, jnp.uint32)
         latents = gan.draw_latents(self.key, seeds, self.latent_size)
         labels = None if self.label is None else jnp.full(self.batch_size, self.label)
         images, scores = self.run(state.sampling_variables, state.discriminator, latents, labels)
@@ -70,7 +76,7 @@ class Sampler:
 
 @dataclass(frozen=True)
 class Samples:
-    """Images uint8 [num, h, w, c], D's probability of each [num] and the seed of each [num]."""
+    """Images uint8 [num, h, w, c], D's score of each [num] and the seed of each [num]."""
 
     images: np.ndarray
     scores: np.ndarray
@@ -107,7 +113,12 @@ def create_sampler(settings: DcganSettings, *, label: int | None = None) -> Samp
     """Return the run's sampler, of class `label` where the run is class-conditional."""
     generator, discriminator = create_networks(settings)
     run = jax.jit(
-        functools.partial(gan.sample, generator=generator, discriminator_module=discriminator)
+        functools.partial(
+            gan.sample,
+            generator=generator,
+            discriminator_module=discriminator,
+            objective=OBJECTIVES[settings.objective],
+        )
     )
     key = create_keys(settings.seed).latents
     return Sampler(run, key, settings.latent_size, settings.batch_size, label)
@@ -168,15 +179,6 @@ def draw_accepted(
     return found.take(np.arange(len(found.seeds)) < num), tries
 
 
-def check_seeds(seed: int, num: int) -> None:
-    """Raise where so many images from `seed` on have latents that no image is made from."""
-    if not 0 <= seed <= MOST_SEEDS - num:
-        raise UserError(
-            f"--seed is {seed}, expected 0 to {MOST_SEEDS - num} with {num} images: an image is "
-            "made from one number each."
-        )
-
-
 def sample_run(
     run: Path,
     out: Path,
@@ -195,7 +197,7 @@ def sample_run(
     """
     if num < 1:
         raise UserError(f"--num is {num}, expected 1 or more.")
-    check_seeds(seed, num)
+    check_latents(seed, num)
     restored = restore_run(run, checkpoint)
     if threshold is not None:
         check_probability("--accept=paper_text", restored.settings.objective)
@@ -291,7 +293,7 @@ def _read_note(file: Path) -> dict[str, Any] | None:
 
 def draw_from_run(run: Path, *, num: int, checkpoint: str | None = None, seed: int = 0) -> Samples:
     """Return `num` images of the run in folder `run`, whatever D says of them."""
-    check_seeds(seed, num)
+    check_latents(seed, num)
     restored = restore_run(run, checkpoint)
     sampler = create_sampler(restored.settings, label=restored.label)
     return sampler.draw(restored.state, seed, num)

@@ -16,9 +16,9 @@ from jaxgan.checkpoint import Checkpoints
 from jaxgan.console import Progress, say
 from jaxgan.data.feed import create_feed
 from jaxgan.data.images import as_pixels, decode_many, resize_square
-from jaxgan.data.sets import Dataset, ImageSet, join_sets
+from jaxgan.data.sets import Dataset, ImageSet, check_classes, join_sets
 from jaxgan.distributed import check_alike, leads, share
-from jaxgan.errors import UserError
+from jaxgan.errors import UserError, list_some
 from jaxgan.files import write_json
 from jaxgan.loop import Hook, Moment, run_loop
 from jaxgan.metrics.classification import compute_classification_report
@@ -26,9 +26,10 @@ from jaxgan.models.gmd import Gmd
 from jaxgan.models.layers import DTYPES
 from jaxgan.parallel import Dispatcher, StepFn, check_batch_size, choose_devices
 from jaxgan.report import format_gmd_reports, read_report
-from jaxgan.run_folder import RunFolder, list_some, open_run_folder, read_data, read_metrics
+from jaxgan.run_folder import RunFolder, open_run_folder, read_data, read_metrics
 from jaxgan.sampling import find_model
 from jaxgan.schedule import Schedule
+from jaxgan.seeds import wrap_seed
 from jaxgan.settings import GmdSettings, to_dict
 from jaxgan.types import Key, Params
 
@@ -66,7 +67,7 @@ class Evaluator:
 
 def create_keys(seed: int) -> Keys:
     """Derive the run's keys from its seed."""
-    return Keys(*jax.random.split(jax.random.key(seed), 3))
+    return Keys(*jax.random.split(jax.random.key(wrap_seed(seed)), 3))
 
 
 def create_optimizer(settings: GmdSettings) -> optax.GradientTransformation:
@@ -208,7 +209,8 @@ def _create_empty(settings: GmdSettings) -> ImageSet:
 def describe_run(
     settings: GmdSettings, dataset: Dataset, synthetic: Mapping[str, ImageSet]
 ) -> dict[str, Any]:
-    """Return what defines a run, as its `config.json` records it."""
+    """Return what defines a run, as its `config.json` records it. Raises `UserError`."""
+    check_classes(dataset, "a classifier tells classes apart")
     pixels = hashlib.sha256()
     for images in synthetic.values():
         pixels.update(images.images.tobytes())
@@ -305,18 +307,13 @@ def _train(
     with Checkpoints(
         folder.path / "checkpoints", best_metric="val_accuracy", record=folder.record
     ) as checkpoints:
-        state = classifier.create_classifier_state(
-            keys.init, model=model, optimizer=optimizer, image_shape=image_shape
-        )
-        template = state
-        step, state = share(checkpoints.resume(template))
-        folder.rewind(step)
-        with Progress(
-            arm,
-            num_epochs=settings.num_epochs,
-            num_examples=len(train_images),
-            start_epoch=schedule.compute_epoch(step),
-        ) as progress:
+        with Progress(arm, schedule) as progress:
+            template = classifier.create_classifier_state(
+                keys.init, model=model, optimizer=optimizer, image_shape=image_shape
+            )
+            step, state = share(checkpoints.resume(template))
+            folder.rewind(step)
+            progress.start(step)
             state = run_loop(
                 state,
                 start_step=step,

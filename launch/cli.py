@@ -1,8 +1,10 @@
 """What the launchers share: common flags, and mistakes told in one line."""
 
 import huge_pages
+import installed
 
 huge_pages.use_huge_pages()
+installed.check_installed()
 
 import functools
 import os
@@ -21,6 +23,7 @@ from ml_collections import ConfigDict, config_flags
 
 from jaxgan import distributed
 from jaxgan.console import say
+from jaxgan.data.folder import PATIENTS_FROM
 from jaxgan.data.sets import Dataset
 from jaxgan.data.source import DataSpec, load_dataset
 from jaxgan.errors import UserError, find_memory_error, find_refusal
@@ -40,7 +43,23 @@ def define_data_flags() -> None:
     )
     flags.DEFINE_string("patient_column", None, "Column of manifest.csv that tells patients apart.")
     flags.DEFINE_string(
-        "patient_pattern", None, "Regular expression that finds the patient in a file name."
+        "patient_pattern",
+        None,
+        "Regular expression that finds the patient in an image's path below its class.",
+    )
+    flags.DEFINE_enum(
+        "patients_from",
+        "auto",
+        PATIENTS_FROM,
+        "What tells whose an image is: the first of table, DICOM headers and folders that does, or "
+        "that one alone, or nothing.",
+    )
+    flags.DEFINE_string(
+        "label_column", None, "Column of manifest.csv, or of labels.csv, that tells the classes."
+    )
+    flags.DEFINE_bool("follow_links", False, "Follow links that lead out of --data_dir.")
+    flags.DEFINE_list(
+        "leave_out", [], "Files and folders of --data_dir that are no data, such as masks."
     )
     flags.DEFINE_enum(
         "on_bad_image",
@@ -77,6 +96,10 @@ def load_data(settings: DataSettings, *, image_size: int, channels: int) -> Data
         dataset=FLAGS.dataset,
         patient_column=FLAGS.patient_column,
         patient_pattern=FLAGS.patient_pattern,
+        patients_from=FLAGS.patients_from,
+        label_column=FLAGS.label_column,
+        follow_links=FLAGS.follow_links,
+        leave_out=tuple(FLAGS.leave_out),
         skip_bad_images=FLAGS.on_bad_image == "skip",
         val_fraction=settings.val_fraction,
         split_seed=settings.split_seed,

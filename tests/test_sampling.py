@@ -54,12 +54,12 @@ def test_without_a_rule_any_number_of_images_is_drawn(run, tmp_path, monkeypatch
     assert (len(found.seeds), tries) == (0, 8)
 
 
-@pytest.mark.parametrize("seed", [-1, 2_000_000_000 - 4, 3_000_000_000, 2**63])
+@pytest.mark.parametrize("seed", [-1, 2**32 - 4, 2**63])
 def test_seeds_that_no_image_is_made_from_have_their_sentence(run, tmp_path, seed):
     for draw in (draw_from_run, lambda run, **options: sample_run(run, tmp_path, **options)):
-        with pytest.raises(UserError, match=f"--seed is {seed}, expected 0 to 1999999995 with 5"):
+        with pytest.raises(UserError, match=f"from seed {seed} on were asked for"):
             draw(run, num=5, seed=seed)
-    assert len(draw_from_run(run, num=5, seed=2_000_000_000 - 5).seeds) == 5
+    assert len(draw_from_run(run, num=5, seed=2**32 - 5).seeds) == 5
 
 
 def test_images_of_two_generators_are_not_mixed(run, tmp_path):

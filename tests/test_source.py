@@ -128,7 +128,7 @@ def test_identical_images_stay_together_where_patients_are_unknown(flat, tmp_pat
 def test_images_in_two_splits_are_noticed(presplit, tmp_path):
     shutil.copy(presplit / "train/clear/clear00_0.png", presplit / "val/clear/again.png")
     notice = load(presplit, tmp_path).notices[-1]
-    assert "1 image(s) outside train are also in train" in notice
+    assert "1 image(s) of val are also in train" in notice
     assert "val/clear/again.png" in notice and "train/clear/clear00_0.png" in notice
 
 
@@ -151,7 +151,7 @@ def test_fingerprint_ignores_names_but_then_the_images_keep_their_order(presplit
     np.testing.assert_array_equal(renamed.train.images, first.train.images)
 
 
-def test_fingerprint_follows_content_classes_and_split(presplit, flat, tmp_path):
+def test_fingerprint_follows_content_classes_and_split(presplit, tmp_path):
     seen = {load(presplit, tmp_path).fingerprint}
     image = presplit / "train/clear/clear00_0.png"
     Image.fromarray(np.zeros((20, 20), np.uint8)).save(image)

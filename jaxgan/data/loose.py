@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from jaxgan.data.folder import ENDINGS, is_image
 from jaxgan.data.images import as_pixels, decode_many, resize_square
 from jaxgan.data.limits import ImageError, unusable_images_error
+from jaxgan.data.tree import ENDINGS, is_image, is_no_data
 from jaxgan.errors import UserError
 from jaxgan.untrusted import printable
 
@@ -122,7 +122,7 @@ def _list_images(root: Path) -> list[Path]:
     visible, unusable = [], []
     for path in sorted(root.rglob("*")):
         parts = path.relative_to(root).parts
-        if path.name in SHEETS or any(part.startswith((".", "__MACOSX")) for part in parts):
+        if path.name in SHEETS or any(map(is_no_data, parts)):
             continue
         try:
             if is_image(path, root):
