@@ -209,6 +209,13 @@ def describe_command() -> str:
     return shlex.join(["python", *sys.argv])
 
 
+def describe_origin() -> dict[str, str]:
+    """Return the notes of a run: its command, where that was given, and where its data lie."""
+    folder = Path(FLAGS.data_dir).resolve() if FLAGS.data_dir else None
+    data = str(folder or FLAGS.dataset or "the phantom")
+    return {"command": describe_command(), "folder": str(Path.cwd()), "data": data}
+
+
 def use_devices() -> None:
     """Set JAX up: a compilation cache on disk, and devices."""
     jax.config.update("jax_compilation_cache_dir", str(get_cache_dir() / "xla"))

@@ -35,7 +35,7 @@ metrics.kernel_distance metrics.memorisation metrics.neighbours
 
 statistics simulation report figures leaks encoder features quality
 
-loop kept sampling class_run train_dcgan train_conditional train_gmd evaluate compare_rules
+loop kept sampling class_run train_dcgan train_conditional train_gmd evaluate keep compare_rules
 
 study study.arms study.settings study.idle study.jobs study.training study.memory study.sources
 study.folds
