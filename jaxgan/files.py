@@ -109,6 +109,12 @@ def reserve(path: Path, num_bytes: int) -> None:
         os.close(descriptor)
 
 
+def note_use(path: Path) -> None:
+    """Let a prepared thing be known as used now, where its place can be written."""
+    with contextlib.suppress(OSError):
+        os.utime(path)
+
+
 def _allocate(descriptor: int, num_bytes: int) -> bool:
     """Have the system take the space; False where it, or the file system, can not: macOS, NFS."""
     allocate = getattr(os, "posix_fallocate", None)

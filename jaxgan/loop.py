@@ -1,4 +1,8 @@
-"""The one training loop. It does not know what is being trained."""
+"""The training loop of a run. It does not know what is being trained.
+
+The many short trainings of a study have a loop of their own, `jaxgan.study.training`, and so has
+the encoder, `jaxgan.encoder`.
+"""
 
 import contextlib
 import math
@@ -85,7 +89,7 @@ def catch_stop_signals() -> Iterator[Callable[[], int]]:
     caught = 0
     previous = {n: signal.getsignal(n) for n in (signal.SIGINT, *list_end_signals())}
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def note(number: int, _: FrameType | None) -> None:
         nonlocal caught
         caught = number
         restore()

@@ -181,16 +181,8 @@ def list_text_flags():
 
 
 NO_PATHS = {
-    *("case", "class", "coordinator", "dataset", "label_column", "leave_out"),
-    *(
-        "patient_column",
-        "patient_pattern",
-        "peers",
-        "source_column",
-        "suite",
-        "value_range",
-        "window",
-    ),
+    *("case", "class", "coordinator", "dataset", "patient_column", "patient_pattern", "peers"),
+    *("label_column", "leave_out", "source_column", "suite", "value_range", "window"),
 }
 
 

@@ -150,7 +150,7 @@ def test_what_process_0_alone_has_found_ends_the_others_for_the_same_reason(tmp_
     assert asked == [0, 0, loop._TROUBLE]  # it has told them
 
 
-def test_rows_behind_the_last_step_do_not_count(tmp_path):
+def test_rows_behind_the_last_step_do_not_count():
     """A dispatch returns as many rows as the longest one has."""
     loop.check_finite({"loss": jnp.array([1.0, 2.0, jnp.nan])}, 0, 2)
     with pytest.raises(DivergedError, match="at step 3:"):
