@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxgan.console import say
 from jaxgan.data.sets import Dataset, ImageSet, check_classes
-from jaxgan.errors import UserError
+from jaxgan.errors import UserError, list_some
 from jaxgan.files import hold_folder, holds_nothing, make_folder, remove_leftovers, write_json
 from jaxgan.parallel import check_batch_size, choose_devices
 from jaxgan.run_folder import describe_differences, is_same_but_for_data, read_record
@@ -183,7 +183,7 @@ class _Study:
             if arm.needs_generator and (fold, gan_seed, label) not in self._results.generators
         ]
         if missing:
-            self.runner.skip("classifier", name, f"no generator of {', '.join(missing)}")
+            self.runner.skip("classifier", name, f"no generator of {list_some(missing)}")
             return
         folds = self._results.folds
         train, test = folds.get_train(fold), folds.get_test(fold)
