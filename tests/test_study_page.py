@@ -10,15 +10,16 @@ import subprocess
 import numpy as np
 import pytest
 
+from jaxgan.data.copies import Copies
 from jaxgan.data.images import write_png
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.data.source import DataSpec, load_dataset
 from jaxgan.errors import IncompleteError, UserError
 from jaxgan.settings import to_dict
-from jaxgan.study import page
+from jaxgan.study import audit, page
 from jaxgan.study.analysis import analyse
 from jaxgan.study.arms import ARMS
-from jaxgan.study.folds import create_folds, find_given_splits
+from jaxgan.study.folds import Folds, create_folds, find_given_splits
 from jaxgan.study.jobs import Failure, check_complete
 from jaxgan.study.memory import compute_nearness, join_generated, summarise
 from jaxgan.study.run import StudyResults
@@ -431,3 +432,74 @@ def test_no_table_is_wider_than_the_paper(large_page, tmp_path):
     dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     found = re.search(r'data-wide="(\d+) of (\d+)"', dom)
     assert found is not None and found[1] == "0" and int(found[2]) > 10
+
+
+# Many classes --------------------------------------------------------------------------------
+
+
+def make_many(num_classes, folder, *, num_failures=0):
+    """Write the page of a study of so many classes, which are told by chance."""
+    rng = np.random.default_rng(0)
+    num = 4 * num_classes
+    labels = np.repeat(np.arange(num_classes, dtype=np.int32), 4)
+    files = tuple(f"{i}.png" for i in range(num))
+    images = ImageSet(rng.integers(0, 256, (num, 8, 8, 1), dtype=np.uint8), labels, files, files)
+    names = tuple(f"class-{label:03d}" for label in range(num_classes))
+    settings = make_settings(arms=("real", "gan"), audit=False)
+    no_copies = Copies(np.zeros((0, 2), np.int64), np.zeros(0))
+    dataset = Dataset("made", names, {"train": images}, "f" * 64)
+    folds = Folds(images, (np.arange(num) % 2).astype(np.int32), np.arange(num), no_copies)
+    results = StudyResults(settings, dataset, folds, folds, settings.create_arms())
+    for arm in results.arms:
+        for fold in range(2):
+            size = len(folds.get_test(fold))
+            results.classifiers.setdefault(arm.name, {})[0, fold] = {
+                "probabilities": rng.random((size, num_classes), np.float32),
+                "curve_step": np.arange(2),
+                "curve_loss": np.ones(2),
+                "curve_accuracy": np.ones(2),
+            }
+            results.added.setdefault(arm.name, {})[0, fold] = [3] * num_classes
+    for label in range(num_classes):
+        results.generators[0, 0, label] = make_generated(images.images[:4] // 2 + label % 100)
+    failed = [Failure("generator", f"generator {i}", "no luck") for i in range(num_failures)]
+    results.failures.extend(failed)
+    text, summary = write(results, folder)
+    return text, summary, json.loads((folder / "report.json").read_text())
+
+
+def test_the_page_of_many_classes_is_as_large_as_that_of_some(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(audit, "run_probes", lambda *args: audit.Audit(0.01, {}, {}, {}))
+    some, _, _ = make_many(30, tmp_path / "some")
+    capsys.readouterr()
+    many, summary, report = make_many(90, tmp_path / "many", num_failures=90)
+    assert len(many) < 1.2 * len(some) and len(summary) < 10_000
+    figures = [len(list((tmp_path / n / "figures").iterdir())) for n in ("some", "many")]
+    assert figures[0] == figures[1] < 50
+    said = capsys.readouterr().out
+    assert said.count("no luck") == page.MOST_LISTED + 1  # one of them first of all
+    for told in (said, summary, html.unescape(many)):
+        assert f"{90 - page.MOST_LISTED} more" in told
+    assert "Of 90 classes the 20 confusions that are most frequent" in many
+    assert "270, 3 to 3 a class" in many and "270, 3 to 3 a class" in summary
+    for words in (
+        "Of 90 classes the 12 that are told worst",
+        "The first 12 of 90 classes",
+        "The 12 of 90 classes with the nearest pairs",
+    ):
+        assert words in many
+    found = report["arms"]["real"]["report"]
+    assert found["confusion_matrix"] is None and len(found["confusions"]) == 50
+    worst = page.choose_classes(report)
+    rates = {name: found["per_class"][name]["sensitivity"]["value"] for name in found["per_class"]}
+    assert max(rates[name] for name in worst) <= min(
+        rate for name, rate in rates.items() if name not in worst
+    )
+
+
+def test_confusions_are_counted_as_in_the_matrix():
+    report = analyse(make_results(arms=("real",), generators=()))["arms"]["real"]["report"]
+    counts = np.array(report["confusion_matrix"])
+    assert len(report["confusions"]) == 2
+    for row in report["confusions"]:
+        assert row["count"] == counts[NAMES.index(row["true"]), NAMES.index(row["told"])] > 0

@@ -104,10 +104,11 @@ def _compute_auc_of_few(
     scores: np.ndarray, positive: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
     """Return the same of few positives: with many classes each has few, and there are many."""
-    of_positives, negatives = scores[positive], weights * ~positive
-    ahead = (scores[:, None] < of_positives) + 0.5 * (scores[:, None] == of_positives)
+    ahead = (scores[:, None] < scores[positive]) + 0.5 * (scores[:, None] == scores[positive])
+    ahead[positive] = 0.0
     ups = weights[:, positive]
-    return _divide((ups * (negatives @ ahead)).sum(axis=1), ups.sum(axis=1) * negatives.sum(axis=1))
+    num_ups, num_downs = ups.sum(axis=1), weights @ ~positive
+    return _divide((ups * (weights @ ahead)).sum(axis=1), num_ups * num_downs)
 
 
 def _bin(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

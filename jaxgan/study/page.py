@@ -21,6 +21,8 @@ from jaxgan.study.run import StudyResults
 from jaxgan.untrusted import markdown_text
 
 _SHOWN = 8  # images in a row
+MOST_CLASSES = 12  # in a table, and with pictures of their own
+MOST_LISTED = 20  # failures, and confusions of so many classes
 _LONGEST = 40  # letters of a class's name in a file's
 _GAN_CURVES = {"loss_d": "D", "loss_g": "G"}
 _WORDS = {
@@ -41,21 +43,51 @@ def write_study(results: StudyResults, workdir: Path, *, command: str) -> dict[s
     write_json(workdir / "report.json", report)
     pictures = draw_pictures(results, report, workdir / "figures")
     environment = _create_environment()
-    words = {"report": report, "title": _WORDS[report["verdict"]]}
+    words = {
+        "report": report,
+        "title": _WORDS[report["verdict"]],
+        "most_listed": MOST_LISTED,
+    }
     page = environment.get_template("report.html.j2").render(
-        **words, pictures=pictures, forest=lay_out_forest(report)
+        **words,
+        pictures=pictures,
+        forest=lay_out_forest(report),
+        classes=choose_classes(report),
+        has_matrices=len(report["data"]["classes"]) <= MOST_CLASSES,
+        data=_shorten_data(report["data"]),
     )
     write_text(workdir / "report.html", page)
     write_text(workdir / "summary.md", environment.get_template("summary.md.j2").render(**words))
     _write_cards(results, report, workdir / "generators", environment)
     for sentence in (*report["leaks"]["sentences"], report["sentence"]):
         say(sentence)
-    for failure in report["failures"]:
+    for failure in report["failures"][:MOST_LISTED]:
         say(f"Not done: {failure['name']}: {failure['reason']}")
+    if len(report["failures"]) > MOST_LISTED:
+        say(f"Not done: {len(report['failures']) - MOST_LISTED} more, which report.json has.")
     for arm in report["not_judged"]:
         say(f"Not judged: {arm['arm']}: {arm['reason']}")
     say(f"The page: {workdir / 'report.html'}")
     return report
+
+
+def choose_classes(report: Mapping[str, Any]) -> list[str]:
+    """Return the classes of the page's table: all, or those that the first arm tells worst."""
+    names = list(report["data"]["classes"])
+    found = [arm["report"]["per_class"] for arm in report["arms"].values() if arm["report"]]
+    if len(names) <= MOST_CLASSES or not found:
+        return names[:MOST_CLASSES]
+    rates = {name: found[0][name]["sensitivity"]["value"] for name in names}
+    worst = sorted(names, key=lambda name: 1.0 if rates[name] is None else rates[name])
+    return sorted(worst[:MOST_CLASSES], key=names.index)
+
+
+def _shorten_data(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the page shows of the data: the first of many classes."""
+    classes = dict(list(data["classes"].items())[:MOST_CLASSES])
+    if len(data["classes"]) > MOST_CLASSES:
+        classes["..."] = f"{len(data['classes'])} classes, see report.json"
+    return {**data, "classes": classes}
 
 
 def _create_environment() -> jinja2.Environment:
@@ -71,6 +103,7 @@ def _create_environment() -> jinja2.Environment:
         "points": _format_points,
         "interval": _format_interval,
         "p": _format_p,
+        "added": _format_added,
         "count": lambda value: "-" if value is None else f"{value:,}",
         "plain": markdown_text,
         "json": lambda value: json.dumps(value, indent=2),
@@ -92,6 +125,13 @@ def _format_interval(interval: Sequence[float] | None, kind: str = "percent") ->
     if kind == "points":
         return f"{_format_points(interval[0])} to {_format_points(interval[1])}"
     return f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}"
+
+
+def _format_added(by_class: Mapping[str, float]) -> str:
+    counts = [round(count) for count in by_class.values()]
+    if len(counts) <= MOST_CLASSES:
+        return " / ".join(map(str, counts))
+    return f"{sum(counts):,}, {min(counts)} to {max(counts)} a class"
 
 
 def _format_p(value: float) -> str:
@@ -153,7 +193,8 @@ def _draw_generated(results: StudyResults, folder: Path) -> list[dict[str, str]]
     pictures: list[dict[str, str]] = []
     if not results.generators:
         return pictures
-    for label, name in enumerate(results.dataset.class_names):
+    names = results.dataset.class_names
+    for label, name in enumerate(names[:MOST_CLASSES]):
         found = [(fold, seed) for fold, seed, of_label in results.generators if of_label == label]
         if found:
             pictures.append(_draw_images(results, label, *min(found), folder))
@@ -164,6 +205,11 @@ def _draw_generated(results: StudyResults, folder: Path) -> list[dict[str, str]]
                 {"section": section, "caption": words, "uri": ""}
                 for section in ("images", "curves")
             ]
+    if len(names) > MOST_CLASSES:
+        words = f"The first {MOST_CLASSES} of {len(names)} classes: generators/ has those of all."
+        pictures += [
+            {"section": section, "caption": words, "uri": ""} for section in ("images", "curves")
+        ]
     return pictures
 
 
@@ -187,13 +233,17 @@ def _draw_images(
 def _draw_pairs(
     results: StudyResults, report: Mapping[str, Any], folder: Path
 ) -> list[dict[str, str]]:
-    """Draw, for each class, the generated images that come nearest to a training image."""
-    pictures = []
-    for label, name in enumerate(results.dataset.class_names):
-        pairs = [pair for pair in report["nearest_pairs"] if pair["class"] == name]
-        pairs = sorted(pairs, key=lambda pair: pair["distance"])[:_SHOWN]
-        if not pairs:
-            continue
+    """Draw, for each class, the generated images that come nearest to a training image.
+
+    Of many classes those that have the nearest.
+    """
+    pictures: list[dict[str, str]] = []
+    by_class: dict[str, list[Mapping[str, Any]]] = {}
+    for pair in sorted(report["nearest_pairs"], key=lambda pair: pair["distance"]):
+        by_class.setdefault(pair["class"], []).append(pair)
+    names = results.dataset.class_names
+    for name in sorted(list(by_class)[:MOST_CLASSES], key=names.index):
+        label, pairs = names.index(name), by_class[name][:_SHOWN]
         generated = [
             join_generated(results.generators[p["fold"], p["gan_seed"], label])[p["generated"]]
             for p in pairs
@@ -209,6 +259,9 @@ def _draw_pairs(
         )
         alt = f"{len(pairs)} generated images of class {name} above their nearest training images."
         pictures.append(_picture("nearest", path, caption, alt))
+    if len(by_class) > MOST_CLASSES:
+        words = f"The {MOST_CLASSES} of {len(by_class)} classes with the nearest pairs."
+        pictures.append({"section": "nearest", "caption": words, "uri": ""})
     return pictures
 
 
