@@ -377,7 +377,7 @@ def check_class(dataset: Dataset, class_name: str) -> None:
     if class_name not in dataset.class_names:
         raise UserError(
             f"There is no class {class_name!r} in {dataset.name}: "
-            f"the classes are {', '.join(dataset.class_names)}."
+            f"the classes are {list_some(dataset.class_names)}."
         )
 
 

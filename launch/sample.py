@@ -6,6 +6,7 @@ import cli
 from absl import flags
 
 from jaxgan.errors import UserError
+from jaxgan.idle import find_idle_sampling
 from jaxgan.keep import keep_images
 from jaxgan.sampling import read_run_settings, sample_run
 
@@ -37,12 +38,13 @@ def main() -> None:
         given = [f"--{flag}" for flag in _OF_SAMPLES if FLAGS[flag].present]
         if given:
             raise UserError(f"{', '.join(given)} has no effect with --keep: leave it out.")
-        run = read_run_settings(workdir / name)
-        dataset = cli.load_data(run.data, image_size=run.image_size, channels=run.channels)
+        dataset = cli.load_data_of(read_run_settings(workdir / name))
         keep_images(workdir, name, dataset, checkpoint=FLAGS.checkpoint)
         return
     if not FLAGS.out:
         raise UserError("Expected --out=DIR, a folder for the images, or --keep.")
+    no_data = dict.fromkeys(cli.DATA_FLAGS, "without --keep no data are read")
+    cli.refuse_idle(find_idle_sampling(FLAGS.accept), no_data)
     sample_run(
         workdir / name,
         Path(FLAGS.out),

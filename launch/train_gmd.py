@@ -7,6 +7,7 @@ import cli
 from absl import flags
 
 from jaxgan.errors import UserError
+from jaxgan.idle import find_idle_training
 from jaxgan.settings import GmdSettings, read_settings
 from jaxgan.train_gmd import describe_run, load_synthetic, train_gmd
 
@@ -25,9 +26,8 @@ def main() -> None:
     cli.use_devices()
     cli.join_processes()
     settings = read_settings(GmdSettings, FLAGS.config.to_dict())
-    dataset = cli.load_data(
-        settings.data, image_size=settings.image_size, channels=settings.channels
-    )
+    cli.tell_idle(find_idle_training(settings, augment=FLAGS.augment))
+    dataset = cli.load_data_of(settings)
     synthetic_dir = Path(FLAGS.synthetic_dir) if FLAGS.augment else None
     classes = FLAGS.augment_classes
     if classes and not FLAGS.augment:

@@ -186,6 +186,9 @@ def test_a_run_is_compared_with_the_images_of_its_class(tmp_path):
     assert result["gan_train"]["value"] < result["gan_train"]["floor"]
     (tmp_path / "right" / "checkpoints").rename(tmp_path / "gone")
     assert evaluate.load_run(tmp_path, "left", dataset).classes is None
+    splits = {split: images.of_class(0) for split, images in dataset.splits.items()}
+    alone = dataclasses.replace(dataset, class_names=("left",), splits=splits)
+    assert evaluate.load_run(tmp_path, "left", alone, num=30).classes is None
     other = dataclasses.replace(dataset, fingerprint="e" * 64)
     with pytest.raises(UserError, match="other data"):
         evaluate.load_run(tmp_path, "left", other)
