@@ -190,9 +190,8 @@ def load_folders(
 
 def _describe_same(roots: Sequence[Path], sets: Sequence[LooseImages]) -> Iterator[str]:
     """Say where the generated images are, by folder or pixel by pixel, those of another side."""
-    mine = {
-        image.tobytes(): file for image, file in zip(sets[0].images, sets[0].files, strict=True)
-    }
+    both = zip(sets[0].images[::-1], sets[0].files[::-1], strict=True)  # so the first of equals
+    mine = {image.tobytes(): file for image, file in both}
     if len(mine) < len(sets[0]):
         yield (
             f"Of the {len(sets[0])} images of --generated ({roots[0]}) only {len(mine)} differ: "

@@ -179,7 +179,7 @@ def summarise(
 def _describe_collapse(
     best: Mapping[str, float], last: Mapping[str, float], floor: float
 ) -> str | None:
-    if last["variance_ratio"] < LEAST_VARIANCE:
+    if last.get("variance_ratio", 1.0) < LEAST_VARIANCE:
         return (
             f"The run has collapsed, or has hardly begun: at epoch {last['epoch']} the generated "
             f"images vary {last['variance_ratio']:.1%} as much as the real ones."

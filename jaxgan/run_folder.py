@@ -241,6 +241,16 @@ def read_record(path: Path) -> dict[str, Any]:
     )
 
 
+def find_record(path: Path) -> dict[str, Any] | None:
+    """Return what defines the run in `path`, None where nothing there says it any more.
+
+    Raises `UserError` where a newer version wrote it.
+    """
+    record = _read_object(path / _CONFIG)
+    known = record is not None and _is_record(record)
+    return read_record(path) if known or _read_kept_record(path) is not None else None
+
+
 def read_data(path: Path) -> dict[str, str]:
     """Return `name` and `fingerprint` of the data that the run in `path` was trained on."""
     data = read_record(path).get("data")

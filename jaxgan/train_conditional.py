@@ -53,6 +53,7 @@ _SHOWN_OF_CLASS = 8
 _EFFECT_IMAGES = 16 * NUM_IMAGES  # of all classes together
 _TOLD_CLASSES = 10
 _ABOUT = "all classes"
+_NEEDED = (METRIC, "variance_ratio")  # of a line of metrics that a report is made of
 
 
 def make_conditional(settings: DcganSettings, dataset: Dataset, class_name: str) -> DcganSettings:
@@ -197,7 +198,9 @@ def _measure(runs: Sequence[ClassRun], class_share: float, moment: Moment) -> Ma
 
 def _report_quality(runs: Sequence[ClassRun], folder: RunFolder, selected_epoch: int) -> None:
     """Write what the measurements say of every class; say what has collapsed."""
-    records = [line for line in read_metrics(folder.path) if METRIC in line]
+    names = [f"{name}: {run.class_name}" for name in _NEEDED for run in runs]
+    needed = {*_NEEDED, "label_effect", "class_share", *names}  # a person may have edited a line
+    records = [line for line in read_metrics(folder.path) if needed <= line.keys()]
     if not records:
         return
     classes = {run.class_name: _summarise_class(records, run, selected_epoch) for run in runs}
@@ -239,7 +242,11 @@ def _summarise_class(
     lines = [
         {
             "epoch": record["epoch"],
-            **{name: record[f"{name}: {run.class_name}"] for name in MEASURES},
+            **{
+                name: record[f"{name}: {run.class_name}"]
+                for name in MEASURES
+                if f"{name}: {run.class_name}" in record
+            },
         }
         for record in records
     ]

@@ -93,6 +93,11 @@ def test_the_whole_way_from_images_to_two_reports(place, tmp_path):
         )
         assert result.returncode == 0, result.stderr
     assert "Validation accuracy, augmented minus real" in result.stdout
+    for run_folder in (tmp_path / "dcgan" / "left", tmp_path / "gmd" / "augmented"):
+        notes = json.loads((run_folder / "config.json").read_text())["notes"]
+        assert notes["data"] == str(place / "data")
+        assert f"--data_dir={place / 'data'}" in notes["command"]
+        assert Path(notes["folder"]).is_dir()
     report = json.loads((tmp_path / "gmd" / "augmented" / "report.json").read_text())
     assert report["synthetic_images"] == {"left": 12, "right": 12}
     result = run(
@@ -105,6 +110,15 @@ def test_the_whole_way_from_images_to_two_reports(place, tmp_path):
     )
     assert result.returncode == 0, result.stderr
     assert len(list((tmp_path / "out").glob("seed_*.png"))) == 5
+    of_left = (f"--workdir={tmp_path / 'dcgan'}", "--class=left")
+    for flags, code, sentence in (
+        (("--keep", f"--data_dir={place / 'data'}"), 0, "Kept 12 images of class left"),
+        (("--keep", "--num=5", "--seed=0"), 2, "--num, --seed has no effect with --keep"),
+        ((), 2, "Expected --out=DIR"),
+    ):
+        result = run("sample", place, *of_left, *flags)
+        assert result.returncode == code, result.stderr
+        assert sentence in result.stdout + result.stderr
 
 
 def read_written(path):

@@ -11,6 +11,7 @@ import pytest
 
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.errors import UserError
+from jaxgan.run_folder import read_record, write_record
 from jaxgan.selection import MIN_HELD_OUT
 from jaxgan.settings import DcganSettings, read_settings
 from jaxgan.study import run
@@ -308,3 +309,27 @@ def test_one_class_is_nothing_to_study(tmp_path):
     alone = replace(make_data(), class_names=("left",))
     with pytest.raises(UserError, match=r"one class alone \(left\), and a study asks"):
         run.describe_study(make_settings(), alone)
+
+
+@pytest.mark.parametrize("content", [None, "", "[1]", '{"kind": 3}'])
+def test_a_study_whose_config_was_deleted_or_edited_goes_on(tmp_path, content, capsys):
+    """Its jobs are known by what they hold."""
+    record = run.describe_study(make_settings(), make_data())
+    run._note_study(tmp_path, record)
+    assert capsys.readouterr().out == ""
+    assert json.loads((tmp_path / "config.json").read_text())["format"] == 1
+    (tmp_path / "config.json").unlink()
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="holds no study"):
+        run._check_holds_study(tmp_path)
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / "classifier-1.npz").write_bytes(b"")
+    run._check_holds_study(tmp_path)
+    run._note_study(tmp_path, record)
+    assert "no job is lost" in capsys.readouterr().out
+    assert read_record(tmp_path)["kind"] == "study"
+    write_record(tmp_path, {"kind": "gmd"})
+    with pytest.raises(UserError, match="holds a gmd run, no study"):
+        run._check_holds_study(tmp_path)

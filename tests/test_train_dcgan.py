@@ -168,6 +168,33 @@ def test_more_epochs_go_on_and_end_as_one_longer_run(whole_run, tmp_path, capsys
     assert compute_difference(restore(run, longer)[1], restore(at_once, longer)[1]) == 0.0
 
 
+def test_what_was_deleted_of_a_finished_run_is_made_again(whole_run, tmp_path, capsys):
+    shutil.copytree(whole_run, tmp_path / "left")
+    run = tmp_path / "left"
+    final = next(row.file for row in read_table(run) if row.is_final)
+    lost = ("config.json", "report.json", "figures/samples.png", f"accepted/{final}")
+    for name in lost:
+        (run / name).unlink()
+    shutil.rmtree(run / "events")
+    train(tmp_path)
+    assert read_all(run) == read_all(whole_run)
+    out = capsys.readouterr().out
+    assert "config.json: it is missing. The copy in the newest checkpoint" in out
+    assert "figures/samples.png, report.json are gone: the end of the run is done again" in out
+    train(tmp_path)
+    assert "is finished: 3 epochs. Nothing to do" in capsys.readouterr().out
+    (run / "accepted" / final).unlink()
+    train(tmp_path)
+    assert f"{final} is gone: the end of the run is done again" in capsys.readouterr().out
+    assert read_all(run) == read_all(whole_run)
+    shutil.rmtree(run / "checkpoints")
+    (run / "figures" / "losses.png").unlink()
+    before = read_all(run)
+    with pytest.raises(UserError, match="is finished and holds no checkpoint"):
+        train(tmp_path)
+    assert read_all(run) == before
+
+
 def test_two_devices_give_the_same_run(tmp_path):
     run = tmp_path / "left"
     train_dcgan(SETTINGS, dataset=DATASET, class_name="left", workdir=tmp_path, num_devices=2)

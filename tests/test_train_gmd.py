@@ -199,7 +199,7 @@ def test_kept_images_that_were_deleted_or_damaged_have_their_sentence(tmp_path):
     file.unlink()
     with pytest.raises(UserError, match=r"names 1 image\(s\) that are not in .*0000001.png\): put"):
         load_synthetic(tmp_path, DATASET, SETTINGS)
-    file.write_bytes(content[:40])
+    file.write_bytes(content[:-30])
     with pytest.raises(UserError, match=r"0000001.png is damaged or cut off"):
         load_synthetic(tmp_path, DATASET, SETTINGS)
     file.write_text("text")

@@ -11,9 +11,14 @@ import numpy as np
 from jaxgan.console import say
 from jaxgan.data.sets import Dataset, ImageSet, check_classes
 from jaxgan.errors import UserError, list_some
-from jaxgan.files import hold_folder, holds_nothing, make_folder, remove_leftovers, write_json
+from jaxgan.files import hold_folder, holds_nothing, make_folder, remove_leftovers
 from jaxgan.parallel import check_batch_size, choose_devices
-from jaxgan.run_folder import describe_differences, is_same_but_for_data, read_record
+from jaxgan.run_folder import (
+    describe_differences,
+    find_record,
+    is_same_but_for_data,
+    write_record,
+)
 from jaxgan.study import audit as audits
 from jaxgan.study.arms import Arm, describe_lacking_targets
 from jaxgan.study.classifiers import (
@@ -369,26 +374,34 @@ def create_images_like(folds: Folds, dataset: Dataset) -> ImageSet:
 
 def _check_holds_study(workdir: Path) -> None:
     """Raise where a folder holds something that is no study."""
-    found = workdir / "config.json"
-    if not found.exists() and not holds_nothing(workdir):
+    old = find_record(workdir)
+    if old is None and not holds_nothing(workdir) and not _holds_jobs(workdir):
         raise UserError(
-            f"The work folder {workdir} is not empty and holds no study (no config.json): "
-            "choose another --workdir."
+            f"The work folder {workdir} is not empty and holds no study (no config.json that says "
+            "so): choose another --workdir."
         )
-    if found.exists() and (kind := read_record(workdir).get("kind")) != "study":
-        raise UserError(f"{workdir} holds a {kind} run, no study: choose another --workdir.")
+    if old is not None and old["kind"] != "study":
+        raise UserError(f"{workdir} holds a {old['kind']} run, no study: choose another --workdir.")
+
+
+def _holds_jobs(workdir: Path) -> bool:
+    """Whether a folder holds a study's jobs, which are known by what they hold."""
+    return any(workdir.glob("jobs/*.npz")) and not (workdir / "ablation.json").exists()
 
 
 def _note_study(workdir: Path, record: Mapping[str, Any]) -> None:
     """Note what was asked of the study last; say so where the images have changed since then."""
-    found = workdir / "config.json"
-    old = read_record(workdir) if found.exists() else record
+    old = find_record(workdir) or record
+    if _holds_jobs(workdir) and old is record:
+        say(
+            f"{workdir / 'config.json'} is damaged or gone: it is written anew, and no job is lost."
+        )
     if describe_differences(old, record) and is_same_but_for_data(old, record):
         say(
             f"The images have changed since this study was last run in {workdir}: what was "
             "trained on those of before does not count, and is trained again."
         )
-    write_json(found, record)
+    write_record(workdir, record)
 
 
 def run_audit(results: StudyResults) -> audits.Audit:
