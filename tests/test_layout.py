@@ -24,7 +24,7 @@ gan classifier selection listing settings dcgan
 
 event_log console relay files run_folder distributed checkpoint
 
-data data.sets data.split data.limits data.headings data.dicom data.images data.phantom_anatomy
+data data.sets data.split data.cache data.limits data.headings data.dicom data.images data.phantom_anatomy
 data.phantom data.tree data.folder data.copies data.tensorflow_free data.builders data.guard
 data.catalogue data.source data.feed data.loose
 
