@@ -209,6 +209,13 @@ def describe_command() -> str:
     return shlex.join(["python", *sys.argv])
 
 
+def describe_origin() -> dict[str, str]:
+    """Return the notes of a run: its command, where that was given, and where its data lie."""
+    folder = Path(FLAGS.data_dir).resolve() if FLAGS.data_dir else None
+    data = str(folder or FLAGS.dataset or "the phantom")
+    return {"command": describe_command(), "folder": str(Path.cwd()), "data": data}
+
+
 def use_devices() -> None:
     """Set JAX up: a compilation cache on disk, and devices."""
     jax.config.update("jax_compilation_cache_dir", str(get_cache_dir() / "xla"))
@@ -290,7 +297,7 @@ def refuse_idle_evaluation(*, is_run: bool) -> None:
 def tell_idle(*idle: Idle) -> None:
     """Say which of what was given has no effect: a run that was begun with it must go on."""
     found = describe_idle(find_changed(), functools.reduce(operator.or_, map(dict, idle)))
-    if found is not None and FLAGS.dry_run:
+    if found is not None and "dry_run" in FLAGS and FLAGS.dry_run:
         print(printable_lines(found), file=sys.stderr)  # standard output is the configuration
     elif found is not None:
         say(found)
@@ -317,6 +324,8 @@ def _find_idle_data(dataset: Dataset) -> dict[str, str]:
 
 def _calibrates() -> bool:
     """Whether a run divides its training images too, by the same seed."""
+    if "config" not in FLAGS:  # of what reads a run: it may have said so to itself
+        return True
     return "selection" in FLAGS.config and FLAGS.config.selection.rule == "calibrated"
 
 

@@ -200,6 +200,8 @@ def test_nothing_else_in_the_library_writes_files():
 def test_no_clock_but_the_monotonic_one_is_read():
     """A clock that jumps can change neither a duration nor a cadence."""
     for path in list_sources():
+        if path.name == "cache.py":
+            continue  # when a file was last used is told by the wall's clock, and no other
         text = path.read_text()
         for name in ("time.time(", "datetime.now", "time.localtime", "utcnow"):
             assert name not in text, f"{path.name}: {name}"
