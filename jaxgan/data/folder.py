@@ -30,6 +30,7 @@ from jaxgan.data.tree import (
     Layout,
     Placed,
     as_split,
+    check_named,
     find_layout,
     go_down,
     is_inside,
@@ -126,6 +127,8 @@ def scan_folder(
     if not root.is_dir():
         found = "is a file" if root.exists() else "does not exist"
         raise UserError(f"the data folder {root} {found}. Expected a folder: {LAYOUTS}")
+    leave_out = [name.strip().rstrip("/") for name in leave_out]
+    check_named(root, leave_out)
     tree = read_tree(root, follow_links=follow_links, leave_out=leave_out)
     top = go_down(tree)
     tables = _find_tables(_list_between(top.path, root))
@@ -743,7 +746,12 @@ def match_cells(
     or without the ending. `path` is the table's. Nothing is looked up on the disk.
     """
     file_column = headings.find_heading(list(rows[0]) if rows else [], headings.FILES)
-    entries = [(_check_inside(path, row[file_column or FILE_COLUMN]), row) for row in rows]
+    cells_of_files = [row[file_column or FILE_COLUMN] for row in rows]
+    places = _list_places(path.parent, cells_of_files)
+    entries = [
+        (_check_inside(path, cell, places), row)
+        for cell, row in zip(cells_of_files, rows, strict=True)
+    ]
     known = set(files)
     cells: dict[str, list[str]] = {}
     is_exact = known <= {entry for entry, _ in entries}
@@ -786,13 +794,21 @@ def _ends_alike(entry: str, file: str) -> bool:
     )
 
 
-def _check_inside(path: Path, entry: str) -> str:
+def _list_places(folder: Path, cells: Sequence[str]) -> list[str]:
+    """Return how a folder's path may begin a cell; it is looked up once, where one is absolute."""
+    if not any(cell.lstrip().startswith("/") for cell in cells):
+        return []
+    return [f"{(Path.cwd() / folder).as_posix()}/", f"{os.path.realpath(folder)}/"]
+
+
+def _check_inside(path: Path, entry: str, places: Sequence[str]) -> str:
     """Return the path of a row in plain form, having refused any way out of the table's folder.
 
     Links need no look, which would take a minute a million rows: only `files` of the scan are read.
     """
     plain = entry.strip().replace("\\", "/")
-    plain = plain.removeprefix(f"{path.parent.as_posix()}/")
+    for place in places:
+        plain = plain.removeprefix(place)
     if plain.startswith("/") or ".." in plain.split("/") or "\0" in plain:
         raise UserError(
             f"{path} names {entry!r}, which lies outside the folder: expected paths relative "

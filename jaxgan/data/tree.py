@@ -14,7 +14,7 @@ from pathlib import Path
 from jaxgan.data import dicom
 from jaxgan.data.headings import simplify
 from jaxgan.data.limits import LISTED, ImageError
-from jaxgan.errors import UserError
+from jaxgan.errors import UserError, list_some
 from jaxgan.untrusted import printable
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom")
@@ -207,6 +207,18 @@ def _list_entries(path: Path, root: Path, leave_out: frozenset[str]) -> list[Pat
     except OSError as error:
         raise UserError(f"the folder {path} cannot be read: {error.strerror}") from error
     return [e for e in entries if not (e.name.startswith(".") or _is_named(e, root, leave_out))]
+
+
+def check_named(root: Path, names: Collection[str]) -> None:
+    """Raise where one of `names` is neither that of anything in `root` nor a path from it."""
+    missing = {name for name in names if not os.path.lexists(root / name)}
+    for _, folders, files in os.walk(root) if missing else ():
+        missing -= {*folders, *files}
+    if missing:
+        raise UserError(
+            f"there is nothing called {list_some(sorted(missing))} in {root}, to be left out: "
+            "expected names of files and folders in it, or paths from it"
+        )
 
 
 def _is_named(entry: Path, root: Path, names: Collection[str]) -> bool:
