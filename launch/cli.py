@@ -301,7 +301,7 @@ def refuse_idle_evaluation(*, is_run: bool) -> None:
 def tell_idle(*idle: Idle) -> None:
     """Say which of what was given has no effect: a run that was begun with it must go on."""
     found = describe_idle(find_changed(), functools.reduce(operator.or_, map(dict, idle)))
-    if found is not None and FLAGS.dry_run:
+    if found is not None and "dry_run" in FLAGS and FLAGS.dry_run:
         print(printable_lines(found), file=sys.stderr)  # standard output is the configuration
     elif found is not None:
         say(found)
@@ -328,6 +328,8 @@ def _find_idle_data(dataset: Dataset) -> dict[str, str]:
 
 def _calibrates() -> bool:
     """Whether a run divides its training images too, by the same seed."""
+    if "config" not in FLAGS:  # of what reads a run: it may have said so to itself
+        return True
     return "selection" in FLAGS.config and FLAGS.config.selection.rule == "calibrated"
 
 

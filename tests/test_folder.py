@@ -196,6 +196,17 @@ def test_equal_names_in_two_folders_are_not_one_file(flat):
     assert len({image.patient for image in scan_folder(flat).images}) == 28
 
 
+def test_absolute_paths_into_the_folder_are_of_its_files(flat, tmp_path_factory, monkeypatch):
+    link = tmp_path_factory.mktemp("links") / "data"
+    link.symlink_to(flat)
+    stems = sorted(path.stem for path in flat.rglob("*.png"))
+    for place in (link, flat):
+        write_manifest(flat, rows=[f"{place}/{s.split('-')[0]}/{s}.png,{s}" for s in stems])
+        assert [image.patient for image in scan_folder(link).images] == stems
+    monkeypatch.chdir(flat.parent)
+    assert scan_folder(Path(flat.name)).patients_known
+
+
 def test_cells_that_name_nobody_join_nobody(flat):
     write_manifest(flat, **{f"clear-{n:02d}_1": "nan" for n in range(12)})
     scan = scan_folder(flat)

@@ -181,6 +181,14 @@ def test_what_is_left_out_is_named_as_a_path_too(tmp_path):
         scan_folder(tmp_path, leave_out=("clear/old",))
 
 
+def test_what_is_not_there_can_not_be_left_out(tmp_path):
+    for folder in ("clear", "haze", "haze/old"):
+        fill(tmp_path / folder)
+    assert len(scan_folder(tmp_path, leave_out=("old/",)).images) == 24
+    with pytest.raises(UserError, match=r"nothing called haze/odl, olt in "):
+        scan_folder(tmp_path, leave_out=("old", "olt", "haze/odl"))
+
+
 def test_long_lists_stop_at_ten(tmp_path):
     for name in ("clear", "haze"):
         fill(tmp_path / name)

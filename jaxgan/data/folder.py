@@ -126,15 +126,18 @@ def scan_folder(
     if not root.is_dir():
         found = "is a file" if root.exists() else "does not exist"
         raise UserError(f"the data folder {root} {found}. Expected a folder: {LAYOUTS}")
-    tree = read_tree(root, follow_links=follow_links, leave_out=leave_out)
+    leave_out = [name.strip().rstrip("/") for name in leave_out]
+    return _scan(read_tree(root, follow_links=follow_links, leave_out=leave_out), options)
+
+
+def _scan(tree: Folder, options: _Options) -> FolderScan:
     top = go_down(tree)
-    tables = _find_tables(_list_between(top.path, root))
-    knows_patients = any(_choose_patients(t, patient_column) for t in tables)
+    tables = _find_tables(_list_between(top.path, tree.path))
+    knows_patients = any(_choose_patients(t, options.patient_column) for t in tables)
     layout = find_layout(top, trust_folders=options.says_who or knows_patients)
     unusable = [(p.relative_to(top.path).as_posix(), error) for p, error in layout.unusable]
-    placed, label_notices = _label(layout, tables, label_column)
-    present = tuple(split for split in SPLITS if any(image.split == split for image in placed))
-    splits = layout.splits or (present if len(present) > 1 else ())
+    placed, label_notices = _label(layout, tables, options.label_column)
+    splits = _list_splits(layout, placed)
     try:
         class_names = _check_classes(layout, splits, placed)
     except UserError as error:
@@ -142,24 +145,26 @@ def scan_folder(
             raise
         told = unusable_images_error(unusable, num_images=top.num_images)
         raise UserError(f"{error}\n{told}") from None
-    images = [_describe(image, class_names) for image in placed]
-    patients, notices = _find_patients(top.path, placed, tables, options)
-    images = [replace(image, patient=patients.get(image.file)) for image in images]
+    patients, patient_notices = _find_patients(top.path, placed, tables, options)
+    images = [_describe(image, class_names, patients.get(image.file)) for image in placed]
     images.sort(key=lambda image: image.file)
-    num_unknown = sum(image.patient is None for image in images)
-    if num_unknown:
-        whose = "." if num_unknown == len(images) else f" of {num_unknown} images."
-        notices.append(f"No patient information{whose} {_describe_risk(splits)}")
     if splits:
         _check_no_shared_patient(images)
-    notices = [
+    notices = (
         *_describe_place(tree, top),
         *_describe_others(layout, tables),
         *label_notices,
-        *notices,
-    ]
-    notices += _describe_alike(class_names)
-    return FolderScan(top.path, class_names, splits, tuple(images), tuple(notices), tuple(unusable))
+        *patient_notices,
+        *_describe_risk(images, splits),
+        *_describe_alike(class_names),
+    )
+    return FolderScan(top.path, class_names, splits, tuple(images), notices, tuple(unusable))
+
+
+def _list_splits(layout: Layout, placed: Sequence[Placed]) -> tuple[str, ...]:
+    """Return the splits that folders or a table tell, none where all is for training."""
+    present = tuple(split for split in SPLITS if any(image.split == split for image in placed))
+    return layout.splits or (present if len(present) > 1 else ())
 
 
 def _list_between(top: Path, root: Path) -> list[Path]:
@@ -263,10 +268,11 @@ def check_enough_images(name: str, count: int, remark: str = "") -> None:
         )
 
 
-def _describe(image: Placed, class_names: Sequence[str]) -> FolderImage:
+def _describe(image: Placed, class_names: Sequence[str], patient: str | None) -> FolderImage:
     status = image.path.stat()
     label = class_names.index(image.class_name or "")
-    return FolderImage(image.split, label, image.file, status.st_size, status.st_mtime_ns)
+    size, time = status.st_size, status.st_mtime_ns
+    return FolderImage(image.split, label, image.file, size, time, patient)
 
 
 # Labels ----------------------------------------------------------------------------------------
@@ -434,16 +440,20 @@ def _find_folder_patients(
     ]
 
 
-def _describe_risk(splits: tuple[str, ...]) -> str:
+def _describe_risk(images: Sequence[FolderImage], splits: tuple[str, ...]) -> list[str]:
     """Say what it means that nothing tells whose an image is."""
+    num_unknown = sum(image.patient is None for image in images)
+    if not num_unknown:
+        return []
+    whose = "." if num_unknown == len(images) else f" of {num_unknown} images."
     how = (
         "The split in the folder is taken as it is" if "val" in splits else "The split is by image"
     )
-    return (
-        f"{how}: where a patient has several images, the validation may "
-        "hold patients that the training has seen, and its accuracy is then too high for new "
+    return [
+        f"No patient information{whose} {how}: where a patient has several images, the validation "
+        "may hold patients that the training has seen, and its accuracy is then too high for new "
         "patients. Give a manifest.csv with a patient column, or a patient pattern."
-    )
+    ]
 
 
 def _match_pattern(
@@ -743,7 +753,12 @@ def match_cells(
     or without the ending. `path` is the table's. Nothing is looked up on the disk.
     """
     file_column = headings.find_heading(list(rows[0]) if rows else [], headings.FILES)
-    entries = [(_check_inside(path, row[file_column or FILE_COLUMN]), row) for row in rows]
+    cells_of_files = [row[file_column or FILE_COLUMN] for row in rows]
+    places = _list_places(path.parent, cells_of_files)
+    entries = [
+        (_check_inside(path, cell, places), row)
+        for cell, row in zip(cells_of_files, rows, strict=True)
+    ]
     known = set(files)
     cells: dict[str, list[str]] = {}
     is_exact = known <= {entry for entry, _ in entries}
@@ -786,13 +801,21 @@ def _ends_alike(entry: str, file: str) -> bool:
     )
 
 
-def _check_inside(path: Path, entry: str) -> str:
+def _list_places(folder: Path, cells: Sequence[str]) -> list[str]:
+    """Return how a folder's path may begin a cell; it is looked up once, where one is absolute."""
+    if not any(cell.lstrip().startswith("/") for cell in cells):
+        return []
+    return [f"{(Path.cwd() / folder).as_posix()}/", f"{os.path.realpath(folder)}/"]
+
+
+def _check_inside(path: Path, entry: str, places: Sequence[str]) -> str:
     """Return the path of a row in plain form, having refused any way out of the table's folder.
 
     Links need no look, which would take a minute a million rows: only `files` of the scan are read.
     """
     plain = entry.strip().replace("\\", "/")
-    plain = plain.removeprefix(f"{path.parent.as_posix()}/")
+    for place in places:
+        plain = plain.removeprefix(place)
     if plain.startswith("/") or ".." in plain.split("/") or "\0" in plain:
         raise UserError(
             f"{path} names {entry!r}, which lies outside the folder: expected paths relative "

@@ -14,7 +14,7 @@ from pathlib import Path
 from jaxgan.data import dicom
 from jaxgan.data.headings import simplify
 from jaxgan.data.limits import LISTED, ImageError
-from jaxgan.errors import UserError
+from jaxgan.errors import UserError, list_some
 from jaxgan.untrusted import printable
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom")
@@ -161,17 +161,44 @@ def _is_unicode(name: str) -> bool:
 def read_tree(root: Path, *, follow_links: bool = False, leave_out: Collection[str] = ()) -> Folder:
     """List everything in and below `root`, but for what is hidden or named in `leave_out`.
 
-    A name of `leave_out` is that of a file or folder anywhere, or its path from `root`. Links that
-    lead out of `root` are followed only where that is asked; a loop of links ends.
+    A name of `leave_out` is that of a file or folder anywhere, or its path from `root`; `UserError`
+    where there is none. Links that lead out of `root` are followed only where that is asked; a loop
+    of links ends.
     """
-    return _read(root, root, follow_links, frozenset(leave_out), (os.path.realpath(root),))
+    ways = _Ways(root, follow_links, frozenset(leave_out), set())
+    tree = _read(root, ways, (os.path.realpath(root),))
+    missing = [n for n in leave_out if n not in ways.left_out and not os.path.lexists(root / n)]
+    if missing:
+        raise UserError(
+            f"there is nothing called {list_some(sorted(missing))} in {root}, to be left out: expected "
+            "names of files and folders in it, or paths from it"
+        )
+    return tree
 
 
-def _read(
-    path: Path, root: Path, follow_links: bool, leave_out: frozenset[str], above: tuple[str, ...]
-) -> Folder:
+@dataclass(frozen=True)
+class _Ways:
+    """Where to go in a tree; `left_out` grows by the names of `leave_out` that were met."""
+
+    root: Path
+    follow_links: bool
+    leave_out: frozenset[str]
+    left_out: set[str]
+
+    def may_see(self, entry: Path) -> bool:
+        """Whether an entry is neither hidden nor left out."""
+        if self.leave_out:
+            met = {entry.name, entry.relative_to(self.root).as_posix()} & self.leave_out
+            self.left_out.update(met)
+            if met:
+                return False
+        return not entry.name.startswith(".")
+
+
+def _read(path: Path, ways: _Ways, above: tuple[str, ...]) -> Folder:
+    root, follow_links = ways.root, ways.follow_links
     folders, images, unusable, others = [], [], [], []
-    for entry in _list_entries(path, root, leave_out):
+    for entry in filter(ways.may_see, _list_entries(path)):
         may_lead_out = entry.is_symlink() and not follow_links  # the folder itself does not
         try:
             if is_image(entry, root, follow_links=not may_lead_out):
@@ -186,7 +213,7 @@ def _read(
                 folders.append(Folder(entry, is_way_out=True))
             else:
                 below = (*above, os.path.realpath(entry))
-                folders.append(_read(entry, root, follow_links, leave_out, below))
+                folders.append(_read(entry, ways, below))
         except ImageError as error:
             unusable.append((entry, error))
     num_images = len(images) + len(unusable) + sum(f.num_images for f in folders)
@@ -200,18 +227,12 @@ def _read(
     )
 
 
-def _list_entries(path: Path, root: Path, leave_out: frozenset[str]) -> list[Path]:
-    """Return the visible entries of a folder, sorted by name."""
+def _list_entries(path: Path) -> list[Path]:
+    """Return the entries of a folder, sorted by name."""
     try:
-        entries = sorted(path.iterdir())
+        return sorted(path.iterdir())
     except OSError as error:
         raise UserError(f"the folder {path} cannot be read: {error.strerror}") from error
-    return [e for e in entries if not (e.name.startswith(".") or _is_named(e, root, leave_out))]
-
-
-def _is_named(entry: Path, root: Path, names: Collection[str]) -> bool:
-    """Whether an entry's name, or its path from `root`, is among some."""
-    return bool(names) and not {entry.name, entry.relative_to(root).as_posix()}.isdisjoint(names)
 
 
 def _may_enter(folder: Path, follow_links: bool, above: tuple[str, ...]) -> bool:
