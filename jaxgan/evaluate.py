@@ -13,6 +13,7 @@ from jaxgan.console import say
 from jaxgan.data.images import decode_many
 from jaxgan.data.loose import LooseImages, read_folders
 from jaxgan.data.sets import Dataset, ImageSet
+from jaxgan.data.values import AS_STORED, View
 from jaxgan.encoder import SIDE, train_classifier
 from jaxgan.errors import UserError
 from jaxgan.features import (
@@ -130,7 +131,13 @@ def check_subjects(
 
 
 def load_folders(
-    generated: Path, against: Path, held_out: Path | None, *, image_size: int = 0
+    generated: Path,
+    against: Path,
+    held_out: Path | None,
+    *,
+    image_size: int = 0,
+    fit: str = "crop",
+    view: View = AS_STORED,
 ) -> Subjects:
     """Return the images of two or three folders, all scaled alike (see `read_folders`).
 
@@ -140,7 +147,9 @@ def load_folders(
     roots = [generated, against, *([held_out] if held_out else [])]
     if 0 < image_size < MIN_SIDE:
         raise UserError(f"--image_size is {image_size}, expected at least {MIN_SIDE}, or 0.")
-    sets = read_folders(roots, image_size=image_size)
+    sets = read_folders(roots, image_size=image_size, fit=fit, view=view)
+    for notice in sets[0].notices:
+        say(notice)
     for root, images in zip(roots, sets, strict=True):
         check_count(str(root), len(images))
     if sets[0].images.shape[1] < MIN_SIDE:

@@ -42,6 +42,7 @@ def main() -> None:
     features_file = Path(FLAGS.features) if FLAGS.features else None
     options: dict[str, Any] = {"num": FLAGS.num, "checkpoint": FLAGS.checkpoint, "seed": FLAGS.seed}
     if name:
+        cli.refuse_look_flags(workdir / name)
         run = read_run_settings(workdir / name)
         dataset = cli.load_data(run.data, image_size=run.image_size, channels=run.channels)
         if FLAGS.selection:
@@ -51,7 +52,7 @@ def main() -> None:
     else:
         held_out = Path(FLAGS.held_out) if FLAGS.held_out else None
         paths = (Path(FLAGS.generated), Path(FLAGS.against), held_out)
-        subjects = load_folders(*paths, image_size=FLAGS.image_size)
+        subjects = load_folders(*paths, image_size=FLAGS.image_size, **cli.read_look_flags())
     evaluate(subjects, features_file=features_file, **where)
 
 

@@ -22,6 +22,7 @@ flags.DEFINE_string("source_column", None, "Column of manifest.csv: hospital or 
 def main() -> None:
     """Flags to config to two calls: the jobs, then what they say."""
     cli.use_devices()
+    cli.override_data(FLAGS.config.data)
     settings = read_settings(StudySettings, FLAGS.config.to_dict())
     root = Path(FLAGS.data_dir) if FLAGS.data_dir else None
     check_folder(root)

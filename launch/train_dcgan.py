@@ -33,6 +33,7 @@ def main() -> None:
         threshold=FLAGS.threshold,
         num_accept=FLAGS.num_accept,
     )
+    cli.override_data(FLAGS.config.data)
     settings = read_settings(DcganSettings, FLAGS.config.to_dict())
     dataset = cli.load_data(
         settings.data, image_size=settings.image_size, channels=settings.channels

@@ -22,6 +22,7 @@ def main() -> None:
     """Flags to config to one call."""
     cli.use_devices()
     cli.join_processes()
+    cli.override_data(FLAGS.config.data)
     settings = read_settings(GmdSettings, FLAGS.config.to_dict())
     dataset = cli.load_data(
         settings.data, image_size=settings.image_size, channels=settings.channels

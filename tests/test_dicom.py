@@ -20,8 +20,9 @@ from pydicom.uid import (
 )
 
 from jaxgan.data import dicom, limits
-from jaxgan.data.images import decode_image, read_image
+from jaxgan.data.images import decode_image, measure_image, read_image
 from jaxgan.data.limits import ImageError
+from jaxgan.data.values import View
 from tests.fuzz.seeds import IDENTITY, encode, make_film, make_films, make_table
 
 RAMP = np.array([[0, 1024, 2048, 4095]], dtype=np.uint16)
@@ -124,11 +125,104 @@ def test_colour():
     assert np.asarray(read_image(make_film(pixels), 3)).tolist() == pixels.tolist()
 
 
-def test_twelve_bits_in_sixteen_are_noticed():
-    assert decode_image(make_film(RAMP), 1).looks_like_12_bits
-    assert not decode_image(make_film(RAMP, bits=12), 1).looks_like_12_bits
-    window = {"WindowCenter": "2048", "WindowWidth": "4096"}
-    assert not decode_image(make_film(RAMP, **window), 1).looks_like_12_bits
+WINDOW = {"WindowCenter": "2048", "WindowWidth": "4096"}
+HOUNSFIELD = {"Modality": "CT", "RescaleSlope": "1", "RescaleIntercept": "-1024"}
+RESCALED = {"RescaleSlope": "2", "RescaleIntercept": "0"}
+
+
+@pytest.mark.parametrize(
+    ("film", "kind", "least", "largest", "full"),
+    [
+        ({}, "16 bits (DICOM)", 0, 4095, (0, 65535)),
+        ({"bits": 12}, "12 bits (DICOM)", 0, 4095, (0, 4095)),
+        ({"bits": 12, **HOUNSFIELD}, "Hounsfield units (DICOM)", -1024, 3071, (-1024, 3071)),
+        ({"Modality": "CT"}, "Hounsfield units (DICOM)", 0, 4095, (0, 65535)),
+        ({"RescaleType": "HU"}, "Hounsfield units (DICOM)", 0, 4095, (0, 65535)),
+        ({"Modality": "CT", "RescaleType": "US"}, "16 bits (DICOM)", 0, 4095, (0, 65535)),
+        (RESCALED, "rescaled numbers (DICOM)", 0, 8190, (0, 131070)),
+        ({"PhotometricInterpretation": "MONOCHROME1"}, "16 bits (DICOM)", 0, 4095, (0, 65535)),
+    ],
+)
+def test_numbers_without_a_window_are_measured_in_their_unit(film, kind, least, largest, full):
+    found = measure_image(make_film(RAMP, **film))
+    assert (found.kind, found.least, found.largest, found.full) == (kind, least, largest, full)
+
+
+def test_signed_numbers_are_a_kind_of_their_own():
+    found = measure_image(make_film(RAMP.astype(np.int16) - 1024))
+    assert found.kind == "16 bits, signed (DICOM)"
+    assert (found.least, found.largest, found.full) == (-1024, 3071, (-32768, 32767))
+
+
+@pytest.mark.parametrize(
+    "film",
+    [
+        WINDOW,
+        {"VOILUTSequence": [make_table(*range(0, 256, 2))]},
+        {"ModalityLUTSequence": [make_table(*range(200))]},
+        {"pixels": np.zeros((4, 5), np.uint8)},
+        {"pixels": np.zeros((4, 5, 3), np.uint8)},
+    ],
+)
+def test_a_film_that_says_how_it_is_shown_is_not_measured(film, monkeypatch):
+    content = make_film(**film)
+    monkeypatch.setattr(dicom, "_decode_pixels", lambda film: pytest.fail("it was decoded"))
+    assert measure_image(content) is None
+
+
+def test_a_range_shows_films_alike_whatever_their_offset_and_sign():
+    """Hounsfield units: 0, 1024, 2048 and 4095 above -1024."""
+    view = View(ranges={"Hounsfield units (DICOM)": (-1024.0, 3071.0)})
+    unsigned = make_film(RAMP, **HOUNSFIELD)
+    signed = make_film(RAMP.astype(np.int16) - 1024, Modality="CT")
+    turned = make_film(
+        4095 - RAMP, Modality="CT", RescaleSlope="-1", RescaleIntercept="3071", RescaleType="HU"
+    )
+    for content in (unsigned, signed, turned):
+        decoded = decode_image(content, 1, view)
+        assert np.asarray(decoded.image)[0].tolist() == [0, 64, 128, 255]
+        assert decoded.way == "of Hounsfield units (DICOM)"
+
+
+def test_monochrome1_is_inverted_after_the_range():
+    content = make_film(RAMP, PhotometricInterpretation="MONOCHROME1")
+    shown = read_image(content, 1, View(ranges={"16 bits (DICOM)": (0.0, 4095.0)}))
+    assert np.asarray(shown)[0].tolist() == [255, 191, 127, 0]
+
+
+def test_a_range_that_was_asked_for_comes_before_the_window_of_a_film():
+    narrow = {"WindowCenter": "10", "WindowWidth": "5"}
+    table = {"VOILUTSequence": [make_table(*range(0, 256, 2))]}
+    for look in (narrow, table):
+        content = make_film(RAMP, bits=12, **look)
+        shown = decode_image(content, 1, View(asked=(0.0, 4095.0)))
+        assert np.asarray(shown.image)[0].tolist() == [0, 64, 128, 255]
+        assert decode_image(content, 1).way == "through a window or table of their own"
+    eight = decode_image(make_film(np.array([[0, 9]], np.uint8)), 1, View(asked=(0.0, 9.0)))
+    assert np.asarray(eight.image)[0].tolist() == [0, 9]
+
+
+def test_a_modality_table_comes_before_a_range_that_was_asked_for():
+    table = make_table(*range(0, 4096, 2), bits=16)
+    content = make_film(np.array([[0, 1024, 2047]], np.uint16), ModalityLUTSequence=[table])
+    shown = read_image(content, 1, View(asked=(0.0, 4094.0)))
+    assert np.asarray(shown)[0].tolist() == [0, 128, 255]
+
+
+def test_padding_is_no_part_of_the_range():
+    film = np.full((10, 10), -2000, np.int16)
+    film[2:8, 2:8] = np.arange(36).reshape(6, 6)
+    found = measure_image(make_film(film, PixelPaddingValue=-2000))
+    assert (found.least, found.largest) == (0, 35)
+    film[0] = -1990
+    limited = {"PixelPaddingValue": -2000, "PixelPaddingRangeLimit": -1980}
+    assert measure_image(make_film(film, **limited)).least == 0
+
+
+@pytest.mark.parametrize("slope", ["0", "1e300", "1e-320"])
+def test_a_rescale_that_makes_no_sense_is_none(slope):
+    content = make_film(RAMP, bits=12, RescaleSlope=slope, RescaleIntercept="5")
+    assert values(content) == [0, 64, 128, 255]
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,13 @@ Importing this module imports tensorflow_datasets (about a second): import it wh
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
 import shutil
 import socket
+import struct
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,15 +27,26 @@ from jaxgan.data.images import (
     decode_image,
     encode_png,
     map_in_threads,
+    measure_files,
     progress_bar,
     shrink_to,
 )
 from jaxgan.data.limits import ImageError, read_file, unusable_images_error
+from jaxgan.data.values import (
+    AS_STORED,
+    ASKED,
+    Range,
+    View,
+    choose_ranges,
+    describe_few_grays,
+    describe_ranges,
+    describe_ways,
+    no_numbers_error,
+)
 from jaxgan.errors import UserError, find_disk_error
 from jaxgan.files import make_folder, telling_disk_errors, write_text
-from jaxgan.untrusted import printable
 
-FORMAT_VERSION = 3  # raise it when the prepared files change, so that caches are made again
+FORMAT_VERSION = 4  # raise it when the prepared files change, so that caches are made again
 INDEX_FILE = "index.json"  # the records and the notices, so that reading needs no second pass
 
 
@@ -46,6 +59,7 @@ class Record(NamedTuple):
     file: str
     patient: str
     sha256: str  # of the source
+    aspect: float = 1.0  # its width over its height
 
 
 @dataclass(frozen=True)
@@ -58,6 +72,8 @@ class PreparedSet:
     image_key: str
     notices: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...] = ()  # files that could not be used, and why
+    view: View = AS_STORED  # how numbers of more than 8 bits are shown
+    fit: str = "crop"  # how images that are not square are made so
 
     def read(self, record: Record) -> bytes:
         """Return the encoded image of a record."""
@@ -73,6 +89,7 @@ class _ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         self._class_names, self._channels = list(class_names), channels
         self.notices: list[str] = []
         self.skipped: list[tuple[str, str]] = []
+        self.ranges: dict[str, Range] = {}
         super().__init__(**kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -101,17 +118,36 @@ class FolderBuilder(_ImageBuilder, skip_registration=True):  # type: ignore[call
     """Images of a folder, by class, with their patients where these are known."""
 
     def __init__(
-        self, *, scan: FolderScan, channels: int, stored_side: int, skip_bad: bool, **kwargs: Any
+        self,
+        *,
+        scan: FolderScan,
+        channels: int,
+        stored_side: int,
+        skip_bad: bool,
+        view: View,
+        **kwargs: Any,
     ):
         self._scan, self._stored_side, self._skip_bad = scan, stored_side, skip_bad
+        self._view = view
         self._bad: list[tuple[str, ImageError]] = list(scan.unusable)
-        self._dark: list[str] = []
+        self._ways: dict[str, str] = {}
+        self._grays: dict[str, int | None] = {}
         super().__init__(class_names=scan.class_names, channels=channels, **kwargs)
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         del dl_manager
+        if self._view.asked is None:
+            self._find_ranges()
         splits = self._scan.splits or ("train",)
         return {split: self._generate_examples(split, splits[-1]) for split in splits}
+
+    def _find_ranges(self) -> None:
+        """Look over all images first, so that those of one kind are shown alike."""
+        files = [image.file for image in self._scan.images]
+        spreads = measure_files({file: self._scan.root / file for file in files})
+        self.ranges = choose_ranges(list(spreads.values()))
+        self._view = View(ranges=self.ranges)
+        self.notices += describe_ranges(spreads, self.ranges)
 
     def _generate_examples(self, split: str, last_split: str) -> Iterator[tuple[str, dict]]:
         images = [image for image in self._scan.images if image.split == split]
@@ -127,7 +163,10 @@ class FolderBuilder(_ImageBuilder, skip_registration=True):  # type: ignore[call
             raise self._create_error()
         if split == last_split:
             self.skipped += [(file, str(error)) for file, error in sorted(self._bad, key=_by_file)]
-            self.notices += _describe_dark(sorted(self._dark))
+            if self._view.asked is not None and ASKED not in self._ways.values():
+                raise no_numbers_error()
+            self.notices += describe_ways(list(self._ways.values()))
+            self.notices += describe_few_grays(self._grays)
 
     def _create_error(self) -> UserError:
         num_images = len(self._scan.images) + len(self._scan.unusable)
@@ -144,12 +183,11 @@ class FolderBuilder(_ImageBuilder, skip_registration=True):  # type: ignore[call
         """Return the example of one file, or why there is none."""
         try:
             content = read_file(self._scan.root / image.file)
-            decoded = decode_image(content, self._channels)
+            decoded = decode_image(content, self._channels, self._view)
         except ImageError as error:
             self._bad.append((image.file, error))
             return error
-        if decoded.looks_like_12_bits:
-            self._dark.append(image.file)
+        self._ways[image.file], self._grays[image.file] = decoded.way, decoded.num_grays
         return {
             "image": encode_png(shrink_to(decoded.image, self._stored_side)),
             "label": image.label,
@@ -161,16 +199,6 @@ class FolderBuilder(_ImageBuilder, skip_registration=True):  # type: ignore[call
 
 def _by_file(bad: tuple[str, ImageError]) -> str:
     return bad[0]
-
-
-def _describe_dark(files: Sequence[str]) -> list[str]:
-    if not files:
-        return []
-    return [
-        f"{len(files)} image(s) have 16 bits but no value above 4095 (such as "
-        f"{printable(files[0])}): they look like 12-bit films and come out dark, because the full "
-        "range 0 to 65535 is mapped to 0 to 255. Rescale them first if that is so."
-    ]
 
 
 class PhantomBuilder(_ImageBuilder, skip_registration=True):  # type: ignore[call-arg]
@@ -218,14 +246,22 @@ class PhantomBuilder(_ImageBuilder, skip_registration=True):  # type: ignore[cal
 
 
 def prepare_folder(
-    scan: FolderScan, *, channels: int, stored_side: int, cache: Path, skip_bad: bool = False
+    scan: FolderScan,
+    *,
+    channels: int,
+    stored_side: int,
+    cache: Path,
+    skip_bad: bool = False,
+    view: View = AS_STORED,
 ) -> PreparedSet:
     """Return the prepared form of a scanned folder, made now unless `cache` has it.
+
+    Unless `view` asks for a range, the one of each kind is found (see `jaxgan.data.values`).
 
     Raises one `UserError` that lists every image that cannot be used, unless `skip_bad` asks for a
     set without them, which then lists them itself.
     """
-    key = compute_key(scan, [FORMAT_VERSION, channels, stored_side, skip_bad])
+    key = compute_key(scan, [FORMAT_VERSION, channels, stored_side, skip_bad, view.asked])
 
     def create(data_dir: Path) -> FolderBuilder:
         return FolderBuilder(
@@ -233,10 +269,12 @@ def prepare_folder(
             channels=channels,
             stored_side=stored_side,
             skip_bad=skip_bad,
+            view=view,
             data_dir=data_dir,
         )
 
-    return _prepare_once(create, cache / "folder" / key)
+    prepared = _prepare_once(create, cache / "folder" / key)
+    return dataclasses.replace(prepared, view=View(view.asked, prepared.view.ranges))
 
 
 def prepare_phantom(
@@ -296,10 +334,17 @@ def _list_records(sources: Mapping[str, Any]) -> list[Record]:
             file=example["file"].decode(),
             patient=example["patient"].decode(),
             sha256=example["sha256"].decode(),
+            aspect=_read_aspect(example["image"]),
         )
         for split, source in sources.items()
         for position, example in enumerate(source)
     ]
+
+
+def _read_aspect(png: bytes) -> float:
+    """Return width over height out of the head of a PNG: PNG 3rd edition, 11.2.1."""
+    width, height = struct.unpack(">2I", png[16:24])
+    return float(width / height)
 
 
 def _read_prepared(target: Path) -> PreparedSet:
@@ -314,6 +359,7 @@ def _read_prepared(target: Path) -> PreparedSet:
         image_key="image",
         notices=tuple(index["notices"]),
         skipped=tuple((file, reason) for file, reason in index["skipped"]),
+        view=View(ranges={kind: (low, high) for kind, (low, high) in index["ranges"].items()}),
     )
 
 
@@ -330,6 +376,7 @@ def _prepare(builder: _ImageBuilder) -> None:
     index = {
         "notices": builder.notices,
         "skipped": builder.skipped,
+        "ranges": builder.ranges,
         "records": _list_records(sources),
     }
     write_text(Path(builder.data_dir_root) / INDEX_FILE, json.dumps(index))

@@ -5,10 +5,13 @@ the one identifier that is read, the patient's, is replaced before anything else
 an optional dependency (`pip install 'jaxgan[dicom]'`) and is imported where a DICOM file is met.
 """
 
+import contextlib
 import hashlib
 import importlib.util
 import logging
+import math
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +26,7 @@ from jaxgan.data.limits import (
     read_file,
     read_stream_sizes,
 )
+from jaxgan.data.values import AS_IT_IS, OWN_WINDOW, Values
 from jaxgan.untrusted import printable
 
 if TYPE_CHECKING:
@@ -54,8 +58,12 @@ _SHOWN = [  # what decides how the pixels look; nothing here is about a person
     "BitsStored",
     "HighBit",
     "PixelRepresentation",
+    "Modality",
     "RescaleSlope",
     "RescaleIntercept",
+    "RescaleType",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
     "ModalityLUTSequence",
     "WindowCenter",
     "WindowWidth",
@@ -110,18 +118,45 @@ def read_patient(path: Path) -> str | None:
     return hashlib.sha256(patient.encode()).hexdigest() if patient else None
 
 
-def decode_film(content: bytes) -> tuple[np.ndarray, bool]:
-    """Return uint8 pixels [height, width] or [height, width, 3], and whether they look dark.
+def decode_film(content: bytes, *, keep_numbers: bool = False) -> tuple[np.ndarray | Values, str]:
+    """Return a film as it wants to be shown, or its numbers; and the way that it is shown.
 
     Gray values go through the modality transform (rescale or lookup table), then through the first
-    window or VOI lookup table; without either, the whole range of the stored bits is mapped to 0 to
-    255, and 16 stored bits that use only 12 look dark. MONOCHROME1 is inverted, so that high is
-    white (PS3.3, C.7.6.3.1.2 and C.11). Raises `ImageError`.
+    window or VOI lookup table, to uint8 pixels [height, width] or [height, width, 3]. A film of
+    more than 8 bits without either, and every one where `keep_numbers`, is returned as its numbers.
+    MONOCHROME1 is inverted, so that high is white (PS3.3, C.7.6.3.1.2 and C.11). Raises
+    `ImageError`.
     """
+    with _telling_failure():
+        film = _open(content)
+        if _is_numbers(film) or (keep_numbers and _is_deep(film)):
+            return _read_numbers(film), ""
+        has_look = str(film.PhotometricInterpretation) in _GRAYS and _has_own_look(film)
+        return _show(film), OWN_WINDOW if has_look else AS_IT_IS
+
+
+def read_numbers(content: bytes) -> Values | None:
+    """Return the numbers of a film that says nothing of how it wants to be shown, else None.
+
+    Raises `ImageError`.
+    """
+    with _telling_failure():
+        film = _open(content)
+        return _read_numbers(film) if _is_numbers(film) else None
+
+
+def _open(content: bytes) -> "Dataset":
+    """Return what is needed of a film, checked, its pixels not decoded."""
+    film = _parse(content, _SHOWN)
+    _check(film, len(content))
+    return film
+
+
+@contextlib.contextmanager
+def _telling_failure() -> Iterator[None]:
+    """Turn whatever pydicom raises into an `ImageError`."""
     try:
-        film = _parse(content, _SHOWN)
-        _check(film, len(content))
-        return _show(film)
+        yield
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # without its words, which may quote the file: a name, a date
@@ -251,60 +286,152 @@ def _check_stream(film: "Dataset") -> None:
         )
 
 
-def _show(film: "Dataset") -> tuple[np.ndarray, bool]:
-    from pydicom.pixels import apply_color_lut, pixel_array
+def _decode_pixels(film: "Dataset") -> np.ndarray:
+    """Return the stored numbers [height, width] or [height, width, 3]."""
+    from pydicom.pixels import pixel_array
 
     pixels = pixel_array(film)
     samples = int(film.SamplesPerPixel)
     if pixels.shape != (film.Rows, film.Columns, 3)[: 2 if samples == 1 else 3]:
         raise ImageError("is a DICOM file of more frames than it says, expected one image")
+    return pixels
+
+
+def _show(film: "Dataset") -> np.ndarray:
+    from pydicom.pixels import apply_color_lut
+
     kind = str(film.PhotometricInterpretation)
+    pixels = _decode_pixels(film)
     if kind in _GRAYS:
-        shown, suspicious = _show_gray(film, pixels)
-        return (255 - shown if kind == _INVERTED else shown), suspicious
+        shown = _show_gray(film, pixels)
+        return 255 - shown if kind == _INVERTED else shown
     if kind == _PALETTE:
         colors = apply_color_lut(pixels, film)
-        return (colors >> 8 if colors.dtype == np.uint16 else colors).astype(np.uint8), False
+        return (colors >> 8 if colors.dtype == np.uint16 else colors).astype(np.uint8)
     if pixels.dtype != np.uint8:  # YBR has become RGB
         raise ImageError("is a colour DICOM file of more than 8 bits, expected 8")
-    return pixels, False
+    return pixels
 
 
-def _show_gray(film: "Dataset", stored: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Return the gray film as it is shown, and whether it looks dark.
+def _get_ends(film: "Dataset") -> tuple[int, int]:
+    """Return the least and the largest number that the stored bits can hold."""
+    bits = int(film.BitsStored)
+    low = -(2 ** (bits - 1)) if int(film.PixelRepresentation) else 0
+    return low, low + 2**bits - 1
+
+
+def _show_gray(film: "Dataset", stored: np.ndarray) -> np.ndarray:
+    """Return the gray film as it wants to be shown.
 
     The steps are computed for each value that the bits can hold, not for each pixel.
     """
-    bits = int(film.BitsStored)
-    low = -(2 ** (bits - 1)) if int(film.PixelRepresentation) else 0
-    levels = np.arange(low, low + 2**bits)
+    low, high = _get_ends(film)
+    levels = np.arange(low, high + 1)
     with np.errstate(all="ignore"):  # a slope of 1e300 has its own answer below
-        shares, is_full_range = _compute_shares(film, levels)
+        shares = _compute_shares(film, levels)
         whole = np.nan_to_num(shares, nan=0.0, posinf=1.0, neginf=0.0)
     table = np.rint(np.clip(whole, 0.0, 1.0) * 255.0).astype(np.uint8)
-    stored = np.clip(stored, low, low + 2**bits - 1)  # bits above may hold an overlay
-    suspicious = is_full_range and bits == 16 and low == 0 and 0 < int(stored.max()) < 4096
+    stored = np.clip(stored, low, high)  # bits above may hold an overlay
     # A negative index counts from the end: rolled, the table takes signed values as they are.
-    return look_up(np.roll(table, low), stored), suspicious
+    return look_up(np.roll(table, low), stored)
 
 
-def _compute_shares(film: "Dataset", levels: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Return the share of white of each stored value, and whether it is their whole range."""
+def _compute_shares(film: "Dataset", levels: np.ndarray) -> np.ndarray:
+    """Return the share of white of each stored value."""
     from pydicom.pixels import apply_modality_lut, apply_voi
 
     values = apply_modality_lut(levels, film)
     if film.get("VOILUTSequence"):
         shares = apply_voi(np.rint(values).astype(np.int64), film)
-        return shares / _get_top(film.VOILUTSequence), False
-    if film.get("WindowCenter") is not None and film.get("WindowWidth") is not None:
+        return shares / _get_top(film.VOILUTSequence)
+    if _has_window(film):
         center, width = _first(film.WindowCenter), _first(film.WindowWidth)
         function = str(film.get("VOILUTFunction") or "LINEAR")
-        return apply_window(values, center, width, function), False
+        return apply_window(values, center, width, function)
     if film.get("ModalityLUTSequence"):
-        return values / _get_top(film.ModalityLUTSequence), False
+        return values / _get_top(film.ModalityLUTSequence)
     # A linear rescale moves the ends of the range as it moves the values: its sign alone counts.
     shares = (levels - levels[0]) / (len(levels) - 1)
-    return (shares if values[-1] >= values[0] else 1.0 - shares), True
+    return shares if values[-1] >= values[0] else 1.0 - shares
+
+
+def _has_window(film: "Dataset") -> bool:
+    return film.get("WindowCenter") is not None and film.get("WindowWidth") is not None
+
+
+def _has_own_look(film: "Dataset") -> bool:
+    return bool(film.get("VOILUTSequence") or film.get("ModalityLUTSequence")) or _has_window(film)
+
+
+def _is_deep(film: "Dataset") -> bool:
+    """Tell whether a film holds gray of more than 8 bits."""
+    return str(film.PhotometricInterpretation) in _GRAYS and int(film.BitsStored) > 8
+
+
+def _is_numbers(film: "Dataset") -> bool:
+    """Tell whether a film holds more than 8 bits and says nothing of how they are to be shown."""
+    return _is_deep(film) and not _has_own_look(film)
+
+
+def _read_numbers(film: "Dataset") -> Values:
+    """Return the numbers of a gray film, in the unit that its modality transform gives."""
+    from pydicom.pixels import apply_modality_lut
+
+    low, high = _get_ends(film)
+    stored = np.clip(_decode_pixels(film), low, high)  # bits above may hold an overlay
+    slope, intercept = _get_rescale(film)
+    if film.get("ModalityLUTSequence"):
+        table = apply_modality_lut(np.arange(low, high + 1), film)
+        top = int(_get_top(film.ModalityLUTSequence))
+        stored, low, high = look_up(np.roll(table, low), stored), 0, top
+    return Values(
+        stored,
+        _name_kind(film, (slope, intercept) != (1.0, 0.0)),
+        low,
+        high,
+        slope,
+        intercept,
+        is_inverted=str(film.PhotometricInterpretation) == _INVERTED,
+        padding=_get_padding(film),
+    )
+
+
+def _get_rescale(film: "Dataset") -> tuple[float, float]:
+    """Return slope and intercept of a linear rescale; 1 and 0 where there is none to speak of."""
+    slope, intercept = film.get("RescaleSlope"), film.get("RescaleIntercept")
+    if slope is None or intercept is None or film.get("ModalityLUTSequence"):
+        return 1.0, 0.0
+    found = float(slope), float(intercept)
+    is_usable = all(map(math.isfinite, found)) and 1e-100 < abs(found[0]) < 1e100
+    return found if is_usable else (1.0, 0.0)
+
+
+def _name_kind(film: "Dataset", is_rescaled: bool) -> str:
+    """Return which numbers of other films those of this one compare with.
+
+    The unit, where there is one (PS3.3, C.11.1.1.2; of CT, it may go without saying).
+    """
+    unit, is_ct = film.get("RescaleType"), film.get("Modality") == "CT"
+    if unit == "HU" or (is_ct and unit is None):
+        return "Hounsfield units (DICOM)"
+    if is_rescaled or film.get("ModalityLUTSequence"):
+        return "rescaled numbers (DICOM)"
+    sign = ", signed" if int(film.PixelRepresentation) else ""
+    return f"{int(film.BitsStored)} bits{sign} (DICOM)"
+
+
+def _get_padding(film: "Dataset") -> tuple[int, int] | None:
+    """Return the first and the last stored number that stand for no picture."""
+    first = film.get("PixelPaddingValue")
+    if first is None or film.get("ModalityLUTSequence"):
+        return None
+    limit = film.get("PixelPaddingRangeLimit")
+    low, high = sorted((_as_number(first), _as_number(first if limit is None else limit)))
+    return low, high
+
+
+def _as_number(value: Any) -> int:
+    return int(value if not isinstance(value, bytes) else int.from_bytes(value[:2], "little"))
 
 
 def _get_top(tables: Any) -> float:

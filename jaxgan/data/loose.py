@@ -1,15 +1,31 @@
 """Any folder of images, split or not: what `evaluate` compares."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from jaxgan.data.fit import describe_fit, fit_square
 from jaxgan.data.folder import ENDINGS, is_image
-from jaxgan.data.images import as_pixels, decode_many, resize_square
+from jaxgan.data.images import (
+    as_pixels,
+    convert_many,
+    decode_image,
+    decode_many,
+    measure_files,
+)
 from jaxgan.data.limits import ImageError, unusable_images_error
+from jaxgan.data.values import (
+    AS_STORED,
+    ASKED,
+    View,
+    choose_ranges,
+    describe_few_grays,
+    describe_ranges,
+    describe_ways,
+    no_numbers_error,
+)
 from jaxgan.errors import UserError
 
 MAX_SIDE = 128
@@ -18,40 +34,67 @@ SHEETS = ("grid.png",)  # `sample` writes one beside its images: no image of its
 
 @dataclass(frozen=True)
 class LooseImages:
-    """Images uint8 [num, side, side, channels], each one's file, and the folder it lay in."""
+    """Images uint8 [num, side, side, channels], each one's file, and the folder it lay in.
+
+    `notices` are on all folders that were read together.
+    """
 
     images: np.ndarray
     files: tuple[str, ...]
     folders: tuple[str, ...]
+    notices: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.files)
 
 
-def read_folders(roots: Sequence[Path], *, image_size: int = 0) -> list[LooseImages]:
+def read_folders(
+    roots: Sequence[Path], *, image_size: int = 0, fit: str = "crop", view: View = AS_STORED
+) -> list[LooseImages]:
     """Read all images in and below each of `roots`, scaled alike so that they can be compared.
 
     `image_size` 0 is the short side of the smallest image among them, at most 128. All are gray if
     every one is, else RGB. `folders` names the first folder below the root, "" where there is none.
+    Numbers of more than 8 bits are shown over one range for all folders, if `view` asks for none.
     """
     paths = [_list_images(root) for root in roots]
     every = [path for group in paths for path in group]
     # Read twice rather than held at full size: a film can have fifty megabytes.
-    side = image_size or min(MAX_SIDE, *decode_many(every, channels=1, use=_get_short_side))
-    pixels = np.stack(
-        decode_many(every, channels=3, use=lambda image: as_pixels(resize_square(image, side)))
-    )
+    sizes = decode_many(every, channels=1, use=lambda image: image.size)
+    side = image_size or min(MAX_SIDE, *map(min, sizes))
+    view, notices = _find_view(every, view)
+
+    def convert(path: Path | bytes) -> tuple[np.ndarray, str, int | None]:
+        decoded = decode_image(path, 3, view)
+        return as_pixels(fit_square(decoded.image, side, fit)), decoded.way, decoded.num_grays
+
+    images, ways, grays = zip(*convert_many(every, convert), strict=True)
+    pixels = np.stack(images)
+    notices += _describe_look(dict(zip(map(str, every), grays, strict=True)), ways, view)
+    notices += describe_fit(fit, [width / height for width, height in sizes])
     if (pixels == pixels[..., :1]).all():
         pixels = pixels[..., :1]
     ends = np.cumsum([len(group) for group in paths])[:-1]
     parts = np.split(pixels, ends)
     return [
-        _create(root, group, part) for root, group, part in zip(roots, paths, parts, strict=True)
+        _create(root, group, part, tuple(notices))
+        for root, group, part in zip(roots, paths, parts, strict=True)
     ]
 
 
-def _get_short_side(image: Image.Image) -> int:
-    return min(image.size)
+def _find_view(paths: Sequence[Path], asked: View) -> tuple[View, list[str]]:
+    """Return how the images of all folders are shown alike, and what is to be said of it."""
+    if asked.asked is not None:
+        return asked, []
+    spreads = measure_files({str(path): path for path in paths})
+    ranges = choose_ranges(list(spreads.values()))
+    return View(ranges=ranges), describe_ranges(spreads, ranges)
+
+
+def _describe_look(grays: Mapping[str, int | None], ways: Sequence[str], view: View) -> list[str]:
+    if view.asked is not None and ASKED not in ways:
+        raise no_numbers_error()
+    return [*describe_ways(ways), *describe_few_grays(grays)]
 
 
 def _list_images(root: Path) -> list[Path]:
@@ -85,7 +128,9 @@ def _list_images(root: Path) -> list[Path]:
     return visible
 
 
-def _create(root: Path, paths: Sequence[Path], images: np.ndarray) -> LooseImages:
+def _create(
+    root: Path, paths: Sequence[Path], images: np.ndarray, notices: tuple[str, ...]
+) -> LooseImages:
     relative = [path.relative_to(root) for path in paths]
     folders = tuple(path.parts[0] if len(path.parts) > 1 else "" for path in relative)
-    return LooseImages(images, tuple(path.as_posix() for path in relative), folders)
+    return LooseImages(images, tuple(path.as_posix() for path in relative), folders, notices)
