@@ -3,6 +3,7 @@ import hashlib
 import io
 import struct
 import time
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -231,7 +232,9 @@ def test_a_rescale_that_makes_no_sense_is_none(slope):
         ({"NumberOfFrames": "2"}, "of 2 frames, expected one image"),
         ({"BitsStored": 4}, "of 4 bits stored in 16"),
         ({"BitsStored": 12, "HighBit": 15}, "12 bits end at bit 15, expected 11"),
-        ({"BitsAllocated": 32, "BitsStored": 32}, "of 32 bits stored in 32"),
+        ({"BitsAllocated": 32, "BitsStored": 32, "HighBit": 31}, "40 bytes, expected 80"),
+        ({"BitsAllocated": 64, "BitsStored": 64}, "of 64 bits stored in 64"),
+        ({"PixelRepresentation": 2}, "PixelRepresentation (0028,0103) is neither"),
         ({"Rows": 9999, "Columns": 9999}, "9999 x 9999 pixels, more than the 48"),
         ({"Rows": 0}, "expected one or more"),
         ({"SamplesPerPixel": 5, "PhotometricInterpretation": "RGB"}, "5 samples a pixel in RGB"),
@@ -240,8 +243,176 @@ def test_a_rescale_that_makes_no_sense_is_none(slope):
     ],
 )
 def test_what_is_no_plain_film_is_refused_with_its_reason(elements, reason):
-    with pytest.raises(ImageError, match=reason):
+    with pytest.raises(ImageError) as error:
         read_image(make_film(**elements), 1)
+    assert reason in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "keyword",
+    [
+        "SamplesPerPixel",
+        "PhotometricInterpretation",
+        "Rows",
+        "Columns",
+        "BitsAllocated",
+        "BitsStored",
+        "PixelRepresentation",
+        "PixelData",
+    ],
+)
+@pytest.mark.parametrize("is_empty", [True, False])
+def test_what_a_film_lacks_is_named(keyword, is_empty):
+    """It was "damaged or cut off (AttributeError)"."""
+    film = pydicom.dcmread(io.BytesIO(make_film()))
+    if is_empty and keyword != "PixelData":
+        setattr(film, keyword, None)
+    else:
+        delattr(film, keyword)
+    tag = pydicom.datadict.tag_for_keyword(keyword)
+    with pytest.raises(ImageError) as error:
+        read_image(write(film), 1)
+    assert f"{keyword} ({tag >> 16:04X},{tag & 0xFFFF:04X})" in str(error.value)
+
+
+def write(film) -> bytes:
+    buffer = io.BytesIO()
+    film.save_as(buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {"RescaleSlope": None, "RescaleIntercept": None},
+        {"RescaleSlope": None, "RescaleIntercept": "5"},
+        {"RescaleSlope": "2"},
+        {"RescaleIntercept": "5"},
+        {"WindowCenter": None, "WindowWidth": None},
+        {"WindowCenter": "2048"},
+        {"VOILUTSequence": []},
+        {"VOILUTSequence": [pydicom.Dataset()]},
+        {"VOILUTSequence": [make_table()]},
+        {"ModalityLUTSequence": [make_table()]},
+        {"NumberOfFrames": None},
+        {"HighBit": None},
+        {"RescaleType": None, "PixelPaddingValue": None},
+    ],
+)
+def test_what_is_there_without_a_value_says_nothing(elements):
+    """pydicom#1237: a rescale or a table without a value was "damaged (TypeError)"."""
+    assert values(make_film(RAMP, bits=12, **elements)) == [0, 64, 128, 255]
+
+
+def test_a_film_without_a_transfer_syntax_is_read_as_its_header_is():
+    """pydicom#258: exports whose head lacks it."""
+    for syntax in (None, ImplicitVRLittleEndian):
+        options = {"syntax": syntax} if syntax else {}
+        raw = make_film(RAMP, bits=12, **options)
+        element = b"\x02\x00\x10\x00UI"
+        at = raw.index(element)
+        length = struct.unpack("<H", raw[at + 6 : at + 8])[0]
+        content = raw[:at] + raw[at + 8 + length :]
+        group = content.index(b"\x02\x00\x00\x00UL") + 8
+        shorter = struct.unpack("<I", content[group : group + 4])[0] - 8 - length
+        content = content[:group] + struct.pack("<I", shorter) + content[group + 4 :]
+        assert values(content) == [0, 64, 128, 255]
+
+
+def test_compressed_pixels_without_a_transfer_syntax_are_refused():
+    content = make_film(RAMP, bits=12, syntax=RLELossless)
+    film = pydicom.dcmread(io.BytesIO(content))
+    film.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.5"
+    raw = write(film)
+    hidden = raw.replace(b"\x02\x00\x10\x00UI", b"\x02\x00\x11\x00UI")
+    with pytest.raises(ImageError, match=r"without TransferSyntaxUID \(0002,0010\)"):
+        read_image(hidden, 1)
+
+
+def test_a_film_that_has_lost_its_first_bytes_is_read():
+    """pydicom#860: without the 132 bytes before the head, and without the head as well."""
+    content = make_film(RAMP, bits=12)
+    assert values(content[132:]) == [0, 64, 128, 255]
+    assert dicom.is_dicom(content[132 : 132 + 132])
+    group = content.index(b"\x02\x00\x00\x00UL") + 8
+    end = group + 4 + struct.unpack("<I", content[group : group + 4])[0]
+    assert content[end : end + 2] == b"\x08\x00"
+    assert values(content[end:].ljust(300, b"\0")) == [0, 64, 128, 255]
+    for other in (b"\x08\x00\x16\x00" + b"x" * 200, b"\x08\x00" * 100, b"BM" + bytes(200)):
+        assert not dicom.is_dicom(other)
+
+
+def test_32_bits_and_colours_of_16():
+    deep = np.array([[0, 2**16, 2**17, 2**18]], np.uint32)
+    found = measure_image(make_film(deep))
+    assert (found.kind, found.largest) == ("32 bits (DICOM)", 2**18)
+    shown = read_image(make_film(deep), 1, View(ranges={found.kind: (0.0, 2.0**18)}))
+    assert np.asarray(shown)[0].tolist() == [0, 64, 128, 255]
+    window = {"WindowCenter": str(2**17 + 0.5), "WindowWidth": str(2**18 + 1)}
+    assert values(make_film(deep, **window)) == [0, 64, 128, 255]
+    colour = np.array([[[0, 1000, 2000], [4000, 0, 0]]], np.uint16)
+    found = measure_image(make_film(colour))
+    shown = read_image(make_film(colour), 3, View(ranges={found.kind: (0.0, 4000.0)}))
+    assert np.asarray(shown)[0].tolist() == [[0, 64, 128], [255, 0, 0]]
+    with pytest.raises(ImageError, match=r"expected RGB \(PhotometricInterpretation \(0028,0004\)"):
+        read_image(make_film(colour, PhotometricInterpretation="YBR_ICT"), 3)
+
+
+@pytest.mark.parametrize(("bits", "white"), [(7, 127), (5, 31)])
+def test_fewer_than_8_bits(bits, white):
+    assert values(make_film(np.array([[0, white]], np.uint8), bits=bits)) == [0, 255]
+
+
+def make_palette(*colours, bits=16) -> dict[str, Any]:
+    """The elements of a palette of these colours, each three numbers."""
+    elements: dict[str, Any] = {"PhotometricInterpretation": "PALETTE COLOR"}
+    for name, entries in zip(("Red", "Green", "Blue"), zip(*colours, strict=True), strict=True):
+        start = f"{name}PaletteColorLookupTable"
+        elements[f"{start}Descriptor"] = [len(entries), 0, bits]
+        elements[f"{start}Data"] = struct.pack(f"<{len(entries)}H", *entries)
+    return elements
+
+
+def test_a_palette_of_16_bits_that_holds_8_is_not_black():
+    """OBXXXX1A_expb.dcm of pydicom-data came out wholly black, in silence."""
+    film = np.array([[0, 1, 1]], np.uint8)
+    few = make_film(film, **make_palette((10, 20, 30), (200, 0, 255)))
+    assert np.asarray(read_image(few, 3))[0].tolist() == [[10, 20, 30], *[[200, 0, 255]] * 2]
+    many = make_film(film, **make_palette((10 << 8, 20 << 8, 30 << 8), (65535, 0, 255)))
+    assert np.asarray(read_image(many, 3))[0].tolist() == [[10, 20, 30], *[[255, 0, 0]] * 2]
+
+
+def make_segmented(words, **more) -> bytes:
+    elements = make_palette((0, 0, 0), (1, 1, 1))
+    for name in ("Red", "Green", "Blue"):
+        start = f"{name}PaletteColorLookupTable"
+        del elements[f"{start}Data"]
+        elements[f"{start}Descriptor"] = [more.get("num", 256), 0, 16]
+        elements[f"Segmented{start}Data"] = struct.pack(f"<{len(words)}H", *words)
+    return make_film(np.array([[0, 128, 255]], np.uint8), **elements)
+
+
+def test_a_palette_in_segments():
+    """One entry, then a straight line to white: gdcm-US-ALOKA-16.dcm was called damaged."""
+    content = make_segmented([0, 1, 0, 1, 255, 65535])
+    assert np.asarray(read_image(content, 3))[0, :, 0].tolist() == [0, 128, 255]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [0, 1, 0] + [1, 65535, 9] * 3000,  # unfolds to 196 million entries
+        [0, 1, 0] + [2, 1, 0, 0] * 3000,  # segments that name segments
+        [0, 60000, 1],
+        [7, 1, 1],
+        [1, 0, 1],
+    ],
+)
+def test_a_palette_that_unfolds_is_refused_folded(words):
+    began = time.process_time()
+    with pytest.raises(ImageError, match=r"SegmentedRedPalette.*\(0028,1221\)|palette"):
+        read_image(make_segmented(words), 3)
+    assert time.process_time() - began < 2.0
 
 
 def test_frames_that_the_header_keeps_to_itself_are_refused():

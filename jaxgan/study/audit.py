@@ -78,8 +78,8 @@ def compute_margins(images: np.ndarray) -> np.ndarray:
 
     As shares of the side: at the top, at the bottom, to the left, to the right.
     """
-    is_lit: np.ndarray = images.max(axis=-1) > 0
-    rows, columns = is_lit.any(axis=2), is_lit.any(axis=1)
+    lit = images.max(axis=-1)
+    rows, columns = lit.max(axis=2) > 0, lit.max(axis=1) > 0
     sides = (rows, rows[:, ::-1], columns, columns[:, ::-1])
     widths = [np.where(side.any(axis=1), side.argmax(axis=1), side.shape[1]) for side in sides]
     return np.stack(
