@@ -486,6 +486,54 @@ def test_a_file_of_very_many_parts_is_refused_early(name):
     assert time.process_time() - began < 2.0
 
 
+def put_in_png(content: bytes, chunk: bytes, *, before: bytes) -> bytes:
+    at = content.index(before) - 4
+    return content[:at] + chunk + content[at:]
+
+
+@pytest.mark.parametrize("before", [b"IDAT", b"IEND"])
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        _make_chunk(b"iCCP", b"name\0\x07rest"),  # libpng's bad_iCCP.png: no such compression
+        _make_chunk(b"cHRM"),  # its empty_ancillary_chunks.png
+        _make_chunk(b"pHYs", b"\0"),
+        _make_chunk(b"zTXt", b"Comment\0\0not packed"),
+        _make_chunk(b"iTXt", b"\0"),
+        _make_chunk(b"tEXt", b"x")[:-1] + b"?",  # a wrong check sum
+    ],
+)
+def test_what_is_damaged_beside_the_pixels_is_no_damage_to_them(chunk, before):
+    """A damaged colour profile made a PNG "not a PNG"."""
+    for image in (noise(9, 7), Image.fromarray(SIXTEEN_BITS)):
+        content = encode(image)
+        damaged = put_in_png(content, chunk, before=before)
+        np.testing.assert_array_equal(read_image(damaged, 1), read_image(content, 1))
+        assert measure_image(damaged) == measure_image(content)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "TIFF", "BMP", "WEBP"])
+def test_an_image_whose_head_is_damaged_is_not_told_that_it_is_none(file_format):
+    """libpng's bad_iCCP.png, whose head has a wrong check sum, "is not a PNG"."""
+    content = encode(noise(9, 7), file_format)
+    damaged = content[:8] + bytes(30) if file_format != "PNG" else content[:29] + bytes(4)
+    with pytest.raises(ImageError) as error:
+        read_image(damaged + content[33:], 1)
+    assert "damaged or cut off" in str(error.value) and "is not a" not in str(error.value)
+
+
+def test_what_is_damaged_in_the_pixels_is():
+    content = encode(noise(9, 7))
+    at = content.index(b"IDAT") + 8
+    broken = content[:at] + bytes([content[at] ^ 255]) + content[at + 1 :]
+    for damaged in (broken, put_in_png(broken, _make_chunk(b"cHRM"), before=b"IDAT")):
+        with pytest.raises(ImageError, match="damaged or cut off"):
+            read_image(damaged, 1)
+    animation = encode(noise(9, 7), save_all=True, append_images=[noise(9, 8)])
+    with pytest.raises(ImageError, match="2 pages or frames"):
+        read_image(put_in_png(animation, _make_chunk(b"cHRM"), before=b"IDAT"), 1)
+
+
 def test_much_beside_the_pixels_is_refused():
     plain, much = noise(9, 7, 3), b"Exif\0\0" + bytes(limits.MAX_HEADER_BYTES + 1)
     with pytest.raises(ImageError, match="more than 4 MiB of EXIF"):

@@ -1,8 +1,10 @@
 """Image files in and out: any still image to 8 bits, with a reason where that fails."""
 
 import contextlib
+import functools
 import io
 import os
+import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +20,7 @@ from jaxgan.data import dicom
 from jaxgan.data.fit import fit_square
 from jaxgan.data.limits import (
     MAX_HEADER_BYTES,
+    MAX_READS,
     ImageError,
     RationedFile,
     check_pixels,
@@ -57,6 +60,15 @@ _ORIENTATIONS = {  # EXIF 2.32, tag 0x0112
     8: Image.Transpose.ROTATE_90,
 }
 _PNG, _PNG_DEPTH_AT = b"\x89PNG\r\n\x1a\n", 24  # PNG 3rd edition, 11.2.1
+_STARTS = {
+    "PNG": (_PNG,),
+    "JPEG": (b"\xff\xd8\xff",),
+    "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    "WebP": (b"RIFF",),
+    "BMP": (b"BM",),
+}
+# Beside the critical ones: transparency, orientation, and what makes a PNG an animation.
+_NEEDED_CHUNKS = (b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT")
 _COLOUR_KIND = "16 bits in colour or with transparency (PNG, TIFF)"
 # Raw modes whose upper byte Pillow keeps, and those that make it keep the lower one.
 _LOWER_BYTES = {
@@ -107,7 +119,7 @@ def decode_image(source: Path | bytes, channels: int, view: View = AS_STORED) ->
         pixels, way = _show(film, view) if isinstance(film, Values) else (film, way)
         image = Image.fromarray(pixels)
     else:
-        image, way = _decode_with_pillow(content, view)
+        image, way = _try_plainly(functools.partial(_decode_with_pillow, view=view), content)
     num_grays = count_grays(np.asarray(image)) if image.mode in ("L", "RGB") else None
     return Decoded(image.convert("L" if channels == 1 else "RGB"), way, num_grays)
 
@@ -123,9 +135,7 @@ def measure_image(source: Path | bytes) -> Spread | None:
         if dicom.is_dicom(content):
             film = dicom.read_numbers(content)
             return None if film is None else measure(film)
-        with _telling_damage(content):
-            image = _open_with_pillow(content)
-            return measure(_read_values(image, content)) if _is_deep(image) else None
+        return _try_plainly(_measure_with_pillow, content)
     except ImageError:
         return None
 
@@ -151,17 +161,57 @@ def _show(values: Values, view: View) -> tuple[np.ndarray, str]:
 
 def _decode_with_pillow(content: bytes, view: View) -> tuple[Image.Image, str]:
     """Decode wholly and turn upright; return the way that it is shown too."""
+    image = _open_with_pillow(content)
+    if _needs_numbers(image, view):
+        pixels, way = _show(_read_values(image, content), view)
+        shown = Image.fromarray(pixels)
+    else:
+        way = AS_IT_IS if not _is_deep(image) else f"of {_COLOUR_KIND}"
+        _widen_transparency(image)
+        image.load()
+        shown = _from_8_bits(image)
+    return _upright(shown, image), way
+
+
+def _measure_with_pillow(content: bytes) -> Spread | None:
+    image = _open_with_pillow(content)
+    return measure(_read_values(image, content)) if _is_deep(image) else None
+
+
+def _try_plainly(decode: Callable[[bytes], Result], content: bytes) -> Result:
+    """Return `decode(content)`; of a PNG that fails, without what is beside its pixels.
+
+    A damaged colour profile or remark is no damage to the image.
+    """
     with _telling_damage(content):
-        image = _open_with_pillow(content)
-        if _needs_numbers(image, view):
-            pixels, way = _show(_read_values(image, content), view)
-            shown = Image.fromarray(pixels)
-        else:
-            way = AS_IT_IS if not _is_deep(image) else f"of {_COLOUR_KIND}"
-            _widen_transparency(image)
-            image.load()
-            shown = _from_8_bits(image)
-        return _upright(shown, image), way
+        try:
+            return decode(content)
+        except (ImageError, MemoryError, Image.DecompressionBombError):
+            raise
+        except Exception:
+            plain = _drop_ancillary(content)
+            if plain == content:
+                raise
+            return decode(plain)
+
+
+def _drop_ancillary(content: bytes) -> bytes:
+    """Return a PNG without the chunks that an image can do without: PNG 3rd edition, 5.4.
+
+    The same bytes where it is none, or its chunks are cut off.
+    """
+    kept, at = [content[: len(_PNG)]], len(_PNG)
+    for _ in range(MAX_READS if content.startswith(_PNG) else 0):
+        length, kind = struct.unpack(">I4s", content[at : at + 8].ljust(8, b"\0"))
+        end = at + length + 12
+        if end > len(content):
+            return content
+        if kind[:1].isupper() or kind in _NEEDED_CHUNKS:
+            kept.append(content[at:end])
+        if kind == b"IEND":
+            return b"".join(kept)
+        at = end
+    return content
 
 
 @contextlib.contextmanager
@@ -174,11 +224,17 @@ def _telling_damage(content: bytes) -> Iterator[None]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(describe_too_large("too many pixels")) from error
     except Image.UnidentifiedImageError as error:
-        raise ImageError(
-            f"is not a PNG, JPEG, BMP, TIFF, WebP or DICOM image (begins {content[:8]!r})"
-        ) from error
+        raise ImageError(_describe_unidentified(content)) from error
     except Exception as error:  # decoders of damaged files raise nearly anything
         raise ImageError(f"is damaged or cut off ({printable(str(error))})") from error
+
+
+def _describe_unidentified(content: bytes) -> str:
+    """Return the reason for bytes that no decoder takes: what begins as an image is one."""
+    name = next((name for name, start in _STARTS.items() if content.startswith(start)), None)
+    if name is None:
+        return f"is not a PNG, JPEG, BMP, TIFF, WebP or DICOM image (begins {content[:8]!r})"
+    return f"begins as a {name}, and is damaged or cut off, or of a kind that is not read here"
 
 
 def _open_with_pillow(content: bytes) -> Image.Image:
