@@ -42,9 +42,10 @@ def paper() -> ConfigDict:
     # "wasserstein", whose logits have no sign to know it by.
     config.augment_target = 0.0
     config.augment_ramp_images = 20_000  # in which an adaptive strength can go from 0 to 1
-    config.ema_decay = 0.0  # 0: sample from the generator itself
+    config.ema_decay = 0.0  # an update of G; 0: sample from the generator itself
 
-    # How often, in epochs. A look scores one batch of fresh images; `paper_code` looks every epoch.
+    # How often, in epochs, between two dispatches. A look scores one batch of fresh images;
+    # `paper_code` looks at the end of every epoch, once where one step ends several.
     config.look_every_epochs = 10
     config.sample_every_epochs = 50
     config.checkpoint_every_epochs = 10
@@ -58,8 +59,9 @@ def paper() -> ConfigDict:
     config.selection = ConfigDict()
     config.selection.rule = "paper_text"  # see jaxgan/selection.py for the others
     config.selection.threshold = 0.76
-    config.selection.num_accept = 0  # 0: the target of the class, or the size of the class
-    config.selection.targets = {"covid": 192, "pneumonia": 150, "normal": 61}  # Table 2
+    config.selection.num_accept = 0  # of each class; 0: that of `targets`, or the class's size
+    # Table 2. Of data with these three classes alone, and of this variant.
+    config.selection.targets = {"covid": 192, "pneumonia": 150, "normal": 61}
     config.selection.per_epoch = 1  # kept during training, a look: as the listing, at most one
     config.selection.max_tries = 20_000  # images drawn from the finished generator, at most
     config.selection.pool = 4.0  # calibrated, top_k: images to choose from, for each one kept
@@ -92,6 +94,7 @@ def recommended() -> ConfigDict:
     # No rule has shown a difference from none (docs/quality.md), and calibrating costs images.
     config.selection.rule = "none"
     config.selection.per_epoch = 0
+    config.selection.targets = {}  # Table 2 is of the paper
     return config
 
 
@@ -133,4 +136,5 @@ def quick() -> ConfigDict:
     config.selection.rule = "none"
     config.selection.threshold = 0.5
     config.selection.per_epoch = 0
+    config.selection.targets = {}  # Table 2 is of the paper
     return config

@@ -75,7 +75,8 @@ class AblationSettings:
         if not self.variants:
             raise UserError("config.variants is empty, expected one variant or more.")
         for name, changes in self.variants.items():
-            self.create_variant(name, seed=0)
+            self.create_variant(name, seed=self.seeds[0])
+            self.create_variant(name, seed=self.seeds[-1])
             if changes.get("num_epochs", self.dcgan.num_epochs) != self.dcgan.num_epochs:
                 raise UserError(
                     f"config.variants[{name!r}] changes num_epochs: expected the same number of "

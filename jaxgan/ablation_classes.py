@@ -75,6 +75,10 @@ def run_all_classes(
         "num_epochs": settings.dcgan.num_epochs,
         "rows": {variant: _summarise(rows) for variant, rows in scores.items()},
         "not_measured": missing,
+        "failures": [
+            *(failure for ablation in found.values() for failure in ablation.report["failures"]),
+            *map(vars, runner.failures),
+        ],
     }
     write_json(workdir / "gan_train.json", result)
     table = format_gan_train(result)

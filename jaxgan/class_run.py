@@ -3,7 +3,7 @@
 The run of one class has one of these, that of a class-conditional model one a class.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -15,22 +15,23 @@ from jaxgan.console import say
 from jaxgan.data.images import as_pixels, read_image
 from jaxgan.data.sets import ImageSet
 from jaxgan.data.split import hold_out
-from jaxgan.dcgan import create_augment, create_keys, create_networks
+from jaxgan.dcgan import create_augment, create_keys, create_networks, create_schedule
+from jaxgan.errors import list_some
 from jaxgan.kept import KeptImages
+from jaxgan.listing import look_at_epoch_ends
 from jaxgan.loop import Moment
-from jaxgan.pixels import scale_to_bytes, scale_to_unit, stretch_to_bytes
+from jaxgan.pixels import scale_to_bytes, scale_to_unit
 from jaxgan.quality import QualityMeter
 from jaxgan.run_folder import RunFolder
 from jaxgan.sampling import Sampler, Samples, create_sampler, create_scorer, draw_accepted
 from jaxgan.selection import (
     MIN_HELD_OUT,
     RANKING_RULES,
-    accept_by_batch_loss,
     accept_by_probability,
     check_calibrating,
     choose_by_rank,
     count_candidates,
-    find_target,
+    match_targets,
 )
 from jaxgan.settings import DcganSettings
 
@@ -73,9 +74,13 @@ def open_class_run(
     images: ImageSet,
     folder: RunFolder,
     *,
+    class_names: Sequence[str],
     label: int | None = None,
 ) -> ClassRun:
-    """Return what a run needs of a class with these training images; `label` see `Sampler`."""
+    """Return what a run needs of a class with these training images; `label` see `Sampler`.
+
+    `class_names` are all classes of the data.
+    """
     learned, held_out = hold_out_for_calibration(settings, images)
     if len(held_out):
         say(
@@ -83,8 +88,7 @@ def open_class_run(
             "from the GAN, to calibrate its discriminator with."
         )
     selection = settings.selection
-    listed = find_target(class_name, selection.targets)
-    target = selection.num_accept or (len(learned) if listed is None else listed)
+    table = match_targets(class_names, selection.targets)
     meter = QualityMeter(
         learned.images,
         create_networks(settings)[0],
@@ -99,10 +103,30 @@ def open_class_run(
         learned,
         held_out,
         folder,
-        kept=KeptImages(folder, rule=selection.rule, target=target),
+        kept=KeptImages(
+            folder,
+            rule=selection.rule,
+            target=selection.num_accept or table.get(class_name, len(learned)),
+        ),
         sampler=create_sampler(settings, label=label),
         meter=meter,
         augment_fn=jax.jit(create_augment(settings)),
+    )
+
+
+def describe_targets(settings: DcganSettings, class_names: Sequence[str]) -> str | None:
+    """Return what has to be said of a table of how many images are kept of each class."""
+    selection = settings.selection
+    if selection.num_accept or not selection.targets:
+        return None
+    other = "--num_accept=N keeps N of each class."
+    if table := match_targets(class_names, selection.targets):
+        counts = list_some(f"{num} of {name}" for name, num in table.items())
+        return f"Images are kept in the numbers of config.selection.targets: {counts}. {other}"
+    return (
+        f"The numbers of config.selection.targets are of the classes "
+        f"{list_some(selection.targets)}, and those here are {list_some(class_names)}: as many "
+        f"images are kept of a class as it has. {other}"
     )
 
 
@@ -126,21 +150,24 @@ def hold_out_for_calibration(
 
 
 def keep_by_code(run: ClassRun, moment: Moment) -> Mapping[str, float]:
-    """Do what the listing does at the end of an epoch: test the batch, save its first image."""
-    metrics = moment.metrics
-    accepted = accept_by_batch_loss(
-        fake_loss=float(metrics["loss_d_fake"]),
-        real_loss=float(metrics["loss_d_real"]),
+    """Keep what the listing saves at the ends of the epochs since the last dispatch."""
+    looks = look_at_epoch_ends(
+        create_schedule(run.settings, len(run.images)),
+        moment.begin,
+        moment.step,
+        moment.rows,
         threshold=run.settings.selection.threshold,
     )
-    if accepted:
-        run.kept.add(
-            np.asarray(stretch_to_bytes(metrics["first_fake"]))[None],
-            seeds=np.array([moment.step]),
-            scores=np.array([metrics["d_fake"]]),
-            epoch=moment.epoch,
-        )
-    return {"acceptance_rate": float(accepted), "num_kept": len(run.kept)}
+    for look in looks:
+        if look.image is not None:
+            run.kept.add(
+                look.image[None],
+                seeds=np.array([look.step]),
+                scores=np.array([look.score]),
+                epoch=look.epoch,
+            )
+    rate = float(np.mean([look.image is not None for look in looks]))
+    return {"acceptance_rate": rate, "num_kept": len(run.kept)}
 
 
 def look(run: ClassRun, empty_looks: "EmptyLooks", moment: Moment) -> Mapping[str, float]:
@@ -277,6 +304,7 @@ def draw_class_figures(run: ClassRun, state: gan.GanState) -> None:
         samples.scores,
         path / "scores.png",
         title=f"D's score of generated images, {name}",
+        objective=run.settings.objective,
         threshold=run.threshold,
     )
     figures.plot_real_beside_generated(

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxgan.class_run import hold_out_for_calibration
 from jaxgan.console import say
+from jaxgan.data.copies import MAX_SEARCHED
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.evaluate import (
     MAX_COMPARED,
@@ -17,6 +18,7 @@ from jaxgan.evaluate import (
     check_real,
     check_same_data,
     choose_unseen,
+    describe_unsearched,
     join_patients,
     limit,
     measure_copies,
@@ -82,7 +84,7 @@ def compare_rules(
     aside = choose_unseen(dataset)
     learned = dataset.train.take(np.flatnonzero(~aside))
     judge = _Judge(
-        Named("training images", train.images, train.patients).limit(MAX_COMPARED),
+        Named("training images", train.images, train.patients).limit(MAX_SEARCHED),
         Named("held-out images", held_out.images, held_out.patients),
         take_spare(train, aside[dataset.train.labels == label], len(held_out)),
         create_encoder_features(learned.images, learned.labels, cache_dir=cache_dir),
@@ -109,7 +111,11 @@ def compare_rules(
         "features": judge.features.name,
         "rules": rules,
         "answer": _answer(rules),
-        "notes": [_ONE_RUN if len(found) == 1 else _RUNS.format(len(found)), *_NOTES],
+        "notes": [
+            _ONE_RUN if len(found) == 1 else _RUNS.format(len(found)),
+            *_NOTES,
+            *describe_unsearched(len(judge.train.images), len(train)),
+        ],
     }
     out.mkdir(parents=True, exist_ok=True)
     json_path = json_path or out / "selection.json"
@@ -181,7 +187,8 @@ class _Judge:
             return dict.fromkeys((*_SHOWN, "memorisation"))
         images = limit(images, MAX_COMPARED)
         has_held_out = len(self.held_out.images) >= MIN_IMAGES
-        real, spare = (self.held_out, self.spare) if has_held_out else (self.train, self.held_out)
+        train = self.train.limit(MAX_COMPARED)
+        real, spare = (self.held_out, self.spare) if has_held_out else (train, self.held_out)
         patients = join_patients(real, spare)
         scores = measure_space(self.features, images, real.images, spare.images, patients=patients)
         copies = measure_copies(images, self.train, self.held_out) if has_held_out else None

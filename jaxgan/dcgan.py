@@ -13,6 +13,7 @@ from jaxgan.models.dcgan import Discriminator, Generator
 from jaxgan.models.layers import DTYPES
 from jaxgan.parallel import StepFn
 from jaxgan.schedule import Schedule
+from jaxgan.seeds import wrap_seed
 from jaxgan.settings import DcganSettings
 from jaxgan.types import Array, Key, Params
 
@@ -29,7 +30,7 @@ class Keys:
 
 def create_keys(seed: int) -> Keys:
     """Derive the run's keys from its seed."""
-    return Keys(*jax.random.split(jax.random.key(seed), 4))
+    return Keys(*jax.random.split(jax.random.key(wrap_seed(seed)), 4))
 
 
 def create_networks(

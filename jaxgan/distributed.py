@@ -22,6 +22,7 @@ from jax.experimental import multihost_utils
 
 from jaxgan.errors import UserError
 from jaxgan.relay import Relay, find_free_port
+from jaxgan.run_folder import drop_notes
 
 LOST_EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: try again
 _MEETING_SECONDS = 300
@@ -199,7 +200,7 @@ def check_alike(record: Mapping[str, Any]) -> None:
     """Raise where the processes' runs are described by different records."""
     if not is_several():
         return
-    digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).digest()[:8]
+    digest = hashlib.sha256(json.dumps(drop_notes(record), sort_keys=True).encode()).digest()[:8]
     digests = multihost_utils.process_allgather(np.frombuffer(digest, np.uint32))
     if np.any(digests != digests[0]):
         raise UserError(

@@ -23,6 +23,7 @@ from jaxgan.files import read_arrays, written_beside
 from jaxgan.losses import softmax_cross_entropy
 from jaxgan.models.encoder import Encoder, EncoderHeads
 from jaxgan.pixels import scale_to_unit
+from jaxgan.seeds import wrap_seed
 from jaxgan.types import Array, Key, Params
 
 VERSION = 1  # raise it when training changes, so that kept encoders are made again
@@ -109,7 +110,7 @@ def _train(
 ) -> Params:
     num_classes = int(labels.max()) + 1
     model = EncoderHeads(num_classes)
-    init_key, steps_key = jax.random.split(jax.random.key(seed))
+    init_key, steps_key = jax.random.split(jax.random.key(wrap_seed(seed)))
     params = model.init(init_key, scale_to_unit(jnp.asarray(images[:1])))["params"]
     optimizer = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, num_steps))
     run = jax.jit(

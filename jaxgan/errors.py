@@ -1,6 +1,7 @@
 """The exceptions that a user is meant to read."""
 
 import errno
+from collections.abc import Iterable
 
 from jaxgan.untrusted import printable
 
@@ -9,6 +10,16 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REFUSED = (*_NO_SPACE, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR)
 _NO_SPACE_WORDS = ("No space left on device", "Disk quota exceeded", "File too large")
 _OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory")
+
+
+_LONGEST_LIST = 10
+
+
+def list_some(names: Iterable[str]) -> str:
+    """Return names for a sentence, made printable; of more than ten the first, and how many."""
+    every = [printable(name) for name in names]
+    rest = len(every) - _LONGEST_LIST
+    return ", ".join(every[:_LONGEST_LIST]) + (f" and {rest} more" if rest > 0 else "")
 
 
 class UserError(Exception):
@@ -24,6 +35,12 @@ class DivergedError(UserError):
     """A training whose numbers are no longer finite."""
 
     exit_code = 3
+
+
+class IncompleteError(UserError):
+    """Work of many parts whose end was reached, but not by all of them: some have failed."""
+
+    exit_code = 4
 
 
 class DiskError(UserError):

@@ -10,6 +10,15 @@ import numpy as np
 
 from jaxgan import figures
 from jaxgan.console import say
+from jaxgan.data import guard
+from jaxgan.data.copies import (
+    MAX_SEARCHED,
+    choose_searched,
+    describe_search,
+    find_copies_among,
+    find_copies_between,
+    join_groups,
+)
 from jaxgan.data.images import decode_many
 from jaxgan.data.loose import LooseImages, read_folders
 from jaxgan.data.sets import Dataset, ImageSet
@@ -27,7 +36,6 @@ from jaxgan.features import (
     shrink,
 )
 from jaxgan.files import write_json
-from jaxgan.leaks import find_copies_between
 from jaxgan.metrics.diversity import MAX_IMAGES, create_diversity_comparison
 from jaxgan.metrics.frechet_distance import create_frechet_comparison
 from jaxgan.metrics.gan_train import Labelled, measure_gan_train_test
@@ -45,7 +53,6 @@ from jaxgan.run_folder import read_record
 from jaxgan.sampling import draw_from_run, has_checkpoints
 
 MAX_COMPARED = 1000  # images of a kind: the tables of distances grow with the square
-MAX_SEARCHED = 5000  # training images searched for copies
 SHOWN_PAIRS = 8
 MIN_SIDE = 16  # pixels: with fewer there is nothing to tell a film by, nor a window of MS-SSIM
 
@@ -154,11 +161,15 @@ def load_folders(
         check_count(str(root), len(images))
     if sets[0].images.shape[1] < MIN_SIDE:
         _raise_too_small(roots, sets)
+    for root, images in zip(roots[1:], sets[1:], strict=True):
+        guard.check_none_generated(root, images.files)
     if held_out:
         _check_held_out(against, sets[1], held_out, sets[2])
     names = sorted(set(sets[1].folders))
     several = len(names) > 1
     labels = _label(sets[1], names) if several else np.zeros(len(sets[1]), np.int32)
+    for sentence in _describe_real(against, sets[1], labels, names):
+        say(sentence)
     named = [Named(str(root), s.images) for root, s in zip(roots, sets, strict=True)]
     num_held_out = [0] * len(names)
     if held_out:
@@ -197,6 +208,18 @@ def _check_held_out(
             f"those of --against (such as {', '.join(named[:_LISTED])}): memorisation is found by "
             "what held-out images are not. Remove them, or give images of other patients."
         )
+
+
+def _describe_real(
+    root: Path, images: LooseImages, labels: np.ndarray, names: Sequence[str]
+) -> list[str]:
+    """Return what has to be said of the training images of a folder that show the same film."""
+    copies = find_copies_among(images.images)
+    numbers = join_groups(np.arange(len(images)), copies.pairs)
+    films = guard.Films(numbers, images.files, labels, [str(root)] * len(images))
+    unsearched = copies.describe_search()
+    said = guard.describe(films, names, is_split_here=False)
+    return [*said, *([unsearched] if unsearched else [])]
 
 
 def _share_out(num: int, counts: np.ndarray) -> list[int]:
@@ -276,8 +299,11 @@ def take_spare(train: ImageSet, aside: np.ndarray, num: int) -> Named:
 
 def _join_classes(
     drawn: Mapping[str, np.ndarray], dataset: Dataset
-) -> tuple[Labelled, Labelled, Labelled]:
+) -> tuple[Labelled, Labelled, Labelled] | None:
+    """Return the sets of all classes with labels, None where there is one class alone."""
     names = dataset.class_names
+    if len(names) < 2:
+        return None
     images = np.concatenate([drawn[name] for name in names])
     labels = np.concatenate([np.full(len(drawn[n]), i, np.int32) for i, n in enumerate(names)])
     train, val = dataset.train, dataset.val
@@ -402,6 +428,8 @@ def _measure_all(subjects: Subjects, features: Features, own: Features) -> dict[
         }
     else:
         notes.append(_NO_HELD_OUT)
+        num_searched = len(subjects.real.limit(MAX_SEARCHED).images)  # for the nearest pairs
+        notes += describe_unsearched(num_searched, len(subjects.real.images))
     if subjects.classes:
         result |= measure_classes(subjects.classes)
     else:
@@ -415,12 +443,13 @@ def _describe_copies(copies: Mapping[str, Any], *, num_train: int) -> str:
         f"Memorisation: {copies['features']}. Its floor is that of {copies['floor_n']} real images "
         "as the generated ones; fewer images stray further."
     )
-    if copies["num_train"] < num_train:
-        note += (
-            f" Searched for copies: {copies['num_train']} of the {num_train} training images, "
-            "drawn at random. Copies of the others are not found."
-        )
-    return note
+    return " ".join([note, *describe_unsearched(copies["num_train"], num_train)])
+
+
+def describe_unsearched(num_searched: int, num_train: int) -> list[str]:
+    """Return a sentence where copies were not looked for among all training images."""
+    sentence = describe_search(num_searched, num_train, what="training images")
+    return [sentence] if sentence else []
 
 
 def _get_held_out(subjects: Subjects) -> Named:
@@ -433,7 +462,7 @@ def limit(images: np.ndarray, most: int) -> np.ndarray:
     """Return at most so many items [n, ...], drawn at random but always the same."""
     if len(images) <= most:
         return images
-    return images[np.sort(np.random.default_rng(0).permutation(len(images))[:most])]
+    return images[choose_searched(len(images), most)]
 
 
 def join_patients(first: Named, second: Named) -> tuple[str, ...] | None:

@@ -1,7 +1,8 @@
 """Pictures of what a run has written.
 
 Every function writes one PNG: whole or not at all, and the same bytes for the same input whatever
-the user's matplotlib settings. `records` are the dicts of a run's metrics.jsonl.
+the user's matplotlib settings. It bears the mark of what jaxgan has made, so that no command takes
+a figure or a sheet for a film. `records` are the dicts of a run's metrics.jsonl.
 """
 
 import io
@@ -20,7 +21,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from PIL import Image
 from scipy.ndimage import median_filter
 
+from jaxgan.data.images import GENERATED_KEY, create_mark
 from jaxgan.files import write_bytes
+from jaxgan.losses import OBJECTIVES, describe_score
 from jaxgan.metrics.classification import compute_wilson_interval
 
 Records = Sequence[Mapping[str, Any]]
@@ -54,26 +57,32 @@ def write_grid(
     """
     sheet = _tile(images, columns=columns, scale=scale)
     buffer = io.BytesIO()
-    Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet).save(buffer, "png")
+    picture = Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet)
+    picture.save(buffer, "png", pnginfo=create_mark())
     write_bytes(path, buffer.getvalue())
 
 
-def plot_gan_losses(records: Records, path: Path, *, title: str) -> None:
+def plot_gan_losses(records: Records, path: Path, *, title: str, objective: str) -> None:
     """Draw the losses of G and D, and D(x) and D(G(z)), over epochs (paper, Fig. 7 to 9)."""
+    name, is_probability = OBJECTIVES[objective].score_name, OBJECTIVES[objective].is_probability
     with _open_panels(path, title=title, rows=2) as (figure, (losses, scores)):
         notes = [
             *_draw_series(losses, records, {"loss_g": ("G", ORANGE), "loss_d": ("D", BLUE)}),
             *_scale_losses(losses, records, ("loss_g", "loss_d")),
         ]
         series = {
-            "d_real": ("D(x), real", BLUE),
-            "d_fake": ("D(G(z)) before D's update", ORANGE),
-            "d_fake_after": ("after it", GREEN),
+            f"{name}_real": ("D(x), real", BLUE),
+            f"{name}_fake": ("D(G(z)) before D's update", ORANGE),
+            f"{name}_fake_after": ("after it", GREEN),
         }
         notes += _draw_series(scores, records, series)
         _finish_panel(losses, ylabel="loss")
-        _finish_panel(scores, ylabel="mean probability", xlabel="epoch")
-        scores.set_ylim(-0.03, 1.03)
+        ylabel = "mean probability" if is_probability else "mean of D's score"
+        _finish_panel(scores, ylabel=ylabel, xlabel="epoch")
+        if is_probability:
+            scores.set_ylim(-0.03, 1.03)
+        else:
+            notes.append(f"D's score is no probability ({describe_score(objective)}).")
         _write_notes(figure, notes)
 
 
@@ -138,21 +147,33 @@ def plot_score_histogram(
     path: Path,
     *,
     title: str,
+    objective: str,
     threshold: float | None,
     real_scores: np.ndarray | None = None,
 ) -> None:
-    """Draw how D's probabilities [num] of generated (and real) images are spread."""
+    """Draw how D's scores [num] of generated (and real) images are spread."""
     with _open_panels(path, title=title, rows=1, height=4.5) as (figure, (axes,)):
-        groups = {"generated": (scores, ORANGE), "real": (real_scores, BLUE)}
+        groups = {
+            name: (np.asarray(values), color)
+            for name, values, color in (
+                ("generated", scores, ORANGE),
+                ("real", real_scores, BLUE),
+            )
+            if values is not None
+        }
+        is_probability = OBJECTIVES[objective].is_probability
+        span = (0.0, 1.0) if is_probability else _find_span([v for v, _ in groups.values()])
         notes: list[str] = []
         for name, (values, color) in groups.items():
-            if values is not None:
-                notes += _draw_histogram(axes, np.asarray(values), name, color, threshold)
+            notes += _draw_histogram(axes, values, name, color, threshold, span)
         if threshold is not None:
             axes.axvline(threshold, color="black", linestyle="--", label=f"D = {threshold:g}")
-        axes.set_xlim(-0.02, 1.02)
+        margin = 0.02 * (span[1] - span[0])
+        axes.set_xlim(span[0] - margin, span[1] + margin)
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
         xlabel = "D's probability that the image is real"
+        if not is_probability:
+            xlabel = f"D's score ({describe_score(objective)})"
         _finish_panel(axes, ylabel="share of images", xlabel=xlabel, legend_columns=1)
         _write_notes(figure, notes)
 
@@ -342,7 +363,7 @@ def _open_panels(
 
 def _render(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
+    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None, GENERATED_KEY: "yes"})
     return buffer.getvalue()
 
 
@@ -412,10 +433,25 @@ def _scale_losses(axes: Axes, records: Records, keys: Sequence[str]) -> list[str
     return [f"The loss reached {sizes.max():.3g}: its axis is logarithmic beyond 1."]
 
 
+def _find_span(groups: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Return the least and the greatest finite value, at least a little apart."""
+    values = np.concatenate(groups)
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return 0.0, 1.0
+    low, high = float(values.min()), float(values.max())
+    return (low, high) if high - low > 1e-6 * max(abs(low), 1.0) else (low - 0.5, high + 0.5)
+
+
 def _draw_histogram(
-    axes: Axes, values: np.ndarray, name: str, color: str, threshold: float | None
+    axes: Axes,
+    values: np.ndarray,
+    name: str,
+    color: str,
+    threshold: float | None,
+    span: tuple[float, float],
 ) -> list[str]:
-    """Draw the shares of `values` in 50 bins from 0 to 1; return notes."""
+    """Draw the shares of `values` in 50 bins over `span`; return notes."""
     if not len(values):
         return [f"There is no {name} image to score."]
     label = f"{name}, {len(values)} images"
@@ -423,7 +459,7 @@ def _draw_histogram(
         label += f", {np.mean(values >= threshold):.1%} at or above {threshold:g}"
     finite = values[np.isfinite(values)]
     weights = np.full(len(finite), 1 / len(values))
-    bins = [float(edge) for edge in np.linspace(0, 1, 51)]
+    bins = [float(edge) for edge in np.linspace(*span, 51)]
     axes.hist(finite, bins, weights=weights, color=color, alpha=0.35)
     axes.hist(finite, bins, weights=weights, color=color, histtype="step", label=label)
     broken = len(values) - len(finite)

@@ -133,10 +133,12 @@ def train_step(
     """Update D, then G through the updated D, on this device's part of the batch.
 
     Whatever D is shown is augmented: real, generated and G's images, and those of `penalty_fn`.
-    With `num_critic_steps` above 1, G is updated in every so many-th step only. Metrics are means
-    over the whole batch, and `first_fake` [height, width, channels]: the first image G made in
-    this step, which the listing's acceptance rule looks at.
+    With `num_critic_steps` above 1, G is updated in every so many-th step only; in the others its
+    statistics and the moving average rest with it, so that `ema_decay` counts updates of G. Metrics
+    are means over the whole batch, and `first_fake` [height, width, channels]: the first image G
+    made in this step, which the listing's acceptance rule looks at.
     """
+    is_due = None if num_critic_steps == 1 else (state.step + 1) % num_critic_steps == 0
     batch_size = compute_whole_batch_size(batch.images.shape[0], axis_name)
     latent_key, real_key, fake_key, generator_key = jax.random.split(key, 4)
     latents = jax.random.normal(latent_key, (batch_size, latent_size))
@@ -165,9 +167,10 @@ def train_step(
         axis_name=axis_name,
     )
     new_generator, generator_metrics = update_generator(
-        state.generator.replace(batch_stats=generator_stats),
+        state.generator,
         fake=fake,
         pullback=pullback,
+        batch_stats=generator_stats,
         score_fn=lambda images: discriminator.apply(
             new_discriminator.variables,
             augment(images, generator_key),
@@ -177,7 +180,7 @@ def train_step(
         )[0],
         objective=objective,
         optimizer=generator_optimizer,
-        is_due=None if num_critic_steps == 1 else (state.step + 1) % num_critic_steps == 0,
+        is_due=is_due,
         axis_name=axis_name,
     )
     metrics = average({**discriminator_metrics, **generator_metrics}, axis_name)
@@ -189,7 +192,7 @@ def train_step(
         step=state.step + 1,
         generator=new_generator,
         discriminator=new_discriminator,
-        ema=_update_ema(state.ema, new_generator.variables, ema_decay),
+        ema=_update_ema(state.ema, new_generator.variables, ema_decay, is_due),
         augment_strength=strength,
     )
     return new_state, {**metrics, "first_fake": fake[0]}
@@ -245,8 +248,8 @@ def update_discriminator(
         metrics = {
             "loss_d_real": jnp.mean(real_loss),
             "loss_d_fake": jnp.mean(fake_loss),
-            "d_real": jnp.mean(jax.nn.sigmoid(logits[0])),
-            "d_fake": jnp.mean(jax.nn.sigmoid(logits[1])),
+            f"{objective.score_name}_real": jnp.mean(objective.score(logits[0])),
+            f"{objective.score_name}_fake": jnp.mean(objective.score(logits[1])),
             "d_real_sign": jnp.mean(jnp.sign(logits[0])),
         }
         metrics["loss_d"] = metrics["loss_d_real"] + metrics["loss_d_fake"]
@@ -273,6 +276,7 @@ def update_generator(
     *,
     fake: Array,
     pullback: Pullback,
+    batch_stats: Params,
     score_fn: Callable[[Array], Array],
     objective: Objective,
     optimizer: optax.GradientTransformation,
@@ -281,8 +285,9 @@ def update_generator(
 ) -> tuple[NetworkState, Metrics]:
     """Descend the generator's loss on `score_fn(fake)`, the logits of the *updated* D.
 
-    D's running statistics do not move here (PyTorch's listing lets them; nothing reads them).
-    With `is_due` false only the metrics are computed.
+    `batch_stats` are G's statistics after this step's forward pass. D's do not move here (PyTorch's
+    listing lets them; of what the paper does nothing reads them). With `is_due` false only the
+    metrics are computed and nothing of G moves.
     """
 
     def mean_loss(images: Array) -> tuple[Array, Array]:
@@ -292,14 +297,15 @@ def update_generator(
     def update() -> tuple[NetworkState, tuple[Array, Array]]:
         loss_and_logits, cotangent = jax.value_and_grad(mean_loss, has_aux=True)(fake)
         (gradients,) = pullback(cotangent)
-        new = _apply_gradients(state, gradients, state.batch_stats, optimizer, axis_name)
+        new = _apply_gradients(state, gradients, batch_stats, optimizer, axis_name)
         return new, loss_and_logits
 
     if is_due is None:
         new_state, (loss, logits) = update()
     else:
         new_state, (loss, logits) = jax.lax.cond(is_due, update, lambda: (state, mean_loss(fake)))
-    return new_state, {"loss_g": loss, "d_fake_after": jnp.mean(jax.nn.sigmoid(logits))}
+    score = jnp.mean(objective.score(logits))
+    return new_state, {"loss_g": loss, f"{objective.score_name}_fake_after": score}
 
 
 def _apply_gradients(
@@ -315,10 +321,15 @@ def _apply_gradients(
     return NetworkState(params, batch_stats, opt_state)
 
 
-def _update_ema(ema: Params | None, variables: Params, decay: float) -> Params | None:
+def _update_ema(
+    ema: Params | None, variables: Params, decay: float, is_due: Array | None
+) -> Params | None:
     if ema is None:
         return None
-    return jax.tree.map(lambda old, new: decay * old + (1.0 - decay) * new, ema, variables)
+    moved = jax.tree.map(lambda old, new: decay * old + (1.0 - decay) * new, ema, variables)
+    if is_due is None:
+        return moved
+    return jax.tree.map(lambda old, new: jnp.where(is_due, new, old), ema, moved)
 
 
 def draw_latents(key: Key, seeds: Array, latent_size: int) -> Array:
@@ -336,8 +347,9 @@ def sample(
     *,
     generator: nn.Module,
     discriminator_module: nn.Module,
+    objective: Objective,
 ) -> tuple[Array, Array]:
-    """Return images [num, height, width, channels] in [-1, 1] and D's probability of each [num].
+    """Return images [num, height, width, channels] in [-1, 1] and D's score of each [num].
 
     G uses its running statistics, so that an image depends on its latent alone. D, as in the
     listing, is in training mode: it normalises by the statistics of the batch it is shown. With
@@ -347,4 +359,4 @@ def sample(
     logits, _ = discriminator_module.apply(
         discriminator.variables, images, labels, train=labels is None, mutable=["batch_stats"]
     )
-    return images, jax.nn.sigmoid(logits)
+    return images, objective.score(logits)

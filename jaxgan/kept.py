@@ -25,8 +25,9 @@ class KeptImage:
     """One row of `accepted.csv`.
 
     `seed` is the latent's (see `jaxgan.gan.draw_latents`); for `paper_code`, which takes an image
-    of the training batch itself, the step's. `score` is D(G(z)); for `paper_code` the mean over
-    the batch, the only score that rule knows.
+    of the training batch itself, the step's. `score` is D(G(z)), or what D says as it comes
+    where that is no probability; for `paper_code` the mean over the batch, the only score that
+    rule knows.
     """
 
     file: str

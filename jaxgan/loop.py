@@ -41,14 +41,15 @@ class Stopped(Exception):  # noqa: N818 (nothing went wrong)
 class Moment:
     """A run between two dispatches.
 
-    `metrics` are those of the last step, as arrays; `state` is one copy, on the host's side of
-    replication.
+    `rows` are the metrics of the steps since the last dispatch, `begin` to `step`, as arrays
+    [max_steps, ...]; `state` is one copy, on the host's side of replication.
     """
 
     step: int
     epoch: int
     state: Any
-    metrics: Mapping[str, Any]
+    begin: int
+    rows: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -120,12 +121,11 @@ def run_loop(
             line = {"step": step, "epoch": epoch, **_compute_means(rows, step - begin)}
 
             due = [hook for hook in hooks if schedule.is_due(hook.every_epochs, begin, step)]
-            last = jax.tree.map(lambda row, i=step - begin - 1: row[i], rows) if due else {}
             for hook in due:
-                line |= hook.run(Moment(step, epoch, dispatcher.unplace(state), last))
+                line |= hook.run(Moment(step, epoch, dispatcher.unplace(state), begin, rows))
             check_finite_line(line)
-            speed = progress.update(epoch, line)
-            folder.append(line, {"images_per_second": speed})
+            speed = progress.update(step, line)
+            folder.append(line, {} if speed is None else {"images_per_second": speed})
 
             signal_number = agree(get_signal())
             is_due = schedule.is_due(checkpoint_every_epochs, begin, step)

@@ -72,20 +72,49 @@ def wasserstein_generator_loss(*, fake_logits: Array) -> Array:
 
 
 class Objective(NamedTuple):
-    """What D and G descend, as functions of logits named as in this module."""
+    """What D and G descend, as functions of logits named as in this module.
+
+    With the cross-entropy the sigmoid of D's logit is a probability; with any other loss it is
+    not, and D's score is the logit as it comes.
+    """
 
     discriminator_loss: Callable[..., tuple[Array, Array]]
     generator_loss: Callable[..., Array]
+    is_probability: bool = False
+
+    def score(self, logits: Array) -> Array:
+        """Return D's score of each image [batch]."""
+        return jax.nn.sigmoid(logits) if self.is_probability else logits
+
+    @property
+    def score_name(self) -> str:
+        """What the names of metrics of D's score begin with."""
+        return PROBABILITY if self.is_probability else RAW_SCORE
+
+
+PROBABILITY, RAW_SCORE = "d", "d_score"
 
 
 OBJECTIVES = {
-    "non_saturating": Objective(discriminator_loss, non_saturating_generator_loss),
-    "saturating": Objective(discriminator_loss, saturating_generator_loss),
+    "non_saturating": Objective(discriminator_loss, non_saturating_generator_loss, True),
+    "saturating": Objective(discriminator_loss, saturating_generator_loss, True),
     "least_squares": Objective(least_squares_discriminator_loss, least_squares_generator_loss),
     "hinge": Objective(hinge_discriminator_loss, wasserstein_generator_loss),
     "wasserstein": Objective(wasserstein_discriminator_loss, wasserstein_generator_loss),
 }
-CROSS_ENTROPY_OBJECTIVES = ("non_saturating", "saturating")  # D's sigmoid is a probability
+CROSS_ENTROPY_OBJECTIVES = tuple(name for name, o in OBJECTIVES.items() if o.is_probability)
+_SCORE_MEANINGS = {
+    "least_squares": "1 means real, 0 generated",
+    "hinge": "above 0 means real",
+    "wasserstein": "higher means more real, and it has no zero of its own",
+}
+
+
+def describe_score(objective: str) -> str:
+    """Return how D's score of an image is to be read, in brackets."""
+    if objective in CROSS_ENTROPY_OBJECTIVES:
+        return "0.5: as likely real as not"
+    return f"{objective.replace('_', ' ')}: {_SCORE_MEANINGS[objective]}"
 
 
 def softmax_cross_entropy(*, logits: Array, labels: Array) -> Array:

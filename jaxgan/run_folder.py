@@ -25,6 +25,9 @@ from jaxgan.files import (
 
 GROWING = "num_epochs"  # the one field of the result that a run may be given anew: larger
 FREE = "checkpoint_every_seconds"  # changes no result
+_TABLE = "settings.selection.targets."
+CONTENT = "data.fingerprint"  # decides whether a run's data are those it was begun with
+NOTES = ("data.name", "data.skipped")  # told of the data; of two runs they tell nothing apart
 
 
 class RunFolder:
@@ -184,10 +187,19 @@ def describe_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     old, new = flatten(old), flatten(json.loads(json.dumps(new)))
     differing = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
     differing = [name for name in differing if not name.endswith(f".{FREE}")]
+    # Runs of before have noted the paper's numbers, whatever variant they are of.
+    differing = [name for name in differing if not name.startswith(_TABLE) or name in new]
+    if CONTENT not in differing:
+        differing = [name for name in differing if name not in NOTES]
     growing = [name for name in differing if name.endswith(f".{GROWING}")]
     if all(new[name] > old[name] for name in growing):
         differing = [name for name in differing if name not in growing]
     return _describe(differing, old, new) if differing else ""
+
+
+def drop_notes(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a record decides which run it is of, as one level with dotted names."""
+    return {name: value for name, value in flatten(record).items() if name not in NOTES}
 
 
 def _describe(names: Sequence[str], old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

@@ -18,9 +18,11 @@ from jaxgan.data.images import write_png
 from jaxgan.dcgan import create_keys, create_networks, create_state
 from jaxgan.errors import UserError
 from jaxgan.files import make_folder
+from jaxgan.losses import OBJECTIVES
 from jaxgan.pixels import scale_to_bytes, scale_to_unit
 from jaxgan.quality import METRIC
 from jaxgan.run_folder import check_same_fields, read_record
+from jaxgan.seeds import NUM_SEEDS, check_latents
 from jaxgan.selection import accept_by_probability
 from jaxgan.settings import DcganSettings, check_probability, read_settings
 from jaxgan.types import Array, Key
@@ -44,7 +46,11 @@ class Sampler:
     label: int | None = None
 
     def draw(self, state: gan.GanState, first_seed: int, num: int) -> "Samples":
-        """Return images of the latents `first_seed`, `first_seed` + 1, ..."""
+        """Return images of the latents `first_seed`, `first_seed` + 1, ...
+
+        Raises `UserError` where there are not so many (`jaxgan.seeds`).
+        """
+        check_latents(first_seed, num)
         seeds = np.arange(first_seed, first_seed + num)
         # At least one batch, so that no images at all have their shape too.
         starts = range(first_seed, first_seed + max(num, 1), self.batch_size)
@@ -53,7 +59,8 @@ class Sampler:
         return Samples(images, scores, seeds)
 
     def _draw_batch(self, state: gan.GanState, first_seed: int) -> tuple[np.ndarray, np.ndarray]:
-        seeds = jnp.arange(self.batch_size) + first_seed
+        # What fills up the last batch may wrap around.
+        seeds = jnp.asarray((np.arange(self.batch_size) + first_seed) % NUM_SEEDS, jnp.uint32)
         latents = gan.draw_latents(self.key, seeds, self.latent_size)
         labels = None if self.label is None else jnp.full(self.batch_size, self.label)
         images, scores = self.run(state.sampling_variables, state.discriminator, latents, labels)
@@ -62,7 +69,7 @@ class Sampler:
 
 @dataclass(frozen=True)
 class Samples:
-    """Images uint8 [num, h, w, c], D's probability of each [num] and the seed of each [num]."""
+    """Images uint8 [num, h, w, c], D's score of each [num] and the seed of each [num]."""
 
     images: np.ndarray
     scores: np.ndarray
@@ -93,7 +100,12 @@ def create_sampler(settings: DcganSettings, *, label: int | None = None) -> Samp
     """Return the run's sampler, of class `label` where the run is class-conditional."""
     generator, discriminator = create_networks(settings)
     run = jax.jit(
-        functools.partial(gan.sample, generator=generator, discriminator_module=discriminator)
+        functools.partial(
+            gan.sample,
+            generator=generator,
+            discriminator_module=discriminator,
+            objective=OBJECTIVES[settings.objective],
+        )
     )
     key = create_keys(settings.seed).latents
     return Sampler(run, key, settings.latent_size, settings.batch_size, label)

@@ -8,6 +8,8 @@ and where dispatches end depends on this object alone: resumed and uninterrupted
 
 from dataclasses import dataclass
 
+from jaxgan.errors import UserError
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -22,6 +24,14 @@ class Schedule:
     max_steps: int
     epochs_per_dispatch: int = 1
 
+    def __post_init__(self) -> None:
+        # A step's number is folded into its key as 32 bits with a sign.
+        if self.num_steps >= 2**31:
+            raise UserError(
+                f"config.num_epochs is {self.num_epochs}: {self.num_steps} steps on "
+                f"{self.num_examples} images, expected fewer than {2**31}."
+            )
+
     @property
     def num_steps(self) -> int:
         """The steps of the whole run."""
@@ -34,6 +44,14 @@ class Schedule:
     def compute_epoch(self, step: int) -> int:
         """Return how many epochs are complete after `step` steps."""
         return min(step * self.batch_size // self.num_examples, self.num_epochs)
+
+    def list_epoch_ends(self, begin: int, end: int) -> list[tuple[int, int]]:
+        """Return each step of (begin, end] that ends an epoch, and the epoch.
+
+        A step that ends several, where the batch is larger than the set, comes once, with the last.
+        """
+        epochs = range(self.compute_epoch(begin) + 1, self.compute_epoch(end) + 1)
+        return list({self.compute_end_of_epoch(epoch): epoch for epoch in epochs}.items())
 
     def compute_next(self, step: int) -> int:
         """Return the step that ends the dispatch beginning at `step`, itself at the end."""

@@ -18,7 +18,7 @@ Both of the paper's rules keep what fools D, at the moments when D fails: not th
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.optimize import brentq
@@ -26,15 +26,22 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from jaxgan.errors import UserError
+from jaxgan.seeds import wrap_seed
 
 RANKING_RULES = ("calibrated", "top_k")  # they choose from many images of the finished generator
 MIN_HELD_OUT = 3  # real images that a calibration needs at the least
 
 
-def find_target(class_name: str, targets: Mapping[str, int]) -> int | None:
-    """Return the number of Table 2 for a class, in whatever case it is written; None without."""
+def match_targets(class_names: Sequence[str], targets: Mapping[str, int]) -> dict[str, int]:
+    """Return the number that a table like the paper's Table 2 has for each class, or nothing.
+
+    The classes have to be those of the table, all of them and no other, in any case of letters. Of
+    other data the table says nothing, whatever one of its classes is called.
+    """
     by_name = {name.casefold(): num for name, num in targets.items()}
-    return targets.get(class_name, by_name.get(class_name.casefold()))
+    if sorted(name.casefold() for name in class_names) != sorted(by_name):
+        return {}
+    return {name: by_name[name.casefold()] for name in class_names}
 
 
 def accept_by_probability(scores: np.ndarray, threshold: float) -> np.ndarray:
@@ -64,7 +71,9 @@ def choose_by_rank(
     """
     if rule == "top_k":
         return choose_top(logits, num)
-    return sample_by_rejection(calibrate(logits, held_logits), num, np.random.default_rng(seed))
+    return sample_by_rejection(
+        calibrate(logits, held_logits), num, np.random.default_rng(wrap_seed(seed))
+    )
 
 
 def count_candidates(num: int, pool: float, max_tries: int) -> int:

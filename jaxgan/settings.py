@@ -18,8 +18,10 @@ from jaxgan.errors import UserError
 from jaxgan.losses import CROSS_ENTROPY_OBJECTIVES, OBJECTIVES
 from jaxgan.models.dcgan import DISCRIMINATOR_NORMS, IMAGE_SIZES
 from jaxgan.models.layers import DTYPES
+from jaxgan.seeds import NUM_SEEDS, check_seed
 
 RULES = ("paper_text", "paper_code", "none", "calibrated", "top_k")
+PROBABILITY_RULES = ("paper_text", "paper_code")  # the paper's, which compare with a threshold
 OPTIMIZERS = ("adam", "sgd")
 CHECKPOINTS = ("best", "newest")
 # Of these D's logit is above 0 where it takes an image for a real one.
@@ -51,6 +53,7 @@ class DataSettings:
             0.0 <= self.phantom_subtlety <= 1.0,
             "0 (obvious) to 1 (nearly invisible)",
         )
+        _check("data.phantom_seed", self.phantom_seed, self.phantom_seed >= 0, "0 or more")
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,7 @@ class DcganSettings:
     num_classes: int = 0  # of a class-conditional model; 0: of one class alone
 
     def __post_init__(self) -> None:
+        check_seed("config.seed", self.seed)
         _check_choice("dtype", self.dtype, tuple(DTYPES))
         _check_choice("image_size", self.image_size, IMAGE_SIZES)
         _check_choice("channels", self.channels, (1, 3))
@@ -128,6 +132,10 @@ class DcganSettings:
         _check_cadence(self)
         every = self.measure_every_epochs
         _check("measure_every_epochs", every, every >= 0, "0 (never) or more")
+        # Every look has latents of its own, and so have the images that are drawn at the end.
+        most = NUM_SEEDS // 2 // self.batch_size - 1
+        expected = f"at most {most} with config.batch_size {self.batch_size}"
+        _check("num_epochs", self.num_epochs, self.num_epochs <= most, expected)
 
 
 @dataclass(frozen=True)
@@ -155,6 +163,7 @@ class GmdSettings:
     checkpoint_every_seconds: float = 60.0  # runs of before have not noted it
 
     def __post_init__(self) -> None:
+        check_seed("config.seed", self.seed)
         _check_choice("dtype", self.dtype, tuple(DTYPES))
         # Two poolings and five 'VALID' convolutions have to leave something to flatten.
         _check("image_size", self.image_size, 24 <= self.image_size <= 512, "24 to 512")
@@ -256,17 +265,16 @@ def _check_objective(settings: DcganSettings) -> None:
                 "config.discriminator_norm to 'none' or 'spectral'."
             )
     rule = settings.selection.rule
-    if rule in ("paper_text", "paper_code"):
+    if rule in PROBABILITY_RULES:
         check_probability(f"config.selection.rule {rule!r}", settings.objective)
 
 
-def check_probability(rule: str, objective: str) -> None:
+def check_probability(rule: str, objective: str, remedy: str = "set --accept=none") -> None:
     """Raise where a `rule` compares D's sigmoid with a threshold and it is no probability."""
     if objective not in CROSS_ENTROPY_OBJECTIVES:
         raise UserError(
             f"{rule} reads D's score as a probability, which it is with config.objective "
-            f"{' or '.join(CROSS_ENTROPY_OBJECTIVES)} only, not with {objective!r}: "
-            "set --accept=none."
+            f"{' or '.join(CROSS_ENTROPY_OBJECTIVES)} only, not with {objective!r}: {remedy}."
         )
 
 

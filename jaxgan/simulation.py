@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
+from jaxgan.errors import UserError
 from jaxgan.statistics import Design, Verdict, draw_patients, judge
 
 _FILMS_PER_PATIENT = (0.55, 0.25, 0.12, 0.08)  # probabilities of 1, 2, 3 and 4 films
@@ -162,6 +163,13 @@ def run_simulations(
     *, num_studies: int, num_pilots: int, seed: int, worlds: Mapping[str, World] = WORLDS
 ) -> dict[str, Any]:
     """Return, for each world, how the rules do with no difference and with the stated one."""
+    for name, value, least in (
+        ("seed", seed, 0),
+        ("num_studies", num_studies, 1),
+        ("num_pilots", num_pilots, 1),
+    ):
+        if value < least:
+            raise UserError(f"--{name} is {value}, expected {least} or more.")
     results = {}
     for name, world in worlds.items():
         began = time.monotonic()

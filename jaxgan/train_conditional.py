@@ -21,6 +21,7 @@ from jaxgan import figures
 from jaxgan.class_run import (
     ClassRun,
     EmptyLooks,
+    describe_targets,
     draw_augmented,
     draw_class_figures,
     look,
@@ -94,10 +95,15 @@ def train_conditional(
             of_class = {**record, "class": name, "label": label}
             part = stack.enter_context(open_run_folder(workdir / name, of_class))
             images = check_class(dataset, name)
-            runs.append(open_class_run(settings, name, images, part, label=label))
+            names = dataset.class_names
+            runs.append(
+                open_class_run(settings, name, images, part, class_names=names, label=label)
+            )
         if share(folder.is_finished(settings.num_epochs)):
             say(folder.describe_finished(settings.num_epochs))
             return
+        if notice := describe_targets(settings, dataset.class_names):
+            say(notice)
         found = fit(settings, _ABOUT, runs, _create_hooks(settings, runs, folder), folder, devices)
         if found is None:
             return

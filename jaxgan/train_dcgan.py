@@ -12,6 +12,7 @@ from jaxgan.class_run import (
     GRID_IMAGES,
     ClassRun,
     EmptyLooks,
+    describe_targets,
     draw_augmented,
     draw_class_figures,
     keep_by_code,
@@ -24,7 +25,7 @@ from jaxgan.data.feed import create_feed
 from jaxgan.data.sets import Dataset, ImageSet, join_sets
 from jaxgan.dcgan import create_keys, create_schedule, create_state, create_step
 from jaxgan.distributed import check_alike, leads, share
-from jaxgan.errors import UserError
+from jaxgan.errors import UserError, list_some
 from jaxgan.files import write_json
 from jaxgan.loop import Hook, Moment, run_loop
 from jaxgan.parallel import Dispatcher, check_batch_size, choose_devices
@@ -49,7 +50,7 @@ def check_class(dataset: Dataset, class_name: str) -> ImageSet:
     if class_name not in dataset.class_names:
         raise UserError(
             f"There is no class {class_name!r} in {dataset.name}: "
-            f"the classes are {', '.join(dataset.class_names)} (or all of them: --class=all)."
+            f"the classes are {list_some(dataset.class_names)} (or all of them: --class=all)."
         )
     return dataset.train.of_class(dataset.class_names.index(class_name))
 
@@ -83,7 +84,10 @@ def train_dcgan(
         if share(folder.is_finished(settings.num_epochs)):
             say(folder.describe_finished(settings.num_epochs))
             return
-        run = open_class_run(settings, class_name, images, folder)
+        names = dataset.class_names
+        if notice := describe_targets(settings, names):
+            say(notice)
+        run = open_class_run(settings, class_name, images, folder, class_names=names)
         found = fit(settings, f"class {class_name}", [run], _create_hooks(run), folder, devices)
         if found is None:
             return
@@ -124,17 +128,12 @@ def fit(
         f"on {len(devices)} {devices[0].platform} device(s), in {folder.path}."
     )
     with open_checkpoints(folder.path, folder.record) as checkpoints:
-        step, state = share(checkpoints.resume(create_state(settings, keys.init)))
-        start_epoch = schedule.compute_epoch(step)
-        folder.rewind(step)
-        for run in runs:
-            run.kept.rewind(start_epoch)
-        with Progress(
-            name.removeprefix("class "),
-            num_epochs=settings.num_epochs,
-            num_examples=len(images),
-            start_epoch=start_epoch,
-        ) as progress:
+        with Progress(name.removeprefix("class "), schedule) as progress:
+            step, state = share(checkpoints.resume(create_state(settings, keys.init)))
+            folder.rewind(step)
+            for run in runs:
+                run.kept.rewind(schedule.compute_epoch(step))
+            progress.start(step)
             state = run_loop(
                 state,
                 start_step=step,
@@ -183,7 +182,9 @@ def draw_curves(
 ) -> None:
     """Draw losses and acceptance over the epochs, from what the run has written."""
     path, records = folder.get_folder("figures"), read_metrics(folder.path)
-    figures.plot_gan_losses(records, path / "losses.png", title=f"DCGAN, {name}")
+    figures.plot_gan_losses(
+        records, path / "losses.png", title=f"DCGAN, {name}", objective=settings.objective
+    )
     figures.plot_acceptance(
         records,
         path / "acceptance.png",

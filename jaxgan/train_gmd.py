@@ -17,7 +17,7 @@ from jaxgan.checkpoint import Checkpoints
 from jaxgan.console import Progress, say
 from jaxgan.data.feed import create_feed
 from jaxgan.data.images import as_pixels, read_image, resize_square
-from jaxgan.data.sets import Dataset, ImageSet, join_sets
+from jaxgan.data.sets import Dataset, ImageSet, check_classes, join_sets
 from jaxgan.distributed import check_alike, leads, share
 from jaxgan.errors import UserError
 from jaxgan.files import write_json
@@ -29,6 +29,7 @@ from jaxgan.parallel import Dispatcher, StepFn, check_batch_size, choose_devices
 from jaxgan.report import format_gmd_reports
 from jaxgan.run_folder import RunFolder, open_run_folder, read_metrics, read_record
 from jaxgan.schedule import Schedule
+from jaxgan.seeds import wrap_seed
 from jaxgan.settings import GmdSettings, to_dict
 from jaxgan.types import Key, Params
 
@@ -66,7 +67,7 @@ class Evaluator:
 
 def create_keys(seed: int) -> Keys:
     """Derive the run's keys from its seed."""
-    return Keys(*jax.random.split(jax.random.key(seed), 3))
+    return Keys(*jax.random.split(jax.random.key(wrap_seed(seed)), 3))
 
 
 def create_optimizer(settings: GmdSettings) -> optax.GradientTransformation:
@@ -148,7 +149,8 @@ def _load_kept(path: Path, label: int, dataset: Dataset, settings: GmdSettings) 
 def describe_run(
     settings: GmdSettings, dataset: Dataset, synthetic: Mapping[str, ImageSet]
 ) -> dict[str, Any]:
-    """Return what defines a run, as its `config.json` records it."""
+    """Return what defines a run, as its `config.json` records it. Raises `UserError`."""
+    check_classes(dataset, "a classifier tells classes apart")
     pixels = hashlib.sha256()
     for images in synthetic.values():
         pixels.update(images.images.tobytes())
@@ -240,18 +242,13 @@ def _train(
     with Checkpoints(
         folder.path / "checkpoints", best_metric="val_accuracy", record=folder.record
     ) as checkpoints:
-        state = classifier.create_classifier_state(
-            keys.init, model=model, optimizer=optimizer, image_shape=image_shape
-        )
-        template = state
-        step, state = share(checkpoints.resume(template))
-        folder.rewind(step)
-        with Progress(
-            arm,
-            num_epochs=settings.num_epochs,
-            num_examples=len(train_images),
-            start_epoch=schedule.compute_epoch(step),
-        ) as progress:
+        with Progress(arm, schedule) as progress:
+            template = classifier.create_classifier_state(
+                keys.init, model=model, optimizer=optimizer, image_shape=image_shape
+            )
+            step, state = share(checkpoints.resume(template))
+            folder.rewind(step)
+            progress.start(step)
             state = run_loop(
                 state,
                 start_step=step,

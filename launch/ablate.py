@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cli
 from absl import flags
@@ -9,6 +10,7 @@ from absl import flags
 from jaxgan.ablation import AblationSettings, run_ablation
 from jaxgan.ablation_classes import run_all_classes
 from jaxgan.settings import read_settings
+from jaxgan.study.jobs import check_complete
 
 FLAGS = flags.FLAGS
 cli.define_data_flags()
@@ -32,14 +34,17 @@ def main() -> None:
     size = settings.dcgan.image_size
     dataset = cli.load_data(settings.dcgan.data, image_size=size, channels=1)
     cli.announce(dataset)
-    run = run_all_classes if settings.class_name == "all" else run_ablation
-    run(
-        settings,
-        dataset=dataset,
-        workdir=Path(FLAGS.workdir),
-        cache_dir=Path(FLAGS.cache_dir),
-        num_devices=FLAGS.num_devices,
-    )
+    options: dict[str, Any] = {
+        "dataset": dataset,
+        "workdir": Path(FLAGS.workdir),
+        "cache_dir": Path(FLAGS.cache_dir),
+        "num_devices": FLAGS.num_devices,
+    }
+    if settings.class_name == "all":
+        report = run_all_classes(settings, **options)
+    else:
+        report = run_ablation(settings, **options).report
+    check_complete(report["failures"])
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """What the launchers share: common flags, and mistakes told in one line."""
 
 import huge_pages
+import installed
 
 huge_pages.use_huge_pages()
+installed.check_installed()
 
 import functools
 import os
@@ -22,6 +24,7 @@ from ml_collections import ConfigDict, config_flags
 from jaxgan import distributed
 from jaxgan.console import say
 from jaxgan.data.fit import FITS
+from jaxgan.data.folder import PATIENTS_FROM
 from jaxgan.data.sets import Dataset
 from jaxgan.data.source import DataSpec, load_dataset
 from jaxgan.data.values import AUTO, parse_view
@@ -42,7 +45,23 @@ def define_data_flags() -> None:
     )
     flags.DEFINE_string("patient_column", None, "Column of manifest.csv that tells patients apart.")
     flags.DEFINE_string(
-        "patient_pattern", None, "Regular expression that finds the patient in a file name."
+        "patient_pattern",
+        None,
+        "Regular expression that finds the patient in an image's path below its class.",
+    )
+    flags.DEFINE_enum(
+        "patients_from",
+        "auto",
+        PATIENTS_FROM,
+        "What tells whose an image is: the first of table, DICOM headers and folders that does, or "
+        "that one alone, or nothing.",
+    )
+    flags.DEFINE_string(
+        "label_column", None, "Column of manifest.csv, or of labels.csv, that tells the classes."
+    )
+    flags.DEFINE_bool("follow_links", False, "Follow links that lead out of --data_dir.")
+    flags.DEFINE_list(
+        "leave_out", [], "Files and folders of --data_dir that are no data, such as masks."
     )
     flags.DEFINE_enum(
         "on_bad_image",
@@ -95,6 +114,10 @@ def load_data(settings: DataSettings, *, image_size: int, channels: int) -> Data
         dataset=FLAGS.dataset,
         patient_column=FLAGS.patient_column,
         patient_pattern=FLAGS.patient_pattern,
+        patients_from=FLAGS.patients_from,
+        label_column=FLAGS.label_column,
+        follow_links=FLAGS.follow_links,
+        leave_out=tuple(FLAGS.leave_out),
         skip_bad_images=FLAGS.on_bad_image == "skip",
         fit=settings.fit,
         value_range=settings.value_range,

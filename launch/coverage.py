@@ -9,6 +9,7 @@ from absl import flags
 from jaxgan.files import write_json
 from jaxgan.settings import read_settings
 from jaxgan.study.coverage import format_coverage, run_coverage
+from jaxgan.study.jobs import check_complete
 from jaxgan.study.settings import StudySettings
 
 FLAGS = flags.FLAGS
@@ -34,6 +35,7 @@ def main() -> None:
     )
     print(format_coverage(result))
     write_json(workdir / "coverage.json", result)
+    check_complete(result["failures"])
 
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@ import cli
 from absl import flags
 
 from jaxgan.settings import read_settings
+from jaxgan.study.jobs import check_complete
 from jaxgan.study.page import write_study
 from jaxgan.study.run import describe_study, run_jobs
 from jaxgan.study.settings import StudySettings
-from jaxgan.study.sources import check_folder, read_sources
+from jaxgan.study.sources import read_sources
 
 FLAGS = flags.FLAGS
 cli.define_data_flags()
@@ -25,7 +26,6 @@ def main() -> None:
     cli.override_data(FLAGS.config.data)
     settings = read_settings(StudySettings, FLAGS.config.to_dict())
     root = Path(FLAGS.data_dir) if FLAGS.data_dir else None
-    check_folder(root)
     dataset, gan_dataset = (
         cli.load_data(settings.data, image_size=part.image_size, channels=part.channels)
         for part in (settings.gmd, settings.dcgan)
@@ -43,7 +43,8 @@ def main() -> None:
         num_devices=FLAGS.num_devices,
         sources=read_sources(root, dataset, FLAGS.source_column),
     )
-    write_study(results, workdir, command=cli.describe_command())
+    report = write_study(results, workdir, command=cli.describe_command())
+    check_complete(report["failures"])
 
 
 if __name__ == "__main__":

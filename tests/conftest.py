@@ -16,7 +16,8 @@ import jax
 
 @pytest.fixture(scope="session", autouse=True)
 def _share_compilations(tmp_path_factory):
-    """Compile a program that several tests run only once."""
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("xla")))
+    """Compile a program that several tests run only once; in the user's cache, where one is set."""
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("xla")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)

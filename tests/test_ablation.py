@@ -10,8 +10,9 @@ from configs import dcgan as dcgan_config
 from jaxgan import ablation as module
 from jaxgan import encoder
 from jaxgan.ablation import AblationSettings, repeat_channels, run_ablation
-from jaxgan.errors import UserError
+from jaxgan.errors import IncompleteError, UserError
 from jaxgan.settings import DcganSettings, read_settings, to_dict
+from jaxgan.study.jobs import check_complete
 from tests.helpers import make_dataset, make_dcgan_settings, replace
 
 VARIANTS = {"all": {}, "all - best": {"select_checkpoint": "newest"}, "broken": {"batch_size": 7}}
@@ -47,6 +48,8 @@ def test_a_table_with_a_row_a_variant_and_a_failed_one_named(tmp_path, monkeypat
     assert own["kernel_distance"]["value"] < other["kernel_distance"]["value"]
     assert result["images_seen"] == 24
     assert result["failures"][0]["name"] == "broken, seed 0"
+    with pytest.raises(IncompleteError, match="broken, seed 0: A batch of 7"):
+        check_complete(result["failures"])
     table = (tmp_path / "ablation.md").read_text()
     assert "| all - best |" in table
     assert "Failed: broken, seed 0:" in table

@@ -31,7 +31,7 @@ def ablated(monkeypatch):
         images = {("real ones", 3): real, ("real ones", 4): real[::-1], ("exchanged", 3): wrong}
         if label == 0:
             images["exchanged", 4] = wrong
-        return Ablation({}, images)
+        return Ablation({"failures": [{"name": "of a class"}]}, images)
 
     monkeypatch.setattr(module, "run_ablation", run)
     return asked
@@ -66,6 +66,7 @@ def test_gan_train_of_every_variant_that_all_classes_have(tmp_path, ablated, mon
 def test_a_job_that_fails_is_named_and_stops_no_other(tmp_path, ablated, monkeypatch):
     monkeypatch.setattr(JobRunner, "run", lambda self, job: None)
     result = run_all_classes(make_seeded_settings(), dataset=DATASET, workdir=tmp_path)
+    assert result["failures"] == [{"name": "of a class"}] * 2  # and the jobs' own, if any
     assert sorted(result["not_measured"]) == [
         "exchanged, seed 3", "exchanged, seed 4", "real ones, seed 3", "real ones, seed 4",
     ]  # fmt: skip

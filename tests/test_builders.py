@@ -2,6 +2,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from jaxgan.data import builders, dicom, images, phantom
+from jaxgan.data import folder as folders
 from jaxgan.data.folder import scan_folder
 from jaxgan.data.images import as_pixels, read_image
 from jaxgan.data.values import AS_STORED, View
@@ -111,6 +113,33 @@ def test_second_time_is_reuse_until_a_file_changes(folder, tmp_path, attempts):
     assert len(attempts) == 2
     different = [r.file for r in first.records if again[r.file].sha256 != r.sha256]
     assert different == ["train/clear/train-clear-00.png"]
+
+
+def test_the_same_images_elsewhere_are_not_prepared_again(folder, tmp_path, attempts):
+    first = prepare(folder, tmp_path / "cache")
+    elsewhere = tmp_path / "disk of job 4712" / "x"
+    shutil.copytree(folder, elsewhere, copy_function=shutil.copyfile)  # with other dates
+    assert prepare(elsewhere, tmp_path / "cache").records == first.records
+    assert len(attempts) == len(list((tmp_path / "cache" / "folder").iterdir())) == 1
+
+
+def test_a_large_folder_is_read_once_and_where_it_has_moved(
+    folder, tmp_path, attempts, monkeypatch
+):
+    monkeypatch.setattr(folders, "MAX_HASHED_BYTES", 100)
+    hashed = []
+    original = folders._hash_content
+    monkeypatch.setattr(folders, "_hash_content", lambda p: hashed.append(p) or original(p))
+    first = prepare(folder, tmp_path / "cache")
+    for _ in range(2):
+        assert prepare(folder, tmp_path / "cache").records == first.records
+    assert len(hashed) == 27
+    shutil.copytree(folder, tmp_path / "moved", copy_function=shutil.copyfile)
+    assert prepare(tmp_path / "moved", tmp_path / "cache").records == first.records
+    assert len(hashed) == 2 * 27 and len(attempts) == 1
+    os.utime(folder / "val/haze/val-haze-01.png", ns=(1, 1))  # may be another image by now
+    assert prepare(folder, tmp_path / "cache").records == first.records
+    assert len(hashed) == 3 * 27 and len(attempts) == 1
 
 
 def test_settings_have_caches_of_their_own(folder, tmp_path, attempts):

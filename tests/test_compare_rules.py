@@ -36,6 +36,25 @@ def test_every_rule_has_its_row(tmp_path, capsys):
     assert "Does the paper's 0.76 rule help?" in capsys.readouterr().out
 
 
+def test_copies_are_searched_among_as_many_images_as_evaluate_does_or_it_is_said(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(module, "MAX_COMPARED", 22)
+    dataset = make_dataset(num_train=80, num_val=44)
+    settings = make_dcgan_settings(num_epochs=1, selection={"rule": "none"})
+    train_dcgan(settings, dataset=dataset, class_name="left", workdir=tmp_path)
+
+    def compare(out):
+        result = module.compare_rules([tmp_path], "left", dataset, out=tmp_path / out, num=30)
+        note = [note for note in result["notes"] if "Searched for copies" in note]
+        return result["rules"]["none"]["memorisation"]["num_train"], note
+
+    assert compare("all") == (40, [])
+    monkeypatch.setattr(module, "MAX_SEARCHED", 25)
+    searched, (note,) = compare("some")
+    assert searched == 25 and "25 of the 40 training images, drawn at random" in note
+
+
 def test_a_score_that_is_no_probability_has_no_paper_rule_to_answer_for(tmp_path, capsys):
     dataset = make_dataset(num_train=48, num_val=40)
     settings = make_dcgan_settings(num_epochs=1, objective="hinge", selection={"rule": "top_k"})

@@ -7,11 +7,11 @@ import pytest
 
 from configs import study as study_config
 from jaxgan.data.phantom import FINDINGS
-from jaxgan.errors import UserError
+from jaxgan.errors import IncompleteError, UserError
 from jaxgan.settings import read_settings
 from jaxgan.study import coverage
 from jaxgan.study.coverage import format_coverage, run_coverage
-from jaxgan.study.jobs import Job
+from jaxgan.study.jobs import Job, check_complete
 from jaxgan.study.settings import StudySettings
 
 SETTINGS = read_settings(StudySettings, study_config.get_config("tiny").to_dict())
@@ -105,6 +105,21 @@ def test_no_study_at_all_is_an_error(run, monkeypatch):
     monkeypatch.setattr(coverage, "create_folds", fail)
     with pytest.raises(UserError, match="no folds today"):
         run((1.0, 1.0))
+
+
+def test_a_study_that_fails_is_in_the_result(run, monkeypatch, tmp_path):
+    assert run((1.0, 1.0), num_studies=1)["classic"]["patients_hold"]["n"] == 1
+
+    def fail(*args, **kwargs):
+        raise ValueError("no folds today")
+
+    monkeypatch.setattr(coverage, "create_folds", fail)
+    result = run_coverage(
+        SETTINGS, num_studies=2, films_per_class=9, folder=tmp_path, num_fresh=FRESH
+    )
+    assert result["num_studies"] == result["num_failed"] == 1
+    with pytest.raises(IncompleteError, match="study 1: no folds today"):
+        check_complete(result["failures"])
 
 
 @pytest.mark.slow

@@ -254,6 +254,10 @@ def test_every_objective_moves_both_networks(values):
     state = dcgan.create_state(settings, jax.random.key(0))
     new, metrics = make_step(settings)(state, make_batch(), jax.random.key(1))
     assert all(np.isfinite(value).all() for value in metrics.values())
+    is_probability = settings.objective in losses.CROSS_ENTROPY_OBJECTIVES
+    for name in ("real", "fake", "fake_after"):
+        assert (f"d_{name}" in metrics) is is_probability
+        assert (f"d_score_{name}" in metrics) is not is_probability
     for name in ("generator", "discriminator"):
         old_params, new_params = getattr(state, name).params, getattr(new, name).params
         assert compute_difference(old_params, new_params) > 1e-6
@@ -392,6 +396,33 @@ def test_a_step_moves_what_its_labels_name_and_no_other_class():
             assert table[1] > 0.0 and table[0] == table[2] == 0.0
 
 
+@pytest.mark.parametrize("objective", losses.OBJECTIVES)
+def test_a_score_is_a_probability_with_the_cross_entropy_alone(objective):
+    """D's logit is the brightness: three images far from and near to what a sigmoid flattens."""
+
+    class Brightness(nn.Module):
+        @nn.compact
+        def __call__(self, images, labels=None, *, train):
+            return 5.0 * jnp.mean(images, axis=(1, 2, 3))
+
+    generator = LinearGenerator()
+    kernel = jnp.zeros((8, 32 * 32)).at[0].set(1.0)
+    latents = jnp.zeros((3, 8)).at[:, 0].set(jnp.array([-1.0, 0.2, 1.0]))
+    network = gan.NetworkState({}, {}, ())
+    _, scores = gan.sample(
+        {"params": {"kernel": kernel}},
+        network,
+        latents,
+        generator=generator,
+        discriminator_module=Brightness(),
+        objective=losses.OBJECTIVES[objective],
+    )
+    logits = np.array([-5.0, 1.0, 5.0])
+    is_probability = objective in ("non_saturating", "saturating")
+    expected = 1 / (1 + np.exp(-logits)) if is_probability else logits
+    np.testing.assert_allclose(scores, expected, rtol=1e-5)
+
+
 def test_the_generator_waits_for_its_critic():
     settings = make_alternative(objective="wasserstein", num_critic_steps=3)
     state, step = dcgan.create_state(settings, jax.random.key(0)), make_step(settings)
@@ -401,6 +432,29 @@ def test_the_generator_waits_for_its_critic():
         moved.append(compute_difference(state.generator.params, new.generator.params) > 0.0)
         state = new
     assert moved == [False, False, True, False, False, True]
+
+
+def test_between_two_updates_of_the_generator_nothing_of_it_moves():
+    """Six steps with three of D for each of G, the moving average and statistics by hand."""
+    settings = make_alternative(objective="wasserstein", num_critic_steps=3, ema_decay=0.9)
+    state, step = dcgan.create_state(settings, jax.random.key(0)), make_step(settings)
+    generator, _ = dcgan.create_networks(settings)
+    ema, stats = state.ema, state.generator.batch_stats
+    for number in range(6):
+        key = jax.random.key(number)
+        if number in (2, 5):
+            latents = jax.random.normal(jax.random.split(key, 4)[0], (8, 8))
+            variables = state.generator.variables
+            _, new = generator.apply(variables, latents, train=True, mutable=["batch_stats"])
+            stats = new["batch_stats"]
+        state, _ = step(state, make_batch(), key)
+        if number in (2, 5):
+            ema = jax.tree.map(
+                lambda old, now: 0.9 * old + 0.1 * now, ema, state.generator.variables
+            )
+        assert compute_difference(state.generator.batch_stats, stats) < 1e-6
+        assert compute_difference(state.ema, ema) < 1e-6
+    assert compute_difference(state.ema, dcgan.create_state(settings, jax.random.key(0)).ema) > 1e-4
 
 
 @pytest.mark.slow

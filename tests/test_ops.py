@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from jaxgan import ops
 from jaxgan.ops import choice, direct, library, winograd
 from jaxgan.ops.geometry import conv_geometry, conv_transpose_geometry
+from tests.xla_flags import EMITTED_AS_AT_USERS
 
 FLOAT32_BOUND = 4e-6  # 34 roundings
 FLOAT64_BOUND = 1e-14
@@ -271,7 +272,7 @@ def test_half_precision_is_computed_in_float32():
     # As users compile: the tests' quicker emitter may add in another order in the two programs.
     conv = jax.jit(
         functools.partial(ops.conv, strides=1, padding="SAME"),
-        compiler_options={"xla_cpu_use_fusion_emitters": True},
+        compiler_options=EMITTED_AS_AT_USERS,
     )
     found = conv(x, k)
     assert found.dtype == jnp.bfloat16

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from jaxgan.errors import DiskError, UserError
-from jaxgan.run_folder import RunFolder, open_run_folder, read_metrics, read_record
+from jaxgan.run_folder import RunFolder, drop_notes, open_run_folder, read_metrics, read_record
 
 RECORD = {"kind": "dcgan", "settings": {"num_epochs": 3, "seed": 0, "data": {"seed": 1}}}
 
@@ -102,10 +102,32 @@ def test_images_that_have_changed_are_named_as_such(tmp_path):
         RunFolder(tmp_path, {**record, "data": {"name": "other", "fingerprint": "b2"}})
 
 
+@pytest.mark.parametrize("note", [{"name": "job_4712"}, {"skipped": ["a.png is not a PNG"]}])
+def test_the_same_images_under_another_name_go_on(tmp_path, note):
+    record = {**RECORD, "data": {"name": "job_4711", "fingerprint": "a1"}}
+    moved = {**record, "data": {**record["data"], **note}}
+    RunFolder(tmp_path, record)
+    RunFolder(tmp_path, moved)
+    assert read_record(tmp_path) == moved
+    with pytest.raises(UserError, match=r"data\.name was '.*' and is 'third'"):
+        RunFolder(tmp_path, {**record, "data": {"name": "third", "fingerprint": "b2"}})
+    assert drop_notes(record) == drop_notes(moved)  # what several processes compare
+    assert drop_notes(record) != drop_notes(change(seed=5)) != {}
+
+
 def test_a_cadence_that_changes_no_result_may_change(tmp_path):
     RunFolder(tmp_path, change(checkpoint_every_seconds=60.0))
     RunFolder(tmp_path, change(checkpoint_every_seconds=5.0))
     RunFolder(tmp_path, RECORD)
+
+
+def test_a_run_that_has_noted_the_paper_s_numbers_goes_on_without_them(tmp_path):
+    """Every variant noted them once, though they are of the paper's data alone."""
+    RunFolder(tmp_path, change(selection={"targets": {"a": 61, "b": 150}}))
+    RunFolder(tmp_path, change(selection={"targets": {}}))
+    assert read_record(tmp_path)["settings"]["selection"] == {"targets": {}}
+    with pytest.raises(UserError, match=r"selection.targets.a was None and is 61"):
+        RunFolder(tmp_path, change(selection={"targets": {"a": 61}}))
 
 
 def test_lines_behind_the_checkpoint_are_dropped_and_a_torn_one_too(tmp_path):

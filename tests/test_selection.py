@@ -13,15 +13,31 @@ from jaxgan.selection import (
     choose_by_rank,
     compute_acceptance,
     count_candidates,
-    find_target,
+    match_targets,
     sample_by_rejection,
 )
 
+TABLE = {"covid": 192, "pneumonia": 150, "normal": 61}
 
-def test_a_class_finds_its_number_in_whatever_case():
-    table = {"covid": 192, "normal": 61, "Normal": 7, "none": 0}
-    names = ("COVID", "normal", "Normal", "none", "tumour")
-    assert [find_target(name, table) for name in names] == [192, 61, 7, 0, None]
+
+def test_the_classes_of_a_table_find_their_numbers_in_whatever_case():
+    found = match_targets(("normal", "COVID", "Pneumonia"), TABLE)
+    assert list(found.items()) == [("normal", 61), ("COVID", 192), ("Pneumonia", 150)]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("normal", "tumour"),
+        ("NORMAL", "PNEUMONIA"),  # a well-known set of children's films
+        ("covid", "lung opacity", "normal", "pneumonia"),
+        ("covid", "normal", "Normal"),
+        ("covid", "normal", "normal ", "pneumonia"),
+        ("normal",),
+    ],
+)
+def test_other_classes_get_nothing_of_a_table_whatever_one_of_them_is_called(names):
+    assert match_targets(names, TABLE) == {}
 
 
 def test_the_text_keeps_an_image_from_the_threshold_on():

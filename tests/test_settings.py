@@ -34,6 +34,12 @@ def test_the_default_is_the_paper():
     )
 
 
+def test_the_paper_s_numbers_are_of_the_paper_s_variant_alone():
+    for variant in ("recommended", "small", "quick"):
+        settings = read_settings(DcganSettings, dcgan.get_config(variant).to_dict())
+        assert settings.selection.targets == {}
+
+
 def test_an_unknown_variant_names_those_there_are():
     with pytest.raises(ValueError, match=r"'huge'.*paper, recommended, small, quick"):
         dcgan.get_config("huge")

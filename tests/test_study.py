@@ -40,20 +40,25 @@ def test_one_arm_adds_the_numbers_of_the_paper_s_table_whatever_the_amounts():
     (counted,) = create_arms(("gan_paper_counts",), (0.5,), ())
     table = {"covid": 192, "normal": 61}
     assert counted.name == "gan_paper_counts" and counted.source == "paper_text"
-    assert [counted.count_added(n, 100, table) for n in ("covid", "normal", "cat")] == [
-        192, 61, 100,
-    ]  # fmt: skip
-    assert Arm("gan", 0.5).count_added("covid", 101, table) == 50
-    assert counted.count_added("COVID", 100, table) == 192
-    assert counted.count_added("Covid", 100, {**table, "Covid": 7}) == 7  # the very name first
+    assert counted.count_added(("Normal", "COVID"), (100, 90), table) == [61, 192]
+    assert Arm("gan", 0.5).count_added(("covid", "normal"), (101, 90), table) == [50, 45]
+
+
+def test_a_class_that_is_called_as_one_of_the_paper_s_gets_what_any_class_gets():
+    (counted,) = create_arms(("gan_paper_counts",), (0.5,), ())
+    table = {"covid": 192, "normal": 61}
+    for names in (("normal", "tumour"), ("covid", "normal", "tumour"), ("normal",)):
+        assert counted.count_added(names, [100] * len(names), table) == [100] * len(names)
 
 
 def test_a_class_without_a_number_of_the_paper_s_is_told():
     arms = create_arms(("real", "gan", "gan_paper_counts"), (1.0,), ())
     table = {"covid": 192, "normal": 61}
     (notice,) = describe_lacking_targets(arms, ("COVID-19", "Normal", "cat"), table)
-    assert notice.startswith("gan_paper_counts: ") and "class COVID-19, cat," in notice
-    assert "but for covid, normal:" in notice
+    assert notice.startswith("gan_paper_counts: ") and "covid, normal, and those" in notice
+    assert "those here are COVID-19, Normal, cat:" in notice
+    (notice,) = describe_lacking_targets(arms, [f"c{n:03d}" for n in range(200)], {})
+    assert "the classes (none), and" in notice and "c009 and 190 more:" in notice
     assert describe_lacking_targets(arms, ("Covid", "NORMAL"), table) == []
     assert describe_lacking_targets(arms[:2], ("cat",), table) == []
 

@@ -13,12 +13,13 @@ import pytest
 from jaxgan.data.images import write_png
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.data.source import DataSpec, load_dataset
+from jaxgan.errors import IncompleteError, UserError
 from jaxgan.settings import to_dict
 from jaxgan.study import page
 from jaxgan.study.analysis import analyse
 from jaxgan.study.arms import ARMS
 from jaxgan.study.folds import create_folds, find_given_splits
-from jaxgan.study.jobs import Failure
+from jaxgan.study.jobs import Failure, check_complete
 from jaxgan.study.memory import compute_nearness, join_generated, summarise
 from jaxgan.study.run import StudyResults
 from jaxgan.study.settings import StudySettings
@@ -130,6 +131,34 @@ def test_files_of_classes_differ_whatever_the_classes_are_called(tmp_path):
     assert [name in card.read_text() for card, name in zip(cards, NAMES, strict=True)] == [True] * 2
 
 
+@pytest.mark.parametrize(
+    ("objective", "meaning"),
+    [
+        ("non_saturating", "(0.5: as likely real as not)"),
+        ("hinge", "(hinge: above 0 means real)"),
+        ("least_squares", "(least squares: 1 means real, 0 generated)"),
+    ],
+)
+def test_a_card_calls_a_score_what_it_is(objective, meaning):
+    settings = make_dcgan_settings(objective=objective, selection={"rule": "none"})
+    made = make_generated(make_noise(2)) | {"settings": np.array(json.dumps(to_dict(settings)))}
+    report = {"data": {"name": "made", "fingerprint": "f"}, "sentence": "None."}
+    report |= {"settings": {"num_folds": 2}, "memory": None}
+    card = page._create_environment().get_template("card.md.j2")
+    text = card.render(
+        report=report, class_name="a", fold=0, gan_seed=0, **page._describe_made(made)
+    )
+    assert f"mean score of its images.** 0.5 {meaning}." in text
+
+
+@pytest.mark.parametrize("arm", ["gan_paper_text", "gan_paper_code", "gan_paper_counts"])
+def test_an_arm_whose_rule_reads_a_probability_is_refused_where_there_is_none(arm):
+    dcgan = make_dcgan_settings(objective="hinge", selection={"rule": "none"})
+    with pytest.raises(UserError, match=f"The arm '{arm}' reads.*not with 'hinge': leave that arm"):
+        make_settings(arms=("real", arm), dcgan=dcgan)
+    assert make_settings(arms=("real", "gan", "gan_calibrated"), dcgan=dcgan).dcgan == dcgan
+
+
 def test_a_copied_test_image_is_suspicious_wherever_it_is_among_the_generated(tmp_path, capsys):
     results = make_results(arms=("real", "gan"))
     test = results.gan_folds.get_test(0).of_class(0)
@@ -237,6 +266,47 @@ def test_a_failed_generator_costs_a_class_no_picture_while_another_is_there(tmp_
     assert "GAN of class 正常, fold 1, seed 1: D loss ends at 0.50" in text
     assert text.count("Class 肺炎: there is no generator of it, all of them failed.") == 2
     assert "generated images of class 正常 above their nearest training images" in text
+
+
+@pytest.mark.parametrize("kind", ["generator", "audit"])
+def test_a_failed_job_makes_the_study_incomplete_before_anything_else_is_said(
+    kind, tmp_path, capsys
+):
+    results = make_results(arms=("real", "duplicates", "gan"))
+    results.failures.append(Failure(kind, f"a {kind} of <正常>, fold 1, seed 0", "no luck."))
+    text, summary = write(results, tmp_path)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["verdict"] == "incomplete"
+    assert report["verdict_of_complete_arms"] == "no_evidence"
+    sentence = f"Incomplete: 1 job(s) failed or need one that failed. The first is a {kind} of "
+    for told in (report["sentence"], summary.removeprefix("**"), report["warning"]):
+        assert told.startswith(sentence)
+    assert html.unescape(text).index(sentence) < text.index("<h1")
+    assert '<h1 id="verdict">Incomplete: no verdict on all arms' in text
+    assert 'data-verdict="incomplete">Of the arms that are complete: There is no' in text
+    assert "<正常>" not in text and r"\<正常\>" in summary  # a class's name is a stranger's
+    assert report["sentence"] in capsys.readouterr().out
+    with pytest.raises(IncompleteError, match=re.escape(sentence)) as raised:
+        check_complete(report["failures"])
+    assert raised.value.exit_code == 4
+
+
+def test_an_arm_whose_rule_kept_nothing_leaves_the_study_complete(tmp_path):
+    results = make_results(arms=("real", "duplicates", "gan", "gan_paper_text"))
+    del results.classifiers["gan_paper_text"][0, 1]
+    name, reason = "gan_paper_text, fold 2, seed 0", "the rule kept no image of any class"
+    results.failures.append(Failure("classifier", name, reason, by_rule=True))
+    text, summary = write(results, tmp_path)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["verdict"] == "no_evidence" and "ncomplete" not in report["sentence"]
+    assert report["arms"]["gan_paper_text"]["state"] == "no images by its rule"
+    assert "0 job(s) failed, 1 had no images by the rule of their arm, and 1 arm(s)" in text
+    assert "| gan_paper_text | no images by its rule: 1 of 2 trainings |" in summary
+    for told in (html.unescape(text), summary):
+        assert f"which is no failure: {reason} ({name})" in told
+    check_complete(report["failures"])
+    results.failures.append(Failure("classifier", "gan_paper_text, fold 1, seed 0", "no luck"))
+    assert analyse(results)["arms"]["gan_paper_text"]["state"] == "failed"
 
 
 def test_one_source_has_nothing_to_be_told_from(tmp_path):

@@ -16,7 +16,8 @@ from jaxgan.settings import DcganSettings, read_settings
 from jaxgan.study import run
 from jaxgan.study.generators import GeneratorLab, hold_out_enough, join_made
 from jaxgan.study.jobs import Failure
-from jaxgan.study.settings import StudySettings
+from jaxgan.study.page import write_study
+from jaxgan.study.settings import MOST_FOLDS, MOST_SEEDS, StudySettings
 from jaxgan.study.training import Trainer
 from tests.helpers import make_dcgan_settings, make_gmd_settings, make_image_set, replace
 
@@ -41,7 +42,7 @@ def make_settings(**changes):
             select_checkpoint="newest",
             num_epochs=2,
             batch_size=4,
-            selection={"targets": {"LEFT": 40, "cat": 3}, "threshold": 0.01},
+            selection={"targets": {"LEFT": 40, "right": 7}, "threshold": 0.01},
         ),
         "gmd": make_gmd_settings(),
         "data": make_gmd_settings().data,
@@ -148,6 +149,32 @@ def test_what_is_drawn_does_not_depend_on_a_seed_that_no_job_has(tmp_path, untra
     assert (noted.seed, noted.measure_every_epochs, noted.select_checkpoint) == (5, 0, "newest")
 
 
+# More than one GAN a fold -----------------------------------------------------------------------
+
+
+def test_a_study_of_two_gan_seeds_comes_to_its_verdict(small_study, tmp_path):
+    settings = make_settings(arms=("real", "duplicates", "gan"), num_seeds=2, num_gan_seeds=2)
+    results = run_study(tmp_path, settings)
+    assert not results.failures
+    report = write_study(results, tmp_path, command="")
+    assert report["verdict"] == report["verdict_of_complete_arms"] == "no_evidence"
+    assert [arm["arm"] for arm in report["judged"]] == ["gan@0.5"]
+    assert {arm["state"] for arm in report["arms"].values()} == {"complete"}
+    assert len(results.generators) == 8
+
+
+def test_every_gan_draws_latents_of_its_own(untrained, tmp_path):
+    """Whatever the seed: those of a study are numbers of four digits and more."""
+    lab = GeneratorLab(make_settings().dcgan, capacity=12, devices=jax.devices()[:1])
+    job = lab.create_job(make_image_set(12), name="g", seed=0, holdout=0.2)
+    trained = {**job.compute(tmp_path), "record": np.array("")}
+    drawn = [
+        lab.create_drawing(trained, name="d", seed=seed, num=3).compute(tmp_path)["images"]
+        for seed in (0, 1, 214, 215, 1000, 1000 * (MOST_SEEDS - 1) + MOST_FOLDS)
+    ]
+    assert len({images.tobytes() for images in drawn}) == len(drawn)
+
+
 # What is left out -------------------------------------------------------------------------------
 
 
@@ -166,6 +193,7 @@ def test_a_class_too_small_to_calibrate_costs_that_arm_alone(tmp_path, untrained
         "gan@0.5": 2,
     }
     assert results.get_probabilities("gan_calibrated@0.5") is None
+    assert all(failure.by_rule for failure in results.failures)
 
 
 def test_a_class_holds_out_enough_to_calibrate_where_it_can(small_study):
@@ -218,6 +246,7 @@ def test_a_generator_that_fails_is_named_with_all_that_needs_it(tmp_path, untrai
     ]
     assert results.get_probabilities("real") is not None
     assert list(results.classifiers["gan@0.5"]) == [(0, 0)]  # what was done is not dropped
+    assert not any(failure.by_rule for failure in results.failures)
 
 
 def test_a_gan_that_diverged_in_its_last_step_has_no_images(tmp_path, untrained):
@@ -235,8 +264,12 @@ def test_a_gan_that_diverged_in_its_last_step_has_no_images(tmp_path, untrained)
 def test_a_class_that_the_paper_s_table_lacks_is_in_the_notices(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(run._Study, "run", lambda self: None)
     results = run_study(tmp_path / "with", make_settings(arms=("real", "gan_paper_counts")))
-    (notice,) = results.notices
-    assert "no number for class right, but for LEFT, cat" in notice
+    assert results.notices == []
+    dcgan = make_settings().dcgan
+    dcgan = replace(dcgan, selection=replace(dcgan.selection, targets={"LEFT": 40, "cat": 3}))
+    others = make_settings(arms=("real", "gan_paper_counts"), dcgan=dcgan)
+    (notice,) = run_study(tmp_path / "others", others).notices
+    assert "of the classes LEFT, cat, and those here are left, right:" in notice
     assert notice in capsys.readouterr().out
     assert run_study(tmp_path / "without", make_settings()).notices == []
 

@@ -239,6 +239,26 @@ def test_rules_that_rank_choose_from_the_finished_generator(rule, tmp_path):
         assert set(seeds) == set(samples.seeds[np.argsort(-logits)[:11]])
 
 
+@pytest.mark.parametrize(
+    ("targets", "num_accept", "kept", "sentence"),
+    [
+        ({"left": 3, "other": 9}, 0, 11, "of the classes left, other, and those here are left, r"),
+        ({"Right": 9, "LEFT": 3}, 0, 3, "config.selection.targets: 3 of left, 9 of right."),
+        ({"left": 3, "right": 9}, 4, 4, None),
+        ({}, 0, 11, None),
+    ],
+)
+def test_a_table_s_numbers_are_for_the_classes_it_is_of(
+    targets, num_accept, kept, sentence, tmp_path, capsys
+):
+    selection = {"rule": "none", "targets": targets, "num_accept": num_accept}
+    run = train(tmp_path, make_dcgan_settings(num_epochs=1, selection=selection))
+    assert len(read_table(run)) == kept
+    out = capsys.readouterr().out
+    assert ("config.selection.targets" in out) == (sentence is not None)
+    assert (sentence or "") in out
+
+
 def test_a_logit_does_not_depend_on_the_neighbours(whole_run):
     state = restore(whole_run)[1]
     images, score = DATASET.train.images, create_scorer(SETTINGS)
@@ -329,11 +349,16 @@ def test_a_run_of_another_version_can_be_read_where_its_settings_suffice(whole_r
         draw_from_run(old, num=2)
 
 
-def test_a_critics_score_is_no_probability(tmp_path):
+def test_a_critics_score_is_no_probability(tmp_path, capsys):
     settings = make_dcgan_settings(
         num_epochs=1, objective="wasserstein", selection={"rule": "none"}
     )
     run = train(tmp_path, settings)
+    for line in read_metrics(run):
+        assert {"d_score_real", "d_score_fake", "d_score_fake_after"} <= set(line)
+        assert not {"d_real", "d_fake", "d_fake_after"} & set(line)
+    said = capsys.readouterr().out
+    assert "score of G(z)" in said and "D(G(z))" not in said
     sample_run(run, tmp_path / "out", num=2)
     with pytest.raises(UserError, match="only, not with 'wasserstein': set --accept=none"):
         sample_run(run, tmp_path / "out", num=2, threshold=0.5)

@@ -26,6 +26,7 @@ from jaxgan.data.dicom_elements import (
     get_value,
     name_element,
 )
+from jaxgan.data.headings import names_nobody
 from jaxgan.data.limits import (
     ImageError,
     RationedFile,
@@ -144,6 +145,7 @@ def read_patient(path: Path) -> str | None:
     The token serves to group the films of one folder in memory. It is not to be written anywhere: a
     short identifier could be guessed back out of its hash. Who issued the identifier is not asked:
     some films of a patient may tell it and some not, and too much in one group is the safe side.
+    What an anonymiser writes for everybody (ANONYMOUS, 000) is no patient's.
     """
     try:
         content = read_file(path)
@@ -153,7 +155,8 @@ def read_patient(path: Path) -> str | None:
         raise
     except Exception:  # a damaged header raises nearly anything; decoding says what is wrong
         return None
-    return hashlib.sha256(patient.encode()).hexdigest() if patient else None
+    is_nobody = names_nobody(patient) or (len(patient) > 1 and not patient.strip("0"))
+    return None if is_nobody else hashlib.sha256(patient.encode()).hexdigest()
 
 
 def decode_film(content: bytes, *, keep_numbers: bool = False) -> tuple[np.ndarray | Values, str]:

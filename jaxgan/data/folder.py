@@ -3,39 +3,49 @@
 Nothing is decoded here and nothing is assumed about what the classes are called.
 """
 
+import codecs
+import contextlib
 import csv
 import hashlib
 import io
 import os
 import posixpath
 import re
-import stat
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from jaxgan.data import dicom
+from jaxgan.data import dicom, headings
+from jaxgan.data.images import map_in_threads, progress_bar
 from jaxgan.data.limits import ImageError, read_file, unusable_images_error
-from jaxgan.data.split import find_shared_patients
+from jaxgan.data.split import WRONG_PATIENTS, find_shared_patients
+from jaxgan.data.tree import (
+    ENDINGS,
+    LAYOUTS,
+    LISTED,
+    MIN_TRAIN_IMAGES,
+    SPLITS,
+    Folder,
+    Layout,
+    Placed,
+    as_split,
+    find_layout,
+    go_down,
+    is_inside,
+    read_tree,
+)
 from jaxgan.errors import UserError
 from jaxgan.untrusted import printable
 
-SPLITS = ("train", "val", "test")
-ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom")
 MANIFEST = "manifest.csv"
 FILE_COLUMN = "file"
-PATIENT_COLUMNS = ("patient_group", "patient_id", "patient", "subject", "subject_id")
-MIN_TRAIN_IMAGES = 10
+TABLE_ENDINGS = (".csv", ".tsv")
+PATIENTS_FROM = ("auto", "table", "dicom", "folders", "none")  # what may tell whose an image is
 MAX_ROWS = 500_000  # of a manifest: two seconds
 MAX_MANIFEST_BYTES = 32 * 2**20  # four seconds where they are a thousand columns
 MAX_HASHED_BYTES = 2**30  # of all images: two to five seconds at every launch
-LISTED = 5  # an error message names this many examples
-
-_LAYOUTS = (
-    f"DIR/train/CLASS/* and DIR/val/CLASS/* (DIR/test/CLASS/* if there is one), or DIR/CLASS/*, "
-    f"with images that end in {', '.join(ENDINGS)} (DICOM files may be called anything)"
-)
 
 
 @dataclass(frozen=True)
@@ -71,171 +81,150 @@ class FolderScan:
         return all(image.patient is not None for image in self.images)
 
 
+@dataclass(frozen=True)
+class _Options:
+    """What a user says of a folder beside where it is."""
+
+    patient_column: str | None
+    patient_pattern: str | None
+    patients_from: str
+    label_column: str | None
+
+    @property
+    def says_who(self) -> bool:
+        """Whether the user has said where the patients come from."""
+        asked = self.patient_column or self.patient_pattern
+        return asked is not None or self.patients_from != "auto"
+
+
 def scan_folder(
-    root: Path, *, patient_column: str | None = None, patient_pattern: str | None = None
+    root: Path,
+    *,
+    patient_column: str | None = None,
+    patient_pattern: str | None = None,
+    patients_from: str = "auto",
+    label_column: str | None = None,
+    follow_links: bool = False,
+    leave_out: Collection[str] = (),
 ) -> FolderScan:
     """List the images of `root` with class, split and patient.
 
-    Patients come from `patient_pattern` (a regular expression searched in the file name: its first
-    group, or the whole match), or from a column of `manifest.csv`, or from DICOM headers, or are
-    unknown, which gives a notice. A patient that a DICOM header tells is called after the first of
-    his files: the identifier itself goes no further. Raises `UserError` for a folder that cannot be
-    used; single files that cannot are in `unusable`.
+    Patients come from `patient_pattern` (a regular expression searched in the path below the class:
+    its first group, or the whole match), or from a column of `manifest.csv` or another table, or
+    from DICOM headers, or from folders in the class's, or are unknown, which gives a notice;
+    `patients_from`, one of `PATIENTS_FROM`, allows one of these alone. A patient that a DICOM
+    header tells is called after the first of his files: the identifier itself goes no further.
+    Classes are folders, or the cells of a table's `label_column`. `leave_out` are names of files
+    and folders, anywhere in `root` or as paths from it. Raises `UserError` for a folder that cannot
+    be used, and where images lie in it that would not be; single files that cannot are in
+    `unusable`.
     """
-    if patient_column is not None and patient_pattern is not None:
-        raise UserError("a patient column and a patient pattern were both given: give one of them")
+    options = _Options(patient_column, patient_pattern, patients_from, label_column)
+    _check_options(options)
     if not root.is_dir():
         found = "is a file" if root.exists() else "does not exist"
-        raise UserError(f"the data folder {root} {found}. Expected a folder: {_LAYOUTS}")
-    splits = _find_splits(root)
-    _check_class_folders(root, splits)
-    paths, unusable, notices = _list_all(root, splits)
+        raise UserError(f"the data folder {root} {found}. Expected a folder: {LAYOUTS}")
+    tree = read_tree(root, follow_links=follow_links, leave_out=leave_out)
+    top = go_down(tree)
+    tables = _find_tables([top.path, root] if top is not tree else [root])
+    knows_patients = any(_choose_patients(t, patient_column) for t in tables)
+    layout = find_layout(top, trust_folders=options.says_who or knows_patients)
+    unusable = [(p.relative_to(top.path).as_posix(), error) for p, error in layout.unusable]
+    placed, label_notices = _label(layout, tables, label_column)
+    present = tuple(split for split in SPLITS if any(image.split == split for image in placed))
+    splits = layout.splits or (present if len(present) > 1 else ())
     try:
-        class_names = _check_classes(root, splits, paths)
+        class_names = _check_classes(layout, splits, placed)
     except UserError as error:
         if not unusable:
             raise
-        num_images = len(unusable) + sum(map(len, paths.values()))
-        raise UserError(
-            f"{error}\n{unusable_images_error(unusable, num_images=num_images)}"
-        ) from None
-    images = [
-        _describe(root, path, split, class_names.index(name))
-        for (split, name), group in paths.items()
-        for path in group
-    ]
+        told = unusable_images_error(unusable, num_images=top.num_images)
+        raise UserError(f"{error}\n{told}") from None
+    images = [_describe(top.path, image, class_names) for image in placed]
+    patients, notices = _find_patients(top.path, placed, tables, options)
+    images = [replace(image, patient=patients.get(image.file)) for image in images]
     images.sort(key=lambda image: image.file)
-    images, patient_notices = _add_patients(root, images, patient_column, patient_pattern)
-    if any(image.patient is None for image in images):
-        patient_notices.append(_describe_risk(splits))
+    num_unknown = sum(image.patient is None for image in images)
+    if num_unknown:
+        whose = "." if num_unknown == len(images) else f" of {num_unknown} images."
+        notices.append(f"No patient information{whose} {_describe_risk(splits)}")
     if splits:
         _check_no_shared_patient(images)
-    all_notices = (*notices, *patient_notices)
-    return FolderScan(root, class_names, splits, tuple(images), all_notices, tuple(unusable))
+    notices = [
+        *_describe_place(tree, top),
+        *_describe_others(layout, tables),
+        *label_notices,
+        *notices,
+    ]
+    return FolderScan(top.path, class_names, splits, tuple(images), tuple(notices), tuple(unusable))
 
 
-def _list_folder(path: Path) -> list[Path]:
-    """Return the visible entries of a folder, sorted by name."""
-    try:
-        entries = sorted(path.iterdir())
-    except OSError as error:
-        raise UserError(f"the folder {path} cannot be read: {error.strerror}") from error
-    return [entry for entry in entries if not entry.name.startswith((".", "__MACOSX"))]
+def _check_options(options: _Options) -> None:
+    """Refuse two answers to one question, and an answer that is none."""
+    if options.patients_from not in PATIENTS_FROM:
+        raise UserError(
+            f"patients can not come from {options.patients_from!r}: expected one of "
+            f"{', '.join(PATIENTS_FROM)}"
+        )
+    told = {
+        "a patient column": options.patient_column is not None,
+        "a patient pattern": options.patient_pattern is not None,
+        "where patients come from": options.patients_from != "auto",
+    }
+    given = [name for name, is_given in told.items() if is_given]
+    if len(given) > 1:
+        raise UserError(f"{' and '.join(given)} were both given: give one of them")
 
 
-def _folders_in(path: Path) -> list[Path]:
-    return [entry for entry in _list_folder(path) if entry.is_dir()]
+def _describe_place(tree: Folder, top: Folder) -> list[str]:
+    if top is tree:
+        return []
+    where = printable(top.path.relative_to(tree.path).as_posix())
+    return [f"{tree.path} holds one folder alone, {where}: the classes are those in it."]
 
 
-def _find_splits(root: Path) -> tuple[str, ...]:
-    """Return the split folders of `root`, or () where it holds class folders directly."""
-    found = tuple(split for split in SPLITS if (root / split).is_dir())
-    if found and "train" not in found:
-        raise UserError(f"{root} holds {' and '.join(found)} but no train. Expected {_LAYOUTS}")
-    return found
-
-
-def _check_class_folders(root: Path, splits: tuple[str, ...]) -> None:
-    """Refuse folders that are links out of the data, and class names that cannot be shown."""
-    inside = [root / split for split in splits]
-    inside += [folder for parent in inside or [root] for folder in _folders_in(parent)]
-    for folder in inside:
-        if not _is_inside(folder, root):
-            raise UserError(
-                f"the folder {printable(str(folder))} is a link that leads out of {root}: expected "
-                "all images inside it. Copy them there, or name the folder that holds everything."
-            )
-        if not folder.name.isprintable():  # nor is what came from bytes that are not UTF-8
-            raise UserError(
-                f"the class folder {folder.name!r} has a name with control characters or bytes "
-                "that are not UTF-8: rename it"
-            )
-
-
-def _is_inside(path: Path, root: Path) -> bool:
-    """Tell whether `path`, its links followed, lies in `root`."""
-    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
-
-
-def _is_unicode(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:  # Python's stand-ins for bytes that could not be decoded
-        return False
-    return True
-
-
-def _list_all(
-    root: Path, splits: tuple[str, ...]
-) -> tuple[dict[tuple[str, str], list[Path]], list[tuple[str, ImageError]], list[str]]:
-    """Return the image paths by (split, class), what is unusable, and notices on what is left."""
-    paths: dict[tuple[str, str], list[Path]] = {}
-    unusable, ignored = [], []
-    if splits:
-        ignored += [f for f in _folders_in(root) if f.name not in splits]
-    for split in splits or ("train",):
-        for folder in _folders_in(root / split if splits else root):
-            group = paths[split, folder.name] = []
-            for entry in _list_folder(folder):
-                try:
-                    (group if is_image(entry, root) else ignored).append(entry)
-                except ImageError as error:
-                    unusable.append((entry.relative_to(root).as_posix(), error))
-    names = [path.relative_to(root).as_posix() for path in ignored]
-    notice = (
-        f"{_some(names, 'item')} in {root} left out: not among {', '.join(ENDINGS)} or not a split."
-    )
-    return paths, unusable, [notice] if names else []
-
-
-def is_image(entry: Path, root: Path) -> bool:
-    """Tell whether an entry of a class folder is an image by its name, or DICOM by its content.
-
-    Raises `ImageError` for what might be meant as one and cannot be taken.
-    """
-    try:
-        mode = entry.stat().st_mode
-    except OSError as error:
-        what = "is a link that leads nowhere" if entry.is_symlink() else "cannot be read"
-        raise ImageError(f"{what} ({error.strerror})") from None
-    if stat.S_ISDIR(mode):
-        return False
-    is_named = entry.suffix.lower() in ENDINGS
-    if not is_named and not stat.S_ISREG(mode):
-        return False
-    if not _is_inside(entry, root):  # asked before it is opened
-        raise ImageError("is a link that leads out of the data folder: copy the file there")
-    if not is_named and not dicom.starts_as_dicom(entry):
-        return False
-    if not stat.S_ISREG(mode):
-        raise ImageError("is not an ordinary file")
-    if not _is_unicode(entry.name):
-        raise ImageError("has a name that is not UTF-8: rename it")
-    return True
+def _describe_others(layout: Layout, tables: Sequence["Table"]) -> list[str]:
+    others = set(layout.others) - {table.path for table in tables}
+    names = sorted(path.relative_to(layout.root).as_posix() for path in others)
+    if not names:
+        return []
+    return [
+        f"{_some(names, 'item')} in {layout.root} left out: not among {', '.join(ENDINGS)}, not a "
+        "split, a system's own folder, or a link that was not followed."
+    ]
 
 
 def _check_classes(
-    root: Path, splits: tuple[str, ...], paths: Mapping[tuple[str, str], list[Path]]
+    layout: Layout, splits: tuple[str, ...], placed: Sequence[Placed]
 ) -> tuple[str, ...]:
     """Return the class names, having refused missing, stray, empty and tiny classes."""
-    if not any(paths.values()):
-        raise UserError(f"no images found in {root}. Expected {_LAYOUTS}")
-    class_names = tuple(sorted(name for split, name in paths if split == "train"))
-    for split, name in paths:
+    if not placed:
+        raise UserError(f"no images found in {layout.root}. Expected {LAYOUTS}")
+    counts = Counter((image.split, image.class_name or "") for image in placed)
+    folders = layout.classes if _are_told_by_folders(layout, placed) else ()
+    class_names = sorted({name for split, name in [*folders, *counts] if split == "train"})
+    for split, name in [*folders, *counts]:
         if name not in class_names:
             raise UserError(
                 f"class {name!r} is in {split} but not in train, which has "
-                f"{', '.join(class_names) or 'no class'}. Remove it or give it training images."
+                f"{_list(class_names) or 'no class'}. Remove it or give it training images."
             )
+    if len(class_names) > 2 and max(counts.values()) < MIN_TRAIN_IMAGES:
+        raise UserError(
+            f"{layout.root} holds {len(class_names)} folders ({_list(class_names)}), and none has "
+            f"{MIN_TRAIN_IMAGES} images: if these are patients, put them into a folder for each "
+            f"class, DIR/CLASS/PATIENT/*; or tell the classes in a {MANIFEST}, and its column with "
+            "--label_column=NAME"
+        )
     for split in splits or ("train",):
         for name in class_names:
-            _check_count(root, split, name, len(paths.get((split, name), ())))
-    if len(class_names) < 2:
-        raise UserError(
-            f"{root} holds one class only ({class_names[0]!r}): expected two or more. "
-            f"Expected {_LAYOUTS}"
-        )
-    return class_names
+            _check_count(layout.root, split, name, counts[split, name])
+    return tuple(class_names)
+
+
+def _are_told_by_folders(layout: Layout, placed: Sequence[Placed]) -> bool:
+    pairs = zip(placed, layout.images, strict=True)
+    return all(image.class_name == before.class_name for image, before in pairs)
 
 
 def _check_count(root: Path, split: str, name: str, count: int) -> None:
@@ -257,50 +246,169 @@ def check_enough_images(name: str, count: int, remark: str = "") -> None:
         )
 
 
-def _describe(root: Path, path: Path, split: str, label: int) -> FolderImage:
-    stat = path.stat()
-    file = path.relative_to(root).as_posix()
-    return FolderImage(split, label, file, stat.st_size, stat.st_mtime_ns)
+def _describe(root: Path, image: Placed, class_names: Sequence[str]) -> FolderImage:
+    status = image.path.stat()
+    file = image.path.relative_to(root).as_posix()
+    label = class_names.index(image.class_name or "")
+    return FolderImage(image.split, label, file, status.st_size, status.st_mtime_ns)
+
+
+# Labels ----------------------------------------------------------------------------------------
+
+
+def _label(
+    layout: Layout, tables: Sequence["Table"], column: str | None
+) -> tuple[list[Placed], list[str]]:
+    """Return the images with their classes, of a table where that tells them, and notices."""
+    files = [image.path.relative_to(layout.root).as_posix() for image in layout.images]
+    table, chosen = _choose_labels(tables, column, is_needed=layout.is_flat)
+    placed, notices = list(layout.images), list[str]()
+    if table is not None and chosen is not None:
+        labels = _read_labels(table, chosen, files)
+        pairs = zip(placed, labels, strict=True)
+        placed = [replace(image, class_name=label) for image, label in pairs]
+        notices.append(
+            f"Classes are told by the column {printable(chosen)!r} of {table.path.name}: "
+            f"{_list(sorted(set(labels)))}."
+        )
+    elif layout.is_flat:
+        name = layout.root.resolve().name or "images"
+        placed = [replace(image, class_name=name) for image in placed]
+    if not layout.splits:
+        return _divide(
+            placed, files, table or next((t for t in tables if t.is_manifest), None), notices
+        )
+    return placed, notices
+
+
+def _choose_labels(
+    tables: Sequence["Table"], column: str | None, *, is_needed: bool
+) -> tuple["Table | None", str | None]:
+    """Return the table and its column that tell the classes, where one does."""
+    found = [(table, _choose_label(table, column)) for table in tables]
+    found = [(table, chosen) for table, chosen in found if chosen is not None]
+    if column is not None and not found:
+        raise _missing_column_error("label", column, tables, Path(MANIFEST))
+    if not found or not (column or is_needed):
+        return None, None
+    if len(found) > 1 and not found[0][0].is_manifest:
+        names = ", ".join(table.path.name for table, _ in found)
+        raise UserError(f"several tables tell classes ({names}): call the one to use {MANIFEST}")
+    return found[0]
+
+
+def _choose_label(table: "Table", asked: str | None) -> str | None:
+    if asked is None:
+        return headings.find_heading(table.columns, headings.LABELS)
+    return headings.find_heading(table.columns, [headings.simplify(asked)])
+
+
+def _read_labels(table: "Table", column: str, files: Sequence[str]) -> list[str]:
+    """Return the class of each file; an image without one is an error."""
+    cells = match_cells(table.path, table.rows, column, files)
+    _check_complete(table.path, files, cells)
+    labels = {file: cells[file][0] for file in files if len(set(cells[file])) == 1}
+    twice = [file for file in files if file not in labels]
+    if twice:
+        raise UserError(f"{table.path} gives two classes in {column!r} to {_some(twice)}")
+    missing = [file for file in files if headings.simplify(labels[file]) in ("", "nan")]
+    if missing:
+        raise UserError(
+            f"{table.path} has no {column!r} for {_some(missing)}: fill it in, or leave the files "
+            "out"
+        )
+    strange = [label for label in labels.values() if not label.isprintable()]
+    if strange:
+        raise UserError(f"{table.path} has a class {strange[0]!r}, which can not be shown")
+    return [labels[file] for file in files]
+
+
+def _divide(
+    placed: list[Placed], files: Sequence[str], table: "Table | None", notices: list[str]
+) -> tuple[list[Placed], list[str]]:
+    """Return the images in the splits that the table has a column for, if it has one."""
+    column = table and headings.find_heading(table.columns, headings.SPLITS)
+    if not table or not column:
+        return placed, notices
+    cells = match_cells(table.path, table.rows, column, files)
+    splits = [as_split(cells[file][0]) if file in cells else None for file in files]
+    if not any(splits):
+        return placed, notices
+    unknown = [file for file, split in zip(files, splits, strict=True) if split is None]
+    if unknown or "train" not in splits:
+        raise UserError(
+            f"{table.path} tells in {column!r} which images are for training and which for "
+            f"validation, but not of {_some(unknown) if unknown else 'any for training'}: expected "
+            "train, val or test for each, or no such column"
+        )
+    notices = [*notices, f"The split is that of the column {column!r} of {table.path.name}."]
+    pairs = zip(placed, splits, strict=True)
+    return [replace(image, split=split or "") for image, split in pairs], notices
 
 
 # Patients --------------------------------------------------------------------------------------
 
 
-def _add_patients(
-    root: Path, images: list[FolderImage], column: str | None, pattern: str | None
-) -> tuple[list[FolderImage], list[str]]:
-    """Return the images with their patients where something tells them, and notices."""
+def _find_patients(
+    root: Path, placed: Sequence[Placed], tables: Sequence["Table"], options: _Options
+) -> tuple[dict[str, str], list[str]]:
+    """Return the patient of each file of which something tells him, and notices."""
+    files = [image.path.relative_to(root).as_posix() for image in placed]
+    if options.patient_pattern is not None:
+        return _match_pattern(options.patient_pattern, placed, files)
+    source = options.patients_from
     notices: list[str] = []
-    find: Callable[[str], str | None]
-    if pattern is not None:
-        find = _patient_by_pattern(pattern, [image.file for image in images])
-    else:
-        patients, notices = _read_patients(root, column, [image.file for image in images])
-        if patients is None:
-            patients, more = _find_dicom_patients(root, [image.file for image in images])
-            notices += more
-        if not patients:
-            return images, notices
-        find = patients.get
-    return [_with_patient(image, find(image.file)) for image in images], notices
+    if source in ("auto", "table") or options.patient_column:
+        patients, notices = _read_patients(root, tables, options, files)
+        if patients is not None:
+            return patients, notices
+    patients = {}
+    if source in ("auto", "dicom"):
+        patients, more = _find_dicom_patients(root, files)
+        notices = [*notices, *more]
+    if source in ("auto", "folders") and not patients:
+        patients, more = _find_folder_patients(placed, files)
+        notices = [*notices, *more]
+    return patients, notices
 
 
 def _find_dicom_patients(root: Path, files: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """Return, for each film whose header tells the patient, words that name his first file.
 
-    `files` are sorted, so that the names do not depend on anything but the folder.
+    The files are taken in order, so that the names do not depend on anything but the folder.
     """
     first_of: dict[str, str] = {}
     patients = {}
-    for file in files:
-        if dicom.starts_as_dicom(root / file):
-            token = dicom.read_patient(root / file)
-            if token is not None:
-                patients[file] = first_of.setdefault(token, f"the patient of {file}")
-    missing = [file for file in files if file not in patients]
+    films = [file for file in sorted(files) if dicom.starts_as_dicom(root / file)]
+    for file in films:
+        token = dicom.read_patient(root / file)
+        if token is not None:
+            patients[file] = first_of.setdefault(token, f"the patient of {file}")
+    missing = [file for file in sorted(files) if file not in patients]
+    if not patients and films:
+        return {}, [
+            f"The DICOM headers of {_some(films)} name no patient: there is nothing, or what an "
+            "anonymiser writes for all."
+        ]
     if not patients or not missing:
         return patients, []
     return patients, [f"DICOM headers tell the patients, but not those of {_some(missing)}."]
+
+
+def _find_folder_patients(
+    placed: Sequence[Placed], files: Sequence[str]
+) -> tuple[dict[str, str], list[str]]:
+    """Return the folders in the class's as patients, where there are such."""
+    pairs = zip(placed, files, strict=True)
+    patients = {file: image.patient for image, file in pairs if image.patient}
+    if not patients:
+        return {}, []
+    names = sorted(set(patients.values()))
+    return patients, [
+        f"Patients are told by the folders in each class's: {_some(names, 'patient')}. Folders of "
+        "one name in two classes or splits are different patients; where they are not, a "
+        f"{MANIFEST} with patients says so."
+    ]
 
 
 def _describe_risk(splits: tuple[str, ...]) -> str:
@@ -309,18 +417,19 @@ def _describe_risk(splits: tuple[str, ...]) -> str:
         "The split in the folder is taken as it is" if "val" in splits else "The split is by image"
     )
     return (
-        f"No patient information. {how}: where a patient has several images, the validation may "
+        f"{how}: where a patient has several images, the validation may "
         "hold patients that the training has seen, and its accuracy is then too high for new "
         "patients. Give a manifest.csv with a patient column, or a patient pattern."
     )
 
 
-def _with_patient(image: FolderImage, patient: str | None) -> FolderImage:
-    return FolderImage(image.split, image.label, image.file, image.size, image.mtime_ns, patient)
+def _match_pattern(
+    pattern: str, placed: Sequence[Placed], files: Sequence[str]
+) -> tuple[dict[str, str], list[str]]:
+    """Return the patient that a pattern finds in each path below the class.
 
-
-def _patient_by_pattern(pattern: str, files: Sequence[str]) -> Callable[[str], str]:
-    """Return a function from file to patient, having tried the pattern on every file."""
+    Where one path is in two folders, the names start anew in each, and so do the patients.
+    """
     try:
         regex = re.compile(pattern)
     except re.error as error:
@@ -328,60 +437,166 @@ def _patient_by_pattern(pattern: str, files: Sequence[str]) -> Callable[[str], s
             f"the patient pattern {pattern!r} is not a regular expression: {error}"
         ) from error
 
-    def find(file: str) -> str:
-        match = regex.search(PurePosixPath(file).name)
+    def find(below: str) -> str:
+        match = regex.search(below)
         return (match.group(1 if regex.groups else 0) or "") if match else ""
 
-    unmatched = [file for file in files if not find(file)]
+    found = {file: find(image.below) for image, file in zip(placed, files, strict=True)}
+    unmatched = [file for file in files if not found[file]]
     if unmatched:
         raise UserError(
             f"the patient pattern {pattern!r} finds no patient in the names of {_some(unmatched)}, "
-            f"of {len(files)} images. Expected a match in every file name (its first group, or all "
-            "of it, is the patient)."
+            f"of {len(files)} images. Expected a match in the path below the class of every image "
+            "(its first group, or all of it, is the patient)."
         )
-    return find
+    twice = [name for name, count in Counter(i.below for i in placed).items() if count > 1]
+    if not twice:
+        return found, []
+    folders = [f.removesuffix(i.below) for i, f in zip(placed, files, strict=True)]
+    return {f: folder + found[f] for f, folder in zip(files, folders, strict=True)}, [
+        f"{_some(sorted(twice), 'name')} occur in two folders, so the names start anew in each: "
+        "the same match in two folders is two patients. Where it is one, a "
+        f"{MANIFEST} with patients says so."
+    ]
 
 
 def _read_patients(
-    root: Path, column: str | None, files: Sequence[str]
+    root: Path, tables: Sequence["Table"], options: _Options, files: Sequence[str]
 ) -> tuple[dict[str, str] | None, list[str]]:
-    """Return the patient of each file out of the manifest, or None and why there is none."""
-    path = root / MANIFEST
-    if not path.exists():
-        if column is not None:
-            raise UserError(
-                f"the patient column {column!r} was asked for but {path} does not exist: expected "
-                f"a table with a row an image and the columns {FILE_COLUMN!r} and {column!r}"
-            )
-        return None, []
-    rows, columns = read_manifest(root)
-    chosen = _choose_column(path, columns, column)
-    if chosen is None:
+    """Return the patient of each file out of a table, or None and why there is none."""
+    column = options.patient_column
+    chosen = [(table, _choose_patients(table, column)) for table in tables]
+    found = [(table, name) for table, name in chosen if name is not None]
+    if not found and (column is not None or options.patients_from == "table"):
+        raise _missing_column_error("patient", column, tables, root / MANIFEST)
+    if len(found) > 1:
+        names = ", ".join(table.path.name for table, _ in found)
+        return None, [f"Several tables name patients ({names}): call the one to use {MANIFEST}."]
+    if not found:
+        return None, [notice for table in tables for notice in _describe_unknown(table)]
+    ((table, name),) = found
+    if not table.is_manifest and not _covers(table, files):
         return None, [
-            f"{path} has no patient column (found {_list(columns)}; looked for "
-            f"{', '.join(PATIENT_COLUMNS)})."
+            f"{table.path.name} has no row for some images, and is not read: call it {MANIFEST} "
+            "where it is meant to tell their patients."
         ]
-    return match_rows(root, rows, chosen, files)
+    patients, notices = match_rows(table.path, table.rows, name, files)
+    told = f"Patients are told by the column {printable(name)!r} of {table.path.name}"
+    return patients, [f"{told}: {len(set(patients.values()))} of them.", *notices]
 
 
-def read_manifest(root: Path) -> tuple[list[dict[str, str]], list[str]]:
-    """Return the rows and the column names of the folder's manifest; `UserError` if it is none."""
-    path = root / MANIFEST
-    if not _is_inside(path, root):
+def _covers(table: "Table", files: Sequence[str]) -> bool:
+    cells = match_cells(table.path, table.rows, table.columns[0], files)
+    return cells.keys() >= set(files)
+
+
+def _describe_unknown(table: "Table") -> list[str]:
+    """Say that no column is known to tell patients; of a manifest that may, it is an error."""
+    if not headings.list_unknown(table.columns):
+        return []
+    found = (
+        f"{table.path} has no patient column that is known (found {_list(table.columns)}; looked "
+        "for patient_id, PatientID, subject, record_id, mrn and the like)"
+    )
+    remedy = "--patient_column=NAME names the column that tells patients apart"
+    if table.is_manifest:
+        raise UserError(f"{found}. {remedy}; where none does, --patients_from=none goes on without")
+    return [f"{found}: {remedy}."]
+
+
+def _missing_column_error(
+    what: str, column: str | None, tables: Sequence["Table"], manifest: Path
+) -> UserError:
+    """Return what to raise where a column is asked for that no table has."""
+    if not tables:
+        return UserError(
+            f"the {what} column {column or 'of a table'!r} was asked for but {manifest} does not "
+            f"exist: expected a table with a row an image and the columns {FILE_COLUMN!r} and "
+            f"{column or what!r}"
+        )
+    found = "; ".join(f"{table.path} has {_list(table.columns)}" for table in tables[:LISTED])
+    return UserError(f"no column {column or what!r} for the {what}: {found}")
+
+
+# Tables ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with a row an image; `columns` include one for the file."""
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: Sequence[Mapping[str, str]]
+
+    @property
+    def is_manifest(self) -> bool:
+        """Whether it is meant for jaxgan, by its name."""
+        return _is_manifest(self.path)
+
+
+def _is_manifest(path: Path) -> bool:
+    return path.stem.casefold() == "manifest" and path.suffix.casefold() in TABLE_ENDINGS
+
+
+def _list_tables(folder: Path) -> list[Path]:
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if path.suffix.casefold() in TABLE_ENDINGS and not path.name.startswith(".")
+    ]
+
+
+def _find_tables(folders: Sequence[Path]) -> list[Table]:
+    """Return the manifest alone where there is one, else every table that has rows for files."""
+    paths = [path for folder in folders for path in _list_tables(folder)]
+    manifests = [path for path in paths if _is_manifest(path)]
+    if manifests:
+        return [_read_table(manifests[0])]
+    found = []
+    for path in paths:
+        with contextlib.suppress(UserError):  # it is none of ours, and need not be as we like it
+            found.append(_read_table(path))
+    return found
+
+
+def find_manifest(root: Path) -> Path | None:
+    """Return the path of a folder's manifest.csv, in whatever case it is written."""
+    return next((path for path in _list_tables(root) if _is_manifest(path)), None)
+
+
+def _read_table(path: Path) -> Table:
+    if not is_inside(path, path.parent):
         raise UserError(f"{path} is a link that leads out of the folder: copy the table there")
     try:
-        return parse_manifest(read_file(path, MAX_MANIFEST_BYTES), path)
+        rows, columns = parse_manifest(read_file(path, MAX_MANIFEST_BYTES), path)
     except ImageError as error:
         raise UserError(f"{path} {error}") from None
+    return Table(path, tuple(columns), rows)
+
+
+def read_manifest(root: Path) -> tuple[list[Mapping[str, str]], list[str]]:
+    """Return the rows and the column names of the folder's manifest; `UserError` if it is none."""
+    table = _read_table(find_manifest(root) or root / MANIFEST)
+    return list(table.rows), list(table.columns)
 
 
 def parse_manifest(content: bytes, path: Path) -> tuple[list[dict[str, str]], list[str]]:
-    """Return the rows and the column names of a manifest's content; `path` is for messages."""
+    """Return the rows and the column names of a manifest's content; `path` is for messages.
+
+    Fields are separated by commas, semicolons or tabs. Blank rows and columns without a heading
+    are left out.
+    """
+    is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        lines = io.StringIO(content.decode("utf-8-sig"), newline="")
-        reader = csv.reader(lines, strict=True)
-        columns = _check_heading(path, next(reader, []))
-        filled = islice((row for row in reader if row), MAX_ROWS + 1)
+        text = content.decode("utf-16" if is_wide else "utf-8-sig")
+        separator = _find_separator(text)
+        reader = csv.reader(
+            io.StringIO(text, newline=""), strict=True, delimiter=separator, skipinitialspace=True
+        )
+        columns = [column.strip() for column in next(reader, [])]
+        _check_heading(path, columns)
+        filled = islice((row for row in reader if any(map(str.strip, row))), MAX_ROWS + 1)
         rows = [_check_row(path, reader.line_num, columns, row) for row in filled]
     except (csv.Error, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not a table in CSV, UTF-8: {error}") from error
@@ -390,72 +605,168 @@ def parse_manifest(content: bytes, path: Path) -> tuple[list[dict[str, str]], li
             f"{path} has more than the {MAX_ROWS} rows that are accepted: leave only those of "
             "the images in the folder"
         )
-    return rows, columns
+    return rows, [column for column in columns if column]
 
 
-def _check_heading(path: Path, columns: list[str]) -> list[str]:
-    if FILE_COLUMN not in columns or len(set(columns)) < len(columns):
+def _find_separator(text: str) -> str:
+    """Return what separates the fields, such that the heading has a column for the file."""
+    heading = text[: text.find("\n")] if "\n" in text else text
+    for separator in ",;\t":
+        if headings.find_heading(heading.split(separator), headings.FILES):
+            return separator
+    return ","
+
+
+def _check_heading(path: Path, columns: list[str]) -> None:
+    named = [column for column in columns if column]
+    if not headings.find_heading(named, headings.FILES) or len(set(named)) < len(named):
         raise UserError(
-            f"{path} has the columns {_list(columns) or 'of an empty line'}, expected "
-            f"{FILE_COLUMN!r} (the image's path relative to the folder) and no column twice, "
-            "separated by commas"
+            f"{path} has the columns {_list(named) or 'of an empty line'}, expected "
+            f"{FILE_COLUMN!r} (the image's path relative to the folder, or its name where no two "
+            "are alike; filename, image and the like will do) and no column twice, separated by "
+            "commas, semicolons or tabs"
         )
-    return columns
 
 
 def _check_row(path: Path, line: int, columns: list[str], row: list[str]) -> dict[str, str]:
     if len(row) != len(columns):
         raise UserError(
             f"{path}, line {line}: more or fewer fields than the heading has. Expected one row an "
-            "image, separated by commas"
+            "image, separated as the heading is, and quotes around a field with the separator in it"
         )
-    return dict(zip(columns, row, strict=True))
+    return {column: cell for column, cell in zip(columns, row, strict=True) if column}
 
 
-def _choose_column(path: Path, columns: Sequence[str], asked: str | None) -> str | None:
-    if asked is not None:
-        if asked not in columns:
-            raise UserError(f"{path} has no column {asked!r}: it has {_list(columns)}")
+def _choose_patients(table: Table, asked: str | None) -> str | None:
+    if asked is None:
+        return headings.find_heading(table.columns, headings.PATIENTS)
+    if asked in table.columns:
         return asked
-    return next((name for name in PATIENT_COLUMNS if name in columns), None)
+    return headings.find_heading(table.columns, [headings.simplify(asked)])
 
 
 def match_rows(
-    root: Path, rows: Iterable[Mapping[str, str]], column: str, files: Sequence[str]
+    path: Path, rows: Sequence[Mapping[str, str]], column: str, files: Sequence[str]
 ) -> tuple[dict[str, str], list[str]]:
-    """Return the patient of each file, having checked that the manifest and the folder agree."""
-    manifest = root / MANIFEST
+    """Return the patient of each file that has one, having checked that table and folder agree.
+
+    `path` is the table's. A file whose cell names nobody (empty, nan, unknown) is not among them.
+    """
+    cells = match_cells(path, rows, column, files)
+    told = {
+        (file, i): cell
+        for file, row in cells.items()
+        for i, cell in enumerate(row)
+        if not headings.names_nobody(cell)
+    }
+    joined, variants = headings.join_spellings(told)
     patients: dict[str, str] = {}
-    for row in rows:
-        file = _check_inside(manifest, row[FILE_COLUMN])
-        if patients.setdefault(file, row[column].strip()) != row[column].strip():
-            raise UserError(
-                f"{manifest} gives {printable(file)} two patients in the column {column!r}"
-            )
-    missing = [file for file in files if file not in patients]
-    if missing:
-        raise UserError(
-            f"{manifest} has no row for {_some(missing)}: add them, or remove the files"
+    for (file, _), patient in joined.items():
+        if patients.setdefault(file, patient) != patient:
+            raise UserError(f"{path} gives {printable(file)} two patients in the column {column!r}")
+    _check_complete(path, files, cells)
+    num_absent = len(cells.keys() - set(files))
+    notices = _describe_match(path, column, files, patients, variants, num_absent)
+    return {file: patients[file] for file in files if file in patients}, notices
+
+
+def _describe_match(
+    path: Path,
+    column: str,
+    files: Sequence[str],
+    patients: Mapping[str, str],
+    variants: Sequence[Sequence[str]],
+    num_absent: int,
+) -> list[str]:
+    nobody = [file for file in files if file not in patients]
+    notices = []
+    if nobody:
+        notices.append(
+            f"{path} names no patient in {column!r} (empty, nan, unknown) for {_some(nobody)}: "
+            "each counts as another patient's."
         )
-    unnamed = [file for file in files if not patients[file]]
-    if unnamed:
-        raise UserError(f"{manifest} has an empty {column!r} for {_some(unnamed)}: fill it in")
-    num_absent = len(patients.keys() - set(files))
-    notice = f"{manifest} has {num_absent} row(s) for files that are not among the images."
-    return {file: patients[file] for file in files}, [notice] if num_absent else []
+    if variants:
+        example = " and ".join(repr(printable(name)) for name in variants[0][:2])
+        notices.append(
+            f"{len(variants)} patient(s) are spelled in several ways in {path}, such as {example}: "
+            "each is taken for one."
+        )
+    if num_absent:
+        notices.append(f"{path} has {num_absent} row(s) for files that are not among the images.")
+    return notices
 
 
-def _check_inside(manifest: Path, entry: str) -> str:
-    """Return the path of a manifest row in plain form, having refused any way out of the folder.
+def _check_complete(path: Path, files: Sequence[str], cells: Mapping[str, object]) -> None:
+    missing = [file for file in files if file not in cells]
+    if missing:
+        raise UserError(f"{path} has no row for {_some(missing)}: add them, or remove the files")
+
+
+def match_cells(
+    path: Path, rows: Sequence[Mapping[str, str]], column: str, files: Sequence[str]
+) -> dict[str, list[str]]:
+    """Return what a column has for each file, stripped, and for what else it names.
+
+    A row names a file by its path in the folder, or, where not all do, by the end of the path, with
+    or without the ending. `path` is the table's. Nothing is looked up on the disk.
+    """
+    file_column = headings.find_heading(list(rows[0]) if rows else [], headings.FILES)
+    entries = [(_check_inside(path, row[file_column or FILE_COLUMN]), row) for row in rows]
+    known = set(files)
+    cells: dict[str, list[str]] = {}
+    is_exact = known <= {entry for entry, _ in entries}
+    by_name = {} if is_exact else _index(files)
+    for entry, row in entries:
+        file = entry if entry in known else _find_file(path, entry, by_name)
+        cells.setdefault(file or entry, []).append(row[column].strip())
+    return cells
+
+
+def _index(files: Sequence[str]) -> dict[str, list[str]]:
+    """Return the files by their names, with and without the ending."""
+    by_name: dict[str, list[str]] = {}
+    for file in files:
+        name = PurePosixPath(file)
+        for key in {name.name, name.stem}:
+            by_name.setdefault(key, []).append(file)
+    return by_name
+
+
+def _find_file(path: Path, entry: str, by_name: Mapping[str, list[str]]) -> str | None:
+    """Return the file that a row means; `UserError` where it may be several."""
+    near = by_name.get(PurePosixPath(entry).name, [])
+    means = [file for file in near if _ends_alike(entry, file)]
+    if len(means) > 1:
+        raise UserError(
+            f"{path} names {printable(entry)}, and {_some(means)} are called so: give their paths "
+            "in the folder"
+        )
+    return means[0] if means else None
+
+
+def _ends_alike(entry: str, file: str) -> bool:
+    """Whether one path is the end of the other, but for an ending that the entry does not have."""
+    stem = file.removesuffix(PurePosixPath(file).suffix)
+    return any(
+        f"/{long}".endswith(f"/{short}")
+        for name in (file, stem)
+        for long, short in ((entry, name), (name, entry))
+    )
+
+
+def _check_inside(path: Path, entry: str) -> str:
+    """Return the path of a row in plain form, having refused any way out of the table's folder.
 
     Links need no look, which would take a minute a million rows: only `files` of the scan are read.
     """
-    if entry.startswith("/") or ".." in entry.split("/") or "\0" in entry:
+    plain = entry.strip().replace("\\", "/")
+    plain = plain.removeprefix(f"{path.parent.as_posix()}/")
+    if plain.startswith("/") or ".." in plain.split("/") or "\0" in plain:
         raise UserError(
-            f"{manifest} names {entry!r}, which lies outside the folder: expected paths relative "
+            f"{path} names {entry!r}, which lies outside the folder: expected paths relative "
             "to it, without '..'"
         )
-    return posixpath.normpath(entry)
+    return posixpath.normpath(plain)
 
 
 def _check_no_shared_patient(images: Sequence[FolderImage]) -> None:
@@ -481,7 +792,7 @@ def _check_no_shared_patient(images: Sequence[FolderImage]) -> None:
                     *lines,
                     *more,
                     "Move each patient's images into one split, or remove val/ to have the split "
-                    "made by patient.",
+                    f"made by patient. {WRONG_PATIENTS}",
                 ]
             )
         )
@@ -489,10 +800,10 @@ def _check_no_shared_patient(images: Sequence[FolderImage]) -> None:
 
 def _some(names: Sequence[str], noun: str = "file") -> str:
     """Return how many there are and name the first ones."""
-    return f"{len(names)} {noun}{'s' * (len(names) != 1)} ({_list(names, LISTED)})"
+    return f"{len(names)} {noun}{'s' * (len(names) != 1)} ({_list(names, 5)})"
 
 
-def _list(names: Sequence[str], most: int = 50) -> str:
+def _list(names: Sequence[str], most: int = LISTED) -> str:
     """Return the first ones of names from the folder, in a line that they can not break."""
     more = ", ..." if len(names) > most else ""
     return ", ".join(map(printable, names[:most])) + more
@@ -501,27 +812,47 @@ def _list(names: Sequence[str], most: int = 50) -> str:
 # Identity --------------------------------------------------------------------------------------
 
 
-def compute_key(scan: FolderScan, settings: Sequence[object]) -> str:
-    """Return a name, 32 hexadecimal digits, for this state of the folder under these settings.
+def compute_key(scan: FolderScan, settings: Sequence[object], contents: Sequence[str]) -> str:
+    """Return a name, 32 hexadecimal digits, for what the folder holds under these settings.
 
-    It changes with the place, with the path, class, patient or bytes of an image, and with the
-    files that can not be used. Where the images come to more than `MAX_HASHED_BYTES`, their sizes
-    and times of change stand for their bytes.
+    `contents` are `hash_contents`. It changes with the path in the folder, the class, the patient
+    or the bytes of an image, and with the files that can not be used; where the folder lies and
+    what it is called are no part of it.
     """
     unusable = [(file, str(reason)) for file, reason in scan.unusable]
-    what = [str(scan.root.resolve()), unusable, dicom.find_decoders(), *settings]
+    what = [scan.class_names, unusable, dicom.find_decoders(), *settings]
     digest = hashlib.sha256(repr(what).encode())
-    is_small = sum(image.size for image in scan.images) <= MAX_HASHED_BYTES
-    for image in scan.images:
-        path = scan.root / image.file
-        state = _hash_content(path) if is_small else (image.mtime_ns, os.access(path, os.R_OK))
-        known = (image.split, image.label, image.file, image.size, image.patient, state)
+    for image, content in zip(scan.images, contents, strict=True):
+        known = (image.split, image.label, image.file, image.size, image.patient, content)
         digest.update(repr(known).encode())
     return digest.hexdigest()[:32]
 
 
+def is_quick_to_hash(scan: FolderScan) -> bool:
+    """Whether the images are few enough to be read at every launch."""
+    return sum(image.size for image in scan.images) <= MAX_HASHED_BYTES
+
+
+def hash_contents(scan: FolderScan) -> list[str]:
+    """Return the SHA-256 of each image's file, or why it can not be read: that may pass."""
+    hashes = map_in_threads(_hash_content, (scan.root / image.file for image in scan.images))
+    return list(progress_bar(hashes, title="reading", total=len(scan.images)))
+
+
+def compute_state(scan: FolderScan) -> str:
+    """Return a name, 32 hexadecimal digits, for the files as the disk lists them, unread.
+
+    Two folders, or a folder before and after a change, have one of their own each; sizes and times
+    of change stand for the bytes.
+    """
+    digest = hashlib.sha256(str(scan.root.resolve()).encode(errors="surrogateescape"))
+    for image in scan.images:
+        is_readable = os.access(scan.root / image.file, os.R_OK)
+        digest.update(repr((image.file, image.size, image.mtime_ns, is_readable)).encode())
+    return digest.hexdigest()[:32]
+
+
 def _hash_content(path: Path) -> str:
-    """Return the SHA-256 of a file, or why it can not be read: that may pass."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -46,7 +46,8 @@ from jaxgan.untrusted import printable
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 NUM_THREADS = min(8, os.cpu_count() or 1)
 
-GENERATED_KEY = "jaxgan-generated"  # a PNG text chunk: a study refuses to test such an image
+# A PNG text chunk of what jaxgan has made, image or sheet: no command takes it for a real image.
+GENERATED_KEY = "jaxgan-generated"
 
 _SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
@@ -445,13 +446,19 @@ def write_png(array: np.ndarray, path: Path, *, generated: bool = False) -> None
         )
     image = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
     with written_beside(path) as beside:
-        image.save(beside, "PNG", pnginfo=_mark_generated() if generated else None)
+        image.save(beside, "PNG", pnginfo=create_mark() if generated else None)
 
 
-def _mark_generated() -> PngImagePlugin.PngInfo:
+def create_mark() -> PngImagePlugin.PngInfo:
+    """Return what a PNG is to be saved with so that `bears_mark` knows it for jaxgan's own."""
     info = PngImagePlugin.PngInfo()
     info.add_text(GENERATED_KEY, "yes")
     return info
+
+
+def bears_mark(content: bytes) -> bool:
+    """Tell whether an image file's content holds jaxgan's mark, wherever a tool has moved it."""
+    return GENERATED_KEY.encode() in content
 
 
 def map_in_threads(

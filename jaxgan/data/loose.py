@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from jaxgan.data.fit import describe_fit, fit_square
-from jaxgan.data.folder import ENDINGS, is_image
 from jaxgan.data.images import (
     as_pixels,
     convert_many,
@@ -16,6 +15,7 @@ from jaxgan.data.images import (
     measure_files,
 )
 from jaxgan.data.limits import ImageError, unusable_images_error
+from jaxgan.data.tree import ENDINGS, is_image, is_no_data
 from jaxgan.data.values import (
     AS_STORED,
     ASKED,
@@ -114,7 +114,7 @@ def _list_images(root: Path) -> list[Path]:
     visible, unusable = [], []
     for path in sorted(root.rglob("*")):
         parts = path.relative_to(root).parts
-        if path.name in SHEETS or any(part.startswith((".", "__MACOSX")) for part in parts):
+        if path.name in SHEETS or any(map(is_no_data, parts)):
             continue
         try:
             if is_image(path, root):

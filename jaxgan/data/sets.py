@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from jaxgan.errors import UserError
+from jaxgan.untrusted import printable
+
 
 @dataclass(frozen=True)
 class ImageSet:
@@ -74,6 +77,16 @@ class Dataset:
     def val(self) -> ImageSet:
         """The validation split."""
         return self.splits["val"]
+
+
+def check_classes(dataset: Dataset, purpose: str) -> None:
+    """Raise where there is one class alone; `purpose` is a clause: what needs two."""
+    if len(dataset.class_names) < 2:
+        raise UserError(
+            f"{dataset.name} has one class alone ({printable(dataset.class_names[0])}), and "
+            f"{purpose}: there is nothing to tell it from. Expected a folder for each class, two "
+            "or more. A GAN learns from one class (launch/train_dcgan.py)."
+        )
 
 
 def join_sets(sets: Sequence[ImageSet]) -> ImageSet:

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from jaxgan.data import guard
 from jaxgan.data.fit import FITS, describe_fit, fit_square
-from jaxgan.data.folder import LISTED, check_enough_images, scan_folder
+from jaxgan.data.folder import check_enough_images, scan_folder
 from jaxgan.data.images import as_pixels, map_in_threads, progress_bar, read_image
 from jaxgan.data.limits import naming
 from jaxgan.data.phantom import TABLE_1
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.data.split import split_by_patient
+from jaxgan.data.tree import LISTED
 from jaxgan.data.values import AUTO, parse_view
 from jaxgan.errors import UserError
 from jaxgan.files import reserve, written_beside
@@ -38,7 +40,11 @@ class DataSpec:
     data_dir: Path | None = None  # a folder, see jaxgan.data.folder
     dataset: str | None = None  # a name in the TFDS catalogue
     patient_column: str | None = None  # of the folder's manifest.csv
-    patient_pattern: str | None = None  # a regular expression on the folder's file names
+    patient_pattern: str | None = None  # a regular expression on the paths below the classes
+    patients_from: str = "auto"  # or table, dicom, folders, none: what may tell whose an image is
+    label_column: str | None = None  # of the folder's manifest.csv, where folders tell no classes
+    follow_links: bool = False  # out of the folder
+    leave_out: tuple[str, ...] = ()  # names of files and folders that are no data
     skip_bad_images: bool = False  # of a folder, instead of one error that lists them
     fit: str = "crop"  # see jaxgan.data.fit
     value_range: str = AUTO  # or LOW,HIGH: see jaxgan.data.values
@@ -87,7 +93,9 @@ def load_dataset(
     """
     _check(spec, image_size, channels)
     opened = _open(spec, image_size, channels, cache_dir)
-    splits, split_notices = _split(opened, spec)
+    # The phantom draws each film anew; a catalogue's images may be alike by their nature.
+    films, unsearched = guard.number_films(opened.prepared, cache_dir if spec.data_dir else None)
+    splits, split_notices = _split(opened, spec, films)
     names = opened.prepared.class_names
     _check_classes(names, splits, " ".join(split_notices))
     look = opened.describe_look()
@@ -100,8 +108,16 @@ def load_dataset(
         path = cache_dir / "arrays" / fingerprint / file
         _decode_once(opened.prepared, records, (image_size, image_size, channels), path)
         sets[split] = _create_set(records, _load(path, in_memory=in_memory))
+    is_split_here = not any(record.split == "val" for record in opened.prepared.records)
+    copies = _describe_copies(opened.prepared, splits, films, is_split_here)
     fitted = describe_fit(spec.fit, [r.aspect for records in splits.values() for r in records])
-    notices = (*opened.notices, *fitted, *split_notices, *_describe_duplicates(splits))
+    notices = (
+        *opened.notices,
+        *fitted,
+        *split_notices,
+        *copies,
+        *([unsearched] if unsearched else []),
+    )
     return Dataset(opened.name, names, sets, fingerprint, notices, opened.skipped, look)
 
 
@@ -112,10 +128,16 @@ def _check(spec: DataSpec, image_size: int, channels: int) -> None:
             f"both a folder ({spec.data_dir}) and a catalogue data set ({spec.dataset}) were "
             "named: name one of them"
         )
-    if spec.data_dir is None and (spec.patient_column or spec.patient_pattern):
-        raise UserError(
-            "a patient column or pattern was given without a data folder: these belong to a folder"
-        )
+    of_folders = {
+        "a patient column or pattern": spec.patient_column or spec.patient_pattern,
+        "where patients come from": spec.patients_from != "auto",
+        "a label column": spec.label_column,
+        "links to follow": spec.follow_links,
+        "what to leave out": spec.leave_out,
+    }
+    given = [what for what, value in of_folders.items() if value]
+    if spec.data_dir is None and given:
+        raise UserError(f"{given[0]} was given without a data folder: this belongs to a folder")
     if spec.fit not in FITS:
         raise UserError(f"--fit={spec.fit}: expected one of {', '.join(FITS)}.")
     view = parse_view(spec.value_range, spec.window)
@@ -156,7 +178,13 @@ def _open_folder(
     from jaxgan.data.builders import prepare_folder
 
     scan = scan_folder(
-        root, patient_column=spec.patient_column, patient_pattern=spec.patient_pattern
+        root,
+        patient_column=spec.patient_column,
+        patient_pattern=spec.patient_pattern,
+        patients_from=spec.patients_from,
+        label_column=spec.label_column,
+        follow_links=spec.follow_links,
+        leave_out=spec.leave_out,
     )
     prepared = prepare_folder(
         scan,
@@ -211,9 +239,12 @@ def _open_phantom(spec: DataSpec, channels: int, cache_dir: Path) -> _Opened:
 # Splitting -------------------------------------------------------------------------------------
 
 
-def _split(opened: _Opened, spec: DataSpec) -> tuple[dict[str, list["Record"]], list[str]]:
+def _split(
+    opened: _Opened, spec: DataSpec, films: np.ndarray
+) -> tuple[dict[str, list["Record"]], list[str]]:
     """Return the records of each split, making `val` out of `train` where there is none.
 
+    `films` [num] are those that the records show: one that is made has each on one side.
     The order within a split follows from the content, so that equal fingerprints mean equal order.
     """
     splits: dict[str, list[Record]] = {}
@@ -222,26 +253,43 @@ def _split(opened: _Opened, spec: DataSpec) -> tuple[dict[str, list["Record"]], 
     notices = []
     if "val" not in splits:
         notices.append(_describe_split(opened, spec))
-        splits = _make_val(splits, opened, spec)
+        shown = [f for r, f in zip(opened.prepared.records, films, strict=True) if _is_train(r)]
+        splits = _make_val(splits, opened, spec, np.array(shown))
     for records in splits.values():
         records.sort(key=lambda record: (record.sha256, record.label, record.file))
     return splits, notices
 
 
+def _is_train(record: "Record") -> bool:
+    return record.split == "train"
+
+
 def _make_val(
-    splits: dict[str, list["Record"]], opened: _Opened, spec: DataSpec
+    splits: dict[str, list["Record"]], opened: _Opened, spec: DataSpec, films: np.ndarray
 ) -> dict[str, list["Record"]]:
-    """Divide the training records into train and val, by patient or, unknown, by content."""
+    """Divide the training records into train and val, by patient or, unknown, by content.
+
+    `films` [num] are those that the training records show: all copies of one stay on one side.
+    """
     pool = splits["train"]
-    # where patients are unknown, at least identical images stay on one side
     owners = [r.sha256 if r.patient == r.file else r.patient for r in pool]
-    indices = split_by_patient(
-        np.array([record.label for record in pool]),
-        owners,
-        {"train": 1.0 - spec.val_fraction, "val": spec.val_fraction},
-        spec.split_seed,
-        class_names=opened.prepared.class_names,
-    )
+    owners = guard.join_owners(owners, films)
+    num_joined, num_patients = len(set(owners)), len({r.patient for r in pool})
+    try:
+        indices = split_by_patient(
+            np.array([record.label for record in pool]),
+            owners,
+            {"train": 1.0 - spec.val_fraction, "val": spec.val_fraction},
+            spec.split_seed,
+            class_names=opened.prepared.class_names,
+        )
+    except UserError as error:
+        if num_joined == num_patients:
+            raise
+        raise UserError(
+            f"{error} Images that are copies of one another count as one patient's here, which "
+            f"leaves {num_joined} of {num_patients}."
+        ) from None
     made = {split: [pool[i] for i in chosen] for split, chosen in indices.items()}
     return {**made, **{split: splits[split] for split in splits if split != "train"}}
 
@@ -257,9 +305,7 @@ def _describe_split(opened: _Opened, spec: DataSpec) -> str:
 def _check_classes(
     names: tuple[str, ...], splits: Mapping[str, list["Record"]], remark: str
 ) -> None:
-    """Refuse fewer than two classes, tiny ones, and classes that a split does not have."""
-    if len(names) < 2:
-        raise UserError(f"the data has {len(names)} class(es), expected two or more")
+    """Refuse tiny classes, and those that a split does not have."""
     for split, records in splits.items():
         counts = np.bincount([record.label for record in records], minlength=len(names))
         for name, count in zip(names, counts, strict=True):
@@ -289,17 +335,22 @@ def compute_fingerprint(
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _describe_duplicates(splits: Mapping[str, list["Record"]]) -> list[str]:
-    """Return a notice when the same image, byte for byte, is in the training and elsewhere."""
-    seen = {record.sha256: record.file for record in splits["train"]}
-    again = [r for split in splits if split != "train" for r in splits[split] if r.sha256 in seen]
-    if not again:
-        return []
-    pair = f"{printable(again[0].file)} and {printable(seen[again[0].sha256])}"
-    return [
-        f"{len(again)} image(s) outside train are also in train (such as {pair}): what is measured "
-        "on them is too high. Remove one of each pair."
-    ]
+def _describe_copies(
+    prepared: "PreparedSet",
+    splits: Mapping[str, list["Record"]],
+    films: np.ndarray,
+    is_split_here: bool,
+) -> list[str]:
+    """Return what has to be said of images that show the same film."""
+    number_of = {(r.split, r.position): f for r, f in zip(prepared.records, films, strict=True)}
+    sides = [(split, record) for split, records in splits.items() for record in records]
+    shown = guard.Films(
+        np.array([number_of[record.split, record.position] for _, record in sides]),
+        [record.file for _, record in sides],
+        np.array([record.label for _, record in sides]),
+        [split for split, _ in sides],
+    )
+    return guard.describe(shown, prepared.class_names, is_split_here=is_split_here)
 
 
 # Decoding --------------------------------------------------------------------------------------

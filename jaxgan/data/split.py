@@ -9,6 +9,11 @@ from jaxgan.data.sets import ImageSet
 from jaxgan.errors import UserError
 
 NUM_ATTEMPTS = 64  # orders in which the patients are dealt; the best balanced one is kept
+WRONG_PATIENTS = (
+    "If these are no real patients (one ID for all, written by an anonymiser; numbers that start "
+    "anew): --patient_column=NAME, --patient_pattern=REGEX or --patients_from=folders tells them "
+    "otherwise, and --patients_from=none takes every image as it is."
+)
 GOOD_ENOUGH = 0.02  # no split is off by more than this part of a class: stop looking
 
 
@@ -38,7 +43,7 @@ def split_by_patient(
         raise UserError(
             f"no split into {' and '.join(fractions)} found that keeps each patient's images "
             f"together and has every class everywhere ({len(ids)} patients). Add patients, or "
-            "divide the folder into train/ and val/ yourself."
+            f"divide the folder into train/ and val/ yourself. {WRONG_PATIENTS}"
         )
     return {name: np.flatnonzero(split_of[patient_of] == i) for i, name in enumerate(fractions)}
 
@@ -81,7 +86,8 @@ def _check_enough_patients(
             raise UserError(
                 f"class {name!r} has images of {num_patients} patient(s): a split into "
                 f"{' and '.join(splits)} that keeps patients apart needs at least {len(splits)}. "
-                "Add patients, or divide the folder into train/ and val/ yourself."
+                "Add patients, or divide the folder into train/ and val/ yourself. "
+                f"{WRONG_PATIENTS}"
             )
 
 

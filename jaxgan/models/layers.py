@@ -28,7 +28,7 @@ normal_init = nn.initializers.normal(stddev=0.02)
 glorot_init = nn.initializers.glorot_uniform()
 
 
-def scale_init(key: Key, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> Array:
+def scale_init(key: Key, shape: tuple[int, ...], dtype: Dtype = jnp.float32) -> Array:
     """Draw batch-norm scales from N(1, 0.02), as the DCGAN reference implementation does."""
     return 1.0 + 0.02 * jax.random.normal(key, shape, dtype)
 

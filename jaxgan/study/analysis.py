@@ -29,7 +29,7 @@ from jaxgan.study import memory
 from jaxgan.study.arms import Arm, find_controls
 from jaxgan.study.audit import PADDED_VIEWS, Audit
 from jaxgan.study.folds import describe_leaks
-from jaxgan.study.jobs import to_record
+from jaxgan.study.jobs import describe_failures, to_record
 from jaxgan.study.run import StudyResults, run_audit
 
 _PACKAGES = ("jaxgan", "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn", "pillow")
@@ -47,7 +47,7 @@ def analyse(results: StudyResults) -> dict[str, Any]:
     found = {arm.name: results.get_probabilities(arm.name) for arm in results.arms}
     complete = {name: p for name, p in found.items() if p is not None}
     right = {name: p.argmax(axis=2) == design.labels for name, p in complete.items()}
-    controls, not_judged = _choose_judged(results.arms, complete)
+    controls, not_judged = _choose_judged(results, complete)
     verdict = judge(controls, right=right, design=design, counts=counts)
     audit = run_audit(results)
     arms = {}
@@ -63,12 +63,17 @@ def analyse(results: StudyResults) -> dict[str, Any]:
             )
     comparisons = _compare_all(results.arms, right, design, counts)
     nearness, pairs = _check_memory(results)
-    warnings = [w for w in (audit.describe(), nearness["warning"] if nearness else None) if w]
+    failures = [vars(failure) for failure in results.failures]
+    incomplete = describe_failures(failures)
+    shortcuts = (audit.describe(), nearness["warning"] if nearness else None)
+    warnings = [w for w in (incomplete, *shortcuts) if w]
+    sentence = ("Of the arms that are complete: " if incomplete else "") + verdict.sentence
     return {
-        "verdict": verdict.verdict,
-        "sentence": " ".join([*warnings, verdict.sentence]),
+        "verdict": "incomplete" if incomplete else verdict.verdict,
+        "verdict_of_complete_arms": verdict.verdict,
+        "sentence": " ".join([*warnings, sentence]),
         "warning": " ".join(warnings) or None,
-        "verdict_sentence": verdict.sentence,
+        "verdict_sentence": sentence,
         "classic_note": _describe_classic(verdict, comparisons),
         "rules": {"alpha": ALPHA, "level": LEVEL, "power": POWER, "measure": "balanced_accuracy"},
         "judged": [_describe_judged(arm) for arm in verdict.arms],
@@ -81,7 +86,7 @@ def analyse(results: StudyResults) -> dict[str, Any]:
         "memory": nearness,
         "nearest_pairs": pairs,
         "paper": _describe_paper(arms),
-        "failures": [vars(failure) for failure in results.failures],
+        "failures": failures,
         "data": _describe_data(results),
         "settings": to_record(results.settings),
         "versions": get_versions(),
@@ -89,21 +94,29 @@ def analyse(results: StudyResults) -> dict[str, Any]:
 
 
 def _choose_judged(
-    arms: Sequence[Arm], complete: Mapping[str, Any]
+    results: StudyResults, complete: Mapping[str, Any]
 ) -> tuple[dict[str, list[str]], list[dict[str, str]]]:
     """Return the arms the verdict judges with their controls, and why the others are not."""
     judged, others = {}, []
-    for arm in arms:
-        controls = find_controls(arm, arms)
+    for arm in results.arms:
+        controls = find_controls(arm, results.arms)
         missing = [name for name in (arm.name, *controls) if name not in complete]
         if not controls:
             continue
         if missing:
-            reason = f"no complete result of {', '.join(missing)}"
+            reason = f"no complete result of {', '.join(missing)}{_describe_rule(arm, results)}"
             others.append({"arm": arm.name, "reason": reason})
         else:
             judged[arm.name] = controls
     return judged, others
+
+
+def _describe_rule(arm: Arm, results: StudyResults) -> str:
+    """Return that it is an arm's rule, and no failure, why it has no result; else nothing."""
+    found = results.find_failures(arm)
+    if _describe_state(arm, results) != "no images by its rule":
+        return ""
+    return f", which is no failure: {found[0].reason} ({found[0].name})"
 
 
 def _compare_all(
@@ -154,11 +167,21 @@ def _describe_arm(arm: Arm, results: StudyResults) -> dict[str, Any]:
         "amount": arm.amount,
         "trainings": len(done),
         "trainings_wanted": wanted,
+        "state": _describe_state(arm, results),
         "mean_added": {
             name: float(n) for name, n in zip(results.dataset.class_names, by_class, strict=True)
         },
         "training_accuracy": float(np.mean(last)) if last else None,
     }
+
+
+def _describe_state(arm: Arm, results: StudyResults) -> str:
+    """Return in a word or three whether an arm has a result, and if not, what kept it from one."""
+    if results.get_probabilities(arm.name) is not None:
+        return "complete"
+    missing = results.find_failures(arm)
+    by_rule = missing and all(failure.by_rule for failure in missing)
+    return "no images by its rule" if by_rule else "failed"
 
 
 def _describe_test(test: Test) -> dict[str, Any]:

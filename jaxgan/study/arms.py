@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from jaxgan.selection import find_target
+from jaxgan.errors import list_some
+from jaxgan.selection import match_targets
 
 # Where an arm's added images come from: a rule of selection, real ones again, or nowhere.
 _SOURCES = {
@@ -74,10 +75,13 @@ class Arm:
         """Whether a rule takes some of more generated images than the arm wants."""
         return self.source in ("paper_text", "calibrated")
 
-    def count_added(self, class_name: str, num_real: int, targets: Mapping[str, int]) -> int:
-        """Return how many images are added to a class, where there are as many."""
-        target = find_target(class_name, targets) if self.has_own_counts else None
-        return round(self.amount * num_real) if target is None else target
+    def count_added(
+        self, class_names: Sequence[str], num_real: Sequence[int], targets: Mapping[str, int]
+    ) -> list[int]:
+        """Return how many images are added to each class, where there are as many."""
+        if self.has_own_counts and (table := match_targets(class_names, targets)):
+            return list(table.values())
+        return [round(self.amount * num) for num in num_real]
 
     @property
     def uses_real(self) -> bool:
@@ -117,15 +121,16 @@ def create_arms(
 def describe_lacking_targets(
     arms: Sequence[Arm], class_names: Sequence[str], targets: Mapping[str, int]
 ) -> list[str]:
-    """Return what has to be said of arms with numbers of their own that lack that of a class."""
-    lacking = [name for name in class_names if find_target(name, targets) is None]
+    """Return what has to be said of arms with numbers of their own where the table is of others."""
+    if match_targets(class_names, targets):
+        return []
     return [
-        f"{arm.name}: config.dcgan.selection.targets has no number for class "
-        f"{', '.join(lacking)}, but for {', '.join(targets) or 'none'}: to what it lacks are added "
-        f"{arm.amount:g} image(s) for each real one, not a number of the paper. A class's folder "
-        "is called as its entry is, in any case of letters."
+        f"{arm.name}: the numbers of config.dcgan.selection.targets are of the classes "
+        f"{list_some(targets) or '(none)'}, and those here are {list_some(class_names)}: to each "
+        f"are added {arm.amount:g} image(s) for each real one, not a number of the paper. For its "
+        "numbers the folders are called as the table's classes are, in any case of letters."
         for arm in arms
-        if lacking and arm.has_own_counts
+        if arm.has_own_counts
     ]
 
 

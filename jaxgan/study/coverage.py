@@ -102,6 +102,7 @@ def run_coverage(
     return {
         "num_studies": len(done),
         "num_failed": len(runner.failures),
+        "failures": [vars(failure) for failure in runner.failures],
         "films_per_class": films_per_class,
         "num_folds": settings.num_folds,
         "num_seeds": settings.num_seeds,

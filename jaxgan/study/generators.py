@@ -20,12 +20,12 @@ from jaxgan.data.sets import ImageSet
 from jaxgan.data.split import hold_out
 from jaxgan.dcgan import create_keys, create_schedule, create_state, create_step
 from jaxgan.errors import UserError
-from jaxgan.pixels import stretch_to_bytes
+from jaxgan.listing import look_at_epoch_ends
+from jaxgan.losses import CROSS_ENTROPY_OBJECTIVES
 from jaxgan.sampling import create_sampler, create_scorer
 from jaxgan.schedule import Schedule
 from jaxgan.selection import (
     MIN_HELD_OUT,
-    accept_by_batch_loss,
     accept_by_probability,
     choose_by_rank,
 )
@@ -49,7 +49,10 @@ _WITHOUT = (
     "max_steps_per_dispatch",
     "selection",
 )
+# Jobs of before have looked at such a step once for every epoch that it ends.
+_ONE_LOOK = "at every step that ends an epoch or several, once"
 _DRAWN = ("images", "scores", "logits")
+DRAWING_VERSION = 2  # raise it when images are drawn otherwise of the same generator
 
 
 class GeneratorLab:
@@ -83,6 +86,8 @@ class GeneratorLab:
             "holdout": holdout,
             "least_held": MIN_HELD_OUT,
         }
+        if self._settings.batch_size > len(hold_out_enough(images, holdout, seed)[0]):
+            record["looks"] = _ONE_LOOK
         run = functools.partial(self._train, images, seed=seed, holdout=holdout)
         return Job("generator", name, record, run)
 
@@ -91,7 +96,7 @@ class GeneratorLab:
 
         Those of a smaller `num` are the first of a larger one.
         """
-        record = {"generator": str(trained["record"]), "num": num}
+        record = {"generator": str(trained["record"]), "num": num, "version": DRAWING_VERSION}
         return Job("images", name, record, functools.partial(self._draw, trained, seed, num))
 
     def _train(self, images: ImageSet, partial: Path, *, seed: int, holdout: float) -> Result:
@@ -132,7 +137,9 @@ class GeneratorLab:
             ema=None,  # what there is of it is in `variables`
             augment_strength=jnp.float32(0.0),
         )
-        samples = self._sampler.draw(state, seed * 10_000_000, num)
+        # Every GAN its own latents: of the same ones all of a class would make like images.
+        key = jax.random.fold_in(self._sampler.key, seed)
+        samples = dataclasses.replace(self._sampler, key=key).draw(state, 0, num)
         logits = self._score(state.discriminator, samples.images)
         _check_finite(logits)
         return {"images": samples.images, "scores": samples.scores, "logits": logits}
@@ -188,21 +195,18 @@ class _GanNotes(Curves):
         super().__init__()
         self._schedule = schedule
         self._threshold = settings.selection.threshold
+        self._has_probabilities = settings.objective in CROSS_ENTROPY_OBJECTIVES
         shape = (0, settings.image_size, settings.image_size, settings.channels)
         self._code_images = [np.zeros(shape, np.uint8)]
 
     def note(self, begin: int, end: int, rows: Metrics) -> None:
-        """Look at the last step of every epoch that ended, as the listing does."""
+        """Take in what the listing saves at the ends of these epochs, where D has probabilities."""
         super().note(begin, end, rows)
-        fake, real = np.asarray(rows["loss_d_fake"]), np.asarray(rows["loss_d_real"])
-        first, last = self._schedule.compute_epoch(begin), self._schedule.compute_epoch(end)
-        for epoch in range(first + 1, last + 1):
-            row = self._schedule.compute_end_of_epoch(epoch) - begin - 1
-            if accept_by_batch_loss(
-                fake_loss=float(fake[row]), real_loss=float(real[row]), threshold=self._threshold
-            ):
-                image = np.asarray(stretch_to_bytes(rows["first_fake"][row]))
-                self._code_images.append(image[None])
+        if not self._has_probabilities:
+            return
+        for look in look_at_epoch_ends(self._schedule, begin, end, rows, threshold=self._threshold):
+            if look.image is not None:
+                self._code_images.append(look.image[None])
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return the curves and `code_images`."""

@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxgan.console import say
-from jaxgan.errors import DiskError, find_memory_error
+from jaxgan.errors import DiskError, IncompleteError, find_memory_error
 from jaxgan.files import make_folder, read_arrays, written_beside
 from jaxgan.loop import Stopped
 
@@ -43,11 +43,38 @@ class Job:
 
 @dataclass(frozen=True)
 class Failure:
-    """A job that could not be done, and why."""
+    """A job that was not done, and why.
+
+    `by_rule`: nothing went wrong, the rule of its arm leaves nothing to train on.
+    """
 
     kind: str
     name: str
     reason: str
+    by_rule: bool = False
+
+
+def describe_failures(failures: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return what has to be said first where jobs have failed, None where none has.
+
+    `failures` are the `Failure`s as a report has them.
+    """
+    failed = [failure for failure in failures if not failure["by_rule"]]
+    if not failed:
+        return None
+    first = failed[0]
+    return (
+        f"Incomplete: {len(failed)} job(s) failed or need one that failed. The first is "
+        f"{first['name']}: {first['reason'].rstrip('.')}. What is done is kept; the same command "
+        "tries the rest again."
+    )
+
+
+def check_complete(failures: Sequence[Mapping[str, Any]]) -> None:
+    """Raise `IncompleteError` where jobs have failed, as the last act of a command."""
+    found = describe_failures(failures)
+    if found is not None:
+        raise IncompleteError(found)
 
 
 class JobRunner:
@@ -87,9 +114,9 @@ class JobRunner:
             self._note_done(job, float(result["seconds"]), fresh=False)
         return result
 
-    def skip(self, kind: str, name: str, reason: str) -> None:
-        """Note a job that can not be done because one that it needs has failed."""
-        self.failures.append(Failure(kind, name, reason))
+    def skip(self, kind: str, name: str, reason: str, *, by_rule: bool = False) -> None:
+        """Note a job that can not be done: one that it needs has failed, or see `Failure`."""
+        self.failures.append(Failure(kind, name, reason, by_rule))
         self._done[kind] += 1
         say(f"{self._count()} {name}: left out, {reason}")
 

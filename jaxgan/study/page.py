@@ -13,6 +13,7 @@ import numpy as np
 from jaxgan import figures
 from jaxgan.console import say
 from jaxgan.files import write_bytes, write_json, write_text
+from jaxgan.losses import describe_score
 from jaxgan.study.analysis import analyse
 from jaxgan.study.jobs import Result
 from jaxgan.study.memory import join_generated
@@ -23,14 +24,18 @@ _SHOWN = 8  # images in a row
 _LONGEST = 40  # letters of a class's name in a file's
 _GAN_CURVES = {"loss_d": "D", "loss_g": "G"}
 _WORDS = {
+    "incomplete": "Incomplete: no verdict on all arms",
     "helps": "GAN augmentation helps",
     "no_evidence": "No evidence either way",
     "hurts": "GAN augmentation hurts",
 }
 
 
-def write_study(results: StudyResults, workdir: Path, *, command: str) -> None:
-    """Write all that the study has to say to `workdir`, and the verdict to standard output."""
+def write_study(results: StudyResults, workdir: Path, *, command: str) -> dict[str, Any]:
+    """Write all that the study has to say to `workdir`, and the verdict to standard output.
+
+    Returns what is in `report.json`.
+    """
     report = analyse(results)
     report["command"] = command
     write_json(workdir / "report.json", report)
@@ -47,7 +52,10 @@ def write_study(results: StudyResults, workdir: Path, *, command: str) -> None:
         say(sentence)
     for failure in report["failures"]:
         say(f"Not done: {failure['name']}: {failure['reason']}")
+    for arm in report["not_judged"]:
+        say(f"Not judged: {arm['arm']}: {arm['reason']}")
     say(f"The page: {workdir / 'report.html'}")
+    return report
 
 
 def _create_environment() -> jinja2.Environment:
@@ -305,9 +313,11 @@ def _write_cards(
 
 
 def _describe_made(made: Result) -> dict[str, Any]:
+    settings = json.loads(str(made["settings"]))
     return {
-        "settings": json.loads(str(made["settings"])),
+        "settings": settings,
         "num_learned": int(made["num_learned"]),
         "num_steps": int(made["num_steps"]),
         "mean_score": float(made["scores"].mean()),
+        "score_meaning": describe_score(settings["objective"]),
     }

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxgan.console import say
-from jaxgan.data.sets import Dataset, ImageSet
+from jaxgan.data.sets import Dataset, ImageSet, check_classes
 from jaxgan.errors import UserError
 from jaxgan.files import hold_folder, holds_nothing, make_folder, remove_leftovers, write_json
 from jaxgan.parallel import check_batch_size, choose_devices
@@ -23,7 +23,7 @@ from jaxgan.study.classifiers import (
     duplicate,
 )
 from jaxgan.study.folds import Folds, create_folds, describe_leaks, pool
-from jaxgan.study.generators import GeneratorLab, join_made, select
+from jaxgan.study.generators import DRAWING_VERSION, GeneratorLab, join_made, select
 from jaxgan.study.jobs import Failure, JobRunner, Result, to_record
 from jaxgan.study.settings import StudySettings
 
@@ -46,6 +46,12 @@ class StudyResults:
     failures: list[Failure] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     sources: tuple[str, ...] = ()
+
+    def find_failures(self, arm: Arm) -> list[Failure]:
+        """Return why trainings of an arm are missing."""
+        seeds, folds = range(self.settings.num_seeds), range(self.settings.num_folds)
+        names = {name_training(arm, fold, seed) for seed in seeds for fold in folds}
+        return [f for f in self.failures if f.kind == "classifier" and f.name in names]
 
     def get_probabilities(self, arm: str) -> np.ndarray | None:
         """Return [num_seeds, num_images, outputs] of an arm; None where a training is missing."""
@@ -86,8 +92,7 @@ class _Study:
     def _count_added(self, arm: Arm, fold: int) -> list[int]:
         """Return how many images an arm adds to each class, where there are as many."""
         targets = self._settings.dcgan.selection.targets
-        counts = zip(self._names, self._count_real(fold), strict=True)
-        return [arm.count_added(name, num, targets) for name, num in counts]
+        return arm.count_added(self._names, self._count_real(fold), targets)
 
     def _count_real(self, fold: int) -> list[int]:
         labels = self._results.folds.get_train(fold).labels
@@ -170,7 +175,7 @@ class _Study:
                 self._results.generators[fold, gan_seed, label] = join_made(trained, drawn)
 
     def _train_classifier(self, arm: Arm, fold: int, seed: int) -> None:
-        name = f"{arm.name}, fold {fold + 1}, seed {seed}"
+        name = name_training(arm, fold, seed)
         gan_seed = seed % self._settings.num_gan_seeds
         missing = [
             class_name
@@ -186,7 +191,7 @@ class _Study:
             added = [self._make_images(arm, train, fold, seed, n) for n in self._label_range()]
             images = create_training_set(arm, train, added, class_names=self._names)
         except UserError as error:
-            self.runner.skip("classifier", name, str(error))
+            self.runner.skip("classifier", name, str(error), by_rule=True)
             return
         job = self._classifiers.create_job(
             name=name,
@@ -250,6 +255,7 @@ class _Study:
                 self._results.generators[fold, gan_seed, label] for label in self._label_range()
             ]
             described["generators"] = [str(m["record"]) for m in made]
+            described["drawing"] = DRAWING_VERSION
             described["threshold"] = self._settings.dcgan.selection.threshold
         if arm.chooses:
             described["candidates"] = self._count_candidates(arm, fold)
@@ -273,9 +279,15 @@ class _Study:
             self._results.audit_classifiers.setdefault(view, {})[fold] = done
 
 
+def name_training(arm: Arm, fold: int, seed: int) -> str:
+    """Return what the job of one classifier is called."""
+    return f"{arm.name}, fold {fold + 1}, seed {seed}"
+
+
 def describe_study(settings: StudySettings, dataset: Dataset) -> dict[str, Any]:
     """Return what a study is, as `--dry_run` prints it. Raises `UserError` where it can not be."""
     _check_last_step(settings)
+    check_classes(dataset, "a study asks how well a classifier tells classes apart")
     return {
         "kind": "study",
         "data": dataset.describe(),

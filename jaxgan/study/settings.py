@@ -5,8 +5,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from jaxgan.errors import UserError
-from jaxgan.settings import DataSettings, DcganSettings, GmdSettings
+from jaxgan.settings import (
+    PROBABILITY_RULES,
+    DataSettings,
+    DcganSettings,
+    GmdSettings,
+    check_probability,
+)
 from jaxgan.study.arms import ARMS, Arm, create_arms
+
+MOST_FOLDS = 20
+MOST_SEEDS = 1000  # so that a job's seed, 1000 a seed and a fold on top, is far from overflowing
 
 
 @dataclass(frozen=True)
@@ -30,8 +39,9 @@ class StudySettings:
 
     def __post_init__(self) -> None:
         self._check_arms()
-        _check("num_folds", self.num_folds, 2 <= self.num_folds <= 20, "2 to 20")
-        _check("num_seeds", self.num_seeds, self.num_seeds >= 1, "1 or more")
+        good = 2 <= self.num_folds <= MOST_FOLDS
+        _check("num_folds", self.num_folds, good, f"2 to {MOST_FOLDS}")
+        _check("num_seeds", self.num_seeds, 1 <= self.num_seeds <= MOST_SEEDS, f"1 to {MOST_SEEDS}")
         good = 1 <= self.num_gan_seeds <= self.num_seeds
         _check("num_gan_seeds", self.num_gan_seeds, good, "1 to num_seeds")
         _check("num_updates", self.num_updates, self.num_updates >= 1, "1 or more")
@@ -49,6 +59,10 @@ class StudySettings:
         _check("arms", self.arms, good, "each arm once")
         good = bool(self.amounts) and all(0.0 < a <= 20.0 for a in self.amounts)
         _check("amounts", self.amounts, good, "numbers above 0, at most 20")
+        for arm in self.create_arms():
+            if arm.source in PROBABILITY_RULES:
+                remedy = "leave that arm out of config.arms"
+                check_probability(f"The arm {arm.kind!r}", self.dcgan.objective, remedy)
 
     def create_arms(self) -> list[Arm]:
         """Return the arms of the study, one an amount."""

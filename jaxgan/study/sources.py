@@ -1,22 +1,12 @@
-"""What a study asks of the user's folder beside its images: no generated ones; their source."""
+"""What a study asks of the user's folder beside its images: where each one comes from."""
 
 from pathlib import Path, PurePosixPath
 
-from jaxgan.data.folder import ENDINGS, FILE_COLUMN, MANIFEST, read_manifest
+from jaxgan.data.folder import FILE_COLUMN, MANIFEST, read_manifest
 from jaxgan.data.sets import Dataset
 from jaxgan.errors import UserError
-from jaxgan.leaks import check_no_generated, is_generated
 
 SOURCE_COLUMNS = ("source", "hospital", "site", "collection", "institution")
-
-
-def check_folder(root: Path | None) -> None:
-    """Raise `UserError` where the folder holds images that jaxgan has generated."""
-    if root is None or not root.is_dir():
-        return
-    files = sorted(p for p in root.rglob("*") if p.suffix.lower() in ENDINGS and p.is_file())
-    names = [p.relative_to(root).as_posix() for p in files]
-    check_no_generated(names, [is_generated(path) for path in files])
 
 
 def read_sources(root: Path | None, dataset: Dataset, column: str | None) -> tuple[str, ...]:

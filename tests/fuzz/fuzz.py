@@ -68,7 +68,7 @@ def create_manifest_trial(root: Path):
     def try_manifest(content: bytes) -> None:
         try:
             rows, columns = folder.parse_manifest(content, root / folder.MANIFEST)
-            patients, _ = folder.match_rows(root, rows, columns[-1], _FILES)
+            patients, _ = folder.match_rows(root / folder.MANIFEST, rows, columns[-1], _FILES)
             assert all((root / file).resolve().is_relative_to(root) for file in patients)
         except UserError as error:
             assert printable_lines(str(error))

@@ -1,0 +1,251 @@
+"""Which images show the same picture? Copies are found by content, whatever the files are called.
+
+A copy is an image that another one is a re-encoded, resized, mirrored, framed or slightly
+brightened version of. It is found in two steps: a perceptual hash (the signs of the lowest
+frequencies of a 32x32 thumbnail, of the image and of what a border of one colour leaves of it)
+proposes pairs, and the correlation of the thumbnails' *details* decides. Details alone, because all
+chest films look alike from afar. Not found is what a cut has moved by more than about a thirtieth
+of the side, nor, among images of less than 128 pixels a side, every framed one.
+
+Time grows with the square of the number of images: about a minute for `MAX_IMAGES` of them.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+from scipy.fft import dctn
+from scipy.ndimage import uniform_filter
+
+THUMBNAIL = 32
+MAX_BITS = 14  # of 120 in which the hashes of a proposed pair may differ
+MIN_CORRELATION = 0.9  # of the thumbnails' details
+# Images of a kind that are searched for copies; of more, so many drawn at random, which is said.
+MAX_IMAGES = 50_000
+# Of training images where the distance of each from every generated one is wanted, and not only
+# whether it is a copy: the tables of `jaxgan.metrics.memorisation` grow with the square in memory.
+MAX_SEARCHED = 5000
+_BORDER_SPREAD = 12  # levels that a line of a border may differ by; JPEG's noise
+_HASH_SIDE = 11  # frequencies a side; 120 without the mean
+_NUM_BITS = _HASH_SIDE**2 - 1
+_DETAIL = 7  # pixels of a thumbnail over which its coarse picture is averaged
+_BLOCK = 256  # thumbnails that are compared with all others at once
+_PAIRS = 4096  # proposed pairs whose details are in memory at once
+_FLAT = 1e-9
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Pairs of images [num_pairs, 2] that are copies of one another, and their correlations.
+
+    `num_searched` of `num_images` were looked at.
+    """
+
+    pairs: np.ndarray
+    correlations: np.ndarray
+    num_searched: int = 0
+    num_images: int = 0
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def take(self, mask: np.ndarray) -> "Copies":
+        """Return the pairs where `mask` [num_pairs] is true."""
+        pairs, correlations = self.pairs[mask], self.correlations[mask]
+        return Copies(pairs, correlations, self.num_searched, self.num_images)
+
+    def describe_search(self) -> str | None:
+        """Return a sentence where not all images were looked at; or None."""
+        return describe_search(self.num_searched, self.num_images)
+
+
+@dataclass(frozen=True)
+class Thumbnails:
+    """Gray thumbnails uint8 [num, 32, 32] and whose each is [num]: two of an image with a border.
+
+    `num_searched` of `num_images` images have any.
+    """
+
+    pixels: np.ndarray
+    owners: np.ndarray
+    num_searched: int
+    num_images: int
+
+
+@dataclass(frozen=True)
+class _Prints:
+    signs: np.ndarray  # [num, 120], 1 or -1
+    details: np.ndarray  # [num, THUMBNAIL^2], each of length 1
+    owners: np.ndarray  # [num], the index of the image
+
+
+def describe_search(num_searched: int, num_images: int, *, what: str = "images") -> str | None:
+    """Return the one sentence on a search for copies that has not looked at all; or None."""
+    if num_searched >= num_images:
+        return None
+    return (
+        f"Searched for copies: {num_searched} of the {num_images} {what}, drawn at random. Copies "
+        "of the others are not found."
+    )
+
+
+def choose_searched(num: int, most: int = MAX_IMAGES) -> np.ndarray:
+    """Return the sorted indices of at most so many of `num` items: at random, always the same."""
+    if num <= most:
+        return np.arange(num)
+    return np.sort(np.random.default_rng(0).permutation(num)[:most])
+
+
+def find_copies_between(images: np.ndarray, others: np.ndarray) -> Copies:
+    """Return the copies between two stacks of uint8 images [num, height, width, channels]."""
+    return match_thumbnails(*(create_thumbnails(_iterate(s), len(s)) for s in (images, others)))
+
+
+def find_copies_among(images: np.ndarray) -> Copies:
+    """Return the copies among uint8 images [num, height, width, channels], each pair once."""
+    return match_among(create_thumbnails(_iterate(images), len(images)))
+
+
+def _iterate(images: np.ndarray) -> Iterable[np.ndarray]:
+    return (to_gray(images[index]) for index in choose_searched(len(images)))
+
+
+def to_gray(image: np.ndarray) -> np.ndarray:
+    """Return uint8 [height, width] of uint8 [height, width, channels]."""
+    return image.mean(axis=-1).round().astype(np.uint8)
+
+
+def create_thumbnails(grays: Iterable[np.ndarray], num_images: int) -> Thumbnails:
+    """Return the thumbnails of gray images uint8 [height, width], those of `choose_searched`."""
+    chosen = choose_searched(num_images)
+    versions = [shrink(gray) for gray in grays]
+    owners = np.repeat(chosen, [len(v) for v in versions]).astype(np.int64)
+    pixels = np.array([p for v in versions for p in v], np.uint8)
+    return Thumbnails(pixels.reshape(-1, THUMBNAIL, THUMBNAIL), owners, len(chosen), num_images)
+
+
+def shrink(gray: np.ndarray) -> list[np.ndarray]:
+    """Return thumbnails uint8 [32, 32] of an image and, has it a border, of what is within."""
+    inner = _trim(gray)
+    versions = [gray] if inner.shape == gray.shape else [gray, inner]
+    size = (THUMBNAIL, THUMBNAIL)
+    return [
+        np.asarray(Image.fromarray(version).resize(size, Image.Resampling.BOX))
+        for version in versions
+    ]
+
+
+def match_thumbnails(first: Thumbnails, second: Thumbnails) -> Copies:
+    """Return the copies between two sets of images."""
+    return _match(first, second, is_one_set=False)
+
+
+def match_among(thumbnails: Thumbnails) -> Copies:
+    """Return the copies among the images of one set, each pair once, the lower index first."""
+    return _match(thumbnails, thumbnails, is_one_set=True)
+
+
+def join_groups(codes: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Return the group [num] of each item: its own `codes` [num], joined where a pair says so.
+
+    `codes` are numbers from 0, `pairs` [num_pairs, 2] indices of items. A group is called after the
+    lowest of the codes that are in it.
+    """
+    parents = np.arange(codes.max(initial=-1) + 1)
+
+    def find(code: int) -> int:
+        while parents[code] != code:
+            parents[code] = parents[parents[code]]
+            code = parents[code]
+        return int(code)
+
+    for first, second in codes[pairs]:
+        low, high = sorted((find(first), find(second)))
+        parents[high] = low
+    return np.array([find(code) for code in codes], np.int64)
+
+
+def _trim(gray: np.ndarray) -> np.ndarray:
+    """Return an image [height, width] without its borders of one colour.
+
+    Where less than half of a side would be left it stays as it is: too little to know a film by.
+    """
+    rows, columns = (np.flatnonzero(np.ptp(gray, axis=axis) > _BORDER_SPREAD) for axis in (1, 0))
+    if not len(rows) or not len(columns):
+        return gray
+    inner = gray[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    is_enough = all(2 * left >= side for left, side in zip(inner.shape, gray.shape, strict=True))
+    return inner if is_enough else gray
+
+
+def _compute_prints(pixels: np.ndarray, owners: np.ndarray) -> _Prints:
+    """Return the prints of thumbnails [num, 32, 32] of the images `owners` [num]."""
+    signs = np.empty((len(pixels), _NUM_BITS), np.float32)
+    details = np.empty((len(pixels), THUMBNAIL**2), np.float16)  # half a GiB at most
+    for start in range(0, len(pixels), _PAIRS):
+        here = slice(start, start + _PAIRS)
+        signs[here], details[here] = _compute_print(pixels[here].astype(np.float64))
+    return _Prints(signs, details, owners)
+
+
+def _compute_print(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return signs [num, 120] and details [num, 1024] of thumbnails [num, 32, 32]."""
+    spectrum = dctn(thumbnails, axes=(1, 2), norm="ortho")[:, :_HASH_SIDE, :_HASH_SIDE]
+    spectrum = spectrum.reshape(len(thumbnails), _HASH_SIDE**2)[:, 1:]
+    signs = np.where(spectrum > np.median(spectrum, axis=1, keepdims=True), 1.0, -1.0)
+    coarse = uniform_filter(thumbnails, size=(0, _DETAIL, _DETAIL), mode="nearest")
+    details = (thumbnails - coarse).reshape(len(thumbnails), THUMBNAIL**2)
+    details = details - details.mean(axis=1, keepdims=True)
+    norms = np.linalg.norm(details, axis=1, keepdims=True)
+    return signs, details / np.maximum(norms, _FLAT)
+
+
+def _match(first: Thumbnails, second: Thumbnails, *, is_one_set: bool) -> Copies:
+    """Return the index pairs of images of which any hashes are near and details correlate."""
+    ours = _compute_prints(first.pixels, first.owners)
+    mirrored = np.concatenate([second.pixels, second.pixels[:, :, ::-1]])
+    theirs = _compute_prints(mirrored, np.concatenate([second.owners, second.owners]))
+    found = [_match_block(ours, theirs, start, is_one_set) for start in _starts(len(first.pixels))]
+    rows, columns, values = (np.concatenate(part) for part in zip(_NOTHING, *found, strict=True))
+    pairs, places = np.unique(np.stack([rows, columns], axis=1), axis=0, return_inverse=True)
+    strongest = np.zeros(len(pairs), np.float32)
+    np.maximum.at(strongest, places.reshape(-1), values)
+    num_searched = first.num_searched if is_one_set else first.num_searched + second.num_searched
+    num_images = first.num_images if is_one_set else first.num_images + second.num_images
+    return Copies(pairs, strongest, num_searched, num_images)
+
+
+_NOTHING = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
+
+
+def _starts(num: int) -> range:
+    return range(0, num, _BLOCK)
+
+
+def _match_block(
+    ours: _Prints, theirs: _Prints, start: int, is_one_set: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return owners, others' owners and correlations of the copies of one block of thumbnails."""
+    # Of signs, the product is the number of bits less twice that of the differing ones.
+    agreement = ours.signs[start : start + _BLOCK] @ theirs.signs.T
+    rows, columns = np.nonzero(agreement >= _NUM_BITS - 2 * MAX_BITS)
+    rows += start
+    if is_one_set:
+        keep = ours.owners[rows] < theirs.owners[columns]
+        rows, columns = rows[keep], columns[keep]
+    values = _correlate(ours.details, rows, theirs.details, columns)
+    keep = values >= MIN_CORRELATION
+    return ours.owners[rows[keep]], theirs.owners[columns[keep]], values[keep]
+
+
+def _correlate(
+    first: np.ndarray, rows: np.ndarray, second: np.ndarray, columns: np.ndarray
+) -> np.ndarray:
+    """Return the products [num] of the details `first`[rows] and `second`[columns]."""
+    values = np.empty(len(rows), np.float32)
+    for start in range(0, len(rows), _PAIRS):
+        here = slice(start, start + _PAIRS)
+        ours, theirs = first[rows[here]], second[columns[here]]
+        values[here] = np.einsum("ij,ij->i", ours.astype(np.float32), theirs.astype(np.float32))
+    return values

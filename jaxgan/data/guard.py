@@ -1,0 +1,239 @@
+"""What must be said of a data set before anything is learned from it or measured on it.
+
+One guard for every command: copies of one film on two sides or in two classes, and images that
+jaxgan has generated itself among those that are taken for real. What a copy is says
+`jaxgan.data.copies`; equal bytes count too.
+"""
+
+import contextlib
+import hashlib
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from jaxgan.data.copies import (
+    Copies,
+    choose_searched,
+    create_thumbnails,
+    join_groups,
+    match_among,
+    to_gray,
+)
+from jaxgan.data.images import as_pixels, bears_mark, map_in_threads, progress_bar, read_image
+from jaxgan.data.limits import ImageError, naming, read_file
+from jaxgan.errors import DiskError, UserError
+from jaxgan.files import read_arrays, written_beside
+from jaxgan.untrusted import printable
+
+if TYPE_CHECKING:  # imports tensorflow_datasets, which takes a second
+    from jaxgan.data.builders import PreparedSet, Record
+
+VERSION = 1  # raise it when other copies are found, so that what caches hold is searched anew
+LISTED = 3  # examples in a sentence
+KINDS = "exact, re-encoded, mirrored or framed"
+
+
+@dataclass(frozen=True)
+class Films:
+    """Images with the number of the film that each shows [num]: equal for copies of one another.
+
+    `sides` [num] says in which split or folder each lies.
+    """
+
+    numbers: np.ndarray
+    files: Sequence[str]
+    labels: np.ndarray
+    sides: Sequence[str]
+
+
+# Finding ---------------------------------------------------------------------------------------
+
+
+def number_films(prepared: "PreparedSet", cache_dir: Path | None) -> tuple[np.ndarray, str | None]:
+    """Return the film [num] of each record, and a sentence where not all were searched; or None.
+
+    With a `cache_dir` the folder's images are compared, once for the same content; without, only
+    equal bytes count: images of other sources (digits, drawings) may be alike by their nature.
+    """
+    records = prepared.records
+    shas, first, codes = np.unique(
+        np.array([r.sha256 for r in records]), return_index=True, return_inverse=True
+    )
+    codes = codes.reshape(-1).astype(np.int64)
+    if cache_dir is None:
+        return codes, None
+    copies = _find_once(prepared, shas, first, cache_dir)
+    ends = [(records[first[i]], records[first[j]]) for i, j in copies.pairs]
+    is_told = np.array([_is_told(*pair) for pair in ends], bool)
+    pairs = first[copies.pairs[is_told]]
+    return join_groups(codes, pairs), copies.describe_search()
+
+
+def _is_told(record: "Record", other: "Record") -> bool:
+    """Whether two alike images are worth a word: two films of one visit often are alike."""
+    return record.patient != other.patient or record.label != other.label
+
+
+def _find_once(
+    prepared: "PreparedSet", shas: np.ndarray, first: np.ndarray, cache_dir: Path
+) -> Copies:
+    """Return the copies among records `first`, the one for each of `shas`: found once a content."""
+    key = hashlib.sha256(f"{VERSION}".encode() + "".join(shas).encode()).hexdigest()[:32]
+    path = cache_dir / "copies" / f"{key}.npz"
+    known = read_arrays(path)
+    if known is not None:
+        return Copies(known["pairs"], known["correlations"], int(known["num_searched"]), len(shas))
+    chosen = [prepared.records[first[i]] for i in choose_searched(len(shas))]
+    copies = match_among(create_thumbnails(_read_grays(prepared, chosen), len(shas)))
+    # What can not be kept, in a cache that others have made, is found anew the next time.
+    with contextlib.suppress(DiskError), written_beside(path) as beside, beside.open("wb") as file:
+        np.savez(
+            file,
+            pairs=copies.pairs,
+            correlations=copies.correlations,
+            num_searched=copies.num_searched,
+        )
+    return copies
+
+
+def _read_grays(prepared: "PreparedSet", records: Sequence["Record"]) -> Iterator[np.ndarray]:
+    """Yield the records' images as gray uint8 [height, width]."""
+
+    def decode(item: tuple["Record", bytes]) -> np.ndarray:
+        with naming(item[0].file):
+            return to_gray(as_pixels(read_image(item[1], channels=1)))
+
+    grays = map_in_threads(decode, ((record, prepared.read(record)) for record in records))
+    yield from progress_bar(grays, title="looking for copies", total=len(records))
+
+
+def join_owners(owners: Sequence[str], films: np.ndarray) -> list[str]:
+    """Return whose each image [num] is, where people who share a film count as one.
+
+    They are called after the first of their names; whoever shares nothing keeps his own.
+    """
+    names, codes = np.unique(np.asarray(owners, str), return_inverse=True)
+    order = np.argsort(films, kind="stable")
+    neighbours = np.stack([order[:-1], order[1:]], axis=1)
+    pairs = neighbours[films[neighbours[:, 0]] == films[neighbours[:, 1]]]
+    return names[join_groups(codes.reshape(-1), pairs)].tolist()
+
+
+# Saying ----------------------------------------------------------------------------------------
+
+
+def describe(films: Films, class_names: Sequence[str], *, is_split_here: bool) -> list[str]:
+    """Return what has to be said of copies: between sides, between classes, within a side.
+
+    With `is_split_here` the sides are of jaxgan's own making, which puts copies on one side.
+    """
+    members = [np.flatnonzero(films.numbers == n) for n in _find_repeated(films.numbers)]
+    return [
+        *_describe_sides(films, members),
+        *_describe_classes(films, members, class_names),
+        *_describe_repeats(films, members, is_split_here),
+    ]
+
+
+def _find_repeated(numbers: np.ndarray) -> np.ndarray:
+    found, counts = np.unique(numbers, return_counts=True)
+    return found[counts > 1]
+
+
+def _describe_sides(films: Films, members: Sequence[np.ndarray]) -> Iterator[str]:
+    """Yield a sentence for each two sides that show the same films."""
+    for first, second in itertools.combinations(dict.fromkeys(films.sides), 2):
+        count, pairs = 0, []
+        for images in members:
+            ours = [i for i in images if films.sides[i] == first]
+            theirs = [i for i in images if films.sides[i] == second]
+            if ours and theirs:
+                count += len(theirs)
+                pairs.append(f"{films.files[theirs[0]]} of {films.files[ours[0]]}")
+        pairs.sort()
+        if pairs:
+            yield (
+                f"{count} image(s) of {second} are also in {first} (such as {list_some(pairs)}), "
+                f"{KINDS}: what is measured on them is too high. Remove one of each pair."
+            )
+
+
+def _describe_classes(
+    films: Films, members: Sequence[np.ndarray], class_names: Sequence[str]
+) -> Iterator[str]:
+    """Yield a sentence where films are in two classes or more."""
+    both = [images for images in members if len(set(films.labels[images].tolist())) > 1]
+    if not both:
+        return
+    counts: dict[str, int] = {}
+    for images in both:
+        labels = sorted(set(films.labels[images].tolist()))
+        names = " and ".join(printable(class_names[label]) for label in labels)
+        counts[names] = counts.get(names, 0) + 1
+    ranked = sorted(counts, key=lambda names: -counts[names])
+    where = [f"{counts[names]} in {names}" for names in ranked]
+    pairs = [" and ".join(films.files[i] for i in _pick_classes(films, images)) for images in both]
+    pairs.sort()
+    yield (
+        f"{len(both)} film(s) are in more than one class ({list_some(where)}; such as "
+        f"{list_some(pairs)}): no classifier can be right about both, and the GANs of "
+        "these classes learn the same. Leave each film in one class."
+    )
+
+
+def _pick_classes(films: Films, images: np.ndarray) -> list[int]:
+    """Return an image of each of two classes."""
+    _, first = np.unique(films.labels[images], return_index=True)
+    return sorted(images[first[:2]].tolist())
+
+
+def _describe_repeats(
+    films: Films, members: Sequence[np.ndarray], is_split_here: bool
+) -> Iterator[str]:
+    """Yield a sentence where one side and class has a film several times."""
+    count, pairs = 0, []
+    for images in members:
+        kinds: dict[tuple[str, int], list[int]] = {}
+        for i in images.tolist():
+            kinds.setdefault((films.sides[i], int(films.labels[i])), []).append(i)
+        for same in kinds.values():
+            count += len(same) - 1
+            if len(same) > 1:
+                pairs.append(f"{films.files[same[1]]} of {films.files[same[0]]}")
+    pairs.sort()
+    if pairs:
+        yield (
+            f"{count} image(s) are copies of others of their class (such as {list_some(pairs)}), "
+            f"{KINDS}: they count more than once."
+        )
+    if members and is_split_here:
+        yield "The split was made so that all copies of a film are on one side."
+
+
+def list_some(names: Sequence[str]) -> str:
+    """Return the first ones of names from files, in a line that they can not break."""
+    return ", ".join(map(printable, names[:LISTED])) + (", ..." if len(names) > LISTED else "")
+
+
+# Generated images ------------------------------------------------------------------------------
+
+
+def check_none_generated(root: Path, files: Sequence[str]) -> None:
+    """Raise `UserError` where a file of `root` says of itself that jaxgan has made it."""
+    found = [file for file in files if _is_marked(root / file)]
+    if found:
+        raise UserError(
+            f"{len(found)} of {len(files)} image(s) in {root}, which are to be real, were "
+            f"generated by jaxgan (such as {list_some(found)}): they bear its mark. Take them out."
+        )
+
+
+def _is_marked(path: Path) -> bool:
+    try:
+        return bears_mark(read_file(path))
+    except ImageError:
+        return False  # what decodes the image has its own sentence for that

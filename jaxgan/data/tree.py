@@ -1,0 +1,464 @@
+"""How a tree of folders is read: which are splits, classes and patients, and which are no data.
+
+Nothing is decoded here. What is found and not used is an error: nothing of a user's is left out in
+silence.
+"""
+
+import os
+import stat
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxgan.data import dicom
+from jaxgan.data.headings import simplify
+from jaxgan.data.limits import ImageError
+from jaxgan.errors import UserError
+from jaxgan.untrusted import printable
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom")
+SPLITS = ("train", "val", "test")
+MIN_TRAIN_IMAGES = 10
+LISTED = 10  # an error message names this many examples
+
+LAYOUTS = (
+    f"DIR/train/CLASS/* and DIR/val/CLASS/* (DIR/test/CLASS/* if there is one), or DIR/CLASS/*, "
+    f"or DIR/* of one class, or DIR/* and a table with a label for each; with images that end in "
+    f"{', '.join(ENDINGS)} (DICOM files may be called anything)"
+)
+_SPLIT_WORDS = {
+    "train": ("train", "training", "trainset", "trainingset", "traindata", "trainingdata"),
+    "val": ("val", "valid", "validation", "dev", "valset", "validset", "validationset", "valdata"),
+    "test": ("test", "testing", "testset", "testingset", "testdata", "testingdata"),
+}
+_SPLIT_OF = {word: split for split, words in _SPLIT_WORDS.items() for word in words}
+# What systems and their tools leave behind; the last ones are those of network disks.
+_SYSTEM_FOLDERS = (
+    *("lost+found", "$recycle.bin", "recycler", "system volume information", "__macosx"),
+    *("@eadir", "#recycle", "@recycle", "#snapshot", "@tmp", "@recently-snapshot"),
+)
+# Folders of a class that hold what belongs to its images, and are no patients.
+_BESIDE_WORDS = ("mask", "segment", "annotat", "label", "overlay", "heatmap", "contour", "bbox")
+_CONTAINERS = ("images", "image", "imgs", "img", "films", "pictures", "data", "files")
+_MANY_CLASSES = 12  # above it folders with numbers in their names are patients
+_MAX_DEPTH, _CLASS_DEPTH = 16, 2
+_FEW_FOLDERS, _MANY_IMAGES = 4, 20  # so few in a class with so many images each: patients, or what?
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder and what lies in it; `others` are entries that are no images, or not followed.
+
+    `is_way_out` is a link that leads out of the data and was not followed.
+    """
+
+    path: Path
+    folders: tuple["Folder", ...] = ()
+    images: tuple[Path, ...] = ()
+    unusable: tuple[tuple[Path, ImageError], ...] = ()
+    others: tuple[Path, ...] = ()
+    is_way_out: bool = False
+    num_images: int = 0  # in and below it, those that can not be used included
+
+    @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return self.path.name
+
+    def walk(self) -> Iterator["Folder"]:
+        """Yield the folder and all below it."""
+        yield self
+        for folder in self.folders:
+            yield from folder.walk()
+
+    def list_full(self) -> list["Folder"]:
+        """Return the folders directly in it that hold images."""
+        return [folder for folder in self.folders if folder.num_images]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An image and what its place says: split, class (None: not told), path below the class."""
+
+    path: Path
+    split: str
+    class_name: str | None
+    below: str  # with forward slashes
+    patient: str | None = None  # the folder that names him, as SPLIT/CLASS/PATIENT
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a tree holds. `images` is empty for no folder; `others` are paths that were left out."""
+
+    root: Path
+    splits: tuple[str, ...]
+    classes: tuple[tuple[str, str], ...]  # (split, class) of each class folder, empty ones too
+    images: tuple[Placed, ...]
+    unusable: tuple[tuple[Path, ImageError], ...]
+    others: tuple[Path, ...]
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether no folder tells the class of an image."""
+        return any(image.class_name is None for image in self.images)
+
+
+# Reading the disk ------------------------------------------------------------------------------
+
+
+def is_no_data(name: str) -> bool:
+    """Tell whether an entry is hidden, or a folder that systems make for themselves."""
+    return name.startswith(".") or name.casefold().startswith(_SYSTEM_FOLDERS)
+
+
+def is_image(entry: Path, root: Path, *, follow_links: bool = False) -> bool:
+    """Tell whether an entry of a class folder is an image by its name, or DICOM by its content.
+
+    Raises `ImageError` for what might be meant as one and cannot be taken.
+    """
+    try:
+        mode = entry.stat().st_mode
+    except OSError as error:
+        what = "is a link that leads nowhere" if entry.is_symlink() else "cannot be read"
+        raise ImageError(f"{what} ({error.strerror})") from None
+    if stat.S_ISDIR(mode):
+        return False
+    is_named = entry.suffix.lower() in ENDINGS
+    if not is_named and not stat.S_ISREG(mode):
+        return False
+    if not follow_links and not is_inside(entry, root):  # asked before it is opened
+        raise ImageError(
+            "is a link that leads out of the data folder: copy the file there, or follow all links "
+            "with --follow_links"
+        )
+    if not is_named and not dicom.starts_as_dicom(entry):
+        return False
+    if not stat.S_ISREG(mode):
+        raise ImageError("is not an ordinary file")
+    if not _is_unicode(str(entry.relative_to(root))):
+        raise ImageError("has a name that is not UTF-8: rename it")
+    return True
+
+
+def is_inside(path: Path, root: Path) -> bool:
+    """Tell whether `path`, its links followed, lies in `root`."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
+
+
+def _is_unicode(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # Python's stand-ins for bytes that could not be decoded
+        return False
+    return True
+
+
+def read_tree(root: Path, *, follow_links: bool = False, leave_out: Collection[str] = ()) -> Folder:
+    """List everything in and below `root`, but for what is hidden or named in `leave_out`.
+
+    A name of `leave_out` is that of a file or folder anywhere, or its path from `root`. Links that
+    lead out of `root` are followed only where that is asked; a loop of links ends.
+    """
+    return _read(root, root, follow_links, frozenset(leave_out), (os.path.realpath(root),))
+
+
+def _read(
+    path: Path, root: Path, follow_links: bool, leave_out: frozenset[str], above: tuple[str, ...]
+) -> Folder:
+    folders, images, unusable, others = [], [], [], []
+    for entry in _list_entries(path, root, leave_out):
+        try:
+            if is_image(entry, root, follow_links=follow_links):
+                images.append(entry)
+            elif (
+                not entry.is_dir()
+                or is_no_data(entry.name)
+                or not _may_enter(entry, follow_links, above)
+            ):
+                others.append(entry)
+            elif not follow_links and not is_inside(entry, root):
+                folders.append(Folder(entry, is_way_out=True))
+            else:
+                below = (*above, os.path.realpath(entry))
+                folders.append(_read(entry, root, follow_links, leave_out, below))
+        except ImageError as error:
+            unusable.append((entry, error))
+    num_images = len(images) + len(unusable) + sum(f.num_images for f in folders)
+    return Folder(
+        path,
+        tuple(folders),
+        tuple(images),
+        tuple(unusable),
+        tuple(others),
+        num_images=num_images,
+    )
+
+
+def _list_entries(path: Path, root: Path, leave_out: frozenset[str]) -> list[Path]:
+    """Return the visible entries of a folder, sorted by name."""
+    try:
+        entries = sorted(path.iterdir())
+    except OSError as error:
+        raise UserError(f"the folder {path} cannot be read: {error.strerror}") from error
+    return [
+        entry
+        for entry in entries
+        if not entry.name.startswith(".")
+        and entry.name not in leave_out
+        and entry.relative_to(root).as_posix() not in leave_out
+    ]
+
+
+def _may_enter(folder: Path, follow_links: bool, above: tuple[str, ...]) -> bool:
+    """Whether a folder leads on: no loop, no link below the classes unless links are followed."""
+    if len(above) > _MAX_DEPTH or os.path.realpath(folder) in above:
+        return False
+    return follow_links or not folder.is_symlink() or len(above) <= _CLASS_DEPTH
+
+
+# Reading the tree ------------------------------------------------------------------------------
+
+
+def as_split(name: str) -> str | None:
+    """Return the split that a folder or a cell names in any usual spelling, None for another."""
+    return _SPLIT_OF.get(simplify(name))
+
+
+def go_down(tree: Folder) -> Folder:
+    """Return the folder of a tree that holds the splits or classes: it may lie deeper."""
+    while (
+        len(tree.folders) == 1
+        and not (tree.images or tree.unusable)
+        and as_split(tree.folders[0].name) is None
+        and _holds_classes(tree.folders[0])
+    ):
+        tree = tree.folders[0]
+    return tree
+
+
+def _holds_classes(folder: Folder) -> bool:
+    """Whether the folders in a folder are splits or classes: no patients, no images' own folder."""
+    if any(as_split(f.name) == "train" for f in folder.list_full()):
+        return True
+    full = folder.list_full()
+    if folder.images or folder.unusable or not full:
+        return False
+    if len(full) == 1:
+        return _holds_classes(full[0])
+    are_numbered = all(any(c.isdigit() for c in f.name) for f in full)
+    is_large = all(f.num_images >= MIN_TRAIN_IMAGES for f in full)
+    return is_large and not (are_numbered and len(full) > _MANY_CLASSES)
+
+
+def find_layout(root: Folder, *, trust_folders: bool = False) -> Layout:
+    """Return which images of a tree are of which split and class: all of them, or an error.
+
+    With `trust_folders` every folder in a class is taken for a patient's, however few there are.
+    """
+    tops = _find_splits(root)
+    outer = [
+        found
+        for split, top in (tops or {"train": root}).items()
+        for found in _list_classes(split, top)
+    ]
+    _check_folders(root.path, [*tops.values(), *(found.folder for found in outer)])
+    classes = outer if tops else _divide_classes(outer)
+    for found in classes:
+        if not trust_folders:
+            _check_few(found, root.path)
+    read = [folder for found in classes for folder in _list_read(found.folder)]
+    _check_all_used(root, read)
+    splits = {found.split for found in classes} if tops or classes != outer else ()
+    beside = [folder.path for folder in root.folders if tops and folder not in tops.values()]
+    return Layout(
+        root.path,
+        tuple(split for split in SPLITS if split in splits),
+        tuple((found.split, found.name) for found in classes if found.name is not None),
+        tuple(image for found in classes for image in _place(found, root.path)),
+        tuple(pair for folder in read for pair in folder.unusable),
+        (*_list_system(root), *beside, *_list_others(classes)),
+    )
+
+
+@dataclass(frozen=True)
+class _Class:
+    """A folder of images of one class; `name` is None where the folder does not tell it."""
+
+    split: str
+    name: str | None
+    folder: Folder
+
+
+def _find_splits(root: Folder) -> dict[str, Folder]:
+    """Return the split folders of `root`, empty where it holds class folders or images."""
+    named = [(as_split(folder.name), folder) for folder in root.folders]
+    full = [(split, folder) for split, folder in named if folder.num_images or folder.is_way_out]
+    found: dict[str, Folder] = {}
+    for split, folder in full:
+        if split in found:
+            raise UserError(
+                f"{root.path} holds {found[split].name} and {folder.name}, which both mean "
+                f"{split}: join them, or rename one. Expected {LAYOUTS}"
+            )
+        if split is not None:
+            found[split] = folder
+    if "train" in found:
+        _check_full(root, [folder for split, folder in named if split not in (None, *found)])
+        return {split: found[split] for split in SPLITS if split in found}
+    if found and len(found) == len(full):
+        names = " and ".join(folder.name for folder in found.values())
+        raise UserError(f"{root.path} holds {names} but no train. Expected {LAYOUTS}")
+    return {}
+
+
+def _check_full(root: Folder, empty: Sequence[Folder]) -> None:
+    if empty:
+        raise UserError(
+            f"{root.path} holds train, but {empty[0].name} has no images: add them, or remove that "
+            "folder"
+        )
+
+
+def _list_classes(split: str, top: Folder) -> list[_Class]:
+    """Return the class folders of a split, empty ones too, or the split itself as one class."""
+    full = [folder for folder in top.list_full() if not _is_beside(folder)]
+    if not full and top.num_images:
+        return [_Class(split, None, top)]
+    if len(full) == 1 and simplify(full[0].name) in _CONTAINERS:
+        return [_Class(split, None, full[0])]
+    return [_Class(split, folder.name, folder) for folder in top.folders]
+
+
+def _divide_classes(classes: Sequence[_Class]) -> Sequence[_Class]:
+    """Return the classes of CLASS/SPLIT/* by split; those given where they are no such thing."""
+    parts = [(found, part) for found in classes for part in found.folder.list_full()]
+    words = {as_split(part.name) for _, part in parts}
+    if "train" not in words or None in words or any(found.folder.images for found in classes):
+        return classes
+    divided = [_Class(as_split(part.name) or "", found.name, part) for found, part in parts]
+    twice = [(found.split, found.name) for found in divided]
+    if len(set(twice)) < len(twice):
+        raise UserError(f"a class has two folders that mean the same split. Expected {LAYOUTS}")
+    return divided
+
+
+def _check_folders(root: Path, folders: Sequence[Folder]) -> None:
+    """Refuse folders that are links out of the data, and class names that cannot be shown."""
+    for folder in folders:
+        if folder.is_way_out:
+            raise UserError(
+                f"the folder {printable(str(folder.path))} is a link that leads out of {root}: "
+                "expected all images inside it. Copy them there, name the folder that holds "
+                "everything, or follow all links with --follow_links."
+            )
+        if folder.path != root and not folder.name.isprintable():  # nor is what is not UTF-8
+            raise UserError(
+                f"the class folder {folder.name!r} has a name with control characters or bytes "
+                "that are not UTF-8: rename it"
+            )
+
+
+def _check_few(found: _Class, root: Path) -> None:
+    """Refuse to guess what a few large folders in a class are: patients, hospitals, years."""
+    inner = _go_in(found.folder)
+    folders = [f for f in inner.list_full() if not (inner.images or _is_beside(f))]
+    is_large = sum(f.num_images for f in folders) > _MANY_IMAGES * len(folders)
+    if 1 < len(folders) < _FEW_FOLDERS and is_large:
+        listed = ", ".join(f"{printable(f.name)}: {f.num_images} images" for f in folders)
+        where = printable(found.folder.path.relative_to(root).as_posix())
+        raise UserError(
+            f"the images of {where} lie in {len(folders)} large folders ({listed}): are these "
+            "patients? --patients_from=folders takes each for one; --patients_from=none, "
+            "--patient_pattern=REGEX and a manifest.csv with patients take all their images too; "
+            "--leave_out=NAME leaves a folder out."
+        )
+
+
+def _go_in(folder: Folder) -> Folder:
+    """Return the folder of a class that holds its images: it may be alone in others."""
+    while not (folder.images or folder.unusable) and len(folder.list_full()) == 1:
+        if _is_beside(folder.list_full()[0]):
+            break
+        folder = folder.list_full()[0]
+    return folder
+
+
+def _list_read(folder: Folder) -> list[Folder]:
+    """Return the folders of a class whose images are used: it, or its patients and what is below.
+
+    Where images lie both in the class and deeper, those that lie deeper are not.
+    """
+    folder = _go_in(folder)
+    if folder.images:
+        return [folder]
+    parts = [part for part in folder.folders if not _is_beside(part)]
+    return [folder, *(below for part in parts for below in _walk_images(part))]
+
+
+def _walk_images(folder: Folder) -> Iterator[Folder]:
+    yield folder
+    for below in folder.folders:
+        if not _is_beside(below):
+            yield from _walk_images(below)
+
+
+def _is_beside(folder: Folder) -> bool:
+    """Whether a folder in a class holds what belongs to its images: masks, annotations."""
+    return any(word in folder.name.casefold() for word in _BESIDE_WORDS)
+
+
+def _place(found: _Class, root: Path) -> Iterator[Placed]:
+    """Yield the images of a class; in folders of their own, these are the patients'."""
+    inner = _go_in(found.folder)
+    for folder in _list_read(found.folder):
+        patient = None
+        if folder is not inner:
+            first = folder.path.relative_to(inner.path).parts[0]
+            patient = (inner.path / first).relative_to(root).as_posix()
+        for path in folder.images:
+            below = path.relative_to(found.folder.path).as_posix()
+            yield Placed(path, found.split, found.name, below, patient)
+
+
+def _check_all_used(root: Folder, read: Sequence[Folder]) -> None:
+    """Raise where images lie where none are expected, with how many there are in which folder."""
+    known = {id(folder) for folder in read}
+    unused = {
+        folder.path.relative_to(root.path).as_posix(): len(folder.images) + len(folder.unusable)
+        for folder in root.walk()
+        if id(folder) not in known
+    }
+    unused = {name: count for name, count in unused.items() if count}
+    if not unused:
+        return
+    lines = [
+        f"  {'in the folder itself' if name == '.' else printable(name)}: {count}"
+        for name, count in unused.items()
+    ]
+    more = [f"  and {len(lines) - LISTED} more folders"] if len(lines) > LISTED else []
+    name = printable(next(iter(unused)))
+    what = "a file by its name" if name == "." else f"a folder by its name, --leave_out={name}"
+    raise UserError(
+        "\n".join(
+            [
+                f"{sum(unused.values())} images in {root.path} are not where a class has its own, "
+                "and would not be used:",
+                *lines[:LISTED],
+                *more,
+                f"Expected {LAYOUTS}. Move them to their class or away, or leave out {what} "
+                "(several with commas).",
+            ]
+        )
+    )
+
+
+def _list_system(root: Folder) -> list[Path]:
+    return [path for path in root.others if is_no_data(path.name)]
+
+
+def _list_others(classes: Sequence[_Class]) -> list[Path]:
+    """Return what lies in class folders and is no image, or was not followed."""
+    folders = [folder for found in classes for folder in found.folder.walk()]
+    links = [folder.path for folder in folders if folder.is_way_out]
+    return sorted([*(path for folder in folders for path in folder.others), *links])

@@ -1,0 +1,132 @@
+"""Every variant of every config, to its end: all that it asks for, in small.
+
+Networks, images and lengths are made small; whatever else a variant says is kept, so that no
+default can be broken unseen. Variants are those that the files themselves name.
+"""
+
+import re
+
+import numpy as np
+import pytest
+
+from configs import ablate, dcgan, gmd, study
+from jaxgan import encoder
+from jaxgan.ablation import AblationSettings, run_ablation
+from jaxgan.data.sets import Dataset, ImageSet
+from jaxgan.settings import DcganSettings, GmdSettings, read_settings
+from jaxgan.study.page import write_study
+from jaxgan.study.run import run_jobs
+from jaxgan.study.settings import StudySettings
+from jaxgan.train_dcgan import train_dcgan
+from jaxgan.train_gmd import train_gmd
+
+CLASSES = ("normal", "other")  # one of the paper's Table 2, one that it has not
+
+
+def list_variants(config):
+    """The variants that a config file has, as its own error message tells them."""
+    with pytest.raises(ValueError, match="has no variant '\\?'") as raised:
+        config.get_config("?")
+    return re.search("expected one of (.*)[.]", str(raised.value))[1].split(", ")
+
+
+def make_data(size, channels, num=28, num_val=0):
+    """Pictures of large squares that are copies of one another in no size."""
+    rng = np.random.default_rng(0)
+    squares = rng.integers(0, 256, (num + num_val, 8, 8, 1), dtype=np.uint8)
+    images = squares.repeat(size // 8, axis=1).repeat(size // 8, axis=2).repeat(channels, axis=3)
+    files = tuple(f"{i}.png" for i in range(len(images)))
+    whole = ImageSet(images, np.arange(len(images), dtype=np.int32) % 2, files, files)
+    splits = {"train": whole.take(np.arange(num))}
+    if num_val:
+        splits["val"] = whole.take(np.arange(num, num + num_val))
+    return Dataset("made", CLASSES, splits, fingerprint="f" * 64)
+
+
+def make_small_dcgan(config):
+    config.image_size, config.num_epochs = 32, 1
+    config.generator_width = config.discriminator_width = 4
+
+
+def make_small_gmd(config):
+    config.image_size, config.width, config.num_epochs = 24, 8, 1
+
+
+def run_variant(variant, folder, **changes):
+    """Run a variant of configs/study.py in small; return its settings and its report."""
+    config = study.get_config(variant)
+    make_small_dcgan(config.dcgan)
+    make_small_gmd(config.gmd)
+    config.update({"num_updates": 1, **changes})
+    settings = read_settings(StudySettings, config.to_dict())
+    results = run_jobs(
+        settings,
+        dataset=make_data(24, settings.gmd.channels),
+        gan_dataset=make_data(32, settings.dcgan.channels),
+        workdir=folder,
+        num_devices=1,
+    )
+    return settings, write_study(results, folder, command="")
+
+
+def check_study(settings, report):
+    """Every arm has its result, or its rule kept nothing; nothing has failed."""
+    assert report["verdict"] in ("helps", "no_evidence", "hurts"), report["sentence"]
+    assert [failure for failure in report["failures"] if not failure["by_rule"]] == []
+    assert list(report["arms"]) == [arm.name for arm in settings.create_arms()]
+    states = {arm.name: report["arms"][arm.name]["state"] for arm in settings.create_arms()}
+    for arm in settings.create_arms():
+        by_rule = arm.source in ("paper_text", "paper_code")
+        assert states[arm.name] == "complete" or by_rule, states
+    assert len(report["audit"]["classifier"]) == (4 if settings.audit else 1)
+
+
+def test_the_default_study_comes_to_its_verdict(tmp_path):
+    """All arms, amounts, seeds and GAN seeds of `paper`, in two folds."""
+    settings, report = run_variant("paper", tmp_path, num_folds=2)
+    check_study(settings, report)
+    assert settings.num_gan_seeds == 3 and len(settings.create_arms()) == 16
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", list_variants(study))
+def test_every_study_comes_to_its_verdict(variant, tmp_path):
+    check_study(*run_variant(variant, tmp_path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", list_variants(dcgan))
+def test_every_dcgan_trains_to_its_end(variant, tmp_path):
+    config = dcgan.get_config(variant)
+    make_small_dcgan(config)
+    settings = read_settings(DcganSettings, config.to_dict())
+    data = make_data(32, settings.channels)
+    train_dcgan(settings, dataset=data, class_name="normal", workdir=tmp_path, num_devices=1)
+    assert (tmp_path / "normal" / "figures" / "samples.png").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", list_variants(gmd))
+def test_every_classifier_trains_to_its_end(variant, tmp_path):
+    config = gmd.get_config(variant)
+    make_small_gmd(config)
+    settings = read_settings(GmdSettings, config.to_dict())
+    data = make_data(24, settings.channels, num_val=8)
+    train_gmd(settings, dataset=data, workdir=tmp_path, synthetic_dir=None, num_devices=1)
+    assert (tmp_path / "real" / "report.json").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", list_variants(ablate))
+def test_every_ablation_comes_to_its_table(variant, tmp_path, monkeypatch):
+    monkeypatch.setattr(encoder, "ENCODER_STEPS", 20)
+    config = ablate.get_config(variant)
+    make_small_dcgan(config.dcgan)
+    config.num_seeds, config.num_images = 1, 24
+    for changes in config.variants.values():
+        changes.update({name: 4 for name in changes if name.endswith("_width")})
+    settings = read_settings(AblationSettings, config.to_dict())
+    settings = AblationSettings(**{**vars(settings), "class_name": "normal"})
+    data = make_data(32, 1, num=60, num_val=48)
+    report = run_ablation(settings, dataset=data, workdir=tmp_path, num_devices=1).report
+    assert report["failures"] == [] and list(report["rows"]) == [*config.variants]
