@@ -36,6 +36,7 @@ from jaxgan.evaluate import (
 )
 from jaxgan.features import Features, create_encoder_features
 from jaxgan.files import write_json, write_text
+from jaxgan.idle import find_idle_gan
 from jaxgan.metrics.measure import HIGHER_IS_BETTER, compute_seed_interval, get_floor_n
 from jaxgan.metrics.neighbours import NUM_NEIGHBOURS
 from jaxgan.metrics.pyramid import fit_pyramid_features
@@ -95,6 +96,23 @@ class AblationSettings:
             return read_settings(DcganSettings, changed)
         except UserError as error:
             raise UserError(f"Variant {name!r}: {error}") from None
+
+
+def find_idle_ablation(settings: AblationSettings) -> dict[str, str]:
+    """Return which fields of an ablation's config have no effect: its GANs keep and show nothing.
+
+    A recipe's own (`find_idle_gan`) has one where no variant gives it any.
+    """
+    looks = "an ablation looks at no training while it goes"
+    variants = [settings.create_variant(name, seed=0) for name in settings.variants]
+    by_variant = [find_idle_gan(variant, "config.dcgan") for variant in variants]
+    everywhere = set.intersection(*map(set, by_variant))
+    return {
+        "config.dcgan.selection": "an ablation judges every image and keeps none",
+        "config.dcgan.look_every_epochs": looks,
+        "config.dcgan.sample_every_epochs": looks,
+        **{name: by_variant[0][name] for name in sorted(everywhere)},
+    }
 
 
 @dataclass(frozen=True)
@@ -233,7 +251,7 @@ def _train(
 def _create_judgement(judge: "_Judge", images: np.ndarray, name: str) -> Job:
     record = {"judge": judge.record, "images": hash_images(images)}
 
-    def compute(partial: Path) -> Result:
+    def compute(_: Path) -> Result:
         return {"scores": np.array(json.dumps(judge.measure(images)))}
 
     return Job("scores", name, record, compute)

@@ -24,7 +24,7 @@ from jaxgan.data.loose import LooseImages, read_folders
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.data.values import AS_STORED, View
 from jaxgan.encoder import SIDE, train_classifier
-from jaxgan.errors import UserError
+from jaxgan.errors import UserError, list_some
 from jaxgan.features import (
     ExportedFeatures,
     Features,
@@ -315,7 +315,7 @@ def check_class(dataset: Dataset, class_name: str) -> None:
     if class_name not in dataset.class_names:
         raise UserError(
             f"There is no class {class_name!r} in {dataset.name}: "
-            f"the classes are {', '.join(dataset.class_names)}."
+            f"the classes are {list_some(dataset.class_names)}."
         )
 
 

@@ -1,4 +1,8 @@
-"""The one training loop. It does not know what is being trained."""
+"""The training loop of a run. It does not know what is being trained.
+
+The many short trainings of a study have a loop of their own, `jaxgan.study.training`, and so has
+the encoder, `jaxgan.encoder`.
+"""
 
 import contextlib
 import math
@@ -64,16 +68,26 @@ class Hook:
     saves: bool = False
 
 
+def list_end_signals() -> list[signal.Signals]:
+    """Return the signals by which others end a process: SIGTERM, and SIGHUP of a closed terminal.
+
+    The latter not where it is ignored, as `nohup` has it.
+    """
+    hang_up = getattr(signal, "SIGHUP", None)  # Windows has none
+    is_caught = hang_up is not None and signal.getsignal(hang_up) != signal.SIG_IGN
+    return [signal.SIGTERM, *([hang_up] if hang_up is not None and is_caught else [])]
+
+
 @contextlib.contextmanager
 def catch_stop_signals() -> Iterator[Callable[[], int]]:
-    """Turn the first SIGINT or SIGTERM into a note; the second one acts as ever.
+    """Turn the first SIGINT, or one of `list_end_signals`, into a note; the second acts as ever.
 
     Yields a function that returns the signal's number, 0 while there was none.
     """
     caught = 0
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {n: signal.getsignal(n) for n in (signal.SIGINT, *list_end_signals())}
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def note(number: int, _: FrameType | None) -> None:
         nonlocal caught
         caught = number
         restore()

@@ -19,7 +19,7 @@ from jaxgan.data.feed import create_feed
 from jaxgan.data.images import as_pixels, read_image, resize_square
 from jaxgan.data.sets import Dataset, ImageSet, check_classes, join_sets
 from jaxgan.distributed import check_alike, leads, share
-from jaxgan.errors import UserError
+from jaxgan.errors import UserError, list_some
 from jaxgan.files import write_json
 from jaxgan.loop import Hook, Moment, run_loop
 from jaxgan.metrics.classification import compute_classification_report
@@ -104,8 +104,8 @@ def load_synthetic(
     missing = [name for name in dataset.class_names if not _has_run(synthetic_dir / name)]
     if missing:
         raise UserError(
-            f"There are no kept images of {', '.join(missing)} in {synthetic_dir}. Make them with: "
-            f"python launch/train_dcgan.py --class=all --workdir={synthetic_dir} "
+            f"There are no kept images of {list_some(missing)} in {synthetic_dir}. Make them "
+            f"with: python launch/train_dcgan.py --class=all --workdir={synthetic_dir} "
             "(and the --data_dir or --dataset of this command)."
         )
     sets = {
@@ -236,8 +236,12 @@ def _train(
         max_steps=schedule.max_steps,
     )
     evaluator = Evaluator(model, settings.eval_batch_size)
+    # A checkpoint follows every validation: the best of those validated is kept, not the best of
+    # those that happened to be saved.
     validate = Hook(
-        settings.evaluate_every_epochs, functools.partial(_validate, evaluator, dataset.val)
+        settings.evaluate_every_epochs,
+        functools.partial(_validate, evaluator, dataset.val),
+        saves=True,
     )
     with Checkpoints(
         folder.path / "checkpoints", best_metric="val_accuracy", record=folder.record

@@ -7,7 +7,7 @@ from typing import Any
 import cli
 from absl import flags
 
-from jaxgan.ablation import AblationSettings, run_ablation
+from jaxgan.ablation import AblationSettings, find_idle_ablation, run_ablation
 from jaxgan.ablation_classes import run_all_classes
 from jaxgan.settings import read_settings
 from jaxgan.study.jobs import check_complete
@@ -27,6 +27,7 @@ def main() -> None:
     if FLAGS["class"].value:
         values["class_name"] = FLAGS["class"].value
     settings = read_settings(AblationSettings, values)
+    cli.refuse_idle(find_idle_ablation(settings))
     if FLAGS.dry_run:
         print(json.dumps(values, indent=2))
         return
@@ -37,7 +38,7 @@ def main() -> None:
     options: dict[str, Any] = {
         "dataset": dataset,
         "workdir": Path(FLAGS.workdir),
-        "cache_dir": Path(FLAGS.cache_dir),
+        "cache_dir": cli.get_cache_dir(),
         "num_devices": FLAGS.num_devices,
     }
     if settings.class_name == "all":

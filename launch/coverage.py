@@ -9,6 +9,7 @@ from absl import flags
 from jaxgan.files import write_json
 from jaxgan.settings import read_settings
 from jaxgan.study.coverage import format_coverage, run_coverage
+from jaxgan.study.idle import find_idle_coverage
 from jaxgan.study.jobs import check_complete
 from jaxgan.study.settings import StudySettings
 
@@ -23,15 +24,18 @@ def main() -> None:
     """Flags to one call; the table goes to standard output."""
     values = FLAGS.config.to_dict()
     settings = read_settings(StudySettings, values)
+    cli.refuse_idle(find_idle_coverage(settings))
     if FLAGS.dry_run:
         print(json.dumps(values, indent=2))
         return
+    cli.ask_for_devices()
     workdir = Path(FLAGS.workdir)
     result = run_coverage(
         settings,
         num_studies=FLAGS.num_studies,
         films_per_class=FLAGS.films_per_class,
         folder=workdir / "jobs",
+        num_devices=FLAGS.num_devices,
     )
     print(format_coverage(result))
     write_json(workdir / "coverage.json", result)

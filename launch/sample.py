@@ -5,6 +5,7 @@ from pathlib import Path
 import cli
 from absl import flags
 
+from jaxgan.idle import find_idle_sampling
 from jaxgan.sampling import sample_run
 
 FLAGS = flags.FLAGS
@@ -22,6 +23,7 @@ flags.mark_flags_as_required(["class", "out"])
 
 def main() -> None:
     """Flags to one call."""
+    cli.refuse_idle(find_idle_sampling(FLAGS.accept))
     sample_run(
         Path(FLAGS.workdir) / str(FLAGS["class"].value),
         Path(FLAGS.out),

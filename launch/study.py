@@ -7,6 +7,7 @@ import cli
 from absl import flags
 
 from jaxgan.settings import read_settings
+from jaxgan.study.idle import find_idle_study
 from jaxgan.study.jobs import check_complete
 from jaxgan.study.page import write_study
 from jaxgan.study.run import describe_study, run_jobs
@@ -25,10 +26,11 @@ def main() -> None:
     cli.use_devices()
     cli.override_data(FLAGS.config.data)
     settings = read_settings(StudySettings, FLAGS.config.to_dict())
+    cli.refuse_idle(find_idle_study(settings))
     root = Path(FLAGS.data_dir) if FLAGS.data_dir else None
     dataset, gan_dataset = (
         cli.load_data(settings.data, image_size=part.image_size, channels=part.channels)
-        for part in (settings.gmd, settings.dcgan)
+        for part in (settings.gmd, settings.dcgan if settings.needs_generators else settings.gmd)
     )
     if FLAGS.dry_run:
         print(json.dumps(describe_study(settings, dataset), indent=2))

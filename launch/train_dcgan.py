@@ -6,6 +6,7 @@ from typing import Any
 import cli
 from absl import flags
 
+from jaxgan.idle import find_idle_run
 from jaxgan.settings import RULES, DcganSettings, read_settings
 from jaxgan.train_conditional import make_conditional, train_conditional
 from jaxgan.train_dcgan import describe_run, list_classes, train_dcgan
@@ -35,9 +36,8 @@ def main() -> None:
     )
     cli.override_data(FLAGS.config.data)
     settings = read_settings(DcganSettings, FLAGS.config.to_dict())
-    dataset = cli.load_data(
-        settings.data, image_size=settings.image_size, channels=settings.channels
-    )
+    cli.tell_idle(find_idle_run(settings))
+    dataset = cli.load_data_of(settings)
     wanted = str(FLAGS["class"].value)
     if FLAGS.conditional:
         settings, names = make_conditional(settings, dataset, wanted), [wanted]

@@ -6,6 +6,7 @@ from pathlib import Path
 import cli
 from absl import flags
 
+from jaxgan.idle import find_idle_training
 from jaxgan.settings import GmdSettings, read_settings
 from jaxgan.train_gmd import describe_run, load_synthetic, train_gmd
 
@@ -24,9 +25,8 @@ def main() -> None:
     cli.join_processes()
     cli.override_data(FLAGS.config.data)
     settings = read_settings(GmdSettings, FLAGS.config.to_dict())
-    dataset = cli.load_data(
-        settings.data, image_size=settings.image_size, channels=settings.channels
-    )
+    cli.tell_idle(find_idle_training(settings, augment=FLAGS.augment))
+    dataset = cli.load_data_of(settings)
     synthetic_dir = Path(FLAGS.synthetic_dir) if FLAGS.augment else None
     if FLAGS.dry_run:
         synthetic = load_synthetic(synthetic_dir, dataset, settings) if synthetic_dir else {}

@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -149,13 +150,39 @@ def draw_films(finding: str, num: int, first_patient: int = 0) -> np.ndarray:
 
 
 def compute_difference(tree, other) -> float:
-    """The largest absolute difference of two trees' leaves."""
+    """The largest absolute difference of two trees' leaves, which have to be finite and alike.
+
+    Raises `AssertionError` where the trees have other leaves, shapes or types, or one is not
+    finite: no comparison with NaN is true, and the largest of 0 and NaN is 0.
+    """
+    structure: Any = jax.tree.structure(tree)
+    assert structure == jax.tree.structure(other)
     leaves, others = jax.tree.leaves(tree), jax.tree.leaves(other)
-    assert len(leaves) == len(others)
-    return max(
-        float(np.max(np.abs(np.asarray(a, np.float64) - np.asarray(b, np.float64))))
-        for a, b in zip(leaves, others, strict=True)
-    )
+    assert leaves, "nothing to compare"
+    return max(_compare_leaves(a, b) for a, b in zip(leaves, others, strict=True))
+
+
+def _compare_leaves(leaf, other) -> float:
+    leaf, other = np.asarray(leaf), np.asarray(other)
+    assert (leaf.shape, leaf.dtype) == (other.shape, other.dtype)
+    leaf, other = leaf.astype(np.float64), other.astype(np.float64)
+    assert np.isfinite(leaf).all() and np.isfinite(other).all(), "not finite"
+    return float(np.abs(leaf - other).max(initial=0.0))
+
+
+def refusing_nans(check):
+    """A check of numpy.testing that does not take NaN for equal to NaN, as numpy's own does.
+
+    Two trainings that have both diverged are not the same training.
+    """
+
+    @functools.wraps(check)
+    def stricter(actual, desired, *args, **kwargs):
+        for array in (np.asarray(actual), np.asarray(desired)):
+            assert array.dtype.kind not in "fc" or not np.isnan(array).any(), "NaN is compared"
+        return check(actual, desired, *args, **kwargs)
+
+    return stricter
 
 
 def replace(settings, **changes):

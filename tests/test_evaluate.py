@@ -182,6 +182,9 @@ def test_a_run_is_compared_with_the_images_of_its_class(tmp_path):
     assert result["gan_train"]["value"] < result["gan_train"]["floor"]
     (tmp_path / "right" / "checkpoints").rename(tmp_path / "gone")
     assert evaluate.load_run(tmp_path, "left", dataset).classes is None
+    splits = {split: images.of_class(0) for split, images in dataset.splits.items()}
+    alone = dataclasses.replace(dataset, class_names=("left",), splits=splits)
+    assert evaluate.load_run(tmp_path, "left", alone, num=30).classes is None
     other = dataclasses.replace(dataset, fingerprint="e" * 64)
     with pytest.raises(UserError, match="other data"):
         evaluate.load_run(tmp_path, "left", other)
@@ -266,7 +269,7 @@ def test_it_is_said_when_not_all_training_images_were_searched(place, tmp_path, 
         (("--generated=copies", "--against=nowhere"), "does not exist"),
         (("--generated=copies", "--against=train", "--window=40,0"), "0 wide, expected 1 or more"),
         (("--generated=copies", "--against=train", "--value_range=0,9"), "more than 8 bits"),
-        (("--class=left", "--fit=pad"), "the run runs/dcgan/left says itself how its images"),
+        (("--class=left", "--fit=pad"), "a run says itself how its images are shown"),
         (("--generated=copies", "--against=train", "--features=train/0.png"), "not an exported"),
     ],
 )

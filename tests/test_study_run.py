@@ -109,6 +109,7 @@ def test_an_arm_s_result_is_the_same_bits_beside_arms_that_want_more(small_study
     """So that jobs which are kept are those that would be done."""
     _, before = small_study
     anew = run_study(tmp_path / "anew", make_settings(amounts=(0.5, 2.0)))
+    assert before.classifiers and all(before.classifiers.values())
     for arm, by_place in before.classifiers.items():
         for place, result in by_place.items():
             np.testing.assert_array_equal(
@@ -282,9 +283,28 @@ def test_a_study_does_not_promise_the_best_moment_of_a_gan(tmp_path):
     assert not (tmp_path / "study").exists()
 
 
+def test_settings_of_a_gan_that_no_arm_has_refuse_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(run._Study, "run", lambda self: None)
+    odd = make_dcgan_settings(batch_size=7, channels=3, select_checkpoint="best")
+    settings = make_settings(arms=("real", "classic"), amount_arms=(), dcgan=odd)
+    options = {"dataset": make_data(size=24), "gan_dataset": make_data(size=24)}
+    run.run_jobs(settings, workdir=tmp_path / "without", num_devices=2, **options)
+    with pytest.raises(UserError, match=r"expected dcgan\.channels"):
+        make_settings(dcgan=odd)
+    odd = replace(odd, channels=1, select_checkpoint="newest")
+    with pytest.raises(UserError, match="A batch of 7 can not be shared by 2 devices"):
+        run.run_jobs(make_settings(dcgan=odd), workdir=tmp_path / "with", num_devices=2, **options)
+
+
 @pytest.mark.parametrize("variant", ["paper", "small", "quick", "tiny"])
 def test_the_settings_of_every_variant_say_what_a_study_does(variant):
     config = runpy.run_path(str(CONFIGS / "study.py"))["get_config"](variant)
     settings = read_settings(StudySettings, config.to_dict())
     assert run.describe_study(settings, make_data())["kind"] == "study"
     assert settings.dcgan.measure_every_epochs == 0
+
+
+def test_one_class_is_nothing_to_study(tmp_path):
+    alone = replace(make_data(), class_names=("left",))
+    with pytest.raises(UserError, match=r"one class alone \(left\), and a study asks"):
+        run.describe_study(make_settings(), alone)

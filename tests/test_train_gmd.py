@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from jaxgan import train_gmd as module
 from jaxgan.checkpoint import Checkpoints
 from jaxgan.classifier import create_classifier_state
 from jaxgan.data.sets import Dataset
@@ -147,6 +148,23 @@ def test_too_few_outputs_have_their_sentence(tmp_path):
         train(tmp_path, replace(SETTINGS, num_outputs=1))
 
 
+def test_the_best_epoch_is_the_best_of_all_that_were_validated(tmp_path, monkeypatch):
+    """Epoch 2 of 4 is made the best, between two checkpoints by epochs."""
+    accuracies, states = {1: 0.2, 2: 0.9, 3: 0.4, 4: 0.3}, {}
+
+    def validate(evaluator, images, moment):
+        states[moment.epoch] = jax.tree.map(np.array, moment.state)
+        return {"val_accuracy": accuracies[moment.epoch], "val_loss": 1.0}
+
+    monkeypatch.setattr(module, "_validate", validate)
+    train(tmp_path, replace(SETTINGS, num_epochs=4, checkpoint_every_epochs=3))
+    assert read_report(tmp_path / "real")["best"]["epoch"] == 2
+    with Checkpoints(tmp_path / "real" / "checkpoints", best_metric="val_accuracy") as checkpoints:
+        best = checkpoints.restore(checkpoints.best_step, states[2])
+    assert compute_difference(best, states[2]) == 0.0
+    assert compute_difference(best, states[4]) > 0.0
+
+
 def test_a_test_split_is_reported_too(tmp_path):
     splits = {**DATASET.splits, "test": make_dataset(24, num_val=7).val}
     dataset = Dataset("made", DATASET.class_names, splits, DATASET.fingerprint)
@@ -154,3 +172,12 @@ def test_a_test_split_is_reported_too(tmp_path):
     report = read_report(tmp_path / "real")
     assert report["last"]["test"]["count"] == 7
     assert np.isfinite(report["last"]["test"]["accuracy"]["value"])
+
+
+def test_one_class_is_nothing_to_classify(tmp_path):
+    alone = replace(DATASET, class_names=("left",))
+    with pytest.raises(
+        UserError, match=r"made has one class alone \(left\), and a classifier tells"
+    ):
+        train(tmp_path, dataset=alone)
+    assert not list(tmp_path.iterdir())

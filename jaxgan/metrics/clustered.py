@@ -12,6 +12,9 @@ import numpy as np
 
 LEVEL = 0.95
 NUM_BINS = 10  # of confidence, for calibration
+MOST_IN_MATRIX = 50  # classes of a confusion matrix; of more, the most frequent confusions are told
+NUM_CONFUSIONS = 50  # that are told
+_FEW_POSITIVES = 100  # a table of them beside all images is faster than sorting every draw
 
 
 def compute_clustered_report(
@@ -45,6 +48,7 @@ def compute_clustered_report(
         **report,
         "per_class": per_class,
         "confusion_matrix": _count(probabilities, labels, len(class_names)),
+        "confusions": _list_confusions(probabilities, labels, class_names),
         "reliability": compute_reliability(probabilities, labels),
         "balanced_accuracy_by_seed": [float(seed["balanced_accuracy"][0]) for seed in seeds],
     }
@@ -61,21 +65,24 @@ def _measure(
         "accuracy": _divide(weights @ right, weights.sum(axis=1)),
         "calibration_error": _compute_calibration_error(probabilities, right, weights),
     }
-    sensitivities, scores = [], []
+    # Of all classes at once, [1 + num_draws, num_classes]: whole numbers, exact in any order.
+    positive, called = (x[:, None] == np.arange(num_classes) for x in (labels, predicted))
+    both = weights @ (positive & called).astype(np.float64)
+    all_positive, all_called = (weights @ x.astype(np.float64) for x in (positive, called))
+    everything = weights.sum(axis=1, keepdims=True)
+    neither = everything - (all_positive + all_called - both)
+    sensitivities = _divide(both, all_positive)
+    scores = _divide(2 * both, all_positive + all_called)
+    specificities = _divide(neither, everything - all_positive)
     for label in range(num_classes):
-        positive, called = labels == label, predicted == label
-        both = weights @ (positive & called)
-        all_positive, all_called = weights @ positive, weights @ called
-        sensitivities.append(_divide(both, all_positive))
-        scores.append(_divide(2 * both, all_positive + all_called))
-        measures[f"sensitivity {label}"] = sensitivities[-1]
-        measures[f"specificity {label}"] = _divide(
-            weights @ ~(positive | called), weights @ ~positive
+        measures[f"sensitivity {label}"] = sensitivities[:, label]
+        measures[f"specificity {label}"] = specificities[:, label]
+        measures[f"auc {label}"] = compute_weighted_auc(
+            probabilities[:, label], positive[:, label], weights
         )
-        measures[f"auc {label}"] = compute_weighted_auc(probabilities[:, label], positive, weights)
     with np.errstate(invalid="ignore"):
-        measures["balanced_accuracy"] = np.nanmean(sensitivities, axis=0)
-        measures["macro_f1"] = np.nanmean(scores, axis=0)
+        for name, by_class in (("balanced_accuracy", sensitivities), ("macro_f1", scores)):
+            measures[name] = np.nanmean(np.ascontiguousarray(by_class.T), axis=0)
     return measures
 
 
@@ -83,12 +90,24 @@ def compute_weighted_auc(
     scores: np.ndarray, positive: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
     """Return the chance [num_draws] that a positive scores above a negative, ties counting half."""
+    if positive.sum() <= _FEW_POSITIVES:
+        return _compute_auc_of_few(scores, positive, weights)
     order = np.argsort(scores, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(scores[order]) > 0])
     ups = np.add.reduceat(weights[:, order] * positive[order], starts, axis=1)
     downs = np.add.reduceat(weights[:, order] * ~positive[order], starts, axis=1)
     below = np.cumsum(downs, axis=1) - downs / 2
     return _divide((ups * below).sum(axis=1), ups.sum(axis=1) * downs.sum(axis=1))
+
+
+def _compute_auc_of_few(
+    scores: np.ndarray, positive: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """Return the same of few positives: with many classes each has few, and there are many."""
+    of_positives, negatives = scores[positive], weights * ~positive
+    ahead = (scores[:, None] < of_positives) + 0.5 * (scores[:, None] == of_positives)
+    ups = weights[:, positive]
+    return _divide((ups * (negatives @ ahead)).sum(axis=1), ups.sum(axis=1) * negatives.sum(axis=1))
 
 
 def _bin(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -121,14 +140,42 @@ def compute_reliability(probabilities: np.ndarray, labels: np.ndarray) -> list[d
     ]
 
 
-def _count(probabilities: np.ndarray, labels: np.ndarray, num_classes: int) -> list[list[int]]:
-    """Count [true, predicted] over all seeds; spare outputs share a last column."""
+def _count(
+    probabilities: np.ndarray, labels: np.ndarray, num_classes: int
+) -> list[list[int]] | None:
+    """Count [true, predicted] over all seeds; spare outputs share a last column.
+
+    None for more than `MOST_IN_MATRIX` classes.
+    """
+    if num_classes > MOST_IN_MATRIX:
+        return None
     predicted = np.minimum(probabilities.argmax(axis=-1), num_classes)
     counts = np.zeros((num_classes, num_classes + 1), np.int64)
     for row in predicted:
         np.add.at(counts, (labels, row), 1)
     used = counts if counts[:, -1].any() else counts[:, :-1]
     return [[int(n) for n in row] for row in used]
+
+
+def _list_confusions(
+    probabilities: np.ndarray, labels: np.ndarray, names: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return the most frequent confusions over all seeds, of at most `NUM_CONFUSIONS` pairs."""
+    num_classes = len(names)
+    predicted = np.minimum(probabilities.argmax(axis=-1), num_classes)
+    told = [*names, None]  # no class: a spare output
+    wrong = predicted != labels
+    codes = (labels * (num_classes + 1) + predicted)[wrong]
+    pairs, counts = np.unique(codes, return_counts=True)
+    chosen = np.argsort(-counts, kind="stable")[:NUM_CONFUSIONS]
+    return [
+        {
+            "true": names[int(pairs[i]) // (num_classes + 1)],
+            "told": told[int(pairs[i]) % (num_classes + 1)],
+            "count": int(counts[i]),
+        }
+        for i in chosen
+    ]
 
 
 def _summarise(values: np.ndarray) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ from jaxgan import classifier
 from jaxgan.augment_classic import augment_classic
 from jaxgan.data.images import as_pixels, resize_square
 from jaxgan.data.sets import ImageSet, join_sets
-from jaxgan.errors import UserError
+from jaxgan.errors import UserError, list_some
 from jaxgan.settings import GmdSettings
 from jaxgan.study.arms import Arm
 from jaxgan.study.jobs import Job, Result, to_record
@@ -151,7 +151,7 @@ def create_training_set(
         return join_sets([train, *added])
     lacking = [n for n, images in zip(class_names, added, strict=True) if not len(images)]
     if lacking:
-        raise UserError(f"there is no generated image of class {', '.join(lacking)}")
+        raise UserError(f"there is no generated image of class {list_some(lacking)}")
     return join_sets(list(added))
 
 

@@ -21,7 +21,7 @@ from jaxgan.data.phantom import FINDINGS, PhantomFilm, draw_film, plan_films
 from jaxgan.data.sets import Dataset, ImageSet, join_sets
 from jaxgan.errors import UserError
 from jaxgan.metrics.classification import compute_wilson_interval
-from jaxgan.parallel import choose_devices
+from jaxgan.parallel import check_batch_size, choose_devices
 from jaxgan.statistics import (
     NUM_BOOTSTRAP,
     Design,
@@ -36,6 +36,7 @@ from jaxgan.study.settings import StudySettings
 NUM_FRESH = 10_000  # patients, one film each
 CONTROL = "real"
 _FRESH_SEED = 1_000_000  # of a population that no study draws from
+_MOST_FILMS = 10_000  # of a class
 _LABELS = {"duplicates": "real images twice", "classic": "classic augmentation"}
 
 
@@ -46,6 +47,7 @@ def run_coverage(
     films_per_class: int,
     folder: Path,
     num_fresh: int = NUM_FRESH,
+    num_devices: int = 1,
 ) -> dict[str, Any]:
     """Return, of each arm against `real`, the truth and how often each interval held it.
 
@@ -53,15 +55,23 @@ def run_coverage(
     study leaves a file in `folder`; those that are there already are not done again.
 
     Raises:
-        UserError: no study could be done.
+        UserError: no study could be done, or a number is none that can be.
 
     """
+    for name, value, most in (
+        ("num_studies", num_studies, _FRESH_SEED),
+        ("films_per_class", films_per_class, _MOST_FILMS),
+    ):
+        if not 1 <= value <= most:
+            raise UserError(f"--{name} is {value}, expected 1 to {most}.")
+    devices = choose_devices(num_devices)
+    check_batch_size(settings.gmd.batch_size, len(devices))
     lab = ClassifierLab(
         settings.gmd,
         num_classes=len(FINDINGS),
         num_updates=settings.num_updates,
         capacity=2 * len(FINDINGS) * films_per_class,
-        devices=choose_devices(1),
+        devices=devices,
     )
 
     @functools.cache  # minutes of drawing, which a run that has all its studies can do without
@@ -71,7 +81,7 @@ def run_coverage(
         return _draw(films, seed=_FRESH_SEED, settings=settings)
 
     def create_job(study: int) -> Job:
-        def compute(partial: Path) -> Result:
+        def compute(_: Path) -> Result:
             counts = dict.fromkeys(FINDINGS, films_per_class)
             films = plan_films(counts=counts, first_patient=0, seed=study)
             images = _draw(films, seed=study, settings=settings)
@@ -125,7 +135,7 @@ def _draw(films: Sequence[PhantomFilm], *, seed: int, settings: StudySettings) -
         for film in films
     ]
     return ImageSet(
-        np.stack(images)[..., None],
+        np.stack(images)[..., None].repeat(settings.gmd.channels, axis=-1),
         np.array([FINDINGS.index(film.finding) for film in films], np.int32),
         tuple(f"{seed}-{film.patient_id}-{film.film}" for film in films),
         tuple(f"{seed}-{film.patient_id}" for film in films),

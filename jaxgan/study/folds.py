@@ -96,9 +96,14 @@ def describe_leaks(dataset: Dataset, folds: Folds) -> list[str]:
     return [*given, *(sentence for sentence in said if sentence)]
 
 
+def has_made_split(dataset: Dataset) -> bool:
+    """Whether the data came without a validation split, and jaxgan has made one."""
+    return any(_MADE_SPLIT in notice for notice in dataset.notices)
+
+
 def find_given_splits(dataset: Dataset) -> dict[str, ImageSet]:
     """Return the splits that the data came with: `val` joined to `train` where jaxgan made it."""
     splits = dict(dataset.splits)
-    if any(_MADE_SPLIT in notice for notice in dataset.notices):
+    if has_made_split(dataset):
         splits["train"] = join_sets([splits["train"], splits.pop("val")])
     return splits

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxgan.console import say
 from jaxgan.data.sets import Dataset, ImageSet, check_classes
-from jaxgan.errors import UserError
+from jaxgan.errors import UserError, list_some
 from jaxgan.files import hold_folder, holds_nothing, make_folder, remove_leftovers, write_json
 from jaxgan.parallel import check_batch_size, choose_devices
 from jaxgan.run_folder import describe_differences, is_same_but_for_data, read_record
@@ -74,9 +74,7 @@ class _Study:
         settings = results.settings
         devices = choose_devices(num_devices)
         check_batch_size(settings.gmd.batch_size, len(devices))
-        check_batch_size(settings.dcgan.batch_size, len(devices))
         self._names = results.dataset.class_names
-        self._needs_generators = any(arm.needs_generator for arm in results.arms)
         self._classifiers = ClassifierLab(
             settings.gmd,
             num_classes=len(self._names),
@@ -84,9 +82,11 @@ class _Study:
             capacity=self._compute_classifier_capacity(),
             devices=devices,
         )
-        self._generators = GeneratorLab(
-            settings.dcgan, capacity=self._compute_gan_capacity(), devices=devices
-        )
+        if settings.needs_generators:
+            check_batch_size(settings.dcgan.batch_size, len(devices))
+            self._generators = GeneratorLab(
+                settings.dcgan, capacity=self._compute_gan_capacity(), devices=devices
+            )
         self.runner = JobRunner(workdir / "jobs", self._plan())
 
     def _count_added(self, arm: Arm, fold: int) -> list[int]:
@@ -131,15 +131,15 @@ class _Study:
         settings, num_folds = self._settings, self._settings.num_folds
         gans = num_folds * settings.num_gan_seeds * len(self._names)
         return {
-            "generator": gans if self._needs_generators else 0,
-            "images": gans if self._needs_generators else 0,
+            "generator": gans if settings.needs_generators else 0,
+            "images": gans if settings.needs_generators else 0,
             "classifier": len(self._results.arms) * num_folds * settings.num_seeds,
             "audit": len(audits.CLASSIFIER_VIEWS) * num_folds if settings.audit else 0,
         }
 
     def run(self) -> None:
         """Do all jobs, the first seed of every arm before the second of any."""
-        if self._needs_generators:
+        if self._settings.needs_generators:
             for gan_seed in range(self._settings.num_gan_seeds):
                 for fold in range(self._settings.num_folds):
                     self._train_generators(fold, gan_seed)
@@ -183,7 +183,7 @@ class _Study:
             if arm.needs_generator and (fold, gan_seed, label) not in self._results.generators
         ]
         if missing:
-            self.runner.skip("classifier", name, f"no generator of {', '.join(missing)}")
+            self.runner.skip("classifier", name, f"no generator of {list_some(missing)}")
             return
         folds = self._results.folds
         train, test = folds.get_train(fold), folds.get_test(fold)
@@ -352,7 +352,7 @@ def _run_jobs(
 
 def _check_last_step(settings: StudySettings) -> None:
     """Refuse to promise the best moment of a GAN: a study measures none."""
-    if settings.dcgan.select_checkpoint != "newest":
+    if settings.needs_generators and settings.dcgan.select_checkpoint != "newest":
         raise UserError(
             f"config.dcgan.select_checkpoint is {settings.dcgan.select_checkpoint!r}, expected "
             "'newest': a study draws its images from the last step of every GAN."

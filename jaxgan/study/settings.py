@@ -47,7 +47,7 @@ class StudySettings:
         _check("num_updates", self.num_updates, self.num_updates >= 1, "1 or more")
         _check("holdout", self.holdout, 0.0 < self.holdout <= 0.5, "above 0, at most 0.5")
         _check("pool", self.pool, self.pool >= 1.0, "1 or more")
-        good = self.dcgan.channels == self.gmd.channels
+        good = self.dcgan.channels == self.gmd.channels or not self.needs_generators
         _check("gmd.channels", self.gmd.channels, good, f"dcgan.channels, {self.dcgan.channels}")
 
     def _check_arms(self) -> None:
@@ -59,10 +59,17 @@ class StudySettings:
         _check("arms", self.arms, good, "each arm once")
         good = bool(self.amounts) and all(0.0 < a <= 20.0 for a in self.amounts)
         _check("amounts", self.amounts, good, "numbers above 0, at most 20")
+        good = len(set(self.amounts)) == len(self.amounts)
+        _check("amounts", self.amounts, good, "each amount once")
         for arm in self.create_arms():
             if arm.source in PROBABILITY_RULES:
                 remedy = "leave that arm out of config.arms"
                 check_probability(f"The arm {arm.kind!r}", self.dcgan.objective, remedy)
+
+    @property
+    def needs_generators(self) -> bool:
+        """Whether any arm has generated images; without one, `dcgan` says nothing."""
+        return any(arm.needs_generator for arm in self.create_arms())
 
     def create_arms(self) -> list[Arm]:
         """Return the arms of the study, one an amount."""

@@ -1,0 +1,185 @@
+"""Every flag of every launcher: given, it changes what is asked of the library, or is named.
+
+Launchers run here in this process, on a library that notes what it is asked and does nothing.
+"""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+from absl import app, flags, logging  # noqa: F401
+
+# Imported before the flags are counted: the libraries below have flags of their own.
+from jaxgan import ablation_classes, compare_rules, train_conditional, train_gmd  # noqa: F401
+from jaxgan.errors import UserError
+from jaxgan.study import coverage, page  # noqa: F401
+from tests.helpers import make_dataset, make_dcgan_settings
+
+# ml_collections loads configs by what Python will do without one day.
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+LAUNCH = Path(__file__).resolve().parents[1] / "launch"
+FLAGS = flags.FLAGS
+
+RULERS = ["load_run", "load_folders", "compare_rules", "evaluate"]
+# A launcher, what is given in every try, and what of the library is only noted.
+WAYS = {
+    "train_dcgan": ("train_dcgan", ["--class=left"], ["train_dcgan"]),
+    "train_dcgan conditional": (
+        "train_dcgan",
+        ["--class=all", "--conditional"],
+        ["train_conditional"],
+    ),
+    "train_gmd": ("train_gmd", [], ["train_gmd"]),
+    "train_gmd augmented": ("train_gmd", ["--augment"], ["train_gmd"]),
+    "sample": ("sample", ["--class=left", "--out=somewhere"], ["sample_run"]),
+    "sample accepted": (
+        "sample",
+        ["--class=left", "--out=somewhere", "--accept=paper_text"],
+        ["sample_run"],
+    ),
+    "evaluate a run": ("evaluate", ["--class=left"], RULERS),
+    "evaluate folders": (
+        "evaluate",
+        ["--generated=a", "--against=b"],
+        RULERS,
+    ),
+    "evaluate rules": ("evaluate", ["--class=left", "--selection"], RULERS),
+    "study": ("study", [], ["run_jobs", "write_study"]),
+    "ablate": ("ablate", [], ["run_ablation", "run_all_classes"]),
+    "coverage": ("coverage", [], ["run_coverage", "write_json", "format_coverage"]),
+    "simulate": ("simulate", [], ["run_simulations", "format_simulations", "write_json"]),
+}
+# Another value than the default. Two ways of naming data exclude each other.
+OTHERS = {
+    "class": "right",
+    "data_dir": "a_folder",
+    "dataset": "a_set",
+    "workdir": "another",
+    "generated": "c",
+    "against": "d",
+}
+# Of every launcher: how and not what, or told to the operating system; the config has its own test.
+ELSEWHERE = {"config", "dry_run", "coordinator", "num_processes", "process_id"}
+# What only a folder of the user's has a use for is refused by the library without one.
+OF_FOLDERS = {"patient_column", "patient_pattern", "source_column", "on_bad_image", "follow_links"}
+
+
+@pytest.fixture
+def launch(monkeypatch, capsys):
+    """Return the function that runs a launcher with flags; it returns what was asked, and said."""
+    before = set(FLAGS)
+    monkeypatch.syspath_prepend(str(LAUNCH))
+
+    def run(launcher, given, noted):
+        forget_flags(before)
+        sys.modules.pop("cli", None)
+        monkeypatch.setattr(sys, "argv", [f"{launcher}.py", *given])  # the config's flag reads it
+        calls = []
+        module = load(launcher)
+        for name in noted:
+            monkeypatch.setattr(module, name, note(name, calls))
+        if hasattr(module, "read_run_settings"):
+            monkeypatch.setattr(module, "read_run_settings", lambda run: make_dcgan_settings())
+        for name in ("check_complete", "read_sources"):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, note(name, calls))
+        monkeypatch.setattr(module.cli, "load_dataset", note("load_dataset", calls, make_dataset()))
+        monkeypatch.setattr(module.cli.jax.config, "update", note("jax.config", calls))
+        FLAGS(sys.argv)
+        capsys.readouterr()
+        module.main()
+        return calls, capsys.readouterr().out
+
+    run.others = before
+    yield run
+    forget_flags(before)
+    sys.modules.pop("cli", None)
+
+
+def load(launcher):
+    spec = importlib.util.spec_from_file_location(f"launched_{launcher}", LAUNCH / f"{launcher}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def forget_flags(before):
+    for name in set(FLAGS) - before:
+        delattr(FLAGS, name)
+    FLAGS.unparse_flags()
+
+
+def note(name, calls, result=None):
+    """A function that only notes how it is called, by what its arguments look like."""
+
+    def noting(*args, **kwargs):
+        if name != "jax.config" or args[0] != "jax_persistent_cache_min_compile_time_secs":
+            shown = [repr(a) for a in args], {k: repr(v) for k, v in kwargs.items()}
+            calls.append((name, *shown))
+        return Result(failures=[]) if result is None else result
+
+    return noting
+
+
+class Result(dict):
+    """What any of the noted functions returns, as far as a launcher reads it."""
+
+    @property
+    def report(self):
+        return self
+
+
+def change(name):
+    """Return `--NAME=VALUE` with another value than the flag's own."""
+    flag = FLAGS[name]
+    if name in OTHERS:
+        return f"--{name}={OTHERS[name]}"
+    if choices := getattr(flag.parser, "enum_values", None):
+        return f"--{name}={choices[-1]}"
+    if flag.flag_type() == "bool":
+        return f"--{name}={not flag.default}"
+    return f"--{name}={(flag.default or 0) + 7 if flag.flag_type() in ('int', 'float') else 'x'}"
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_no_flag_is_ignored_in_silence(way, launch):
+    launcher, given, noted = WAYS[way]
+    usual, _ = launch(launcher, given, noted)
+    assert usual
+    names = sorted(set(FLAGS) - launch.others - ELSEWHERE)
+    assert len(names) >= 4
+    for name in names:
+        if any(text.split("=")[0].lstrip("-") == name for text in given):
+            continue
+        changed = [*given, change(name)]
+        if name in OF_FOLDERS and "data_dir" in FLAGS and way != "evaluate folders":
+            base, _ = launch(launcher, [*given, "--data_dir=a_folder"], noted)
+            changed.append("--data_dir=a_folder")
+        else:
+            base = usual
+        try:
+            calls, said = launch(launcher, changed, noted)
+        except UserError as error:
+            assert f"--{name}" in str(error), f"{changed}: {error}"
+        else:
+            assert calls != base or f"--{name}" in said, f"{changed} changes nothing"
+
+
+def test_fields_of_a_config_are_compared_with_its_own_variant(launch):
+    quick = "--config=" + str(LAUNCH.parent / "configs" / "study.py:quick")
+    noted = WAYS["study"][2]
+    for same in ("--config.dcgan.look_every_epochs=5", "--config.dcgan.selection.rule=none"):
+        assert launch("study", [quick, same], noted)[0]
+    with pytest.raises(UserError, match=r"config\.dcgan\.look_every_epochs has no effect"):
+        launch("study", [quick, "--config.dcgan.look_every_epochs=10"], noted)
+    with pytest.raises(UserError, match=r"config\.dcgan\.selection\.targets has no effect"):
+        launch("study", [quick, "--config.dcgan.selection.targets={'covid': 3}"], noted)
+
+
+def test_a_run_that_goes_on_is_told_and_not_refused(launch):
+    given = ["--config.data.val_fraction=0.4", "--config.data.phantom_seed=3", "--data_dir=a"]
+    calls, said = launch("train_gmd", given, WAYS["train_gmd"][2])
+    assert "train_gmd" in [call[0] for call in calls]
+    assert "config.data.val_fraction has no effect: made has a validation split of its own." in said
+    assert "config.data.phantom_seed has no effect: the images are those of made" in said
