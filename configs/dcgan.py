@@ -72,6 +72,9 @@ def paper() -> ConfigDict:
     config.data.phantom_seed = 0
     config.data.phantom_subtlety = 0.5  # 0: obvious findings, 1: nearly invisible
     config.data.resident_bytes = 2**30  # a larger training set is streamed to the device
+    config.data.fit = "crop"  # of images that are not square; or pad, stretch: --fit
+    config.data.value_range = "auto"  # of images of more than 8 bits; or "LOW,HIGH": --value_range
+    config.data.window = ""  # or "CENTER,WIDTH", instead of a range: --window
     return config
 
 

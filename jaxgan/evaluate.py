@@ -24,6 +24,7 @@ from jaxgan.data.copies import (
 from jaxgan.data.images import decode_many
 from jaxgan.data.loose import LooseImages, read_folders
 from jaxgan.data.sets import Dataset, ImageSet
+from jaxgan.data.values import AS_STORED, View
 from jaxgan.encoder import SIDE, train_classifier
 from jaxgan.errors import UserError, list_some
 from jaxgan.features import (
@@ -146,7 +147,13 @@ def check_subjects(
 
 
 def load_folders(
-    generated: Path, against: Path, held_out: Path | None, *, image_size: int = 0
+    generated: Path,
+    against: Path,
+    held_out: Path | None,
+    *,
+    image_size: int = 0,
+    fit: str = "crop",
+    view: View = AS_STORED,
 ) -> Subjects:
     """Return the images of two or three folders, all scaled alike (see `read_folders`).
 
@@ -157,7 +164,7 @@ def load_folders(
     roots = [generated, against, *([held_out] if held_out else [])]
     if 0 < image_size < MIN_SIDE:
         raise UserError(f"--image_size is {image_size}, expected at least {MIN_SIDE}, or 0.")
-    sets = read_folders(roots, image_size=image_size)
+    sets = read_folders(roots, image_size=image_size, fit=fit, view=view)
     for root, images in zip(roots, sets, strict=True):
         check_count(str(root), len(images))
     if sets[0].images.shape[1] < MIN_SIDE:
@@ -183,7 +190,12 @@ def load_folders(
         encoder_set=(sets[1].images[~aside], labels[~aside]),
         spare=Named(str(against), sets[1].images[choose_spare(aside, sum(num_held_out))]),
         classes=_pair_classes(sets, names) if several and held_out else None,
-        comparison={"folders": [str(root.resolve()) for root in roots], "image_size": image_size},
+        comparison={
+            "folders": [str(root.resolve()) for root in roots],
+            "image_size": image_size,
+            "fit": fit,
+            "range": list(view.asked) if view.asked else None,
+        },
         notices=(*_describe_same(roots, sets), *(n for images in sets for n in images.notices)),
     )
 

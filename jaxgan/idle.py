@@ -10,6 +10,8 @@ from jaxgan.errors import UserError
 from jaxgan.selection import RANKING_RULES
 from jaxgan.settings import DcganSettings, GmdSettings
 
+LOOK_FLAGS = ("--fit", "--value_range", "--window")  # data flags that concern any folder
+
 Idle = Mapping[str, str]  # the reason, by name
 
 
@@ -107,9 +109,11 @@ def find_idle_evaluation(
 ) -> dict[str, str]:
     """Return which flags of launch/evaluate.py have no effect on a run, or on folders."""
     if not is_run:
-        names = ("--workdir", "--checkpoint", "--num", "--seed", "--selection", *data_flags)
+        of_runs = [flag for flag in data_flags if flag not in LOOK_FLAGS]
+        names = ("--workdir", "--checkpoint", "--num", "--seed", "--selection", *of_runs)
         return dict.fromkeys(names, "it is about a run, --class, and not about folders")
     idle = {"--image_size": "a run's images are compared in the size that it was trained with"}
+    idle |= dict.fromkeys(LOOK_FLAGS, "a run says itself how its images are shown")
     if selection:
         idle["--features"] = "--selection compares in the features of the encoder alone"
     return idle

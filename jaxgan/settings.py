@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from jaxgan.augment import PARTS
+from jaxgan.data.fit import FITS
+from jaxgan.data.values import AUTO, parse_view
 from jaxgan.errors import UserError
 from jaxgan.losses import CROSS_ENTROPY_OBJECTIVES, OBJECTIVES
 from jaxgan.models.dcgan import DISCRIMINATOR_NORMS, IMAGE_SIZES
@@ -48,8 +50,13 @@ class DataSettings:
     phantom_seed: int
     phantom_subtlety: float
     resident_bytes: int
+    fit: str = "crop"  # runs of before have noted none of these three
+    value_range: str = AUTO
+    window: str = ""
 
     def __post_init__(self) -> None:
+        _check_choice("data.fit", self.fit, FITS)
+        parse_view(self.value_range, self.window)
         _check("data.val_fraction", self.val_fraction, 0.0 < self.val_fraction < 1.0, "0 to 1")
         _check(
             "data.phantom_subtlety",

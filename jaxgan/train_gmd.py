@@ -180,7 +180,7 @@ def _load_kept(path: Path, label: int, dataset: Dataset, settings: GmdSettings) 
             f"The images in {path} were generated from other data or another split "
             f"({trained_on['name']}) than this classifier is trained on ({dataset.name}): its "
             "validation images could be among those the generator learned from. Train the DCGANs "
-            "on the same --data_dir, --dataset and split settings."
+            "on the same --data_dir, --dataset, --fit, --value_range, --window and split settings."
         )
     rows = kept.read_table(path)
     lost = kept.find_lost(path)

@@ -38,9 +38,11 @@ from ml_collections import ConfigDict, config_flags
 from jaxgan import distributed
 from jaxgan.console import say
 from jaxgan.data import cache
+from jaxgan.data.fit import FITS
 from jaxgan.data.folder import PATIENTS_FROM
 from jaxgan.data.sets import Dataset
 from jaxgan.data.source import DataSpec, load_dataset
+from jaxgan.data.values import AUTO, parse_view
 from jaxgan.errors import UserError, find_memory_error, find_refusal
 from jaxgan.idle import Idle, check_idle, describe_idle, find_idle_evaluation
 from jaxgan.loop import Stopped
@@ -96,6 +98,22 @@ def define_data_flags() -> None:
         "Images of --data_dir that cannot be used: an error that lists them all, or go without "
         "them and note it in config.json.",
     )
+    flags.DEFINE_enum(
+        "fit",
+        None,
+        FITS,
+        "How images that are not square are made so: the centre cut out, black margins, or pressed "
+        "together. Default: the config's, which is crop.",
+    )
+    flags.DEFINE_string(
+        "value_range",
+        None,
+        "LOW,HIGH: the values of images of more than 8 bits that are shown as black and white; or "
+        "auto, their own window, else one range for the whole data set. Default: the config's.",
+    )
+    flags.DEFINE_string(
+        "window", None, "CENTER,WIDTH: the same as a DICOM window. Default: the config's, none."
+    )
     define_cache_flag()
     DATA_FLAGS[:] = [f"--{name}" for name in FLAGS if name not in {*others, "cache_dir"}]
 
@@ -143,6 +161,9 @@ def load_data(settings: DataSettings, *, image_size: int, channels: int) -> Data
         follow_links=FLAGS.follow_links,
         leave_out=tuple(FLAGS.leave_out),
         skip_bad_images=FLAGS.on_bad_image == "skip",
+        fit=settings.fit,
+        value_range=settings.value_range,
+        window=settings.window,
         val_fraction=settings.val_fraction,
         split_seed=settings.split_seed,
         phantom_seed=settings.phantom_seed,
@@ -252,6 +273,24 @@ def override(config: ConfigDict, **values: Any) -> None:
     for name, value in values.items():
         if value is not None:
             config[name] = value
+
+
+def override_data(config: ConfigDict) -> None:
+    """Set what the data flags say of the images' look in a config's group `data`, for the record.
+
+    A range in the config gives way to a window on the command line, and the reverse.
+    """
+    if FLAGS.window and FLAGS.value_range is None:
+        config.value_range = AUTO
+    if FLAGS.value_range and FLAGS.window is None:
+        config.window = ""
+    override(config, fit=FLAGS.fit, value_range=FLAGS.value_range, window=FLAGS.window)
+
+
+def read_look_flags() -> dict[str, Any]:
+    """Return `fit` and `view` as the data flags ask for them, where there is no config."""
+    view = parse_view(FLAGS.value_range or AUTO, FLAGS.window or "")
+    return {"fit": FLAGS.fit or FITS[0], "view": view}
 
 
 def find_changed() -> list[str]:

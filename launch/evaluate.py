@@ -52,7 +52,7 @@ def main() -> None:
     else:
         held_out = Path(FLAGS.held_out) if FLAGS.held_out else None
         paths = (Path(FLAGS.generated), Path(FLAGS.against), held_out)
-        subjects = load_folders(*paths, image_size=FLAGS.image_size)
+        subjects = load_folders(*paths, image_size=FLAGS.image_size, **cli.read_look_flags())
     evaluate(subjects, features_file=features_file, **where)
 
 

@@ -34,6 +34,7 @@ def main() -> None:
         threshold=FLAGS.threshold,
         num_accept=FLAGS.num_accept,
     )
+    cli.override_data(FLAGS.config.data)
     settings = read_settings(DcganSettings, FLAGS.config.to_dict())
     cli.tell_idle(find_idle_run(settings))
     dataset = cli.load_data_of(settings)

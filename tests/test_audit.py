@@ -4,7 +4,9 @@ import math
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from jaxgan.data.fit import fit_square
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.errors import UserError
 from jaxgan.study import audit
@@ -53,6 +55,51 @@ def test_a_frame_that_tells_everything_always_is(small_probes, seed):
     found = run_probes(images, FOLDS, draw_by_chance(seed), ())
     assert "linear probe on the" in found.describe()
     assert found.explained[1] > 0.9
+
+
+def pad(images, aspects):
+    """The same images between black margins, as films of these proportions come out."""
+    padded = np.zeros_like(images.images)
+    for i, aspect in enumerate(aspects):
+        film = Image.fromarray(images.images[i, :, :, 0].clip(1)).resize((int(160 * aspect), 160))
+        padded[i, :, :, 0] = np.asarray(fit_square(film, 16, "pad"))
+    return ImageSet(padded, images.labels, images.files, images.patients)
+
+
+def test_margins_are_measured():
+    images = np.zeros((3, 8, 8, 3), np.uint8)
+    images[0, 1:8, 2:4, 1] = 7
+    images[1] = 1
+    found = audit.compute_margins(images)
+    assert found.tolist() == [[1 / 8, 0, 2 / 8, 4 / 8], [0] * 4, [1] * 4]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_proportions_that_tell_the_class_are_found_where_images_are_padded(small_probes, seed):
+    """Nothing but the width of the margins tells it, as of films of two devices."""
+    images = make_null(seed)
+    by_class = pad(images, 0.5 + 0.2 * images.labels)
+    found = run_probes(by_class, FOLDS, {}, (), is_padded=True)
+    assert found.probe["padding"] > 0.95
+    assert "padding" not in run_probes(by_class, FOLDS, {}, ()).probe
+    by_chance = pad(images, 0.5 + 0.2 * np.random.default_rng(seed).permutation(images.labels))
+    assert run_probes(by_chance, FOLDS, {}, (), is_padded=True).probe["padding"] < 0.55
+
+
+def test_a_padding_that_tells_everything_comes_before_the_verdict():
+    whole, padding = {"whole": 0.9, "padding": 0.9}, {"whole": 0.9, "padding": 0.34}
+    assert "black margins that --fit=pad leaves" in Audit(1 / 3, whole, {}, {}, 150).describe()
+    assert Audit(1 / 3, padding, {}, {}, 150).describe() is None
+
+
+def test_sources_that_padding_tells_apart_are_found(small_probes):
+    images = make_null(0)
+    sources = [f"hospital {n % 2}" for n in range(NUM)]
+    padded = pad(images, 0.5 + 0.3 * (np.arange(NUM) % 2))
+    found = run_probes(padded, np.arange(NUM) // 50, {}, sources, is_padded=True)
+    assert found.sources["told_by_padding"] > 0.95
+    alone = run_probes(padded, FOLDS, {}, ["one"] * NUM, is_padded=True)
+    assert "told_by_padding" not in alone.sources
 
 
 def make_audit(whole, frame, num, sources=None):

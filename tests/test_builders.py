@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan.data import builders, dicom, phantom
+from jaxgan.data import builders, dicom, images, phantom
 from jaxgan.data import folder as folders
 from jaxgan.data.folder import scan_folder
 from jaxgan.data.images import as_pixels, read_image
+from jaxgan.data.values import AS_STORED, View
 from jaxgan.errors import DiskError, UserError
 from tests.fuzz.seeds import make_film
 
@@ -212,12 +213,13 @@ def test_nothing_of_a_dicom_patient_is_in_what_is_prepared(folder, tmp_path):
         assert b"MRN" not in content and b"Doe" not in content and b"1970" not in content
 
 
-def test_twelve_bit_films_are_noticed_now_and_from_the_cache(folder, tmp_path):
-    dark = folder / "val/haze/val-haze-01.png"
-    Image.fromarray(np.full((9, 9), 4000, np.uint16)).save(dark)
+def test_a_range_that_was_found_is_told_now_and_from_the_cache(folder, tmp_path):
+    film = np.linspace(0, 4000, 81).astype(np.uint16).reshape(9, 9)
+    Image.fromarray(film).save(folder / "val/haze/val-haze-01.png")
     for _ in range(2):
-        (notice,) = prepare(folder, tmp_path / "cache").notices
-        assert "1 image(s) have 16 bits" in notice and "val/haze/val-haze-01.png" in notice
+        found, ways = prepare(folder, tmp_path / "cache").notices
+        assert "1 image(s) of 16 bits (PNG, TIFF)" in found and "4000 as white" in found
+        assert "26 of 8 bits" in ways
 
 
 def test_an_interrupted_preparation_is_not_taken_for_a_finished_one(
@@ -381,6 +383,24 @@ def test_a_cache_that_can_not_be_written_is_a_sentence(folder, tmp_path, monkeyp
     assert list((tmp_path / "cache").glob("*/*")) == []
 
 
-def test_the_name_of_a_dark_film_begins_no_line():
-    (notice,) = builders._describe_dark(["a\nb.png"])
-    assert r"such as a\nb.png" in notice and "\n" not in notice
+def test_a_range_is_a_cache_of_its_own(folder, tmp_path, attempts):
+    deep = np.arange(1200, dtype=np.uint16).reshape(30, 40)
+    Image.fromarray(deep).save(folder / "train/clear/deep.png")
+    scan = scan_folder(folder)
+    for view in (AS_STORED, View(asked=(0.0, 999.0)), View(asked=(0.0, 500.0)), AS_STORED):
+        prepared = builders.prepare_folder(
+            scan, channels=1, stored_side=48, cache=tmp_path / "cache", view=view
+        )
+        (record,) = (r for r in prepared.records if r.file.endswith("deep.png"))
+        low, high = view.asked or (0.0, 1199.0)
+        expected = np.rint(np.clip((deep - low) / (high - low), 0, 1) * 255)
+        stored = as_pixels(read_image(prepared.read(record), 1))[..., 0]
+        np.testing.assert_array_equal(stored, expected)
+    assert len(attempts) == 3
+    assert prepared.view == View(ranges={"16 bits (PNG, TIFF)": (0.0, 1199.0)})
+
+
+def test_films_of_8_bits_are_looked_at_once(folder, tmp_path, monkeypatch):
+    """A second pass is for those that may hold more."""
+    monkeypatch.setattr(images, "measure_image", lambda path: pytest.fail("a second pass"))
+    prepare(folder, tmp_path / "cache")

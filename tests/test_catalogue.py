@@ -48,6 +48,25 @@ class TinyShapes(tfds.core.GeneratorBasedBuilder):
             yield n, {"image": image, "label": n % 2}
 
 
+class TinyDeep(TinyShapes):
+    """The same with numbers of 16 bits that use a small part of them: 0 to 5100."""
+
+    def _info(self):
+        info = super()._info()
+        image = tfds.features.Image(shape=(8, 8, 1), dtype=np.uint16)
+        features = {**info.features, "image": image}
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description="deep",
+            features=tfds.features.FeaturesDict(features),
+            supervised_keys=("image", "label"),
+        )
+
+    def _generate_examples(self, folder, part):
+        for n, example in super()._generate_examples(folder, part):
+            yield n, {**example, "image": example["image"].astype(np.uint16) * 20}
+
+
 class TinyCaptions(tfds.core.GeneratorBasedBuilder):
     """Images without classes."""
 
@@ -89,9 +108,9 @@ def online(tmp_path, monkeypatch):
     tfds.enable_progress_bar()
 
 
-def load(name: str, tmp_path: Path, **options):
+def load(name: str, tmp_path: Path, *, settings=None, **options):
     return load_dataset(
-        DataSpec(dataset=name),
+        DataSpec(dataset=name, **(settings or {})),
         image_size=8,
         channels=1,
         cache_dir=tmp_path / "cache",
@@ -114,6 +133,20 @@ def test_catalogue_set_is_prepared_without_tensorflow(tmp_path, online):
     for image, label in zip(test.images, test.labels, strict=True):
         (n,) = [n for n in range(10) if np.array_equal(PIXELS[1][n], image)]
         assert n % 2 == label
+
+
+def test_numbers_of_16_bits_are_shown_over_one_range(tmp_path, online):
+    for _ in range(2):  # the second time out of the index
+        dataset = load("tiny_deep", tmp_path)
+        ours = np.concatenate([dataset.train.images, dataset.val.images])
+        assert sorted(map(bytes, ours)) == sorted(map(bytes, PIXELS[0]))
+        assert any("0 is shown as black and 5100 as white" in n for n in dataset.notices)
+        assert dataset.look == {"value_ranges": {"16 bits (PNG, TIFF)": [0.0, 5100.0]}}
+    asked = load("tiny_deep", tmp_path, settings={"value_range": "0,2550"})
+    assert np.mean(asked.train.images == 255) > 0.4
+    assert asked.fingerprint != dataset.fingerprint
+    with pytest.raises(UserError, match="no image holds gray of more than 8 bits"):
+        load("tiny_shapes", tmp_path, settings={"window": "40,400"})
 
 
 def test_catalogue_notices(tmp_path, online):
@@ -223,7 +256,7 @@ def test_a_missing_package_is_named(tmp_path, online, monkeypatch):
 
 @pytest.mark.parametrize("module", [catalogue, source])
 def test_an_image_that_can_not_be_decoded_is_named(tmp_path, online, monkeypatch, module):
-    def fail(content, channels):
+    def fail(*_, **__):
         raise ImageError("is damaged")
 
     monkeypatch.setattr(module, "read_image", fail)

@@ -3,6 +3,7 @@ import hashlib
 import io
 import struct
 import time
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -20,8 +21,9 @@ from pydicom.uid import (
 )
 
 from jaxgan.data import dicom, limits
-from jaxgan.data.images import decode_image, read_image
+from jaxgan.data.images import decode_image, measure_image, read_image
 from jaxgan.data.limits import ImageError
+from jaxgan.data.values import View
 from tests.fuzz.seeds import IDENTITY, encode, make_film, make_films, make_table
 
 RAMP = np.array([[0, 1024, 2048, 4095]], dtype=np.uint16)
@@ -124,11 +126,104 @@ def test_colour():
     assert np.asarray(read_image(make_film(pixels), 3)).tolist() == pixels.tolist()
 
 
-def test_twelve_bits_in_sixteen_are_noticed():
-    assert decode_image(make_film(RAMP), 1).looks_like_12_bits
-    assert not decode_image(make_film(RAMP, bits=12), 1).looks_like_12_bits
-    window = {"WindowCenter": "2048", "WindowWidth": "4096"}
-    assert not decode_image(make_film(RAMP, **window), 1).looks_like_12_bits
+WINDOW = {"WindowCenter": "2048", "WindowWidth": "4096"}
+HOUNSFIELD = {"Modality": "CT", "RescaleSlope": "1", "RescaleIntercept": "-1024"}
+RESCALED = {"RescaleSlope": "2", "RescaleIntercept": "0"}
+
+
+@pytest.mark.parametrize(
+    ("film", "kind", "least", "largest", "full"),
+    [
+        ({}, "16 bits (DICOM)", 0, 4095, (0, 65535)),
+        ({"bits": 12}, "12 bits (DICOM)", 0, 4095, (0, 4095)),
+        ({"bits": 12, **HOUNSFIELD}, "Hounsfield units (DICOM)", -1024, 3071, (-1024, 3071)),
+        ({"Modality": "CT"}, "Hounsfield units (DICOM)", 0, 4095, (0, 65535)),
+        ({"RescaleType": "HU"}, "Hounsfield units (DICOM)", 0, 4095, (0, 65535)),
+        ({"Modality": "CT", "RescaleType": "US"}, "16 bits (DICOM)", 0, 4095, (0, 65535)),
+        (RESCALED, "rescaled numbers (DICOM)", 0, 8190, (0, 131070)),
+        ({"PhotometricInterpretation": "MONOCHROME1"}, "16 bits (DICOM)", 0, 4095, (0, 65535)),
+    ],
+)
+def test_numbers_without_a_window_are_measured_in_their_unit(film, kind, least, largest, full):
+    found = measure_image(make_film(RAMP, **film))
+    assert (found.kind, found.least, found.largest, found.full) == (kind, least, largest, full)
+
+
+def test_signed_numbers_are_a_kind_of_their_own():
+    found = measure_image(make_film(RAMP.astype(np.int16) - 1024))
+    assert found.kind == "16 bits, signed (DICOM)"
+    assert (found.least, found.largest, found.full) == (-1024, 3071, (-32768, 32767))
+
+
+@pytest.mark.parametrize(
+    "film",
+    [
+        WINDOW,
+        {"VOILUTSequence": [make_table(*range(0, 256, 2))]},
+        {"ModalityLUTSequence": [make_table(*range(200))]},
+        {"pixels": np.zeros((4, 5), np.uint8)},
+        {"pixels": np.zeros((4, 5, 3), np.uint8)},
+    ],
+)
+def test_a_film_that_says_how_it_is_shown_is_not_measured(film, monkeypatch):
+    content = make_film(**film)
+    monkeypatch.setattr(dicom, "_decode_pixels", lambda film: pytest.fail("it was decoded"))
+    assert measure_image(content) is None
+
+
+def test_a_range_shows_films_alike_whatever_their_offset_and_sign():
+    """Hounsfield units: 0, 1024, 2048 and 4095 above -1024."""
+    view = View(ranges={"Hounsfield units (DICOM)": (-1024.0, 3071.0)})
+    unsigned = make_film(RAMP, **HOUNSFIELD)
+    signed = make_film(RAMP.astype(np.int16) - 1024, Modality="CT")
+    turned = make_film(
+        4095 - RAMP, Modality="CT", RescaleSlope="-1", RescaleIntercept="3071", RescaleType="HU"
+    )
+    for content in (unsigned, signed, turned):
+        decoded = decode_image(content, 1, view)
+        assert np.asarray(decoded.image)[0].tolist() == [0, 64, 128, 255]
+        assert decoded.way == "of Hounsfield units (DICOM)"
+
+
+def test_monochrome1_is_inverted_after_the_range():
+    content = make_film(RAMP, PhotometricInterpretation="MONOCHROME1")
+    shown = read_image(content, 1, View(ranges={"16 bits (DICOM)": (0.0, 4095.0)}))
+    assert np.asarray(shown)[0].tolist() == [255, 191, 127, 0]
+
+
+def test_a_range_that_was_asked_for_comes_before_the_window_of_a_film():
+    narrow = {"WindowCenter": "10", "WindowWidth": "5"}
+    table = {"VOILUTSequence": [make_table(*range(0, 256, 2))]}
+    for look in (narrow, table):
+        content = make_film(RAMP, bits=12, **look)
+        shown = decode_image(content, 1, View(asked=(0.0, 4095.0)))
+        assert np.asarray(shown.image)[0].tolist() == [0, 64, 128, 255]
+        assert decode_image(content, 1).way == "through a window or table of their own"
+    eight = decode_image(make_film(np.array([[0, 9]], np.uint8)), 1, View(asked=(0.0, 9.0)))
+    assert np.asarray(eight.image)[0].tolist() == [0, 9]
+
+
+def test_a_modality_table_comes_before_a_range_that_was_asked_for():
+    table = make_table(*range(0, 4096, 2), bits=16)
+    content = make_film(np.array([[0, 1024, 2047]], np.uint16), ModalityLUTSequence=[table])
+    shown = read_image(content, 1, View(asked=(0.0, 4094.0)))
+    assert np.asarray(shown)[0].tolist() == [0, 128, 255]
+
+
+def test_padding_is_no_part_of_the_range():
+    film = np.full((10, 10), -2000, np.int16)
+    film[2:8, 2:8] = np.arange(36).reshape(6, 6)
+    found = measure_image(make_film(film, PixelPaddingValue=-2000))
+    assert (found.least, found.largest) == (0, 35)
+    film[0] = -1990
+    limited = {"PixelPaddingValue": -2000, "PixelPaddingRangeLimit": -1980}
+    assert measure_image(make_film(film, **limited)).least == 0
+
+
+@pytest.mark.parametrize("slope", ["0", "1e300", "1e-320"])
+def test_a_rescale_that_makes_no_sense_is_none(slope):
+    content = make_film(RAMP, bits=12, RescaleSlope=slope, RescaleIntercept="5")
+    assert values(content) == [0, 64, 128, 255]
 
 
 @pytest.mark.parametrize(
@@ -137,7 +232,9 @@ def test_twelve_bits_in_sixteen_are_noticed():
         ({"NumberOfFrames": "2"}, "of 2 frames, expected one image"),
         ({"BitsStored": 4}, "of 4 bits stored in 16"),
         ({"BitsStored": 12, "HighBit": 15}, "12 bits end at bit 15, expected 11"),
-        ({"BitsAllocated": 32, "BitsStored": 32}, "of 32 bits stored in 32"),
+        ({"BitsAllocated": 32, "BitsStored": 32, "HighBit": 31}, "40 bytes, expected 80"),
+        ({"BitsAllocated": 64, "BitsStored": 64}, "of 64 bits stored in 64"),
+        ({"PixelRepresentation": 2}, "PixelRepresentation (0028,0103) is neither"),
         ({"Rows": 9999, "Columns": 9999}, "9999 x 9999 pixels, more than the 48"),
         ({"Rows": 0}, "expected one or more"),
         ({"SamplesPerPixel": 5, "PhotometricInterpretation": "RGB"}, "5 samples a pixel in RGB"),
@@ -146,8 +243,176 @@ def test_twelve_bits_in_sixteen_are_noticed():
     ],
 )
 def test_what_is_no_plain_film_is_refused_with_its_reason(elements, reason):
-    with pytest.raises(ImageError, match=reason):
+    with pytest.raises(ImageError) as error:
         read_image(make_film(**elements), 1)
+    assert reason in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "keyword",
+    [
+        "SamplesPerPixel",
+        "PhotometricInterpretation",
+        "Rows",
+        "Columns",
+        "BitsAllocated",
+        "BitsStored",
+        "PixelRepresentation",
+        "PixelData",
+    ],
+)
+@pytest.mark.parametrize("is_empty", [True, False])
+def test_what_a_film_lacks_is_named(keyword, is_empty):
+    """It was "damaged or cut off (AttributeError)"."""
+    film = pydicom.dcmread(io.BytesIO(make_film()))
+    if is_empty and keyword != "PixelData":
+        setattr(film, keyword, None)
+    else:
+        delattr(film, keyword)
+    tag = pydicom.datadict.tag_for_keyword(keyword)
+    with pytest.raises(ImageError) as error:
+        read_image(write(film), 1)
+    assert f"{keyword} ({tag >> 16:04X},{tag & 0xFFFF:04X})" in str(error.value)
+
+
+def write(film) -> bytes:
+    buffer = io.BytesIO()
+    film.save_as(buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {"RescaleSlope": None, "RescaleIntercept": None},
+        {"RescaleSlope": None, "RescaleIntercept": "5"},
+        {"RescaleSlope": "2"},
+        {"RescaleIntercept": "5"},
+        {"WindowCenter": None, "WindowWidth": None},
+        {"WindowCenter": "2048"},
+        {"VOILUTSequence": []},
+        {"VOILUTSequence": [pydicom.Dataset()]},
+        {"VOILUTSequence": [make_table()]},
+        {"ModalityLUTSequence": [make_table()]},
+        {"NumberOfFrames": None},
+        {"HighBit": None},
+        {"RescaleType": None, "PixelPaddingValue": None},
+    ],
+)
+def test_what_is_there_without_a_value_says_nothing(elements):
+    """pydicom#1237: a rescale or a table without a value was "damaged (TypeError)"."""
+    assert values(make_film(RAMP, bits=12, **elements)) == [0, 64, 128, 255]
+
+
+def test_a_film_without_a_transfer_syntax_is_read_as_its_header_is():
+    """pydicom#258: exports whose head lacks it."""
+    for syntax in (None, ImplicitVRLittleEndian):
+        options = {"syntax": syntax} if syntax else {}
+        raw = make_film(RAMP, bits=12, **options)
+        element = b"\x02\x00\x10\x00UI"
+        at = raw.index(element)
+        length = struct.unpack("<H", raw[at + 6 : at + 8])[0]
+        content = raw[:at] + raw[at + 8 + length :]
+        group = content.index(b"\x02\x00\x00\x00UL") + 8
+        shorter = struct.unpack("<I", content[group : group + 4])[0] - 8 - length
+        content = content[:group] + struct.pack("<I", shorter) + content[group + 4 :]
+        assert values(content) == [0, 64, 128, 255]
+
+
+def test_compressed_pixels_without_a_transfer_syntax_are_refused():
+    content = make_film(RAMP, bits=12, syntax=RLELossless)
+    film = pydicom.dcmread(io.BytesIO(content))
+    film.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.5"
+    raw = write(film)
+    hidden = raw.replace(b"\x02\x00\x10\x00UI", b"\x02\x00\x11\x00UI")
+    with pytest.raises(ImageError, match=r"without TransferSyntaxUID \(0002,0010\)"):
+        read_image(hidden, 1)
+
+
+def test_a_film_that_has_lost_its_first_bytes_is_read():
+    """pydicom#860: without the 132 bytes before the head, and without the head as well."""
+    content = make_film(RAMP, bits=12)
+    assert values(content[132:]) == [0, 64, 128, 255]
+    assert dicom.is_dicom(content[132 : 132 + 132])
+    group = content.index(b"\x02\x00\x00\x00UL") + 8
+    end = group + 4 + struct.unpack("<I", content[group : group + 4])[0]
+    assert content[end : end + 2] == b"\x08\x00"
+    assert values(content[end:].ljust(300, b"\0")) == [0, 64, 128, 255]
+    for other in (b"\x08\x00\x16\x00" + b"x" * 200, b"\x08\x00" * 100, b"BM" + bytes(200)):
+        assert not dicom.is_dicom(other)
+
+
+def test_32_bits_and_colours_of_16():
+    deep = np.array([[0, 2**16, 2**17, 2**18]], np.uint32)
+    found = measure_image(make_film(deep))
+    assert (found.kind, found.largest) == ("32 bits (DICOM)", 2**18)
+    shown = read_image(make_film(deep), 1, View(ranges={found.kind: (0.0, 2.0**18)}))
+    assert np.asarray(shown)[0].tolist() == [0, 64, 128, 255]
+    window = {"WindowCenter": str(2**17 + 0.5), "WindowWidth": str(2**18 + 1)}
+    assert values(make_film(deep, **window)) == [0, 64, 128, 255]
+    colour = np.array([[[0, 1000, 2000], [4000, 0, 0]]], np.uint16)
+    found = measure_image(make_film(colour))
+    shown = read_image(make_film(colour), 3, View(ranges={found.kind: (0.0, 4000.0)}))
+    assert np.asarray(shown)[0].tolist() == [[0, 64, 128], [255, 0, 0]]
+    with pytest.raises(ImageError, match=r"expected RGB \(PhotometricInterpretation \(0028,0004\)"):
+        read_image(make_film(colour, PhotometricInterpretation="YBR_ICT"), 3)
+
+
+@pytest.mark.parametrize(("bits", "white"), [(7, 127), (5, 31)])
+def test_fewer_than_8_bits(bits, white):
+    assert values(make_film(np.array([[0, white]], np.uint8), bits=bits)) == [0, 255]
+
+
+def make_palette(*colours, bits=16) -> dict[str, Any]:
+    """The elements of a palette of these colours, each three numbers."""
+    elements: dict[str, Any] = {"PhotometricInterpretation": "PALETTE COLOR"}
+    for name, entries in zip(("Red", "Green", "Blue"), zip(*colours, strict=True), strict=True):
+        start = f"{name}PaletteColorLookupTable"
+        elements[f"{start}Descriptor"] = [len(entries), 0, bits]
+        elements[f"{start}Data"] = struct.pack(f"<{len(entries)}H", *entries)
+    return elements
+
+
+def test_a_palette_of_16_bits_that_holds_8_is_not_black():
+    """OBXXXX1A_expb.dcm of pydicom-data came out wholly black, in silence."""
+    film = np.array([[0, 1, 1]], np.uint8)
+    few = make_film(film, **make_palette((10, 20, 30), (200, 0, 255)))
+    assert np.asarray(read_image(few, 3))[0].tolist() == [[10, 20, 30], *[[200, 0, 255]] * 2]
+    many = make_film(film, **make_palette((10 << 8, 20 << 8, 30 << 8), (65535, 0, 255)))
+    assert np.asarray(read_image(many, 3))[0].tolist() == [[10, 20, 30], *[[255, 0, 0]] * 2]
+
+
+def make_segmented(words, **more) -> bytes:
+    elements = make_palette((0, 0, 0), (1, 1, 1))
+    for name in ("Red", "Green", "Blue"):
+        start = f"{name}PaletteColorLookupTable"
+        del elements[f"{start}Data"]
+        elements[f"{start}Descriptor"] = [more.get("num", 256), 0, 16]
+        elements[f"Segmented{start}Data"] = struct.pack(f"<{len(words)}H", *words)
+    return make_film(np.array([[0, 128, 255]], np.uint8), **elements)
+
+
+def test_a_palette_in_segments():
+    """One entry, then a straight line to white: gdcm-US-ALOKA-16.dcm was called damaged."""
+    content = make_segmented([0, 1, 0, 1, 255, 65535])
+    assert np.asarray(read_image(content, 3))[0, :, 0].tolist() == [0, 128, 255]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [0, 1, 0] + [1, 65535, 9] * 3000,  # unfolds to 196 million entries
+        [0, 1, 0] + [2, 1, 0, 0] * 3000,  # segments that name segments
+        [0, 60000, 1],
+        [7, 1, 1],
+        [1, 0, 1],
+    ],
+)
+def test_a_palette_that_unfolds_is_refused_folded(words):
+    began = time.process_time()
+    with pytest.raises(ImageError, match=r"SegmentedRedPalette.*\(0028,1221\)|palette"):
+        read_image(make_segmented(words), 3)
+    assert time.process_time() - began < 2.0
 
 
 def test_frames_that_the_header_keeps_to_itself_are_refused():

@@ -11,8 +11,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from jaxgan.data import images, limits
-from jaxgan.data.images import decode_image, decode_many, read_image, resize_square
+from jaxgan.data.images import (
+    decode_image,
+    decode_many,
+    measure_image,
+    read_image,
+    resize_square,
+)
 from jaxgan.data.limits import ImageError
+from jaxgan.data.values import View, choose_ranges
 from jaxgan.errors import DiskError, UserError
 from tests.fuzz.seeds import make_film, make_images
 
@@ -77,19 +84,152 @@ def test_sixteen_bits_become_three_equal_channels():
     assert values(encode(Image.fromarray(SIXTEEN_BITS)), 3) == [[[v] * 3 for v in (0, 1, 128, 255)]]
 
 
+UNSIGNED_16, SIGNED_16 = "16 bits (PNG, TIFF)", "16 bits, signed (PNG, TIFF)"
+
+
 @pytest.mark.parametrize(
-    ("highest", "suspicious"), [(4095, True), (4096, False), (65535, False), (0, False)]
+    ("file_format", "pixels", "kind"),
+    [
+        ("PNG", np.array([[100, 300, 500]], np.uint16), UNSIGNED_16),
+        ("TIFF", np.array([[100, 300, 500]], np.uint16), UNSIGNED_16),
+        ("TIFF", np.array([[100, 300, 500]], ">u2"), UNSIGNED_16),
+        ("TIFF", np.array([[100, 300, 500]], np.int32), "32 bits (PNG, TIFF)"),
+        ("TIFF", np.array([[-100, 0, 100]], np.int32), "32 bits (PNG, TIFF)"),
+        ("TIFF", np.array([[0, 70_000, 140_000]], np.int32), "32 bits (PNG, TIFF)"),
+    ],
 )
-def test_twelve_bit_look_is_noticed(highest, suspicious):
-    content = encode(Image.fromarray(np.array([[0, highest]], dtype=np.uint16)))
-    assert decode_image(content, 1).looks_like_12_bits is suspicious
+def test_a_small_part_of_many_bits_is_measured_and_shown(file_format, pixels, kind):
+    content = encode(Image.fromarray(pixels), file_format)
+    spread = measure_image(content)
+    assert (spread.kind, spread.least, spread.largest) == (kind, pixels.min(), pixels.max())
+    view = View(ranges=choose_ranges([spread]))
+    decoded = decode_image(content, 1, view)
+    assert np.asarray(decoded.image).tolist() == [[0, 128, 255]]
+    assert decoded.way == f"of {kind}"
 
 
-@pytest.mark.parametrize("pixels", [[[-1, 5]], [[0, 65536]]])
-def test_integers_beyond_16_bits_are_refused(pixels):
-    content = encode(Image.fromarray(np.array(pixels, dtype=np.int32)), "TIFF")
-    with pytest.raises(ImageError, match=r"has values from .* expected 8 or 16 bits"):
+def make_signed_tiff(pixels) -> bytes:
+    """A plain TIFF of 16 bits, signed, which Pillow reads and does not write."""
+    raw = np.asarray(pixels, "<i2").tobytes()
+    height, width = np.asarray(pixels).shape
+    entries = [
+        (256, 3, width), (257, 3, height), (258, 3, 16), (259, 3, 1), (262, 3, 1),
+        (273, 4, 8), (277, 3, 1), (278, 3, height), (279, 4, len(raw)), (339, 3, 2),
+    ]  # fmt: skip
+    packed = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)
+    return (
+        b"II*\0"
+        + struct.pack("<I", 8 + len(raw))
+        + raw
+        + struct.pack("<H", len(entries))
+        + packed
+        + bytes(4)
+    )
+
+
+def test_signed_tiff():
+    content = make_signed_tiff([[-1000, 0, 1000]])
+    spread = measure_image(content)
+    assert (spread.kind, spread.least, spread.full) == (SIGNED_16, -1000.0, (-32768.0, 32767.0))
+    shown = read_image(content, 1, View(asked=(-1000.0, 1000.0)))
+    assert np.asarray(shown).tolist() == [[0, 128, 255]]
+    assert values(make_signed_tiff([[-32768, 0, 32767]])) == [[0, 128, 255]]
+
+
+def test_unsigned_32_bits_that_pillow_takes_for_negative_are_refused():
+    content = make_signed_tiff([[-1, -1]])
+    for tag, before, after in ((258, 16, 32), (256, 2, 1), (339, 2, 1)):  # bits, width, sign
+        entries = [struct.pack("<HHII", tag, 3, 1, value) for value in (before, after)]
+        content = content.replace(*entries)
+    with pytest.raises(ImageError, match="above 2147483647"):
         read_image(content, 1)
+
+
+def make_png(pixels, colour_type: int, extra: bytes = b"") -> bytes:
+    """A PNG of 16 bits; Pillow writes it in gray alone."""
+    height, width = pixels.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    head = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + _make_chunk(b"IHDR", head)
+        + extra
+        + _make_chunk(b"IDAT", zlib.compress(rows))
+        + _make_chunk(b"IEND")
+    )
+
+
+DEEP_COLOURS = {"RGB": (2, 3), "gray and alpha": (4, 2), "RGBA": (6, 4)}
+
+
+@pytest.mark.parametrize("name", sorted(DEEP_COLOURS))
+def test_16_bits_of_colour_keep_both_bytes(name):
+    """Pillow keeps the upper one: numbers of 0 to 5000 became 20 grays."""
+    colour_type, channels = DEEP_COLOURS[name]
+    pixels = np.random.default_rng(0).integers(0, 5001, (9, 7, channels))
+    if channels != 3:
+        pixels[..., -1] = 65535
+    content = make_png(pixels, colour_type)
+    spread = measure_image(content)
+    assert spread.full == (0.0, 65535.0) and spread.largest <= 5000
+    shown = np.asarray(read_image(content, 3, View(ranges={spread.kind: (0.0, 5000.0)})))
+    gray = pixels[..., :1].repeat(3, axis=-1) if channels == 2 else pixels[..., :3]
+    np.testing.assert_array_equal(shown, np.rint(gray / 5000 * 255))
+    upper = np.asarray(read_image(content, 3))  # without a range, as it always was
+    np.testing.assert_array_equal(upper, gray >> 8)
+
+
+def test_deep_colour_of_tiff_keeps_both_bytes():
+    pixels = np.random.default_rng(0).integers(0, 5001, (4, 5, 3)).astype("<u2")
+    entries = [
+        (256, 3, 1, 5), (257, 3, 1, 4), (258, 3, 3, 8), (259, 3, 1, 1), (262, 3, 1, 2),
+        (273, 4, 1, 14), (277, 3, 1, 3), (278, 3, 1, 4), (279, 4, 1, pixels.nbytes),
+    ]  # fmt: skip
+    packed = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    content = (
+        b"II*\0"
+        + struct.pack("<I", 14 + pixels.nbytes)
+        + struct.pack("<3H", 16, 16, 16)
+        + pixels.tobytes()
+        + struct.pack("<H", len(entries))
+        + packed
+        + bytes(4)
+    )
+    np.testing.assert_array_equal(np.asarray(read_image(content, 3)), pixels >> 8)
+    shown = np.asarray(read_image(content, 3, View(asked=(0.0, 5000.0))))
+    np.testing.assert_array_equal(shown, np.rint(pixels / 5000 * 255))
+
+
+def test_a_transparent_colour_of_16_bits_is_that_colour_alone():
+    pixels = np.array([[[258, 0, 0], [259, 0, 0], [65535, 0, 0]]])
+    content = make_png(pixels, 2, _make_chunk(b"tRNS", struct.pack(">3H", 258, 0, 0)))
+    assert np.asarray(read_image(content, 3))[0, :, 0].tolist() == [0, 1, 255]
+    bright = make_png(pixels + 512, 2, _make_chunk(b"tRNS", struct.pack(">3H", 770, 512, 512)))
+    assert np.asarray(read_image(bright, 3))[0].tolist()[:2] == [[0, 0, 0], [3, 2, 2]]
+
+
+def test_a_transparent_gray_of_16_bits_is_black_under_any_range():
+    content = encode(Image.fromarray(np.array([[100, 200, 300]], np.uint16)), transparency=300)
+    assert np.asarray(read_image(content, 1, View(asked=(100.0, 300.0)))).tolist() == [[0, 128, 0]]
+
+
+def test_eight_bits_are_not_measured_and_no_range_concerns_them():
+    content = encode(noise(40, 40))
+    assert measure_image(content) is None and not images.may_be_deep(content)
+    decoded = decode_image(content, 1, View(asked=(0.0, 9.0)))
+    np.testing.assert_array_equal(np.asarray(decoded.image), np.asarray(noise(40, 40)))
+    assert decoded.way == "of 8 bits as they are" and decoded.num_grays > 200
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "BMP", "WEBP"])
+def test_what_has_8_bits_by_its_format_is_not_even_read(file_format):
+    assert not images.may_be_deep(encode(noise(9, 9), file_format)[:48])
+
+
+def test_damaged_files_are_not_measured():
+    content = encode(Image.fromarray(SIXTEEN_BITS))
+    assert images.may_be_deep(content) and measure_image(content) is not None
+    assert measure_image(content[:50]) is None is measure_image(b"")
 
 
 def test_floating_point_is_refused():
@@ -345,6 +485,54 @@ def test_a_file_of_very_many_parts_is_refused_early(name):
     with pytest.raises(ImageError, match="read in more than 131072 parts"):
         read_image(content, 1)
     assert time.process_time() - began < 2.0
+
+
+def put_in_png(content: bytes, chunk: bytes, *, before: bytes) -> bytes:
+    at = content.index(before) - 4
+    return content[:at] + chunk + content[at:]
+
+
+@pytest.mark.parametrize("before", [b"IDAT", b"IEND"])
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        _make_chunk(b"iCCP", b"name\0\x07rest"),  # libpng's bad_iCCP.png: no such compression
+        _make_chunk(b"cHRM"),  # its empty_ancillary_chunks.png
+        _make_chunk(b"pHYs", b"\0"),
+        _make_chunk(b"zTXt", b"Comment\0\0not packed"),
+        _make_chunk(b"iTXt", b"\0"),
+        _make_chunk(b"tEXt", b"x")[:-1] + b"?",  # a wrong check sum
+    ],
+)
+def test_what_is_damaged_beside_the_pixels_is_no_damage_to_them(chunk, before):
+    """A damaged colour profile made a PNG "not a PNG"."""
+    for image in (noise(9, 7), Image.fromarray(SIXTEEN_BITS)):
+        content = encode(image)
+        damaged = put_in_png(content, chunk, before=before)
+        np.testing.assert_array_equal(read_image(damaged, 1), read_image(content, 1))
+        assert measure_image(damaged) == measure_image(content)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "TIFF", "BMP", "WEBP"])
+def test_an_image_whose_head_is_damaged_is_not_told_that_it_is_none(file_format):
+    """libpng's bad_iCCP.png, whose head has a wrong check sum, "is not a PNG"."""
+    content = encode(noise(9, 7), file_format)
+    damaged = content[:8] + bytes(30) if file_format != "PNG" else content[:29] + bytes(4)
+    with pytest.raises(ImageError) as error:
+        read_image(damaged + content[33:], 1)
+    assert "damaged or cut off" in str(error.value) and "is not a" not in str(error.value)
+
+
+def test_what_is_damaged_in_the_pixels_is():
+    content = encode(noise(9, 7))
+    at = content.index(b"IDAT") + 8
+    broken = content[:at] + bytes([content[at] ^ 255]) + content[at + 1 :]
+    for damaged in (broken, put_in_png(broken, _make_chunk(b"cHRM"), before=b"IDAT")):
+        with pytest.raises(ImageError, match="damaged or cut off"):
+            read_image(damaged, 1)
+    animation = encode(noise(9, 7), save_all=True, append_images=[noise(9, 8)])
+    with pytest.raises(ImageError, match="2 pages or frames"):
+        read_image(put_in_png(animation, _make_chunk(b"cHRM"), before=b"IDAT"), 1)
 
 
 def test_much_beside_the_pixels_is_refused():

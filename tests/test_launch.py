@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from array_record.python.array_record_module import ArrayRecordReader
+from PIL import Image
 
 from jaxgan.checkpoint import Checkpoints
 from jaxgan.dcgan import create_keys, create_state
@@ -243,6 +244,44 @@ def test_a_dry_run_prints_the_config_and_leaves_nothing(place, tmp_path):
     text = result.stdout[result.stdout.index("{") :]
     assert json.loads(text)["settings"]["selection"]["threshold"] == 0.6
     assert not (tmp_path / "runs").exists()
+
+
+def test_flags_on_the_look_of_images_override_the_config_and_are_recorded(tmp_path):
+    flags = ("--class=left", "--dry_run", f"--data_dir={tmp_path / 'data'}")
+    for split in ("train", "val"):
+        for name in ("left", "right"):
+            (tmp_path / "data" / split / name).mkdir(parents=True)
+            for n in range(12):
+                pixels = np.arange(1600, dtype=np.uint16).reshape(20, 80) + np.uint16(n)
+                path = tmp_path / "data" / split / name / f"{split}{name}{n}.png"
+                Image.fromarray(pixels).save(path)
+
+    def read(*more):
+        result = train_dcgan(tmp_path, tmp_path / "runs", *flags, *more)
+        assert result.returncode == 0, result.stderr
+        record = json.loads(result.stdout[result.stdout.index("{") :])
+        settings = record["settings"]["data"]
+        look = [settings[name] for name in ("fit", "value_range", "window")]
+        return look, record["data"]["look"], record["data"]["fingerprint"]
+
+    plain, in_config, overridden = (
+        read(),
+        read("--config.data.fit=pad", "--config.data.window=800,100"),
+        read("--config.data.fit=pad", "--config.data.window=800,100", "--value_range=0,900"),
+    )
+    assert plain[:2] == (
+        ["crop", "auto", ""],
+        {"value_ranges": {"16 bits (PNG, TIFF)": [0.0, 1610.0]}},
+    )
+    assert in_config[:2] == (
+        ["pad", "auto", "800,100"],
+        {"fit": "pad", "value_range": [750.0, 849.0]},
+    )
+    assert overridden[:2] == (
+        ["pad", "0,900", ""],
+        {"fit": "pad", "value_range": [0.0, 900.0]},
+    )
+    assert len({fingerprint for _, _, fingerprint in (plain, in_config, overridden)}) == 3
 
 
 def test_augmenting_without_kept_images_says_which_command_makes_them(place, tmp_path):

@@ -20,11 +20,13 @@ ops.geometry ops.pooling ops.choice ops.library ops.plane ops.direct ops.winogra
 ops models models.layers models.dcgan models.gmd models.encoder
 
 losses penalties pixels augment augment_classic schedule parallel
+data data.fit data.values
 gan classifier selection listing settings idle dcgan
 
 event_log console relay files run_folder distributed checkpoint
 
-data data.sets data.split data.limits data.headings data.dicom data.images data.phantom_anatomy
+data.sets data.split data.limits data.headings data.compressed data.dicom_elements data.dicom
+data.images data.phantom_anatomy
 data.phantom data.tree data.folder data.copies data.tensorflow_free data.cache
 data.builders data.guard
 data.catalogue data.source data.feed data.loose
@@ -38,8 +40,8 @@ statistics simulation report figures leaks encoder features quality
 loop kept sampling class_run train_dcgan train_conditional train_gmd evaluate keep compare_rules
 
 study study.arms study.settings study.idle study.jobs study.training study.memory study.sources
-study.folds
-study.audit study.classifiers study.generators study.coverage study.run study.analysis study.page
+study.folds study.audit study.classifiers study.generators study.coverage study.run
+study.analysis study.page
 
 ablation ablation_classes
 

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from jaxgan.data.loose import read_folders
+from jaxgan.data.values import View
 from jaxgan.errors import UserError
 from tests.fuzz.seeds import make_film
 
@@ -107,3 +108,40 @@ def test_dicom_is_found_by_content(tmp_path):
     (tmp_path / "film").write_bytes(make_film(RNG.integers(0, 256, (9, 9), dtype=np.uint8)))
     (tmp_path / "notes.txt").write_text("no image")
     assert read_folders([tmp_path])[0].files == ("film",)
+
+
+def write_deep(path, top, num=4):
+    path.mkdir(parents=True)
+    for n in range(num):
+        pixels = RNG.integers(0, top + 1, (40, 40)).astype(np.uint16)
+        pixels[0, 0] = top
+        Image.fromarray(pixels).save(path / f"{n}.png")
+
+
+def test_numbers_of_16_bits_are_shown_over_one_range_for_all_folders(tmp_path):
+    write_deep(tmp_path / "a", 5000)
+    write_deep(tmp_path / "b", 2500)
+    one, two = read_folders([tmp_path / "a", tmp_path / "b"])
+    assert one.images.max() == 255 and two.images.max() == 128  # 127.5, to the even
+    assert any("5000 as white" in notice for notice in one.notices)
+    asked = read_folders([tmp_path / "b"], view=View(asked=(0.0, 2500.0)))[0]
+    assert asked.images.max() == 255 and asked.notices == ()
+    write(tmp_path / "c" / "1.png", 40)
+    mixed = read_folders([tmp_path / "a", tmp_path / "c"])[0]
+    assert any("in 2 ways" in notice for notice in mixed.notices)
+    with pytest.raises(UserError, match="no image holds gray of more than 8 bits"):
+        read_folders([tmp_path / "c"], view=View(asked=(0.0, 2500.0)))
+
+
+def test_images_that_are_not_square_are_made_so_as_asked(tmp_path):
+    film = np.zeros((40, 80), np.uint8)
+    film[:, :8] = 255
+    Image.fromarray(film).save(tmp_path / "1.png")
+    seen = {fit: read_folders([tmp_path], fit=fit)[0] for fit in ("crop", "pad", "stretch")}
+    assert {fit: int(s.images.max()) for fit, s in seen.items()} == {
+        "crop": 0,
+        "pad": 255,
+        "stretch": 255,
+    }
+    assert any("50%" in notice for notice in seen["crop"].notices)
+    assert not any("cut off" in notice for notice in seen["pad"].notices)

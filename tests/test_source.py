@@ -24,7 +24,7 @@ def fill(folder: Path, count: int, seed: int, side: int = 24) -> None:
     folder.mkdir(parents=True)
     rng = np.random.default_rng(seed)
     for n in range(count):
-        pixels = rng.integers(0, 256, (side, side + n, 3), dtype=np.uint8)
+        pixels = rng.integers(0, 256, (side, side + n % 2, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{folder.name}{n // 2:02d}_{n}.png")
 
 
@@ -365,3 +365,189 @@ def test_names_of_images_in_two_splits_begin_no_line(presplit, tmp_path):
     (presplit / "val/clear/a\nb.png").write_bytes(content)
     (notice,) = [n for n in load(presplit, tmp_path).notices if "also in train" in n]
     assert r"a\nb.png" in notice and "\n" not in notice
+
+
+# Values and shapes -----------------------------------------------------------------------------
+
+
+def draw(seed: int, side: int = 48) -> np.ndarray:
+    """A film between 0 and 1 that uses all of it: a gradient, a blob, noise."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:side, 0:side] / side
+    film = 0.5 * y + 0.5 * np.exp(-((x - rng.random()) ** 2 + (y - 0.5) ** 2) / 0.02)
+    film += rng.normal(0, 0.01, film.shape)
+    return (film - film.min()) / np.ptp(film)
+
+
+def write_png(path: Path, film: np.ndarray, low: int, high: int) -> None:
+    Image.fromarray((low + film * (high - low)).astype(np.uint16)).save(path.with_suffix(".png"))
+
+
+def write_dicom(path: Path, film: np.ndarray, low: int, high: int, **elements) -> None:
+    stored = low + film * (high - low)
+    stored = stored.astype(np.int16 if low < 0 else np.uint16)
+    path.write_bytes(make_film(stored, PatientID="", **elements))
+
+
+CT = {"Modality": "CT", "RescaleSlope": "1", "RescaleIntercept": "0"}
+SMALL_PARTS = {
+    "png": (write_png, 0, 5000, {}),
+    "png with an offset": (write_png, 30_000, 33_000, {}),
+    "dicom": (write_dicom, 0, 8000, {}),
+    "dicom of 12 bits": (write_dicom, 0, 800, {"bits": 12}),
+    "ct": (write_dicom, -1024, 3071, CT),
+    "ct, unsigned": (write_dicom, 0, 4095, {**CT, "RescaleIntercept": "-1024"}),
+    "an inverted film": (write_dicom, 0, 4000, {"PhotometricInterpretation": "MONOCHROME1"}),
+}
+
+
+def write_films(root: Path, write, low, high, num=12, start=0, **elements) -> Path:
+    for label, name in enumerate(("clear", "haze")):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for n in range(start, start + num):
+            film = draw(100 * label + n) * (1.0 if n % 3 else 0.8)  # some darker: it must show
+            write(root / name / f"{name}{n}", film, low, high, **elements)
+    return root
+
+
+@pytest.mark.parametrize("name", sorted(SMALL_PARTS))
+def test_films_that_use_a_small_part_of_their_bits_keep_their_grays(name, tmp_path):
+    """ImageMagick#1443 and others: everything lay within 13 to 32 of 256 grays, in silence."""
+    write, low, high, elements = SMALL_PARTS[name]
+    root = write_films(tmp_path / "films", write, low, high, **elements)
+    data = load(root, tmp_path, image_size=48)
+    images = np.concatenate([data.train.images, data.val.images])
+    assert all(len(np.unique(image)) > 120 for image in images)
+    assert images.min() == 0 and images.max() == 255
+    ends = [int(image.min() if "inverted" in name else image.max()) for image in images]
+    assert len(set(ends)) > 1  # one range for all: the darker ones stay darker
+    (notice,) = (n for n in data.notices if "black" in n and "white" in n)
+    assert "24 image(s)" in notice and "--value_range" in notice
+    assert not any("fewer than 64" in n for n in data.notices)
+    (ends_found,) = data.describe()["look"]["value_ranges"].values()
+    assert f"{ends_found[0]:g} is shown as black and {ends_found[1]:g} as white" in notice
+
+
+@pytest.mark.parametrize("write", [write_png, write_dicom])
+def test_films_that_use_all_of_their_bits_look_as_stored(write, tmp_path):
+    root = write_films(tmp_path / "films", write, 0, 65535)
+    data = load(root, tmp_path, image_size=48)
+    for image, file in zip(data.train.images, data.train.files, strict=True):
+        np.testing.assert_array_equal(image, as_pixels(read_image(root / file, 1)))
+    assert "look" not in data.describe()
+    assert not any("black" in notice for notice in data.notices)
+
+
+def test_the_range_is_the_same_for_every_split_and_class(tmp_path):
+    for split, high in (("train", 3000), ("val", 5000)):
+        write_films(tmp_path / "films" / split, write_png, 0, high)
+    data = load(tmp_path / "films", tmp_path, image_size=48)
+    assert data.val.images.max() == 255
+    assert data.train.images.max() == round(255 * 3000 / 5000)
+
+
+def test_a_range_that_was_asked_for_is_recorded_and_in_the_fingerprint(tmp_path):
+    root = write_films(tmp_path / "films", write_png, 0, 5000)
+    found, asked, window = (
+        load(root, tmp_path, image_size=48, **settings)
+        for settings in ({}, {"value_range": "0,2500"}, {"window": "1250.5,2501"})
+    )
+    assert asked.describe()["look"] == {"value_range": [0.0, 2500.0]}
+    assert asked.fingerprint == window.fingerprint != found.fingerprint
+    np.testing.assert_array_equal(asked.train.images, window.train.images)
+    assert np.mean(asked.train.images == 255) > 10 * np.mean(found.train.images == 255)
+
+
+def test_a_range_that_no_image_has_a_use_for_is_refused(flat, tmp_path):
+    for settings in ({"value_range": "0,2500"}, {"window": "40,400"}):
+        with pytest.raises(UserError, match="no image holds gray of more than 8 bits"):
+            load(flat, tmp_path, **settings)
+    assert list((tmp_path / "cache" / "folder").iterdir()) == []
+
+
+def test_a_window_of_the_film_stands_and_others_are_told(tmp_path):
+    """Windowed and plain films, and 8 bits among them, in one data set."""
+    window = {"WindowCenter": "500", "WindowWidth": "1000"}
+    root = write_films(tmp_path / "films", write_dicom, 0, 4000, num=6, **window)
+    alone = load(write_films(tmp_path / "w", write_dicom, 0, 4000, **window), tmp_path)
+    assert not any("ways" in n or "black" in n for n in alone.notices)
+    write_films(root, write_dicom, 0, 4000, num=9, start=6)
+    Image.fromarray((draw(5) * 255).astype(np.uint8)).save(root / "clear" / "plain.png")
+    data = load(root, tmp_path, image_size=48)
+    (ways,) = (n for n in data.notices if "ways" in n)
+    for told in (
+        "12 through a window or table of their own",
+        "18 of 16 bits (DICOM)",
+        "1 of 8 bits as they are",
+    ):
+        assert told in ways
+    white = {"windowed": [], "plain": []}
+    for image, file in zip(data.train.images, data.train.files, strict=True):
+        is_windowed = file.lstrip("clearhz/") in list("012345")
+        white["windowed" if is_windowed else "plain"].append(np.mean(image == 255))
+    assert np.mean(white["windowed"]) > 0.2 > 0.02 > np.mean(white["plain"])
+
+
+def test_numbers_that_do_not_compare_have_ranges_of_their_own(tmp_path):
+    """Hounsfield units beside the bits of a plain film, and beside PNG: no range holds both."""
+    root = write_films(tmp_path / "films", write_dicom, -1024, 3071, num=5, **CT)
+    write_films(root, write_dicom, 0, 800, num=5, start=5, bits=12)
+    write_films(root, write_png, 30_000, 33_000, num=5, start=10)
+    data = load(root, tmp_path, image_size=48)
+    assert set(data.describe()["look"]["value_ranges"]) == {
+        "Hounsfield units (DICOM)",
+        "12 bits (DICOM)",
+        "16 bits (PNG, TIFF)",
+    }
+    assert all(len(np.unique(image)) > 120 for image in data.train.images)
+    assert any("in 3 ways" in notice for notice in data.notices)
+
+
+def test_a_film_of_few_grays_is_named_whatever_its_format(presplit, tmp_path):
+    dark = (draw(0) * 30).astype(np.uint8)
+    Image.fromarray(dark).save(presplit / "train/clear/clear90_0.png")
+    data = load(presplit, tmp_path)
+    (notice,) = (n for n in data.notices if "grays" in n)
+    assert notice.startswith("1 image(s) have fewer than 64 of 256 grays: train/clear/clear90_0")
+    again = load(presplit, tmp_path)
+    assert notice in again.notices  # out of the cache
+
+
+def test_what_is_cut_off_is_said_and_what_is_not_is_kept(tmp_path):
+    """Panoramic films with the finding at one end: the central square does not hold it."""
+    for name, column in (("left", 2), ("right", 90)):
+        (tmp_path / "films" / name).mkdir(parents=True)
+        for n in range(12):
+            blocks = np.random.default_rng(n + column).integers(20, 90, (6, 12), dtype=np.uint8)
+            film = np.kron(blocks, np.ones((8, 8), np.uint8))
+            film[20:28, column : column + 4] = 255
+            Image.fromarray(film).save(tmp_path / "films" / name / f"{n}.png")
+    seen = {
+        fit: load(tmp_path / "films", tmp_path, image_size=48, fit=fit)
+        for fit in ("crop", "pad", "stretch")
+    }
+    (notice,) = (n for n in seen["crop"].notices if "cut off" in n)
+    assert "24 of 24 images" in notice and "50% and 50% on average" in notice
+    assert seen["crop"].train.images.max() < 90
+    for fit in ("pad", "stretch"):
+        assert (seen[fit].train.images.max(axis=(1, 2, 3)) == 255).all()
+        assert not any("cut off" in n for n in seen[fit].notices)
+        assert seen[fit].describe()["look"] == {"fit": fit}
+    assert (seen["pad"].train.images[:, :12] == 0).all()
+    assert len({data.fingerprint for data in seen.values()}) == 3
+    assert "look" not in seen["crop"].describe()
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"fit": "squeeze"}, "--fit=squeeze: expected one of crop, pad, stretch"),
+        ({"value_range": "5,1"}, "from 5 to 1"),
+        ({"window": "5,0"}, "0 wide"),
+        ({"fit": "pad"}, "phantom's films are square and of 8 bits"),
+        ({"window": "5,10"}, "phantom's films are square and of 8 bits"),
+    ],
+)
+def test_impossible_looks(tmp_path, settings, sentence):
+    with pytest.raises(UserError, match=sentence):
+        load(None, tmp_path, **settings)

@@ -22,14 +22,29 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import downloader
 
 from jaxgan.data.builders import PreparedSet, Record, open_encoded
-from jaxgan.data.images import as_pixels, map_in_threads, progress_bar, read_image
+from jaxgan.data.images import (
+    as_pixels,
+    map_in_threads,
+    may_be_deep,
+    measure_image,
+    progress_bar,
+    read_image,
+)
 from jaxgan.data.limits import naming
 from jaxgan.data.tensorflow_free import without_tensorflow
+from jaxgan.data.values import (
+    AS_STORED,
+    Spread,
+    View,
+    choose_ranges,
+    describe_ranges,
+    no_numbers_error,
+)
 from jaxgan.errors import UserError
 from jaxgan.files import write_text
 
 SPLIT_NAMES = {"train": "train", "validation": "val", "val": "val", "valid": "val", "test": "test"}
-INDEX_FILE = "jaxgan_index.json"  # labels and hashes, so that they are computed once
+INDEX_FILE = "jaxgan_index_2.json"  # labels, hashes, ranges: so that they are computed once
 PROBE_SECONDS = 6.0  # how long a server may take to answer at all
 PROBED_HOSTS = 4
 NUM_RETRIES = 2  # instead of TFDS's 10, which are over three minutes where there is no network
@@ -42,7 +57,7 @@ class _Keys(NamedTuple):
     label: str
 
 
-def prepare_catalogue(name: str, cache: Path) -> PreparedSet:
+def prepare_catalogue(name: str, cache: Path, view: View = AS_STORED) -> PreparedSet:
     """Return a catalogue data set, downloaded and prepared now unless `cache` has it.
 
     `name` may carry a configuration and a version (`cifar10:3.*.*`). Raises `UserError` for an
@@ -55,7 +70,7 @@ def prepare_catalogue(name: str, cache: Path) -> PreparedSet:
         keys = _find_keys(name, builder.info)
         if not Path(builder.data_dir).is_dir():
             _download(name, builder)
-        return _read(name, builder, keys)
+        return _read(name, builder, keys, view)
 
 
 def _check_name(name: str) -> None:
@@ -188,7 +203,7 @@ def _missing_package(name: str, error: ImportError) -> UserError:
 # Reading ---------------------------------------------------------------------------------------
 
 
-def _read(name: str, builder: Any, keys: _Keys) -> PreparedSet:
+def _read(name: str, builder: Any, keys: _Keys, view: View) -> PreparedSet:
     """Return a prepared data set with its splits under our names."""
     found = {SPLIT_NAMES[s]: s for s in builder.info.splits if s in SPLIT_NAMES}
     if "train" not in found:
@@ -201,35 +216,55 @@ def _read(name: str, builder: Any, keys: _Keys) -> PreparedSet:
     if not path.is_file():
         write_text(path, json.dumps(_create_index(sources, keys)))
     index = json.loads(path.read_text())
-    unlabelled = [s for s, rows in index.items() if any(label < 0 for label, _ in rows)]
+    splits = index["splits"]
+    unlabelled = [s for s, rows in splits.items() if any(label < 0 for label, _, _ in rows)]
     notices = [f"{name} has no labels in its split {s}, which is left out." for s in unlabelled]
     records = tuple(
-        Record(split, i, label, _name_record(split, i), _name_record(split, i), sha256)
-        for split, rows in index.items()
+        Record(split, i, label, _name_record(split, i), _name_record(split, i), sha256, aspect)
+        for split, rows in splits.items()
         if split not in unlabelled
-        for i, (label, sha256) in enumerate(rows)
+        for i, (label, sha256, aspect) in enumerate(rows)
     )
     names = tuple(builder.info.features[keys.label].names)
-    return PreparedSet(names, records, sources, keys.image, tuple(notices))
+    if view.asked is not None and not index["num_deep"]:
+        raise no_numbers_error()
+    if view.asked is None:
+        view = View(ranges={kind: (low, high) for kind, (low, high) in index["ranges"].items()})
+        notices += index["notices"]
+    return PreparedSet(names, records, sources, keys.image, tuple(notices), view=view)
 
 
 def _name_record(split: str, position: int) -> str:
     return f"{split}/{position:07d}"
 
 
-def _create_index(sources: dict[str, Any], keys: _Keys) -> dict[str, list[tuple[int, str]]]:
-    """Return label and SHA-256 of each image; of its pixels, as PNG writers differ in bytes."""
+def _create_index(sources: dict[str, Any], keys: _Keys) -> dict[str, Any]:
+    """Return label, SHA-256 and aspect of each image, and the range of those of many bits.
 
-    def describe(item: tuple[str, dict[str, Any]]) -> tuple[int, str]:
+    The hash is of the pixels, as PNG writers differ in bytes.
+    """
+    spreads: dict[str, Spread] = {}
+
+    def describe(item: tuple[str, dict[str, Any]]) -> tuple[int, str, float]:
         name, example = item
+        encoded = example[keys.image]
         with naming(name):
-            pixels = as_pixels(read_image(example[keys.image], channels=3))
+            pixels = as_pixels(read_image(encoded, channels=3))
+        if may_be_deep(encoded) and (spread := measure_image(encoded)) is not None:
+            spreads[name] = spread
         digest = hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes())
-        return int(example[keys.label]), digest.hexdigest()
+        return int(example[keys.label]), digest.hexdigest(), pixels.shape[1] / pixels.shape[0]
 
-    def rows(split: str, source: Any) -> Iterator[tuple[int, str]]:
+    def rows(split: str, source: Any) -> Iterator[tuple[int, str, float]]:
         named = ((_name_record(split, i), example) for i, example in enumerate(source))
         described = map_in_threads(describe, named)
         yield from progress_bar(described, title=f"indexing {split}", total=len(source))
 
-    return {split: list(rows(split, source)) for split, source in sources.items()}
+    splits = {split: list(rows(split, source)) for split, source in sources.items()}
+    ranges = choose_ranges(list(spreads.values()))
+    return {
+        "splits": splits,
+        "num_deep": len(spreads),
+        "ranges": ranges,
+        "notices": describe_ranges(spreads, ranges),
+    }

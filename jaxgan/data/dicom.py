@@ -5,15 +5,27 @@ the one identifier that is read, the patient's, is replaced before anything else
 an optional dependency (`pip install 'jaxgan[dicom]'`) and is imported where a DICOM file is met.
 """
 
+import contextlib
 import hashlib
 import importlib.util
 import logging
+import math
+import struct
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxgan.data import compressed
+from jaxgan.data.dicom_elements import (
+    check_segments,
+    drop_empty,
+    get_number,
+    get_value,
+    name_element,
+)
 from jaxgan.data.headings import names_nobody
 from jaxgan.data.limits import (
     ImageError,
@@ -24,6 +36,7 @@ from jaxgan.data.limits import (
     read_file,
     read_stream_sizes,
 )
+from jaxgan.data.values import AS_IT_IS, OWN_WINDOW, Values
 from jaxgan.untrusted import printable
 
 if TYPE_CHECKING:
@@ -34,16 +47,25 @@ if TYPE_CHECKING:
 INSTALL = "pip install 'jaxgan[dicom]'"
 _MARK, _MARK_AT = b"DICM", 128  # PS3.10, 7.1
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
+_FIRST_OF_HEAD = b"\x02\x00\x00\x00UL\x04\x00"  # its group length
+_MAX_FIRST_BYTES = 64  # of an element that begins a file
 _GROUP_LENGTH, _TRANSFER_SYNTAX = 0x00020000, 0x00020010
 _ITEM, _MAX_FRAGMENTS = b"\xfe\xff\x00\xe0", 2**14  # each takes some microseconds of Python
 # What decides, beside the file, whether a film can be decoded: pydicom and what it makes use of.
-_DECODERS = ("pydicom", "pylibjpeg", "libjpeg", "openjpeg", "rle", "gdcm", "jpeg_ls")
+_DECODERS = (
+    "pydicom", "pylibjpeg", "libjpeg", "openjpeg", "rle", "gdcm", "jpeg_ls", "imagecodecs",
+)  # fmt: skip
 _HEAD_KINDS = ("AE", "OB", "SH", "UI", "UL", "UN", "UR", None)  # PS3.10, 7.1; None: not said
 _TABLES = ("ModalityLUTSequence", "VOILUTSequence")
+_INSTEAD = " (WindowWidth (0028,1051)): give --window or --value_range instead"
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _MAX_VALUE_BYTES = 2**18  # of what is not pixels: a table of 65536 levels has 2**17
-_INVERTED, _PALETTE = "MONOCHROME1", "PALETTE COLOR"
+_INVERTED, _PALETTE, _RGB = "MONOCHROME1", "PALETTE COLOR", "RGB"
 _GRAYS = (_INVERTED, "MONOCHROME2")
+_HALVED = "YBR_FULL_422"  # uncompressed, two pixels share their colour: PS3.3, C.7.6.3.1.2
+_MAX_LEVEL_BITS = 16  # a table of all levels is computed up to here, each pixel beyond
+_FIRST_TAGS = (0, 5, 8, 0x16, 0x18)  # of group 8, one of which begins a file without a head
+_KINDS_OF_FIRST = (b"UL", b"CS", b"UI")
 _SHOWN = [  # what decides how the pixels look; nothing here is about a person
     "SamplesPerPixel",
     "PhotometricInterpretation",
@@ -55,8 +77,12 @@ _SHOWN = [  # what decides how the pixels look; nothing here is about a person
     "BitsStored",
     "HighBit",
     "PixelRepresentation",
+    "Modality",
     "RescaleSlope",
     "RescaleIntercept",
+    "RescaleType",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
     "ModalityLUTSequence",
     "WindowCenter",
     "WindowWidth",
@@ -68,6 +94,9 @@ _SHOWN = [  # what decides how the pixels look; nothing here is about a person
     "RedPaletteColorLookupTableData",
     "GreenPaletteColorLookupTableData",
     "BluePaletteColorLookupTableData",
+    "SegmentedRedPaletteColorLookupTableData",
+    "SegmentedGreenPaletteColorLookupTableData",
+    "SegmentedBluePaletteColorLookupTableData",
     "FloatPixelData",
     "DoubleFloatPixelData",
     "PixelData",
@@ -75,8 +104,25 @@ _SHOWN = [  # what decides how the pixels look; nothing here is about a person
 
 
 def is_dicom(content: bytes) -> bool:
-    """Tell whether a file's first bytes are those of a DICOM file (at least 132 are looked at)."""
+    """Tell whether a file's first bytes are those of a DICOM file (at least 132 are looked at).
+
+    Some have lost the 132 bytes that should begin them, and some the head, group 2, with them.
+    """
+    return _has_mark(content) or content.startswith(_FIRST_OF_HEAD) or _begins_without_head(content)
+
+
+def _has_mark(content: bytes) -> bool:
     return content[_MARK_AT : _MARK_AT + len(_MARK)] == _MARK
+
+
+def _begins_without_head(content: bytes) -> bool:
+    """Tell whether a file begins with an element of group 8, as old exports do."""
+    if len(content) < _MARK_AT:
+        return False
+    group, element, length = struct.unpack("<HHI", content[:8])
+    if group != 8 or element not in _FIRST_TAGS:
+        return False
+    return content[4:6] in _KINDS_OF_FIRST or (length % 2 == 0 and length <= _MAX_FIRST_BYTES)
 
 
 def starts_as_dicom(path: Path) -> bool:
@@ -113,18 +159,45 @@ def read_patient(path: Path) -> str | None:
     return None if is_nobody else hashlib.sha256(patient.encode()).hexdigest()
 
 
-def decode_film(content: bytes) -> tuple[np.ndarray, bool]:
-    """Return uint8 pixels [height, width] or [height, width, 3], and whether they look dark.
+def decode_film(content: bytes, *, keep_numbers: bool = False) -> tuple[np.ndarray | Values, str]:
+    """Return a film as it wants to be shown, or its numbers; and the way that it is shown.
 
     Gray values go through the modality transform (rescale or lookup table), then through the first
-    window or VOI lookup table; without either, the whole range of the stored bits is mapped to 0 to
-    255, and 16 stored bits that use only 12 look dark. MONOCHROME1 is inverted, so that high is
-    white (PS3.3, C.7.6.3.1.2 and C.11). Raises `ImageError`.
+    window or VOI lookup table, to uint8 pixels [height, width] or [height, width, 3]. A film of
+    more than 8 bits without either, and every one where `keep_numbers`, is returned as its numbers.
+    MONOCHROME1 is inverted, so that high is white (PS3.3, C.7.6.3.1.2 and C.11). Raises
+    `ImageError`.
     """
+    with _telling_failure():
+        film = _open(content)
+        if _is_numbers(film) or (keep_numbers and _is_deep(film)):
+            return _read_numbers(film), ""
+        has_look = str(film.PhotometricInterpretation) in _GRAYS and _has_own_look(film)
+        return _show(film), OWN_WINDOW if has_look else AS_IT_IS
+
+
+def read_numbers(content: bytes) -> Values | None:
+    """Return the numbers of a film that says nothing of how it wants to be shown, else None.
+
+    Raises `ImageError`.
+    """
+    with _telling_failure():
+        film = _open(content)
+        return _read_numbers(film) if _is_numbers(film) else None
+
+
+def _open(content: bytes) -> "Dataset":
+    """Return what is needed of a film, checked, its pixels not decoded."""
+    film = _parse(content, _SHOWN)
+    _check(film, len(content))
+    return film
+
+
+@contextlib.contextmanager
+def _telling_failure() -> Iterator[None]:
+    """Turn whatever pydicom raises into an `ImageError`."""
     try:
-        film = _parse(content, _SHOWN)
-        _check(film, len(content))
-        return _show(film)
+        yield
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # without its words, which may quote the file: a name, a date
@@ -138,6 +211,7 @@ def _import_pydicom() -> Any:
         import pydicom
     except ImportError:
         raise ImageError(f"is a DICOM file, which needs pydicom: {INSTALL}") from None
+    compressed.register()
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module="pydicom")
@@ -152,8 +226,10 @@ def _parse(content: bytes, names: "Sequence[str]", **options: bool) -> "Dataset"
     """
     pydicom = _import_pydicom()
     file = RationedFile(content, 4 * len(content))
-    _check_head(file)
-    film: Dataset = pydicom.dcmread(file, specific_tags=list(names), **options)
+    _check_head(file, at=_MARK_AT + len(_MARK) if _has_mark(content) else 0)
+    film: Dataset = pydicom.dcmread(
+        file, specific_tags=list(names), force=not _has_mark(content), **options
+    )
     for element in film.values():
         _check_value(element, may_be_sequences=_TABLES)
     for name in _TABLES:
@@ -163,11 +239,11 @@ def _parse(content: bytes, names: "Sequence[str]", **options: bool) -> "Dataset"
     return film
 
 
-def _check_head(file: RationedFile) -> None:
+def _check_head(file: RationedFile, at: int) -> None:
     """Refuse a deflated file, and a head, group 2, that holds sequences or a long group length."""
     from pydicom.filereader import read_dataset
 
-    file.seek(_MARK_AT + len(_MARK))
+    file.seek(at)
     head = read_dataset(file, False, True, stop_when=lambda tag, kind, length: tag >> 16 != 2)
     for element in head.values():
         is_long = element.tag == _GROUP_LENGTH and len(element.value or b"") > 4
@@ -175,7 +251,8 @@ def _check_head(file: RationedFile) -> None:
             raise ImageError("is a DICOM file with a damaged head")
         if element.tag == _TRANSFER_SYNTAX and _DEFLATED in (element.value or b""):
             raise ImageError(
-                "is a deflated DICOM file, which may unfold to any size: store it plainly"
+                "is a deflated DICOM file (TransferSyntaxUID (0002,0010)), which may unfold to any "
+                "size: store it plainly"
             )
     file.seek(0)
 
@@ -193,41 +270,102 @@ def _check_value(element: Any, *, may_be_sequences: "Sequence[str]" = ()) -> Non
 
 
 def _describe_failure(error: Exception) -> str:
-    if isinstance(error, NotImplementedError | RuntimeError):
-        return (
-            "is compressed in a way that cannot be decoded here: install pylibjpeg and "
-            "pylibjpeg-libjpeg, or store it uncompressed"
-        )
     return f"is damaged or cut off ({type(error).__name__})"
 
 
 def _check(film: "Dataset", num_bytes: int) -> None:
-    """Refuse what is no single film of 8 to 16 bits, before any pixel is decoded."""
-    if "PixelData" not in film:
-        floating = "FloatPixelData" in film or "DoubleFloatPixelData" in film
-        raise ImageError(
-            f"is a DICOM file with {'floating-point' if floating else 'no'} pixels, expected one "
-            "image of 8 to 16 bits"
-        )
-    num_frames = int(film.get("NumberOfFrames") or 1)
+    """Refuse what is no single film, before any pixel is decoded."""
+    _check_there(film)
+    drop_empty(film)
+    num_frames = get_number(film, "NumberOfFrames") if "NumberOfFrames" in film else 1
     if num_frames != 1:
-        raise ImageError(f"is a DICOM file of {num_frames} frames, expected one image")
-    samples, kind = int(film.SamplesPerPixel), str(film.PhotometricInterpretation)
+        raise ImageError(
+            f"is a DICOM file of {num_frames} frames, expected one image "
+            f"({name_element('NumberOfFrames')})"
+        )
+    samples = get_number(film, "SamplesPerPixel")
+    kind = str(get_value(film, "PhotometricInterpretation"))
     if samples != (1 if kind in (*_GRAYS, _PALETTE) else 3):
-        raise ImageError(f"is a DICOM file of {samples} samples a pixel in {printable(kind)}")
-    check_pixels(int(film.Columns), int(film.Rows) * samples, num_bytes)
-    allocated, stored = int(film.BitsAllocated), int(film.BitsStored)
-    if allocated not in (8, 16) or not 8 <= stored <= allocated:
         raise ImageError(
-            f"is a DICOM file of {stored} bits stored in {allocated}, expected 8 to 16 bits"
+            f"is a DICOM file of {samples} samples a pixel in {printable(kind)} "
+            f"({name_element('SamplesPerPixel')})"
         )
-    high = int(film.get("HighBit", stored - 1))
-    if high != stored - 1:
-        raise ImageError(
-            f"is a DICOM file whose {stored} bits end at bit {high}, expected {stored - 1}"
-        )
+    check_pixels(get_number(film, "Columns"), get_number(film, "Rows") * samples, num_bytes)
+    _check_bits(film)
+    check_segments(film)
+    _settle_syntax(film)
     if film.file_meta.TransferSyntaxUID.is_encapsulated:
         _check_stream(film)
+    else:
+        _check_length(film, kind)
+
+
+def _check_there(film: "Dataset") -> None:
+    """Refuse a file without pixels, or with pixels of another kind than whole numbers."""
+    if "PixelData" in film:
+        return
+    floating = [name for name in _PIXELS[1:] if name in film]
+    raise ImageError(
+        f"is a DICOM file with floating-point pixels ({name_element(floating[0])}), expected one "
+        "image of whole numbers"
+        if floating
+        else f"is a DICOM file with no pixels ({name_element('PixelData')}), expected one image"
+    )
+
+
+def _check_bits(film: "Dataset") -> None:
+    """Refuse bits that pixels do not come in, or that lie elsewhere than at the lower end."""
+    allocated, stored = get_number(film, "BitsAllocated"), get_number(film, "BitsStored")
+    least = {1: 1, 8: 1, 16: 8, 32: 8}.get(allocated)
+    if least is None or not least <= stored <= allocated:
+        raise ImageError(
+            f"is a DICOM file of {stored} bits stored in {allocated}, expected 8 to 32 bits "
+            f"({name_element('BitsStored')}, {name_element('BitsAllocated')})"
+        )
+    high = get_number(film, "HighBit") if "HighBit" in film else stored - 1
+    if high != stored - 1:
+        raise ImageError(
+            f"is a DICOM file whose {stored} bits end at bit {high}, expected {stored - 1} "
+            f"({name_element('HighBit')})"
+        )
+    if get_number(film, "PixelRepresentation") not in (0, 1):
+        raise ImageError(
+            f"is a DICOM file whose {name_element('PixelRepresentation')} is neither 0 (unsigned) "
+            "nor 1 (signed)"
+        )
+
+
+def _settle_syntax(film: "Dataset") -> None:
+    """Give a film that does not say how its pixels are stored what its header is stored in.
+
+    That tells all of uncompressed pixels, nothing of compressed ones.
+    """
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    if film.file_meta.get("TransferSyntaxUID"):
+        return
+    if film["PixelData"].is_undefined_length:
+        raise ImageError(f"is a compressed DICOM file without {name_element('TransferSyntaxUID')}")
+    is_implicit, is_little = film.original_encoding
+    plain = ImplicitVRLittleEndian if is_implicit else ExplicitVRLittleEndian
+    film.file_meta.TransferSyntaxUID = plain if is_little else ExplicitVRBigEndian
+
+
+def _check_length(film: "Dataset", kind: str) -> None:
+    """Refuse uncompressed pixels that are fewer than the film claims."""
+    num_pixels = int(film.Rows) * int(film.Columns) * int(film.SamplesPerPixel)
+    num_bits = (
+        num_pixels
+        * int(film.BitsAllocated)
+        // (1 if kind != _HALVED else 3)
+        * (1 if kind != _HALVED else 2)
+    )
+    expected, found = -(-num_bits // 8), len(film.PixelData)
+    if found < expected:
+        raise ImageError(
+            f"is a DICOM file that is damaged or cut off: {name_element('PixelData')} has {found} "
+            f"bytes, expected {expected}"
+        )
 
 
 def _check_stream(film: "Dataset") -> None:
@@ -250,64 +388,216 @@ def _check_stream(film: "Dataset") -> None:
     if read_stream_sizes(streams[0]) != {expected}:
         raise ImageError(
             "is a DICOM file whose compressed pixels are not, by their own header, the "
-            f"{expected[0]} x {expected[1]} pixels that it claims"
+            f"{expected[0]} x {expected[1]} pixels that it claims ({name_element('PixelData')})"
         )
 
 
-def _show(film: "Dataset") -> tuple[np.ndarray, bool]:
-    from pydicom.pixels import apply_color_lut, pixel_array
+def _decode_pixels(film: "Dataset") -> np.ndarray:
+    """Return the stored numbers [height, width] or [height, width, 3]."""
+    from pydicom.pixels import pixel_array
 
-    pixels = pixel_array(film)
+    try:
+        pixels = pixel_array(film)
+    except MemoryError:
+        raise
+    except Exception:  # without its words, as ever
+        raise ImageError(_describe_undecodable(film)) from None
     samples = int(film.SamplesPerPixel)
     if pixels.shape != (film.Rows, film.Columns, 3)[: 2 if samples == 1 else 3]:
         raise ImageError("is a DICOM file of more frames than it says, expected one image")
+    return pixels
+
+
+def _describe_undecodable(film: "Dataset") -> str:
+    syntax = film.file_meta.TransferSyntaxUID
+    if not syntax.is_encapsulated:
+        return f"is a DICOM file whose {name_element('PixelData')} is damaged"
+    remedy = (
+        "it is damaged, or compressed in an unusual way: store it uncompressed"
+        if compressed.is_available(syntax) or syntax not in compressed.DECODER_DEPENDENCIES
+        else f"that takes more packages: {INSTALL}"
+    )
+    return (
+        f"is a DICOM file whose {name_element('PixelData')}, {printable(str(syntax.name))}, can "
+        f"not be decoded; {remedy}"
+    )
+
+
+def _show(film: "Dataset") -> np.ndarray:
     kind = str(film.PhotometricInterpretation)
+    pixels = _decode_pixels(film)
     if kind in _GRAYS:
-        shown, suspicious = _show_gray(film, pixels)
-        return (255 - shown if kind == _INVERTED else shown), suspicious
+        shown = _show_gray(film, pixels)
+        return 255 - shown if kind == _INVERTED else shown
     if kind == _PALETTE:
-        colors = apply_color_lut(pixels, film)
-        return (colors >> 8 if colors.dtype == np.uint16 else colors).astype(np.uint8), False
+        return _show_palette(film, pixels)
     if pixels.dtype != np.uint8:  # YBR has become RGB
-        raise ImageError("is a colour DICOM file of more than 8 bits, expected 8")
-    return pixels, False
+        raise ImageError(
+            f"is a DICOM file of more than 8 bits in {printable(kind)}, expected RGB "
+            f"({name_element('PhotometricInterpretation')})"
+        )
+    return pixels
 
 
-def _show_gray(film: "Dataset", stored: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Return the gray film as it is shown, and whether it looks dark.
+def _show_palette(film: "Dataset", pixels: np.ndarray) -> np.ndarray:
+    """Return the colours of a palette; entries of 16 bits may hold but 8 (PS3.3, C.7.6.3.1.6)."""
+    from pydicom.pixels import apply_color_lut
+
+    try:
+        colors = apply_color_lut(pixels, film)
+        every = apply_color_lut(np.arange(2 ** int(film.BitsStored), dtype=pixels.dtype), film)
+    except Exception:
+        keyword = "RedPaletteColorLookupTableDescriptor"
+        raise ImageError(
+            f"is a DICOM file whose palette ({name_element(keyword)} and what follows) is damaged"
+        ) from None
+    return (colors >> 8 if int(every.max()) > 255 else colors).astype(np.uint8)
+
+
+def _get_ends(film: "Dataset") -> tuple[int, int]:
+    """Return the least and the largest number that the stored bits can hold."""
+    bits = int(film.BitsStored)
+    low = -(2 ** (bits - 1)) if int(film.PixelRepresentation) else 0
+    return low, low + 2**bits - 1
+
+
+def _show_gray(film: "Dataset", stored: np.ndarray) -> np.ndarray:
+    """Return the gray film as it wants to be shown.
 
     The steps are computed for each value that the bits can hold, not for each pixel.
     """
-    bits = int(film.BitsStored)
-    low = -(2 ** (bits - 1)) if int(film.PixelRepresentation) else 0
-    levels = np.arange(low, low + 2**bits)
-    with np.errstate(all="ignore"):  # a slope of 1e300 has its own answer below
-        shares, is_full_range = _compute_shares(film, levels)
-        whole = np.nan_to_num(shares, nan=0.0, posinf=1.0, neginf=0.0)
-    table = np.rint(np.clip(whole, 0.0, 1.0) * 255.0).astype(np.uint8)
-    stored = np.clip(stored, low, low + 2**bits - 1)  # bits above may hold an overlay
-    suspicious = is_full_range and bits == 16 and low == 0 and 0 < int(stored.max()) < 4096
+    low, high = _get_ends(film)
+    stored = np.clip(stored, low, high)  # bits above may hold an overlay
+    if int(film.BitsStored) > _MAX_LEVEL_BITS:
+        return np.stack([_to_gray(film, row) for row in stored])
+    table = _to_gray(film, np.arange(low, high + 1))
     # A negative index counts from the end: rolled, the table takes signed values as they are.
-    return look_up(np.roll(table, low), stored), suspicious
+    return look_up(np.roll(table, low), stored)
 
 
-def _compute_shares(film: "Dataset", levels: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Return the share of white of each stored value, and whether it is their whole range."""
+def _to_gray(film: "Dataset", values: np.ndarray) -> np.ndarray:
+    """Return uint8 of stored values."""
+    try:
+        with np.errstate(all="ignore"):  # a slope of 1e300 has its own answer below
+            shares = _compute_shares(film, values)
+    except ImageError:
+        raise
+    except Exception:
+        raise ImageError(_describe_bad_look(film)) from None
+    whole = np.nan_to_num(shares, nan=0.0, posinf=1.0, neginf=0.0)
+    return np.rint(np.clip(whole, 0.0, 1.0) * 255.0).astype(np.uint8)
+
+
+def _describe_bad_look(film: "Dataset") -> str:
+    """Return the reason where a rescale, a table or a window makes no sense."""
+    named = [
+        name_element(keyword)
+        for keyword in (*_TABLES, "RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth")
+        if film.get(keyword) is not None
+    ]
+    return f"is a DICOM file that is damaged: no sense can be made of {', '.join(named)}"
+
+
+def _compute_shares(film: "Dataset", levels: np.ndarray) -> np.ndarray:
+    """Return the share of white of each stored value."""
     from pydicom.pixels import apply_modality_lut, apply_voi
 
     values = apply_modality_lut(levels, film)
     if film.get("VOILUTSequence"):
         shares = apply_voi(np.rint(values).astype(np.int64), film)
-        return shares / _get_top(film.VOILUTSequence), False
-    if film.get("WindowCenter") is not None and film.get("WindowWidth") is not None:
+        return shares / _get_top(film.VOILUTSequence)
+    if _has_window(film):
         center, width = _first(film.WindowCenter), _first(film.WindowWidth)
         function = str(film.get("VOILUTFunction") or "LINEAR")
-        return apply_window(values, center, width, function), False
+        return apply_window(values, center, width, function)
     if film.get("ModalityLUTSequence"):
-        return values / _get_top(film.ModalityLUTSequence), False
+        return values / _get_top(film.ModalityLUTSequence)
     # A linear rescale moves the ends of the range as it moves the values: its sign alone counts.
     shares = (levels - levels[0]) / (len(levels) - 1)
-    return (shares if values[-1] >= values[0] else 1.0 - shares), True
+    return shares if values[-1] >= values[0] else 1.0 - shares
+
+
+def _has_window(film: "Dataset") -> bool:
+    return film.get("WindowCenter") is not None and film.get("WindowWidth") is not None
+
+
+def _has_own_look(film: "Dataset") -> bool:
+    return bool(film.get("VOILUTSequence") or film.get("ModalityLUTSequence")) or _has_window(film)
+
+
+def _is_deep(film: "Dataset") -> bool:
+    """Tell whether a film holds gray or colour of more than 8 bits."""
+    kinds = (*_GRAYS, _RGB)
+    return str(film.PhotometricInterpretation) in kinds and int(film.BitsStored) > 8
+
+
+def _is_numbers(film: "Dataset") -> bool:
+    """Tell whether a film holds more than 8 bits and says nothing of how they are to be shown."""
+    is_colour = str(film.PhotometricInterpretation) == _RGB  # which no window is for
+    return _is_deep(film) and (is_colour or not _has_own_look(film))
+
+
+def _read_numbers(film: "Dataset") -> Values:
+    """Return the numbers of a film, of a gray one in the unit that its modality transform gives."""
+    from pydicom.pixels import apply_modality_lut
+
+    low, high = _get_ends(film)
+    stored = np.clip(_decode_pixels(film), low, high)  # bits above may hold an overlay
+    if stored.ndim == 3:
+        return Values(stored, f"{int(film.BitsStored)} bits in colour (DICOM)", low, high)
+    slope, intercept = _get_rescale(film)
+    if film.get("ModalityLUTSequence"):
+        table = apply_modality_lut(np.arange(low, high + 1), film)
+        top = int(_get_top(film.ModalityLUTSequence))
+        stored, low, high = look_up(np.roll(table, low), stored), 0, top
+    return Values(
+        stored,
+        _name_kind(film, (slope, intercept) != (1.0, 0.0)),
+        low,
+        high,
+        slope,
+        intercept,
+        is_inverted=str(film.PhotometricInterpretation) == _INVERTED,
+        padding=_get_padding(film),
+    )
+
+
+def _get_rescale(film: "Dataset") -> tuple[float, float]:
+    """Return slope and intercept of a linear rescale; 1 and 0 where there is none to speak of."""
+    slope, intercept = film.get("RescaleSlope"), film.get("RescaleIntercept")
+    if slope is None or intercept is None or film.get("ModalityLUTSequence"):
+        return 1.0, 0.0
+    found = float(slope), float(intercept)
+    is_usable = all(map(math.isfinite, found)) and 1e-100 < abs(found[0]) < 1e100
+    return found if is_usable else (1.0, 0.0)
+
+
+def _name_kind(film: "Dataset", is_rescaled: bool) -> str:
+    """Return which numbers of other films those of this one compare with.
+
+    The unit, where there is one (PS3.3, C.11.1.1.2; of CT, it may go without saying).
+    """
+    unit, is_ct = film.get("RescaleType"), film.get("Modality") == "CT"
+    if unit == "HU" or (is_ct and unit is None):
+        return "Hounsfield units (DICOM)"
+    if is_rescaled or film.get("ModalityLUTSequence"):
+        return "rescaled numbers (DICOM)"
+    sign = ", signed" if int(film.PixelRepresentation) else ""
+    return f"{int(film.BitsStored)} bits{sign} (DICOM)"
+
+
+def _get_padding(film: "Dataset") -> tuple[int, int] | None:
+    """Return the first and the last stored number that stand for no picture."""
+    first = film.get("PixelPaddingValue")
+    if first is None or film.get("ModalityLUTSequence"):
+        return None
+    limit = film.get("PixelPaddingRangeLimit")
+    low, high = sorted((_as_number(first), _as_number(first if limit is None else limit)))
+    return low, high
+
+
+def _as_number(value: Any) -> int:
+    return int(value if not isinstance(value, bytes) else int.from_bytes(value[:2], "little"))
 
 
 def _get_top(tables: Any) -> float:
@@ -324,12 +614,16 @@ def apply_window(values: np.ndarray, center: float, width: float, function: str)
     """Return the share of white, 0 to 1, of each value: PS3.3, C.11.2.1.2 and C.11.2.1.3."""
     if function == "SIGMOID":
         if width <= 0.0:
-            raise ImageError(f"is a DICOM file with a window {width:g} wide, expected above 0")
+            raise ImageError(
+                f"is a DICOM file with a window {width:g} wide, expected above 0{_INSTEAD}"
+            )
         steepness = np.clip(-4.0 * (values - center) / width, -80.0, 80.0)
         return 1.0 / (1.0 + np.exp(steepness))
     exact = function == "LINEAR_EXACT"
     if width < 1.0 and not (exact and width > 0.0):
-        raise ImageError(f"is a DICOM file with a window {width:g} wide, expected 1 or more")
+        raise ImageError(
+            f"is a DICOM file with a window {width:g} wide, expected 1 or more{_INSTEAD}"
+        )
     if not exact:
         center, width = center - 0.5, width - 1.0
     if width == 0.0:

@@ -1,8 +1,12 @@
 """Image files in and out: any still image to 8 bits, with a reason where that fails."""
 
+import contextlib
+import functools
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import struct
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -13,16 +17,28 @@ from PIL import ExifTags, Image, PngImagePlugin
 from tqdm import tqdm
 
 from jaxgan.data import dicom
+from jaxgan.data.fit import fit_square
 from jaxgan.data.limits import (
     MAX_HEADER_BYTES,
+    MAX_READS,
     ImageError,
     RationedFile,
     check_pixels,
     check_scans,
     describe_too_large,
-    look_up,
     read_file,
     unusable_images_error,
+)
+from jaxgan.data.values import (
+    AS_IT_IS,
+    AS_STORED,
+    ASKED,
+    Spread,
+    Values,
+    View,
+    count_grays,
+    measure,
+    show,
 )
 from jaxgan.files import written_beside
 from jaxgan.untrusted import printable
@@ -44,6 +60,25 @@ _ORIENTATIONS = {  # EXIF 2.32, tag 0x0112
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_PNG, _PNG_DEPTH_AT = b"\x89PNG\r\n\x1a\n", 24  # PNG 3rd edition, 11.2.1
+_STARTS = {
+    "PNG": (_PNG,),
+    "JPEG": (b"\xff\xd8\xff",),
+    "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    "WebP": (b"RIFF",),
+    "BMP": (b"BM",),
+}
+# Beside the critical ones: transparency, orientation, and what makes a PNG an animation.
+_NEEDED_CHUNKS = (b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT")
+_COLOUR_KIND = "16 bits in colour or with transparency (PNG, TIFF)"
+# Raw modes whose upper byte Pillow keeps, and those that make it keep the lower one.
+_LOWER_BYTES = {
+    "RGB;16B": "RGB;16L",
+    "RGB;16L": "RGB;16B",
+    "RGB;16N": "RGB;16B" if sys.byteorder == "little" else "RGB;16L",
+    "RGBA;16B": "RGBA;16L",
+    "LA;16B": "RGBA",  # four bytes, all of them
+}
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 _TIFF_SAMPLE_FORMAT, _SIGNED = 339, 2
 _WIDENING = {"L;2": 85, "L;4": 17}  # what Pillow multiplies grays of few bits with
@@ -55,64 +90,165 @@ Result = TypeVar("Result")
 
 
 class Decoded(NamedTuple):
-    """An 8-bit image of mode `L` or `RGB`, and whether it came as 16 bits but uses only 12."""
+    """An 8-bit image of mode `L` or `RGB`, how it is shown, and how many grays it has.
+
+    `num_grays` is None where the image is too small to say.
+    """
 
     image: Image.Image
-    looks_like_12_bits: bool
+    way: str
+    num_grays: int | None
 
 
-def read_image(source: Path | bytes, channels: int) -> Image.Image:
+def read_image(source: Path | bytes, channels: int, view: View = AS_STORED) -> Image.Image:
     """Return the image as mode `L` (`channels` 1) or `RGB` (`channels` 3), 8 bits, upright.
 
-    `source` is a path or the file's content. 16-bit values are mapped linearly, 0..65535 to
-    0..255; transparency is composited over black. Raises `ImageError` with the reason.
+    `source` is a path or the file's content. More than 8 bits are mapped linearly as `view` says
+    (see `jaxgan.data.values`); transparency is composited over black. Raises `ImageError` with the
+    reason.
     """
-    return decode_image(source, channels).image
+    return decode_image(source, channels, view).image
 
 
-def decode_image(source: Path | bytes, channels: int) -> Decoded:
-    """Return what `read_image` returns, and whether the range of the values is suspicious."""
+def decode_image(source: Path | bytes, channels: int, view: View = AS_STORED) -> Decoded:
+    """Return what `read_image` returns, how it is shown, and how many grays it has."""
     if channels not in (1, 3):
         raise ValueError(f"channels is {channels!r}, expected 1 (gray) or 3 (RGB)")
+    content = _get_content(source)
+    if dicom.is_dicom(content):
+        film, way = dicom.decode_film(content, keep_numbers=view.asked is not None)
+        pixels, way = _show(film, view) if isinstance(film, Values) else (film, way)
+        image = Image.fromarray(pixels)
+    else:
+        image, way = _try_plainly(functools.partial(_decode_with_pillow, view=view), content)
+    num_grays = count_grays(np.asarray(image)) if image.mode in ("L", "RGB") else None
+    return Decoded(image.convert("L" if channels == 1 else "RGB"), way, num_grays)
+
+
+def measure_image(source: Path | bytes) -> Spread | None:
+    """Return where the numbers of an image lie, None where it says how it wants to be shown.
+
+    That is 8 bits, or a window of its own; then no pixel is decoded. None too where the image can
+    not be used. `decode_image` says why.
+    """
+    try:
+        content = _get_content(source)
+        if dicom.is_dicom(content):
+            film = dicom.read_numbers(content)
+            return None if film is None else measure(film)
+        return _try_plainly(_measure_with_pillow, content)
+    except ImageError:
+        return None
+
+
+def may_be_deep(head: bytes) -> bool:
+    """Tell by a file's first 32 bytes whether it may hold numbers of more than 8 bits."""
+    if head.startswith(_PNG):
+        return head[_PNG_DEPTH_AT : _PNG_DEPTH_AT + 1] == b"\x10"
+    return bool(head) and not head.startswith((b"\xff\xd8", b"BM", b"RIFF"))
+
+
+def _get_content(source: Path | bytes) -> bytes:
     content = source if isinstance(source, bytes) else read_file(source)
     if not content:
         raise ImageError("is empty (0 bytes)")
-    if dicom.is_dicom(content):
-        pixels, suspicious = dicom.decode_film(content)
-        film = Image.fromarray(pixels)
-        return Decoded(film.convert("L" if channels == 1 else "RGB"), suspicious)
-    return _decode_with_pillow(content, channels)
+    return content
 
 
-def _decode_with_pillow(content: bytes, channels: int) -> Decoded:
-    """Decode wholly, turning whatever Pillow raises into an `ImageError`."""
-    try:
-        file = RationedFile(content, _count_header_bytes(content))
-        image = Image.open(file, formats=FORMATS)
-        file.allow_pixels()
-        check_pixels(*image.size, len(content))
-        _refuse_run_lengths(image)
-        _refuse_sequence(image)
-        _refuse_signed(image)
-        check_scans(content)
+def _show(values: Values, view: View) -> tuple[np.ndarray, str]:
+    """Return the pixels, and the way that they are shown."""
+    return show(values, view), ASKED if view.asked else f"of {values.kind}"
+
+
+def _decode_with_pillow(content: bytes, view: View) -> tuple[Image.Image, str]:
+    """Decode wholly and turn upright; return the way that it is shown too."""
+    image = _open_with_pillow(content)
+    if _needs_numbers(image, view):
+        pixels, way = _show(_read_values(image, content), view)
+        shown = Image.fromarray(pixels)
+    else:
+        way = AS_IT_IS if not _is_deep(image) else f"of {_COLOUR_KIND}"
         _widen_transparency(image)
         image.load()
-        if image.mode in _SIXTEEN_BIT_MODES:
-            gray, suspicious = _from_16_bits(image)
-        else:
-            gray, suspicious = _from_8_bits(image), False
-        upright = _upright(gray, image)
-        return Decoded(upright.convert("L" if channels == 1 else "RGB"), suspicious)
+        shown = _from_8_bits(image)
+    return _upright(shown, image), way
+
+
+def _measure_with_pillow(content: bytes) -> Spread | None:
+    image = _open_with_pillow(content)
+    return measure(_read_values(image, content)) if _is_deep(image) else None
+
+
+def _try_plainly(decode: Callable[[bytes], Result], content: bytes) -> Result:
+    """Return `decode(content)`; of a PNG that fails, without what is beside its pixels.
+
+    A damaged colour profile or remark is no damage to the image.
+    """
+    with _telling_damage(content):
+        try:
+            return decode(content)
+        except (ImageError, MemoryError, Image.DecompressionBombError):
+            raise
+        except Exception:
+            plain = _drop_ancillary(content)
+            if plain == content:
+                raise
+            return decode(plain)
+
+
+def _drop_ancillary(content: bytes) -> bytes:
+    """Return a PNG without the chunks that an image can do without: PNG 3rd edition, 5.4.
+
+    The same bytes where it is none, or its chunks are cut off.
+    """
+    kept, at = [content[: len(_PNG)]], len(_PNG)
+    for _ in range(MAX_READS if content.startswith(_PNG) else 0):
+        length, kind = struct.unpack(">I4s", content[at : at + 8].ljust(8, b"\0"))
+        end = at + length + 12
+        if end > len(content):
+            return content
+        if kind[:1].isupper() or kind in _NEEDED_CHUNKS:
+            kept.append(content[at:end])
+        if kind == b"IEND":
+            return b"".join(kept)
+        at = end
+    return content
+
+
+@contextlib.contextmanager
+def _telling_damage(content: bytes) -> Iterator[None]:
+    """Turn whatever Pillow raises into an `ImageError`."""
+    try:
+        yield
     except (ImageError, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(describe_too_large("too many pixels")) from error
     except Image.UnidentifiedImageError as error:
-        raise ImageError(
-            f"is not a PNG, JPEG, BMP, TIFF, WebP or DICOM image (begins {content[:8]!r})"
-        ) from error
+        raise ImageError(_describe_unidentified(content)) from error
     except Exception as error:  # decoders of damaged files raise nearly anything
         raise ImageError(f"is damaged or cut off ({printable(str(error))})") from error
+
+
+def _describe_unidentified(content: bytes) -> str:
+    """Return the reason for bytes that no decoder takes: what begins as an image is one."""
+    name = next((name for name, start in _STARTS.items() if content.startswith(start)), None)
+    if name is None:
+        return f"is not a PNG, JPEG, BMP, TIFF, WebP or DICOM image (begins {content[:8]!r})"
+    return f"begins as a {name}, and is damaged or cut off, or of a kind that is not read here"
+
+
+def _open_with_pillow(content: bytes) -> Image.Image:
+    """Return an image whose pixels are not decoded, having refused what must not be."""
+    file = RationedFile(content, _count_header_bytes(content))
+    image = Image.open(file, formats=FORMATS)
+    file.allow_pixels()
+    check_pixels(*image.size, len(content))
+    _refuse_run_lengths(image)
+    _refuse_sequence(image)
+    _refuse_signed(image)
+    check_scans(content)
+    return image
 
 
 def _count_header_bytes(content: bytes) -> int:
@@ -148,21 +284,98 @@ def _widen_transparency(image: Image.Image) -> None:
         image.info["transparency"] *= _WIDENING[raw_mode]
 
 
-def _from_16_bits(image: Image.Image) -> tuple[Image.Image, bool]:
-    """Map the full range of an integer image to 0..255; also say if it looks like 12 bits."""
-    values = np.asarray(image)
-    low, high = int(values.min()), int(values.max())
-    if low < 0 or high > 65535:
-        raise ImageError(f"has values from {low} to {high}, expected 8 or 16 bits, unsigned")
+def _get_raw_mode(image: Image.Image) -> str | None:
+    """Return how Pillow will take the pixels apart, before it does."""
+    tiles = getattr(image, "tile", ())
+    arguments = tiles[0].args if tiles else None
+    raw_mode = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return raw_mode if isinstance(raw_mode, str) else None
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Tell whether an image, not decoded yet, holds numbers of more than 8 bits."""
+    return image.mode in _SIXTEEN_BIT_MODES or _get_raw_mode(image) in _LOWER_BYTES
+
+
+def _needs_numbers(image: Image.Image, view: View) -> bool:
+    """Tell whether the upper byte of an image's numbers is not enough to show it."""
+    if image.mode in _SIXTEEN_BIT_MODES:
+        return True
+    is_asked = view.get_range(_COLOUR_KIND) is not None or "transparency" in image.info
+    return _is_deep(image) and is_asked
+
+
+def _read_values(image: Image.Image, content: bytes) -> Values:
+    """Decode the numbers of an image of more than 8 bits."""
+    is_gray = image.mode in _SIXTEEN_BIT_MODES
+    return _read_gray(image) if is_gray else _read_colour(image, content)
+
+
+def _read_gray(image: Image.Image) -> Values:
+    image.load()
+    stored = np.asarray(image)
+    kind, low, high = _find_bits(image, stored)
+    transparent = image.info.get("transparency")  # of a PNG: one gray
+    is_seen = None if transparent is None else stored != transparent
+    return Values(
+        stored,
+        f"{kind} (PNG, TIFF)",
+        low,
+        high,
+        # Pillow inverts only up to 8 bits
+        is_inverted=getattr(image, "tag_v2", {}).get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO,
+        alpha=None if is_seen is None else is_seen.astype(np.uint8) * np.uint8(255),
+    )
+
+
+def _find_bits(image: Image.Image, stored: np.ndarray) -> tuple[str, int, int]:
+    """Return the words for the bits of a gray image, and the ends of what they can hold."""
     tags = getattr(image, "tag_v2", {})
-    full = 4095 if tags.get(_TIFF_BITS) == (12,) else 65535
-    suspicious = full == 65535 and 0 < high < 4096
-    table = np.minimum((np.arange(65536) * 255 + full // 2) // full, 255).astype(np.uint8)
-    if tags.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO:  # Pillow inverts only up to 8 bits
-        table[: full + 1] = table[full::-1]
-    if "transparency" in image.info:  # of a PNG: one gray, here over black
-        table[image.info["transparency"]] = 0
-    return Image.fromarray(look_up(table, values)), suspicious
+    bits, is_signed = tags.get(_TIFF_BITS), _SIGNED in tags.get(_TIFF_SAMPLE_FORMAT, ())
+    least, largest = int(stored.min()), int(stored.max())
+    if bits == (32,) and not is_signed and least < 0:  # Pillow takes the sign for granted
+        raise ImageError("holds values above 2147483647, expected at most 31 bits")
+    if bits == (12,):
+        return "12 bits", 0, 4095
+    if bits == (16,) and is_signed:
+        return "16 bits, signed", -(2**15), 2**15 - 1
+    if bits == (32,) and not (least >= 0 and largest < 2**16):
+        return "32 bits", -(2**31), 2**31 - 1
+    return ("32 bits" if bits == (32,) else "16 bits"), 0, 2**16 - 1
+
+
+def _read_colour(image: Image.Image, content: bytes) -> Values:
+    """Return both bytes of colours, or of gray with transparency, of 16 bits.
+
+    Pillow keeps the upper byte; told that the bytes lie the other way round, it keeps the lower.
+    """
+    again = _open_with_pillow(content)
+    lower = _LOWER_BYTES[_get_raw_mode(image) or ""]
+    again.tile = [_with_raw_mode(tile, lower) for tile in again.tile]  # type: ignore[attr-defined]
+    again.load()
+    image.load()
+    both = [np.asarray(part, np.uint16) for part in (image, again)]
+    if lower == "RGBA":  # gray and its transparency, two bytes each
+        stored, alpha = both[1][..., 0] << 8 | both[1][..., 1], both[1][..., 2]
+    else:
+        stored, alpha = (both[0] << 8 | both[1])[..., :3], both[0][..., 3:]
+    transparent = image.info.get("transparency")
+    if transparent is not None:
+        alpha = (stored != np.array(transparent)).any(axis=-1) * 255
+    return Values(
+        stored,
+        _COLOUR_KIND,
+        0,
+        2**16 - 1,
+        alpha=np.squeeze(alpha).astype(np.uint8).reshape(stored.shape[:2]) if alpha.size else None,
+        keeps_upper_byte=True,
+    )
+
+
+def _with_raw_mode(tile: Any, raw_mode: str) -> Any:
+    """Return a tile of Pillow's that is taken apart in another way."""
+    is_plain = isinstance(tile.args, str)
+    return tile._replace(args=raw_mode if is_plain else (raw_mode, *tile.args[1:]))
 
 
 def _from_8_bits(image: Image.Image) -> Image.Image:
@@ -196,13 +409,7 @@ def _upright(pixels: Image.Image, original: Image.Image) -> Image.Image:
 
 def resize_square(image: Image.Image, size: int) -> Image.Image:
     """Cut the central square and scale it to `size`: area average down, bilinear up."""
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    square = image.crop((left, top, left + side, top + side))
-    if side == size:
-        return square
-    method = Image.Resampling.BOX if size < side else Image.Resampling.BILINEAR
-    return square.resize((size, size), method)
+    return fit_square(image, size, "crop")
 
 
 def shrink_to(image: Image.Image, short_side: int) -> Image.Image:
@@ -277,10 +484,30 @@ def progress_bar(items: Iterable[Item], *, title: str, total: int) -> Iterable[I
     return tqdm(items, desc=title, total=total, unit=" images", disable=None, leave=False)
 
 
+def measure_files(paths: Mapping[str, Path]) -> dict[str, Spread]:
+    """Return where the numbers of those images lie that do not say how they are to be shown.
+
+    `paths` are by name. Of what can not hold such numbers nothing but a few bytes is read.
+    """
+    deep = [name for name, path in paths.items() if may_be_deep(_read_head(path))]
+    measured = map_in_threads(lambda name: measure_image(paths[name]), deep)
+    bar = progress_bar(measured, title="looking for the range", total=len(deep))
+    return {name: spread for name, spread in zip(deep, bar, strict=True) if spread is not None}
+
+
+def _read_head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(2 * _PNG_DEPTH_AT)
+    except OSError:
+        return b""
+
+
 def decode_many(
     sources: Sequence[Path | bytes],
     *,
     channels: int,
+    view: View = AS_STORED,
     names: Sequence[str] | None = None,
     use: Callable[[Image.Image], Any] = as_pixels,
     title: str = "decoding",
@@ -291,9 +518,24 @@ def decode_many(
     every file that cannot be used, each with its reason.
     """
 
-    def attempt(source: Path | bytes) -> Any:
+    def convert(source: Path | bytes) -> Any:
+        return use(read_image(source, channels, view))
+
+    return convert_many(sources, convert, names=names, title=title)
+
+
+def convert_many(
+    sources: Sequence[Path | bytes],
+    convert: Callable[[Path | bytes], Result],
+    *,
+    names: Sequence[str] | None = None,
+    title: str = "decoding",
+) -> list[Result]:
+    """Return `convert(source)` of every source, as `decode_many` does."""
+
+    def attempt(source: Path | bytes) -> Result | ImageError:
         try:
-            return use(read_image(source, channels))
+            return convert(source)
         except ImageError as error:
             return error
 
@@ -303,4 +545,4 @@ def decode_many(
     bad = [(n, r) for n, r in zip(labels, results, strict=True) if isinstance(r, ImageError)]
     if bad:
         raise unusable_images_error(bad, num_images=len(sources))
-    return results
+    return [result for result in results if not isinstance(result, ImageError)]

@@ -23,6 +23,7 @@ LISTED = 10  # an error message names this many examples
 _SMALL = 4 * 2**20  # pixels that cost little, whatever they unfold from
 _BLOCK = 2**20  # pixels looked up at once: numpy widens the indices to eight bytes
 _JPEG, _JPEG_2000 = b"\xff\xd8", b"\xff\x4f\xff\x51"
+_JP2, _CODESTREAM, _MAX_BOXES = b"\0\0\0\x0cjP  \r\n\x87\n", b"jp2c", 64  # T.800, I.5
 # Markers of JPEG (T.81, B.1) and JPEG-LS; in the coded pixels neither has 0xFF before such a byte.
 _MARKER = re.compile(rb"\xff([\xc0-\xcf\xd8-\xfe])")
 _START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = 0xD8, 0xD9, 0xDA
@@ -95,8 +96,9 @@ def check_scans(content: bytes) -> None:
 def read_stream_sizes(stream: bytes) -> set[tuple[int, int, int]]:
     """Return each width, height and number of components that a codestream's own headers tell.
 
-    Of JPEG, JPEG-LS and JPEG 2000 without a container; empty for anything else.
+    Of JPEG, JPEG-LS and JPEG 2000; empty for anything else.
     """
+    stream = _leave_container(stream)
     if stream.startswith(_JPEG_2000) and len(stream) >= 42:  # T.800, A.5.1
         right, bottom, left, top = struct.unpack(">4I", stream[8:24])
         return {(right - left, bottom - top, int.from_bytes(stream[40:42], "big"))}
@@ -105,6 +107,19 @@ def read_stream_sizes(stream: bytes) -> set[tuple[int, int, int]]:
     frames = [stream[at + 3 : at + 8] for marker, at in _walk_jpeg(stream) if marker in _FRAMES]
     sizes = [struct.unpack(">HHB", frame) for frame in frames if len(frame) == 5]  # T.81, B.2.2
     return {(width, height, components) for height, width, components in sizes}
+
+
+def _leave_container(stream: bytes) -> bytes:
+    """Return the codestream in a JP2 file, which DICOM has no place for and some films hold."""
+    at = 0
+    for _ in range(_MAX_BOXES if stream.startswith(_JP2) else 0):
+        length, kind = struct.unpack(">I4s", stream[at : at + 8].ljust(8, b"\0"))
+        if kind == _CODESTREAM:
+            return stream[at + 8 :]
+        if length < 8:  # to the end of the file, or in eight bytes: neither comes before it
+            break
+        at += length
+    return stream
 
 
 def _walk_jpeg(content: bytes) -> Iterator[tuple[int, int]]:

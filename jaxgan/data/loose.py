@@ -1,15 +1,31 @@
 """Any folder of images, split or not: what `evaluate` compares."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from jaxgan.data.images import as_pixels, decode_many, resize_square
+from jaxgan.data.fit import describe_fit, fit_square
+from jaxgan.data.images import (
+    as_pixels,
+    convert_many,
+    decode_image,
+    decode_many,
+    measure_files,
+)
 from jaxgan.data.limits import ImageError, unusable_images_error
 from jaxgan.data.tree import ENDINGS, is_image, is_no_data
+from jaxgan.data.values import (
+    AS_STORED,
+    ASKED,
+    View,
+    choose_ranges,
+    describe_few_grays,
+    describe_ranges,
+    describe_ways,
+    no_numbers_error,
+)
 from jaxgan.errors import UserError
 from jaxgan.untrusted import printable
 
@@ -23,7 +39,8 @@ SHEETS = ("grid.png",)  # `sample` writes one beside its images: no image of its
 class LooseImages:
     """Images uint8 [num, side, side, channels], each one's file, and the folder it lay in.
 
-    `notices` are sentences for the user, of images that are left out or enlarged.
+    `notices` are sentences for the user, of images that are left out or enlarged; those on all
+    folders that were read together are with the first.
     """
 
     images: np.ndarray
@@ -35,17 +52,21 @@ class LooseImages:
         return len(self.files)
 
 
-def read_folders(roots: Sequence[Path], *, image_size: int = 0) -> list[LooseImages]:
+def read_folders(
+    roots: Sequence[Path], *, image_size: int = 0, fit: str = "crop", view: View = AS_STORED
+) -> list[LooseImages]:
     """Read all images in and below each of `roots`, scaled alike so that they can be compared.
 
     `image_size` 0 is the short side of the smallest image among them, at most 128; the few of a
     folder that have less than half of its usual size are left out and named, so that no odd one
     decides for all. All are gray if every one is, else RGB. `folders` names the first folder below
-    the root, "" where there is none.
+    the root, "" where there is none. Numbers of more than 8 bits are shown over one range for all
+    folders, if `view` asks for none.
     """
     paths = [_list_images(root) for root in roots]
     # Read twice rather than held at full size: a film can have fifty megabytes.
-    sides = [np.array(decode_many(p, channels=1, use=_get_short_side)) for p in paths]
+    sizes = [decode_many(group, channels=1, use=lambda image: image.size) for group in paths]
+    sides = [np.array([min(size) for size in group]) for group in sizes]
     odd = [np.zeros(len(s), bool) if image_size else _find_odd(s) for s in sides]
     side = image_size or min(MAX_SIDE, *(int(s[~o].min()) for s, o in zip(sides, odd, strict=True)))
     notices = [
@@ -53,9 +74,18 @@ def read_folders(roots: Sequence[Path], *, image_size: int = 0) -> list[LooseIma
     ]
     paths = [[p[i] for i in np.flatnonzero(~o)] for p, o in zip(paths, odd, strict=True)]
     every = [path for group in paths for path in group]
-    pixels = np.stack(
-        decode_many(every, channels=3, use=lambda image: as_pixels(resize_square(image, side)))
-    )
+    view, of_all = _find_view(every, view)
+
+    def convert(path: Path | bytes) -> tuple[np.ndarray, str, int | None]:
+        decoded = decode_image(path, 3, view)
+        return as_pixels(fit_square(decoded.image, side, fit)), decoded.way, decoded.num_grays
+
+    images, ways, grays = zip(*convert_many(every, convert), strict=True)
+    pixels = np.stack(images)
+    of_all += _describe_look(dict(zip(map(str, every), grays, strict=True)), ways, view)
+    kept = [s[i] for s, o in zip(sizes, odd, strict=True) for i in np.flatnonzero(~o)]
+    of_all += describe_fit(fit, [width / height for width, height in kept])
+    notices[0] = (*notices[0], *of_all)
     if (pixels == pixels[..., :1]).all():
         pixels = pixels[..., :1]
     parts = np.split(pixels, np.cumsum([len(group) for group in paths])[:-1])
@@ -101,8 +131,19 @@ def _name(root: Path, paths: Sequence[Path], sides: np.ndarray, chosen: np.ndarr
     return printable(", ".join(names)) + (", ..." if len(indices) > _NAMED else "")
 
 
-def _get_short_side(image: Image.Image) -> int:
-    return min(image.size)
+def _find_view(paths: Sequence[Path], asked: View) -> tuple[View, list[str]]:
+    """Return how the images of all folders are shown alike, and what is to be said of it."""
+    if asked.asked is not None:
+        return asked, []
+    spreads = measure_files({str(path): path for path in paths})
+    ranges = choose_ranges(list(spreads.values()))
+    return View(ranges=ranges), describe_ranges(spreads, ranges)
+
+
+def _describe_look(grays: Mapping[str, int | None], ways: Sequence[str], view: View) -> list[str]:
+    if view.asked is not None and ASKED not in ways:
+        raise no_numbers_error()
+    return [*describe_ways(ways), *describe_few_grays(grays)]
 
 
 def _list_images(root: Path) -> list[Path]:

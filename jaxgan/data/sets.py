@@ -1,7 +1,7 @@
 """What a data source gives: labelled image sets, each image with its patient."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,8 @@ class Dataset:
 
     `fingerprint` is a SHA-256 over content, classes and split, not over where the files lie, so
     that a run can tell whether it continues on the same data. `notices` are sentences for the log,
-    `skipped` files that could not be used, each with the reason.
+    `skipped` files that could not be used, each with the reason; `look` how images are made to
+    look otherwise than they would by themselves: the range that numbers are shown over, the fit.
     """
 
     name: str
@@ -56,12 +57,15 @@ class Dataset:
     fingerprint: str
     notices: tuple[str, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
+    look: Mapping[str, Any] = field(default_factory=dict)
 
     def describe(self) -> dict[str, Any]:
         """Return what a run's record says of its data."""
         described: dict[str, Any] = {"name": self.name, "fingerprint": self.fingerprint}
         if self.skipped:
             described["skipped"] = [f"{file} {reason}" for file, reason in self.skipped]
+        if self.look:
+            described["look"] = dict(self.look)
         return described
 
     @property

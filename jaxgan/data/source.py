@@ -1,21 +1,25 @@
 """One entrance for all data: a folder, a TFDS catalogue set or the phantom -> `Dataset`."""
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from jaxgan.data import guard
+from jaxgan.data.fit import FITS, describe_fit, fit_square
 from jaxgan.data.folder import check_enough_images, scan_folder
-from jaxgan.data.images import as_pixels, map_in_threads, progress_bar, read_image, resize_square
+from jaxgan.data.images import as_pixels, map_in_threads, progress_bar, read_image
 from jaxgan.data.limits import LISTED, naming
 from jaxgan.data.phantom import TABLE_1
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.data.split import split_by_patient
+from jaxgan.data.values import AUTO, parse_view
 from jaxgan.errors import UserError
 from jaxgan.files import note_use, reserve, written_beside
 from jaxgan.untrusted import printable
@@ -24,7 +28,7 @@ if TYPE_CHECKING:  # these import tensorflow_datasets, which takes a second
     from jaxgan.data.builders import PreparedSet, Record
 
 MEMORY_LIMIT_BYTES = 2 * 2**30  # decoded sets above this are memory maps
-DECODER_VERSION = 2  # raise it when pixels come out differently, so that caches are made again
+DECODER_VERSION = 3  # raise it when pixels come out differently, so that caches are made again
 STORED_SIDE = 512  # pixels of the short side of prepared folder images, or more when asked
 
 
@@ -41,6 +45,9 @@ class DataSpec:
     follow_links: bool = False  # out of the folder
     leave_out: tuple[str, ...] = ()  # names of files and folders that are no data
     skip_bad_images: bool = False  # of a folder, instead of one error that lists them
+    fit: str = "crop"  # see jaxgan.data.fit
+    value_range: str = AUTO  # or LOW,HIGH: see jaxgan.data.values
+    window: str = ""  # or CENTER,WIDTH, instead
     val_fraction: float = 0.2  # of the training images, where the source has no validation split
     split_seed: int = 0
     phantom_seed: int = 0
@@ -57,6 +64,16 @@ class _Opened(NamedTuple):
     notices: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...] = ()
 
+    def describe_look(self) -> dict[str, Any]:
+        """Return how images are made to look otherwise than they would by themselves."""
+        view, fit = self.prepared.view, self.prepared.fit
+        look: dict[str, Any] = {} if fit == "crop" else {"fit": fit}
+        if view.asked:
+            look["value_range"] = list(view.asked)
+        if view.ranges:
+            look["value_ranges"] = {kind: list(ends) for kind, ends in sorted(view.ranges.items())}
+        return look
+
 
 def load_dataset(
     spec: DataSpec,
@@ -69,8 +86,9 @@ def load_dataset(
     """Return the data as uint8 images [num, image_size, image_size, channels] by split.
 
     What is prepared is kept under `cache_dir` and used again. The fingerprint depends on the
-    source's content, classes and split alone: not on where it lies, its dates, the image size or
-    the channels. Sets above `memory_limit_bytes` come as read-only memory maps. Raises `UserError`.
+    source's content, classes and split, and on how numbers are shown and images made square where
+    that is not as stored: not on where it lies, its dates, the image size or the channels. Sets
+    above `memory_limit_bytes` come as read-only memory maps. Raises `UserError`.
     """
     _check(spec, image_size, channels)
     opened = _open(spec, image_size, channels, cache_dir)
@@ -79,7 +97,8 @@ def load_dataset(
     splits, split_notices = _split(opened, spec, films)
     names = opened.prepared.class_names
     _check_classes(names, splits, " ".join(split_notices))
-    fingerprint = compute_fingerprint(names, splits)
+    look = opened.describe_look()
+    fingerprint = compute_fingerprint(names, splits, look)
     num_images = sum(len(records) for records in splits.values())
     in_memory = num_images * image_size**2 * channels <= memory_limit_bytes
     sets = {}
@@ -90,8 +109,15 @@ def load_dataset(
         sets[split] = _create_set(records, _load(path, in_memory=in_memory))
     is_split_here = not any(record.split == "val" for record in opened.prepared.records)
     copies = _describe_copies(opened.prepared, splits, films, is_split_here)
-    notices = (*opened.notices, *split_notices, *copies, *([unsearched] if unsearched else []))
-    return Dataset(opened.name, names, sets, fingerprint, notices, opened.skipped)
+    fitted = describe_fit(spec.fit, [r.aspect for records in splits.values() for r in records])
+    notices = (
+        *opened.notices,
+        *fitted,
+        *split_notices,
+        *copies,
+        *([unsearched] if unsearched else []),
+    )
+    return Dataset(opened.name, names, sets, fingerprint, notices, opened.skipped, look)
 
 
 def _check(spec: DataSpec, image_size: int, channels: int) -> None:
@@ -111,6 +137,14 @@ def _check(spec: DataSpec, image_size: int, channels: int) -> None:
     given = [what for what, value in of_folders.items() if value]
     if spec.data_dir is None and given:
         raise UserError(f"{given[0]} was given without a data folder: this belongs to a folder")
+    if spec.fit not in FITS:
+        raise UserError(f"--fit={spec.fit}: expected one of {', '.join(FITS)}.")
+    view = parse_view(spec.value_range, spec.window)
+    if spec.data_dir is None and spec.dataset is None and (spec.fit != "crop" or view.asked):
+        raise UserError(
+            "--fit, --value_range or --window was given without data: the phantom's films are "
+            "square and of 8 bits. Name a folder by --data_dir, or leave it out."
+        )
     if not 0.0 < spec.val_fraction < 1.0:
         raise UserError(
             f"the validation fraction is {spec.val_fraction}, expected above 0, below 1"
@@ -128,10 +162,13 @@ def _check(spec: DataSpec, image_size: int, channels: int) -> None:
 def _open(spec: DataSpec, image_size: int, channels: int, cache_dir: Path) -> _Opened:
     """Prepare the source that the specification names."""
     if spec.data_dir is not None:
-        return _open_folder(spec, spec.data_dir, max(STORED_SIDE, image_size), channels, cache_dir)
-    if spec.dataset is not None:
-        return _open_catalogue(spec.dataset, cache_dir)
-    return _open_phantom(spec, channels, cache_dir)
+        stored_side = max(STORED_SIDE, image_size)
+        opened = _open_folder(spec, spec.data_dir, stored_side, channels, cache_dir)
+    elif spec.dataset is not None:
+        opened = _open_catalogue(spec, spec.dataset, cache_dir)
+    else:
+        opened = _open_phantom(spec, channels, cache_dir)
+    return opened._replace(prepared=dataclasses.replace(opened.prepared, fit=spec.fit))
 
 
 def _open_folder(
@@ -154,6 +191,7 @@ def _open_folder(
         stored_side=stored_side,
         cache=cache_dir,
         skip_bad=spec.skip_bad_images,
+        view=parse_view(spec.value_range, spec.window),
     )
     notices = (*scan.notices, *prepared.notices, *_describe_skipped(prepared.skipped))
     name = root.resolve().name
@@ -168,10 +206,10 @@ def _describe_skipped(skipped: tuple[tuple[str, str], ...]) -> list[str]:
     return [f"{len(skipped)} image(s) were skipped, as config.json records: {listed}{more}."]
 
 
-def _open_catalogue(name: str, cache_dir: Path) -> _Opened:
+def _open_catalogue(spec: DataSpec, name: str, cache_dir: Path) -> _Opened:
     from jaxgan.data.catalogue import prepare_catalogue
 
-    prepared = prepare_catalogue(name, cache_dir)
+    prepared = prepare_catalogue(name, cache_dir, parse_view(spec.value_range, spec.window))
     notice = (
         f"{name} says nothing of patients. Where a person has several images, the validation may "
         "hold people that the training has seen, and its accuracy is then too high for new ones."
@@ -281,13 +319,20 @@ def _check_classes(
                 )
 
 
-def compute_fingerprint(names: tuple[str, ...], splits: Mapping[str, list["Record"]]) -> str:
-    """Return the SHA-256 over class names, split membership, labels and each image's hash."""
+def compute_fingerprint(
+    names: tuple[str, ...],
+    splits: Mapping[str, list["Record"]],
+    look: Mapping[str, Any] = MappingProxyType({}),
+) -> str:
+    """Return the SHA-256 over class names, split membership, labels and each image's hash.
+
+    `look`, where there is something to say of it, is how the images are made to look otherwise.
+    """
     members = {
         split: sorted((record.sha256, record.label) for record in records)
         for split, records in splits.items()
     }
-    canonical = json.dumps([names, members], sort_keys=True)
+    canonical = json.dumps([names, members, *([dict(look)] if look else [])], sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
@@ -335,7 +380,8 @@ def _decode(prepared: "PreparedSet", records: list["Record"], images: np.ndarray
     def pixels(item: tuple["Record", bytes]) -> np.ndarray:
         record, encoded = item
         with naming(record.file):
-            return as_pixels(resize_square(read_image(encoded, channels), size))
+            image = read_image(encoded, channels, prepared.view)
+            return as_pixels(fit_square(image, size, prepared.fit))
 
     encoded = ((record, prepared.read(record)) for record in records)
     decoded = map_in_threads(pixels, encoded)

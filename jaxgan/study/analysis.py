@@ -27,7 +27,7 @@ from jaxgan.statistics import (
 )
 from jaxgan.study import memory
 from jaxgan.study.arms import Arm, find_controls
-from jaxgan.study.audit import VIEWS, Audit
+from jaxgan.study.audit import PADDED_VIEWS, Audit
 from jaxgan.study.folds import describe_leaks
 from jaxgan.study.jobs import describe_failures, to_record
 from jaxgan.study.run import StudyResults, run_audit
@@ -229,7 +229,7 @@ def _describe_audit(audit: Audit) -> dict[str, Any]:
     explained = audit.explained
     return {
         "chance": audit.chance,
-        "views": VIEWS,
+        "views": {view: words for view, words in PADDED_VIEWS.items() if view in audit.probe},
         "linear_probe": dict(audit.probe),
         "classifier": dict(audit.classifier),
         "sources": dict(audit.sources),

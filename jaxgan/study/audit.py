@@ -31,6 +31,9 @@ VIEWS = {
     "intensities": "the intensities alone, no place",
 }
 CLASSIFIER_VIEWS = tuple(view for view in VIEWS if view != "whole")  # that one is the arm `real`
+# Where images have been padded, the probe looks at this too: their proportions are those of a
+# device, an age or a hospital. It sees four numbers, so that nothing of the picture helps it.
+PADDED_VIEWS = {**VIEWS, "padding": "the widths of the black margins that --fit=pad leaves"}
 
 
 def mask_images(images: np.ndarray, view: str) -> np.ndarray:
@@ -59,6 +62,8 @@ def compute_features(images: np.ndarray, view: str) -> np.ndarray:
     """Return what the linear probe sees of images [num, h, w, channels]: [num, features]."""
     if view == "intensities":
         return _compute_intensities(images)
+    if view == "padding":
+        return compute_margins(images)
     return np.stack([_shrink(image) for image in mask_images(images, view)])
 
 
@@ -66,6 +71,20 @@ def _compute_intensities(images: np.ndarray) -> np.ndarray:
     flat = images.reshape(len(images), -1).astype(np.float64)
     moments = [flat.mean(axis=1), flat.std(axis=1)]
     return np.stack([*moments, *np.percentile(flat, [0, 5, 25, 50, 75, 95, 100], axis=1)], axis=1)
+
+
+def compute_margins(images: np.ndarray) -> np.ndarray:
+    """Return how wide the black margins of images [num, h, w, channels] are: [num, 4].
+
+    As shares of the side: at the top, at the bottom, to the left, to the right.
+    """
+    lit = images.max(axis=-1)
+    rows, columns = lit.max(axis=2) > 0, lit.max(axis=1) > 0
+    sides = (rows, rows[:, ::-1], columns, columns[:, ::-1])
+    widths = [np.where(side.any(axis=1), side.argmax(axis=1), side.shape[1]) for side in sides]
+    return np.stack(
+        [width / side.shape[1] for width, side in zip(widths, sides, strict=True)], axis=1
+    )
 
 
 def _shrink(image: np.ndarray) -> np.ndarray:
@@ -118,7 +137,10 @@ class Audit:
             if whole is None:
                 continue
             shares += [
-                (f"{name} on {VIEWS[view]}", self._compute_above(value, self._num_looks) / whole)
+                (
+                    f"{name} on {PADDED_VIEWS[view]}",
+                    self._compute_above(value, self._num_looks) / whole,
+                )
                 for view, value in by_view.items()
                 if view != "whole"
             ]
@@ -184,18 +206,26 @@ def count_effective(labels: np.ndarray, patients: Sequence[str]) -> float:
 
 
 def run_probes(
-    images: ImageSet, fold_of: np.ndarray, classifier: Mapping[str, float], sources: Sequence[str]
+    images: ImageSet,
+    fold_of: np.ndarray,
+    classifier: Mapping[str, float],
+    sources: Sequence[str],
+    *,
+    is_padded: bool = False,
 ) -> Audit:
     """Run the linear probes and join the classifier's balanced accuracies by view.
 
-    `sources` names the hospital or collection of each image, empty where that is not known.
+    `sources` names the hospital or collection of each image, empty where that is not known. Where
+    `is_padded`, the margins that this has left are looked at as well.
     """
     labels = images.labels
     probes = {
         view: float(balanced_accuracy_score(labels, probe(images.images, labels, fold_of, view)))
-        for view in VIEWS
+        for view in (PADDED_VIEWS if is_padded else VIEWS)
     }
     by_source = _audit_sources(images, fold_of, sources) if sources else {}
+    if is_padded and len(set(sources)) > 1:
+        by_source["told_by_padding"] = _tell_sources(images, fold_of, sources, "padding")
     num_effective = count_effective(labels, images.patients)
     return Audit(1 / len(np.unique(labels)), probes, classifier, by_source, num_effective)
 
@@ -205,8 +235,7 @@ def _audit_sources(images: ImageSet, fold_of: np.ndarray, sources: Sequence[str]
     names, codes = np.unique(np.asarray(sources, str), return_inverse=True)
     told_by_frame = class_told = None
     if len(names) > 1:
-        told = probe(images.images, codes, fold_of, "frame")
-        told_by_frame = float(balanced_accuracy_score(codes, told))
+        told_by_frame = _tell_sources(images, fold_of, sources, "frame")
         guessed = guess_by_source(images.labels, codes, fold_of)
         class_told = float(balanced_accuracy_score(images.labels, guessed))
     return {
@@ -218,6 +247,14 @@ def _audit_sources(images: ImageSet, fold_of: np.ndarray, sources: Sequence[str]
             for name, here in ((n, np.flatnonzero(codes == code)) for code, n in enumerate(names))
         },
     }
+
+
+def _tell_sources(
+    images: ImageSet, fold_of: np.ndarray, sources: Sequence[str], view: str
+) -> float:
+    """Return the balanced accuracy with which the probe tells the sources apart by a view."""
+    codes = np.unique(np.asarray(sources, str), return_inverse=True)[1]
+    return float(balanced_accuracy_score(codes, probe(images.images, codes, fold_of, view)))
 
 
 def guess_by_source(labels: np.ndarray, sources: np.ndarray, fold_of: np.ndarray) -> np.ndarray:

@@ -415,7 +415,10 @@ def run_audit(results: StudyResults) -> audits.Audit:
     for view, by_fold in done.items():
         if len(by_fold) == folds.num:
             by_view[view] = _compute_balanced_accuracy(by_fold, folds)
-    return audits.run_probes(folds.images, folds.fold_of, by_view, results.sources)
+    is_padded = results.settings.data.fit == "pad"
+    return audits.run_probes(
+        folds.images, folds.fold_of, by_view, results.sources, is_padded=is_padded
+    )
 
 
 def _compute_balanced_accuracy(by_fold: Mapping[int, Result], folds: Folds) -> float:

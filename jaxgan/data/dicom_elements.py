@@ -1,0 +1,130 @@
+"""Single elements of a DICOM header: read, told by name and number where they are at fault.
+
+Nothing here quotes a value that is text: it may be a name or a date (see `jaxgan.data.dicom`).
+"""
+
+import struct
+from typing import TYPE_CHECKING, Any
+
+from jaxgan.data.limits import ImageError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+# What may be there without a value, and then is as good as not there (PS3.5, 7.4).
+_MAY_BE_EMPTY = (
+    "HighBit",
+    "Modality",
+    "NumberOfFrames",
+    "PixelPaddingRangeLimit",
+    "PixelPaddingValue",
+    "RescaleIntercept",
+    "RescaleSlope",
+    "RescaleType",
+    "VOILUTFunction",
+    "WindowCenter",
+    "WindowWidth",
+)
+_TABLES = ("ModalityLUTSequence", "VOILUTSequence")
+_TABLE_PARTS = ("LUTDescriptor", "LUTData")
+_PALETTES = tuple(
+    f"Segmented{colour}PaletteColorLookupTableData" for colour in ("Red", "Green", "Blue")
+)
+_MAX_LEVELS = 2**16  # of a palette
+_DISCRETE, _LINEAR = 0, 1  # kinds of a palette's segment: PS3.3, C.7.9.2
+
+
+def name_element(keyword: str) -> str:
+    """Return an element's name and number, as `Rows (0028,0010)`."""
+    from pydicom.datadict import tag_for_keyword
+
+    tag = tag_for_keyword(keyword) or 0
+    return f"{keyword} ({tag >> 16:04X},{tag & 0xFFFF:04X})"
+
+
+def get_value(film: "Dataset", keyword: str) -> Any:
+    """Return the value of an element that has to be there. Raises `ImageError`."""
+    try:
+        value = film.get(keyword)
+    except Exception:  # pydicom makes sense of a value where it is asked for it
+        raise ImageError(f"is a DICOM file whose {name_element(keyword)} is damaged") from None
+    if value is None or value == "":
+        raise ImageError(f"is a DICOM file without {name_element(keyword)}")
+    return value
+
+
+def get_number(film: "Dataset", keyword: str) -> int:
+    """Return a whole number that has to be there. Raises `ImageError`."""
+    value = get_value(film, keyword)
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        raise ImageError(
+            f"is a DICOM file whose {name_element(keyword)} is no whole number"
+        ) from None
+
+
+def drop_empty(film: "Dataset") -> None:
+    """Remove elements without a value, and tables without entries, which say nothing.
+
+    Of slope and intercept, one alone stands for both: the other is 1 or 0. Raises `ImageError`.
+    """
+    for keyword in _MAY_BE_EMPTY:
+        if keyword in film and _is_empty(film, keyword):
+            delattr(film, keyword)
+    for keyword in _TABLES:
+        if keyword in film and not _is_table(film, keyword):
+            delattr(film, keyword)
+    if "RescaleSlope" in film and "RescaleIntercept" not in film:
+        film.RescaleIntercept = 0
+    if "RescaleIntercept" in film and "RescaleSlope" not in film:
+        film.RescaleSlope = 1
+
+
+def _is_empty(film: "Dataset", keyword: str) -> bool:
+    try:
+        value = film.get(keyword)
+    except Exception:
+        raise ImageError(f"is a DICOM file whose {name_element(keyword)} is damaged") from None
+    return value is None or (hasattr(value, "__len__") and len(value) == 0)
+
+
+def _is_table(film: "Dataset", keyword: str) -> bool:
+    """Tell whether the first item of a sequence is a lookup table."""
+    items = film.get(keyword)
+    if not items:
+        return False
+    return not any(part not in items[0] or _is_empty(items[0], part) for part in _TABLE_PARTS)
+
+
+def check_segments(film: "Dataset") -> None:
+    """Refuse a palette in segments that unfold to more levels than a palette has.
+
+    pydicom unfolds them in Python, and a segment may name others. Raises `ImageError`.
+    """
+    for keyword in _PALETTES:
+        data = film.get(keyword)
+        if data is None:
+            continue
+        bits = film.get(keyword.removeprefix("Segmented").replace("Data", "Descriptor"))
+        is_wide = bool(bits) and int(bits[2]) == 16
+        order = "<" if film.original_encoding[1] else ">"
+        usable = data[: len(data) // 2 * 2] if is_wide else data
+        words = struct.unpack(f"{order}{len(usable) // (1 + is_wide)}{'BH'[is_wide]}", usable)
+        if not _fits(words):
+            raise ImageError(
+                f"is a DICOM file whose {name_element(keyword)} is damaged or unfolds to more than "
+                f"{_MAX_LEVELS} levels"
+            )
+
+
+def _fits(words: tuple[int, ...]) -> bool:
+    """Tell whether segments are plain and come to no more levels than a palette has."""
+    at = num_levels = 0
+    while at + 1 < len(words):
+        kind, length = words[at : at + 2]
+        at += 2 + (length if kind == _DISCRETE else 1)
+        num_levels += length
+        if kind not in (_DISCRETE, _LINEAR) or length == 0 or num_levels > _MAX_LEVELS:
+            return False
+    return True
