@@ -28,12 +28,8 @@ def main() -> None:
     """Flags to config to one call for each class."""
     cli.use_devices()
     cli.join_processes()
-    cli.override(
-        FLAGS.config.selection,
-        rule=FLAGS.accept,
-        threshold=FLAGS.threshold,
-        num_accept=FLAGS.num_accept,
-    )
+    flags_of_rule = {name: FLAGS[name].value for name in ("threshold", "num_accept")}
+    cli.override(FLAGS.config.selection, rule=FLAGS.accept, **flags_of_rule)
     cli.override_data(FLAGS.config.data)
     settings = read_settings(DcganSettings, FLAGS.config.to_dict())
     cli.tell_idle(find_idle_run(settings))
@@ -49,12 +45,12 @@ def main() -> None:
         return
     cli.announce(dataset)
     options: dict[str, Any] = {"dataset": dataset, "num_devices": FLAGS.num_devices}
-    options["notes"] = cli.describe_origin()
+    options |= {"workdir": cli.choose_workdir(), "notes": cli.describe_origin()}
     if FLAGS.conditional:
-        train_conditional(settings, workdir=cli.choose_workdir(), **options)
+        train_conditional(settings, **options)
         return
     for name in names:
-        train_dcgan(settings, class_name=name, workdir=cli.choose_workdir(), **options)
+        train_dcgan(settings, class_name=name, **options)
 
 
 if __name__ == "__main__":
