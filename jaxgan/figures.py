@@ -38,6 +38,7 @@ MOST_ROWS = 16  # of a figure with a row a class
 _MOST_CELLS = 20  # classes whose confusions are written out
 _LONGEST_NAME = 20  # letters of a class's name where there are many
 _NAMED_ERRORS = 5
+_LONGEST_NOTE = 400  # letters of what is said of many classes
 _LARGE_MATRIX = (9.0, 8.4)  # inches, of more classes than that
 _STYLE: Any = {
     "font.size": 11,
@@ -128,7 +129,9 @@ def plot_quality(records: Records, path: Path, *, title: str, report: Mapping[st
             axes.set_yscale("symlog", linthresh=max(report["floor"], 1e-6))
         best = report["best"]
         notes.append(f"Nearest at epoch {best['epoch']}: {best['kernel_distance']:.3g}.")
-        notes += [report["collapse"]] if report["collapse"] else []
+        if report["collapse"]:
+            more = " ... (more in report.json)"
+            notes.append(textwrap.shorten(report["collapse"], _LONGEST_NOTE, placeholder=more))
         _finish_panel(axes, ylabel="kernel distance, pixel pyramid", xlabel="epoch")
         _write_notes(figure, notes)
 

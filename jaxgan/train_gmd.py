@@ -109,7 +109,7 @@ def load_synthetic(
     if unknown:
         raise UserError(
             f"--augment_classes names {list_some(unknown)}: the classes of {dataset.name} are "
-            f"{', '.join(dataset.class_names)}."
+            f"{list_some(dataset.class_names)}."
         )
     wanted = [name for name in dataset.class_names if name in classes or not classes]
     missing = [name for name in wanted if not _has_run(synthetic_dir / name)]

@@ -439,6 +439,21 @@ def test_the_selected_epoch_and_a_collapse_are_in_the_picture_of_quality(tmp_pat
     assert "collapsed" in figure.get_supxlabel()
 
 
+def test_the_collapse_of_many_classes_leaves_room_for_the_picture(tmp_path, drawn):
+    sentence = "Class {}: the run has collapsed, or has hardly begun, as its images say."
+    report = {
+        "floor": 0.1,
+        "selected_epoch": 1,
+        "best": {"epoch": 1, "kernel_distance": 1.0},
+        "collapse": " ".join(sentence.format(label) for label in range(40)),
+    }
+    records = [{"epoch": 1, "kernel_distance": 8.0}]
+    figures.plot_quality(records, tmp_path / "metric.png", title="t", report=report)
+    note = notes_of(drawn[0])
+    assert note.endswith("... (more in report.json)") and len(note) < 450
+    assert drawn[0].axes[0].get_position().height > 0.3
+
+
 def test_every_training_of_an_ablation_is_a_dot(tmp_path, drawn):
     rows = {
         name: {
