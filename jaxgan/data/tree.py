@@ -170,8 +170,8 @@ def read_tree(root: Path, *, follow_links: bool = False, leave_out: Collection[s
     missing = [n for n in leave_out if n not in ways.left_out and not os.path.lexists(root / n)]
     if missing:
         raise UserError(
-            f"there is nothing called {list_some(sorted(missing))} in {root}, to be left out: expected "
-            "names of files and folders in it, or paths from it"
+            f"there is nothing called {list_some(sorted(missing))} in {root}, to be left out: "
+            "expected names of files and folders in it, or paths from it"
         )
     return tree
 
