@@ -312,6 +312,10 @@ def test_several_tables_of_labels_are_asked_about(loose):
     write_labels(loose, "image,label", name="other.csv")
     with pytest.raises(UserError, match=r"several tables tell classes .labels.csv, other.csv"):
         scan_folder(loose)
+    for n, path in enumerate(sorted(loose.glob("*.png"))):
+        (loose / "ab"[n % 2]).mkdir(exist_ok=True)
+        path.rename(loose / "ab"[n % 2] / path.name)
+    assert scan_folder(loose).class_names == ("a", "b")  # told by folders: nothing to ask
 
 
 def test_a_table_that_covers_the_images_is_told_from_others(loose):
@@ -568,6 +572,13 @@ def test_key_changes_with_content_and_settings_only(flat, tmp_path_factory):
     image.write_bytes(b"y")  # of the same size
     os.utime(image, ns=(1, 1))
     assert key != get_key(flat)
+
+
+def test_the_key_changes_with_the_names_that_a_table_gives_the_classes(loose):
+    write_labels(loose, "image,label")
+    key, table = get_key(loose), loose / "labels.csv"
+    table.write_text(table.read_text().replace("haze", "smoke"))
+    assert key != get_key(loose)
 
 
 def test_the_state_of_a_folder_follows_place_sizes_and_dates_unread(
