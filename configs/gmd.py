@@ -29,8 +29,8 @@ def paper() -> ConfigDict:
     config.num_epochs = 200
 
     config.eval_batch_size = 32
-    config.evaluate_every_epochs = 1
-    config.checkpoint_every_epochs = 1  # the best by validation accuracy is among the checkpoints
+    config.evaluate_every_epochs = 1  # a checkpoint follows, and the best one is kept
+    config.checkpoint_every_epochs = 1
     # And by time, looked at between two dispatches: 0 for never. Changes no result.
     config.checkpoint_every_seconds = 60.0
     config.epochs_per_dispatch = 1

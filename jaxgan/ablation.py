@@ -251,7 +251,7 @@ def _train(
 def _create_judgement(judge: "_Judge", images: np.ndarray, name: str) -> Job:
     record = {"judge": judge.record, "images": hash_images(images)}
 
-    def compute(partial: Path) -> Result:
+    def compute(_: Path) -> Result:
         return {"scores": np.array(json.dumps(judge.measure(images)))}
 
     return Job("scores", name, record, compute)

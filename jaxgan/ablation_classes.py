@@ -103,7 +103,7 @@ def _create_job(dataset: Dataset, generated: Labelled, *, name: str, seed: int) 
         "encoder": VERSION,
     }
 
-    def compute(partial: Path) -> Result:
+    def compute(_: Path) -> Result:
         train, held_out = ((s.images, s.labels) for s in (dataset.train, dataset.val))
         scores = measure_classes((generated, train, held_out), seed=seed)
         return {"scores": np.array(json.dumps(scores))}

@@ -48,6 +48,12 @@ class WorkingClock:
         self._thread = threading.get_ident()
         jax.monitoring.register_event_duration_secs_listener(self._note)
 
+    def __enter__(self) -> "WorkingClock":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def _note(self, event: str, duration_secs: float, **_: Any) -> None:
         if event.endswith(_COMPILING) and threading.get_ident() == self._thread:
             self.compiled += duration_secs

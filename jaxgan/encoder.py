@@ -19,7 +19,7 @@ import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxgan.augment import cut_out, shift
-from jaxgan.files import read_arrays, written_beside
+from jaxgan.files import note_use, read_arrays, written_beside
 from jaxgan.losses import softmax_cross_entropy
 from jaxgan.models.encoder import Encoder, EncoderHeads
 from jaxgan.pixels import scale_to_unit
@@ -221,6 +221,7 @@ def _read(path: Path) -> TrainedEncoder | None:
     arrays = read_arrays(path)
     if arrays is None or not {"mean", "whitening"} <= arrays.keys():
         return None
+    note_use(path)
     mean, whitening = arrays.pop("mean"), arrays.pop("whitening")
     params = unflatten_dict(arrays, sep="/")
     return TrainedEncoder(params, mean, whitening)

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import matplotlib.style
 import numpy as np
@@ -27,12 +27,18 @@ from jaxgan.losses import OBJECTIVES, describe_score
 from jaxgan.metrics.classification import compute_wilson_interval
 
 Records = Sequence[Mapping[str, Any]]
+T = TypeVar("T")
 
 # Okabe and Ito's colours, told apart by colour-blind readers too
 BLUE, ORANGE, GREEN, GRAY = "#0072B2", "#D55E00", "#009E73", "#767676"
 
 _DPI = 120
 _GAP = 2  # pixels between tiled images
+MOST_ROWS = 16  # of a figure with a row a class
+_MOST_CELLS = 20  # classes whose confusions are written out
+_LONGEST_NAME = 20  # letters of a class's name where there are many
+_NAMED_ERRORS = 5
+_LARGE_MATRIX = (9.0, 8.4)  # inches, of more classes than that
 _STYLE: Any = {
     "font.size": 11,
     "figure.titlesize": 13,
@@ -46,6 +52,13 @@ _STYLE: Any = {
     "legend.frameon": False,
     "text.parse_math": False,  # a class may be called a$b
 }
+
+
+def choose_shown(rows: Sequence[T]) -> Sequence[T]:
+    """Return at most `MOST_ROWS` of rows, evenly spread over all of them."""
+    if len(rows) <= MOST_ROWS:
+        return rows
+    return [rows[i] for i in np.linspace(0, len(rows) - 1, MOST_ROWS).round().astype(int)]
 
 
 def write_grid(
@@ -212,7 +225,10 @@ def plot_real_beside_generated(
 
 
 def plot_rows(rows: Sequence[tuple[str, np.ndarray]], path: Path, *, title: str) -> None:
-    """Show rows of up to 8 images uint8 [num, size, size, 1 or 3], each below its label."""
+    """Show rows of up to 8 images uint8 [num, size, size, 1 or 3], each below its label.
+
+    The figure grows with the rows: of many classes `choose_shown` takes some.
+    """
     height = 0.7 + 1.65 * len(rows)
     with open_figure(path, size=(10.5, height)) as figure:
         figure.text(0.02, 1 - 0.15 / height, textwrap.fill(title, 95), va="top", fontsize=13)
@@ -277,37 +293,77 @@ def plot_accuracy(records: Records, path: Path, *, title: str, val_count: int) -
 
 
 def plot_confusion_matrix(report: Mapping[str, Any], path: Path, *, title: str) -> None:
-    """Draw counts and row shares of a classification report (`metrics.classification`)."""
+    """Draw counts and row shares of a classification report (`metrics.classification`).
+
+    Of many classes the shares alone, as shades, in a figure that does not grow with them.
+    """
     matrix, accuracy = report["confusion_matrix"], report["accuracy"]
     counts = np.asarray(matrix["counts"], np.int64)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    size = (2.6 + 1.15 * counts.shape[1], 2.4 + 0.95 * counts.shape[0])
-    with _open_panels(path, title=title, rows=1, width=max(size[0], 6.0), height=size[1]) as (
-        figure,
-        (axes,),
-    ):
+    is_large = max(counts.shape) > _MOST_CELLS
+    size = (max(2.6 + 1.15 * counts.shape[1], 6.0), 2.4 + 0.95 * counts.shape[0])
+    width, height = _LARGE_MATRIX if is_large else size
+    low, high = accuracy["interval"]
+    notes = [
+        f"Accuracy {accuracy['value']:.1%} ({accuracy['correct']} of {report['count']}), "
+        f"95 % interval {low:.1%} to {high:.1%}."
+    ]
+    with _open_panels(path, title=title, rows=1, width=width, height=height) as (figure, (axes,)):
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-        for (row, column), share in np.ndenumerate(shares):
-            text = f"{counts[row, column]}\n{share:.0%}" if counts[row].sum() else "0"
-            color = "white" if share > 0.55 else "black"
-            axes.text(column, row, text, ha="center", va="center", color=color)
-        totals = counts.sum(axis=1)
-        rows = [f"{name} ({total})" for name, total in zip(matrix["rows"], totals, strict=True)]
-        axes.set_yticks(range(len(rows)), [textwrap.fill(name, 18) for name in rows])
-        columns = [textwrap.fill(name, 12) for name in matrix["columns"]]
-        axes.set_xticks(range(len(columns)), columns)
+        if is_large:
+            _name_some(axes, matrix["rows"], matrix["columns"])
+            notes += _describe_confusions(counts, matrix["rows"], matrix["columns"])
+        else:
+            _name_cells(axes, counts, matrix["rows"], matrix["columns"])
         axes.set(xlabel="predicted", ylabel="true")
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
-        low, high = accuracy["interval"]
-        _write_notes(
-            figure,
-            [
-                f"Accuracy {accuracy['value']:.1%} ({accuracy['correct']} of {report['count']}), "
-                f"95 % interval {low:.1%} to {high:.1%}."
-            ],
-        )
+        _write_notes(figure, notes)
+
+
+def _name_cells(
+    axes: Axes, counts: np.ndarray, rows: Sequence[str], columns: Sequence[str]
+) -> None:
+    """Write every count and share into its cell, every class beside its row and column."""
+    totals = counts.sum(axis=1)
+    for (row, column), count in np.ndenumerate(counts):
+        share = count / max(totals[row], 1)
+        text = f"{count}\n{share:.0%}" if totals[row] else "0"
+        color = "white" if share > 0.55 else "black"
+        axes.text(column, row, text, ha="center", va="center", color=color)
+    names = [f"{name} ({total})" for name, total in zip(rows, totals, strict=True)]
+    axes.set_yticks(range(len(names)), [textwrap.fill(name, 18) for name in names])
+    axes.set_xticks(range(len(columns)), [textwrap.fill(name, 12) for name in columns])
+
+
+def _name_some(axes: Axes, rows: Sequence[str], columns: Sequence[str]) -> None:
+    """Name some of many rows and columns, evenly spread."""
+    places = choose_shown(range(len(rows)))
+    axes.set_yticks(places, [_shorten(rows[i]) for i in places])
+    places = choose_shown(range(len(columns)))
+    axes.set_xticks(places, [_shorten(columns[i]) for i in places], rotation=90)
+
+
+def _shorten(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 3]}..."
+
+
+def _describe_confusions(
+    counts: np.ndarray, rows: Sequence[str], columns: Sequence[str]
+) -> list[str]:
+    """Return notes on a matrix too large for numbers: its most frequent errors."""
+    errors = counts.copy()
+    np.fill_diagonal(errors, 0)
+    order = np.argsort(-errors, axis=None, kind="stable")[:_NAMED_ERRORS]
+    places = [np.unravel_index(place, errors.shape) for place in order]
+    named = [
+        f"{_shorten(rows[row])} as {_shorten(columns[column])} ({errors[row, column]})"
+        for row, column in places
+        if errors[row, column]
+    ]
+    notes = [f"{len(rows)} classes: shades are shares of a row, numbers are in report.json."]
+    return notes + ([f"Most frequent errors: {'; '.join(named)}."] if named else [])
 
 
 def _show_image(axes: Axes, image: np.ndarray) -> None:

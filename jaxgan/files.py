@@ -5,6 +5,7 @@ renamed. A kill may leave what was written beside; `remove_leftovers` takes it a
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -19,6 +20,7 @@ from jaxgan.errors import UserError, describe_disk_error
 
 LOCK = ".lock"
 _BESIDE = ".beside"
+_FILL_BYTES = 2**24
 
 
 @contextlib.contextmanager
@@ -101,9 +103,40 @@ def reserve(path: Path, num_bytes: int) -> None:
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        os.posix_fallocate(descriptor, 0, num_bytes)
+        if not _allocate(descriptor, num_bytes):
+            _fill_up(descriptor, num_bytes)
     finally:
         os.close(descriptor)
+
+
+def note_use(path: Path) -> None:
+    """Let a prepared thing be known as used now, where its place can be written."""
+    with contextlib.suppress(OSError):
+        os.utime(path)
+
+
+def _allocate(descriptor: int, num_bytes: int) -> bool:
+    """Have the system take the space; False where it, or the file system, can not: macOS, NFS."""
+    allocate = getattr(os, "posix_fallocate", None)
+    if allocate is None:
+        return False
+    try:
+        allocate(descriptor, 0, num_bytes)
+    except OSError as error:
+        if error.errno in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+            return False
+        raise
+    return True
+
+
+def _fill_up(descriptor: int, num_bytes: int) -> None:
+    """Write what is there again, zeros in the file's holes and behind its end: that takes space."""
+    for start in range(0, num_bytes, _FILL_BYTES):
+        size = min(_FILL_BYTES, num_bytes - start)
+        content = memoryview(os.pread(descriptor, size, start).ljust(size, b"\0"))
+        while content:
+            num_written = os.pwrite(descriptor, content, start)
+            content, start = content[num_written:], start + num_written
 
 
 def make_folder(path: Path) -> Path:

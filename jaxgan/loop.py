@@ -1,4 +1,8 @@
-"""The one training loop. It does not know what is being trained."""
+"""The training loop of a run. It does not know what is being trained.
+
+The many short trainings of a study have a loop of their own, `jaxgan.study.training`, and so has
+the encoder, `jaxgan.encoder`.
+"""
 
 import contextlib
 import math
@@ -24,6 +28,8 @@ _DIVERGED = (
     ": the training has diverged and was stopped. What was saved before is good; a lower "
     "learning rate in another --workdir may hold."
 )
+
+_TROUBLE = 1000  # above every signal's number
 
 
 class Stopped(Exception):  # noqa: N818 (nothing went wrong)
@@ -64,16 +70,26 @@ class Hook:
     saves: bool = False
 
 
+def list_end_signals() -> list[signal.Signals]:
+    """Return the signals by which others end a process: SIGTERM, and SIGHUP of a closed terminal.
+
+    The latter not where it is ignored, as `nohup` has it.
+    """
+    hang_up = getattr(signal, "SIGHUP", None)  # Windows has none
+    is_caught = hang_up is not None and signal.getsignal(hang_up) != signal.SIG_IGN
+    return [signal.SIGTERM, *([hang_up] if hang_up is not None and is_caught else [])]
+
+
 @contextlib.contextmanager
 def catch_stop_signals() -> Iterator[Callable[[], int]]:
-    """Turn the first SIGINT or SIGTERM into a note; the second one acts as ever.
+    """Turn the first SIGINT, or one of `list_end_signals`, into a note; the second acts as ever.
 
     Yields a function that returns the signal's number, 0 while there was none.
     """
     caught = 0
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {n: signal.getsignal(n) for n in (signal.SIGINT, *list_end_signals())}
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def note(number: int, _: FrameType | None) -> None:
         nonlocal caught
         caught = number
         restore()
@@ -123,16 +139,22 @@ def run_loop(
             due = [hook for hook in hooks if schedule.is_due(hook.every_epochs, begin, step)]
             for hook in due:
                 line |= hook.run(Moment(step, epoch, dispatcher.unplace(state), begin, rows))
-            check_finite_line(line)
-            speed = progress.update(step, line)
-            folder.append(line, {} if speed is None else {"images_per_second": speed})
+            trouble = find_trouble(line)
+            if trouble is None:
+                speed = progress.update(step, line)
+                folder.append(line, {} if speed is None else {"images_per_second": speed})
 
-            signal_number = agree(get_signal())
             is_due = schedule.is_due(checkpoint_every_epochs, begin, step)
             is_due = is_due or any(hook.saves for hook in due)
-            if is_due or signal_number or patience.is_over():
+            host_state = None
+            if is_due or patience.is_over():
                 host_state = jax.device_get(dispatcher.unplace(state))
-                check_finite_state(host_state, step)
+                trouble = trouble or find_trouble_of_state(host_state, step)
+            signal_number = agree_to_go_on(trouble, get_signal())
+            if signal_number:
+                host_state = jax.device_get(dispatcher.unplace(state))
+                agree_to_go_on(find_trouble_of_state(host_state, step), 0)
+            if host_state is not None:
                 folder.sync()
                 checkpoints.save(step, host_state, line if is_due else {})
                 patience.renew()
@@ -166,17 +188,30 @@ def check_finite(rows: Mapping[str, Any], begin: int, end: int) -> None:
             raise DivergedError(f"{name} is {row[bad[0]]} at step {begin + bad[0] + 1}{_DIVERGED}")
 
 
-def check_finite_line(line: Mapping[str, Any]) -> None:
-    """Raise `DivergedError` where a line's value, of a step or of a hook, is not finite."""
+def find_trouble(line: Mapping[str, Any]) -> DivergedError | None:
+    """Return what to raise where a line's value, of a step or of a hook, is not finite."""
     for name, value in line.items():
         if isinstance(value, float) and not math.isfinite(value):
-            raise DivergedError(f"{name} is {value} at step {line['step']}{_DIVERGED}")
+            return DivergedError(f"{name} is {value} at step {line['step']}{_DIVERGED}")
+    return None
 
 
-def check_finite_state(state: Any, step: int) -> None:
-    """Raise `DivergedError` where a state is no longer finite: it would be no use to resume."""
-    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state)):
-        raise DivergedError(f"A parameter is no longer finite after step {step}{_DIVERGED}")
+def find_trouble_of_state(state: Any, step: int) -> DivergedError | None:
+    """Return what to raise where a state is no longer finite: it would be no use to resume."""
+    if all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state)):
+        return None
+    return DivergedError(f"A parameter is no longer finite after step {step}{_DIVERGED}")
+
+
+def agree_to_go_on(trouble: DivergedError | None, signal_number: int) -> int:
+    """Return the signal that any process has got, 0 for none; raise where any has found trouble.
+
+    Process 0 alone has hooks and saves: the others end as it does, and for the same reason.
+    """
+    agreed = agree(_TROUBLE if trouble else signal_number)
+    if agreed == _TROUBLE:
+        raise trouble or DivergedError(f"Process 0 has found what is not finite{_DIVERGED}")
+    return agreed
 
 
 def _compute_means(rows: Mapping[str, Any], num_steps: int) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The only file that knows how many devices there are.
+"""One device or several.
 
 A step is written for one device's part of the batch and takes the name of the mapped axis: with one
 device that name is None and the step is jit-compiled; with several it runs under `jax.pmap` over
@@ -145,11 +145,11 @@ class Dispatcher:
             raise ValueError(f"{end - begin} steps asked of a dispatch of 1 to {self.max_steps}")
         data = self._feed.load(begin, end)
         if self._compiled is None:
-            self._compiled = self._compile(state, data)
+            self._compiled = self._compile()
         state, metrics = self._compiled(state, data, self._key, begin, end - begin)
         return state, jax.tree.map(lambda m: m[0], metrics) if self._several else metrics
 
-    def _compile(self, state: State, data: Any) -> Callable[..., Any]:
+    def _compile(self) -> Callable[..., Any]:
         run = functools.partial(
             _run_steps, feed=self._feed, make_step=self._make_step, max_steps=self.max_steps
         )

@@ -11,7 +11,10 @@ def scale_to_unit(images: Array) -> Array:
 
 
 def scale_to_bytes(images: Array) -> Array:
-    """Map float [-1, 1] to uint8 [0, 255]: one line for every image, never stretched (notes, 5)."""
+    """Map float [-1, 1] to uint8 [0, 255]: by one rule for every image, none is stretched.
+
+    See row 5 of the README's table of where the paper contradicts itself.
+    """
     return jnp.round((jnp.clip(images, -1.0, 1.0) + 1.0) * 127.5).astype(jnp.uint8)
 
 

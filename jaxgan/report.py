@@ -1,14 +1,19 @@
 """Plain-text pages from what runs have written."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from jaxgan.console import say
 from jaxgan.metrics.classification import compute_smallest_gain
+from jaxgan.untrusted import printable
 
 Row = tuple[str, list[str]]
 
 _SPLITS = {"train": "training", "val": "validation", "test": "test"}
 _ARMS = ("real", "augmented")
+_MOST_CLASSES, _SHOWN_CLASSES = 20, 10  # of more than these so many are shown
 
 
 def format_gmd_reports(reports: Mapping[str, Mapping[str, Any]]) -> str:
@@ -22,10 +27,30 @@ def format_gmd_reports(reports: Mapping[str, Mapping[str, Any]]) -> str:
     rows = list(_list_rows([reports[arm] for arm in arms]))
     lines = _align([("", arms), *rows])
     lines += ["", "Brackets: 95 % intervals. Figures of the last epoch."]
+    if max(len(r["synthetic_images"]) for r in reports.values()) > _MOST_CLASSES:
+        lines.append(
+            f"Of the classes the {_SHOWN_CLASSES} of the lowest sensitivity are shown; report.json "
+            "has all of them."
+        )
     lines += [_describe_best(arm, reports[arm]["best"]) for arm in arms if "best" in reports[arm]]
     if all(arm in reports for arm in _ARMS):
         lines += ["", _describe_difference(reports["real"], reports["augmented"])]
     return "\n".join(lines) + "\n"
+
+
+def read_report(path: Path) -> dict[str, Any] | None:
+    """Return the report.json of a GMD arm; None where it is damaged or edited, which is said."""
+    try:
+        report = dict(json.loads(path.read_bytes()))
+        format_gmd_reports({"": report})
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
+        say(
+            f"{printable(str(path))} is damaged or was edited, and is left out of the table: "
+            "remove it and finished.json beside it, and the training's own command, started "
+            "again, writes both anew."
+        )
+        return None
+    return report
 
 
 _SCORES = {
@@ -98,8 +123,11 @@ def _list_rows(reports: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
     yield "epochs", [str(r["epochs"]) for r in reports]
     synthetic = [r["synthetic_images"] for r in reports]
     yield "synthetic images", [str(sum(counts.values())) for counts in synthetic]
-    for name in _merge(synthetic):
+    names = _merge(synthetic)
+    for name in names if len(names) <= _MOST_CLASSES else names[:_SHOWN_CLASSES]:
         yield f"  {name}", [str(counts.get(name, 0)) for counts in synthetic]
+    if len(names) > _MOST_CLASSES:
+        yield f"  {len(names) - _SHOWN_CLASSES} more", []
     for split in _merge([r["last"] for r in reports]):
         yield "", []
         yield _SPLITS.get(split, split), []
@@ -115,12 +143,28 @@ def _list_split_rows(results: Sequence[Mapping[str, Any] | None]) -> Iterator[Ro
         ["-" if r is None else f"{100 * r['balanced_accuracy']:.1f} %" for r in results],
     )
     classes = [{} if r is None else r["per_class"] for r in results]
-    for name in _merge(classes):
+    names = _merge(classes)
+    shown = names if len(names) <= _MOST_CLASSES else _find_weakest(classes, names)
+    for name in shown:
         counts = [str(c[name]["count"]) if name in c else "-" for c in classes]
         yield f"  {name}", [f"{count} images" for count in counts]
         for measure in ("sensitivity", "specificity", "auc"):
             label = "AUC" if measure == "auc" else measure
             yield f"    {label}", [_format_measure(c.get(name, {}).get(measure)) for c in classes]
+    if len(shown) < len(names):
+        yield f"  {len(names) - len(shown)} more", []
+
+
+def _find_weakest(classes: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
+    """Return the classes of the lowest sensitivity, the mean over arms, in order of appearance."""
+
+    def compute(name: str) -> float:
+        found = [c[name]["sensitivity"]["value"] for c in classes if name in c]
+        told = [value for value in found if value is not None]
+        return sum(told) / len(told) if told else 2.0  # a class without images comes last
+
+    weakest = set(sorted(names, key=compute)[:_SHOWN_CLASSES])
+    return [name for name in names if name in weakest]
 
 
 def _merge(mappings: Sequence[Mapping[str, Any]]) -> list[str]:

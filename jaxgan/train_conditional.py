@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxgan import figures
+from jaxgan import figures, gan, kept
 from jaxgan.class_run import (
     ClassRun,
     EmptyLooks,
@@ -38,6 +38,7 @@ from jaxgan.parallel import check_batch_size, choose_devices
 from jaxgan.quality import (
     MEASURES,
     METRIC,
+    NUM_IMAGES,
     compute_class_share,
     compute_label_effect,
     describe_ignored_label,
@@ -49,6 +50,8 @@ from jaxgan.settings import DcganSettings
 from jaxgan.train_dcgan import check_class, describe_run, draw_curves, fit
 
 _SHOWN_OF_CLASS = 8
+_EFFECT_IMAGES = 16 * NUM_IMAGES  # of all classes together
+_TOLD_CLASSES = 10
 _ABOUT = "all classes"
 
 
@@ -77,29 +80,37 @@ def make_conditional(settings: DcganSettings, dataset: Dataset, class_name: str)
 
 
 def train_conditional(
-    settings: DcganSettings, *, dataset: Dataset, workdir: Path, num_devices: int = 0
+    settings: DcganSettings,
+    *,
+    dataset: Dataset,
+    workdir: Path,
+    num_devices: int = 0,
+    notes: Mapping[str, Any] | None = None,
 ) -> None:
     """Train one model of all classes in `workdir`/all, from where an earlier call stopped.
 
     `settings` are those of `make_conditional`. Leaves the model's checkpoints, metrics and figures
-    there, and in `workdir`/CLASS what the run of a class leaves.
+    there, and in `workdir`/CLASS what the run of a class leaves. `notes` see `RunFolder`.
     """
     devices = choose_devices(num_devices)
     check_batch_size(settings.batch_size, len(devices))
     record = describe_run(settings, dataset, ALL_CLASSES)
     check_alike(record)
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(open_run_folder(workdir / ALL_CLASSES, record))
+        folder = stack.enter_context(open_run_folder(workdir / ALL_CLASSES, record, notes))
         runs = []
         for label, name in enumerate(dataset.class_names):
             of_class = {**record, "class": name, "label": label}
-            part = stack.enter_context(open_run_folder(workdir / name, of_class))
+            part = stack.enter_context(open_run_folder(workdir / name, of_class, notes))
             images = check_class(dataset, name)
             names = dataset.class_names
             runs.append(
                 open_class_run(settings, name, images, part, class_names=names, label=label)
             )
-        if share(folder.is_finished(settings.num_epochs)):
+        if share(
+            folder.is_finished(settings.num_epochs)
+            and all(kept.is_whole(run.folder.path) for run in runs)
+        ):
             say(folder.describe_finished(settings.num_epochs))
             return
         if notice := describe_targets(settings, dataset.class_names):
@@ -111,12 +122,7 @@ def train_conditional(
         for run in runs:
             top_up(run, state, epoch)
             draw_class_figures(run, state)
-        images_of = {run.class_name: run.sampler.draw(state, 0, _SHOWN_OF_CLASS) for run in runs}
-        figures.plot_rows(
-            [(name, samples.images) for name, samples in images_of.items()],
-            folder.get_folder("figures") / "samples.png",
-            title="Every column is one latent, every row one class",
-        )
+        _draw_samples(runs, state, folder)
         draw_curves(runs[0].threshold, settings, _ABOUT, folder)
         _report_quality(runs, folder, epoch)
         folder.finish(settings.num_epochs)
@@ -151,19 +157,33 @@ def _create_hooks(
 def _write_samples(
     runs: Sequence[ClassRun], folder: RunFolder, moment: Moment
 ) -> Mapping[str, float]:
-    images = [run.sampler.draw(moment.state, 0, _SHOWN_OF_CLASS).images for run in runs]
+    shown = figures.choose_shown(runs)
+    images = [run.sampler.draw(moment.state, 0, _SHOWN_OF_CLASS).images for run in shown]
     path = folder.get_folder("samples") / f"epoch_{moment.epoch:05d}.png"
     figures.write_grid(np.concatenate(images), path, columns=_SHOWN_OF_CLASS)
     if runs[0].settings.diffaugment:
-        for run, of_class in zip(runs, images, strict=True):
+        for run, of_class in zip(shown, images, strict=True):
             draw_augmented(run, moment.state, of_class)
     return {}
 
 
+def _draw_samples(runs: Sequence[ClassRun], state: gan.GanState, folder: RunFolder) -> None:
+    shown, title = figures.choose_shown(runs), "Every column is one latent, every row one class"
+    if len(shown) < len(runs):
+        title += f" ({len(shown)} of {len(runs)} are shown)"
+    rows = [(run.class_name, run.sampler.draw(state, 0, _SHOWN_OF_CLASS).images) for run in shown]
+    figures.plot_rows(rows, folder.get_folder("figures") / "samples.png", title=title)
+
+
 def _measure(runs: Sequence[ClassRun], class_share: float, moment: Moment) -> Mapping[str, float]:
     """Measure every class; the distance that chooses a checkpoint is their mean."""
-    images = [run.meter.draw(moment.state.sampling_variables) for run in runs]
-    found = [run.meter.measure(of_class) for run, of_class in zip(runs, images, strict=True)]
+    # What the label does is told from as many images as memory has room for, however many classes.
+    num = min(NUM_IMAGES, max(_EFFECT_IMAGES // len(runs), 2))
+    found, images = [], []
+    for run in runs:
+        drawn = run.meter.draw(moment.state.sampling_variables)
+        found.append(run.meter.measure(drawn))
+        images.append(drawn[:num])
     result = {
         **{name: min(f[name] for f in found) for name in MEASURES},
         METRIC: float(np.mean([f[METRIC] for f in found])),
@@ -187,6 +207,9 @@ def _report_quality(runs: Sequence[ClassRun], folder: RunFolder, selected_epoch:
     last = records[-1]
     ignored = describe_ignored_label(last["label_effect"], last["class_share"])
     collapses = [f"Class {n}: {p['collapse']}" for n, p in classes.items() if p["collapse"]]
+    if len(collapses) > _TOLD_CLASSES:
+        more = f"{len(collapses) - _TOLD_CLASSES} more classes have collapsed: see report.json."
+        collapses = [*collapses[:_TOLD_CLASSES], more]
     sentences = [*collapses, *([ignored] if ignored else [])]
     report |= {
         "collapse": " ".join(sentences) or None,

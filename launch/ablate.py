@@ -37,7 +37,7 @@ def main() -> None:
     options: dict[str, Any] = {
         "dataset": dataset,
         "workdir": Path(FLAGS.workdir),
-        "cache_dir": Path(FLAGS.cache_dir),
+        "cache_dir": cli.get_cache_dir(),
         "num_devices": FLAGS.num_devices,
     }
     if settings.class_name == "all":

@@ -10,6 +10,7 @@ from absl import flags
 from jaxgan.benchmark.launched import Launcher
 from jaxgan.benchmark.run import run_benchmark
 from jaxgan.benchmark.suites import PEERS, SUITES
+from jaxgan.loop import list_end_signals
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("suite", list(SUITES), f"Which suites, with commas: {', '.join(SUITES)}.")
@@ -32,7 +33,8 @@ flags.DEFINE_string("plot", None, "Write a bar chart to this PNG file.")
 def main() -> None:
     """Flags to one call."""
     # By an exception, so that the processes that are measured end with this one.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    for number in list_end_signals():
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     run_benchmark(
         FLAGS.suite,
         peers=FLAGS.peers,

@@ -2,11 +2,15 @@
 
 import huge_pages
 import installed
+import streams
 
 huge_pages.use_huge_pages()
+streams.open_closed()
 installed.check_installed()
 
+import contextlib
 import functools
+import logging as standard_logging
 import operator
 import os
 import runpy
@@ -15,16 +19,21 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+# Where there is no home folder it tells a warning's length of a folder for its fonts.
+standard_logging.getLogger("matplotlib").setLevel(standard_logging.ERROR)
+
 import jax
+import paths
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from jaxgan import distributed
 from jaxgan.console import say
+from jaxgan.data import cache
 from jaxgan.data.folder import PATIENTS_FROM
 from jaxgan.data.sets import Dataset
 from jaxgan.data.source import DataSpec, load_dataset
@@ -38,6 +47,15 @@ from jaxgan.untrusted import printable, printable_lines
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = flags.FLAGS
 DATA_FLAGS: list[str] = []  # those of `define_data_flags` that say something of the images
+# What changes the numbers of every program, and what jaxgan computes with.
+_NUMBERS = {
+    "jax_enable_x64": False,
+    "jax_default_prng_impl": "threefry2x32",
+    "jax_threefry_partitionable": True,
+    "jax_numpy_dtype_promotion": "standard",
+    "jax_numpy_rank_promotion": "allow",
+    "jax_random_seed_offset": 0,
+}
 
 
 def define_data_flags() -> None:
@@ -74,15 +92,27 @@ def define_data_flags() -> None:
         "Images of --data_dir that cannot be used: an error that lists them all, or go without "
         "them and note it in config.json.",
     )
-    flags.DEFINE_string(
-        "cache_dir", str(Path.home() / ".cache" / "jaxgan"), "Where prepared data are kept."
-    )
+    define_cache_flag()
     DATA_FLAGS[:] = [f"--{name}" for name in FLAGS if name not in {*others, "cache_dir"}]
+
+
+def define_cache_flag() -> None:
+    """Define the flag that says where prepared data are kept."""
+    flags.DEFINE_string("cache_dir", _find_cache(), "Where prepared data are kept.")
+
+
+def _find_cache() -> str | None:
+    """Return where prepared data are kept where nothing else is asked for; None without a home."""
+    try:
+        return str(Path.home() / ".cache" / "jaxgan")
+    except RuntimeError:  # no HOME, and a user that the system does not know, as in containers
+        return None
 
 
 def define_run_flags(config_file: str) -> None:
     """Define the flags of a training: its config, its devices."""
-    config_flags.DEFINE_config_file("config", str(ROOT / config_file), "FILE.py[:VARIANT].")
+    with _telling_mistakes():  # what is asked of the default's fields is looked at here
+        config_flags.DEFINE_config_file("config", str(ROOT / config_file), "FILE.py[:VARIANT].")
     flags.DEFINE_integer("num_devices", 0, "Devices to use, of every process; 0: all.")
     flags.DEFINE_bool("dry_run", False, "Print the resolved configuration and stop.")
 
@@ -98,6 +128,7 @@ def define_process_flags() -> None:
 
 def load_data(settings: DataSettings, *, image_size: int, channels: int) -> Dataset:
     """Load what the data flags name, as the config's data settings split and draw it."""
+    _check_platform()  # before what may take long
     spec = DataSpec(
         data_dir=Path(FLAGS.data_dir) if FLAGS.data_dir else None,
         dataset=FLAGS.dataset,
@@ -113,9 +144,52 @@ def load_data(settings: DataSettings, *, image_size: int, channels: int) -> Data
         phantom_seed=settings.phantom_seed,
         phantom_subtlety=settings.phantom_subtlety,
     )
-    cache_dir = Path(FLAGS.cache_dir)
+    _check_places()
+    cache_dir = get_cache_dir()
     with distributed.leader_first():
-        return load_dataset(spec, image_size=image_size, channels=channels, cache_dir=cache_dir)
+        dataset = load_dataset(spec, image_size=image_size, channels=channels, cache_dir=cache_dir)
+    _tell_spare_cache()
+    return dataset
+
+
+def get_cache_dir() -> Path:
+    """Return --cache_dir, or what stands for one that can not be written until the process ends."""
+    cache_dir = Path(FLAGS.cache_dir)
+    return cache_dir if cache.is_writable(cache_dir) else _make_spare_cache(cache_dir)
+
+
+@functools.cache
+def _make_spare_cache(cache_dir: Path) -> Path:
+    """Make a folder that has all of a read-only cache, and takes what is prepared anew."""
+    folder = Path(tempfile.mkdtemp(prefix="jaxgan-"))
+    distributed.at_end(functools.partial(shutil.rmtree, folder, ignore_errors=True))
+    cache.lay_over(cache_dir, folder)
+    return folder
+
+
+def _tell_spare_cache() -> None:
+    """Say that what was prepared will go, unless all of it had been prepared before."""
+    cache_dir = get_cache_dir()
+    if cache_dir != Path(FLAGS.cache_dir) and cache.find_new(cache_dir):
+        say(
+            f"The cache {FLAGS.cache_dir} can not be written: what is prepared goes with this "
+            "process. --cache_dir=DIR keeps it in another folder."
+        )
+
+
+def _check_places() -> None:
+    """Refuse to write into the folder of the images, where the next command would read it."""
+    if not FLAGS.data_dir:
+        return
+    data_dir = os.path.realpath(FLAGS.data_dir)
+    for name in {"workdir", "out", "json", "cache_dir"} & set(FLAGS):
+        values = FLAGS[name].value
+        for value in values if isinstance(values, list) else [values]:
+            if value and Path(os.path.realpath(value)).is_relative_to(data_dir):
+                raise UserError(
+                    f"--{name}={value} lies in the data folder {FLAGS.data_dir}, where what is "
+                    f"written would be taken for data: choose another --{name}."
+                )
 
 
 def load_data_of(settings: DcganSettings | GmdSettings) -> Dataset:
@@ -135,9 +209,16 @@ def describe_command() -> str:
     return shlex.join(["python", *sys.argv])
 
 
+def describe_origin() -> dict[str, str]:
+    """Return the notes of a run: its command, where that was given, and where its data lie."""
+    folder = Path(FLAGS.data_dir).resolve() if FLAGS.data_dir else None
+    data = str(folder or FLAGS.dataset or "the phantom")
+    return {"command": describe_command(), "folder": str(Path.cwd()), "data": data}
+
+
 def use_devices() -> None:
     """Set JAX up: a compilation cache on disk, and devices."""
-    jax.config.update("jax_compilation_cache_dir", str(Path(FLAGS.cache_dir) / "xla"))
+    jax.config.update("jax_compilation_cache_dir", str(get_cache_dir() / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     ask_for_devices()
 
@@ -257,18 +338,48 @@ def choose_workdir() -> Path:
 
 def run(main: Callable[[], None]) -> None:
     """Parse the flags and run; a user's mistake is one line on standard error and exit code 2."""
+    streams.outlive_readers()
     app.run(lambda _: _run_main(main), flags_parser=_parse_flags)
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
-    _check_config_file(argv)
-    try:
+    with _telling_mistakes():
+        argv = [_resolve_config(argument) for argument in argv]
+        _check_config_file(argv)
         rest = FLAGS(argv)
-    except (flags.Error, LookupError, AttributeError, TypeError, ValueError, OSError) as error:
-        _fail(_summarise(error))
+        for name in set(paths.FLAGS) & set(FLAGS):
+            _resolve_path(name)
     if len(rest) > 1:
         _fail(f"{rest[1]!r} is not a flag: every argument is given as --NAME=VALUE.")
     return rest
+
+
+@contextlib.contextmanager
+def _telling_mistakes() -> Iterator[None]:
+    try:
+        yield
+    except (flags.Error, LookupError, AttributeError, TypeError, ValueError, OSError) as error:
+        _fail(_summarise(error))
+
+
+def _resolve_config(argument: str) -> str:
+    name, equals, value = argument.partition("=")
+    if name.lstrip("-") != "config" or not value:
+        return argument
+    return f"{name}{equals}{paths.resolve('config', value)}"
+
+
+def _resolve_path(name: str) -> None:
+    """Have a flag hold the path that was meant."""
+    value = FLAGS[name].value
+    if isinstance(value, list):  # of a flag that is given several times
+        FLAGS[name].value = [paths.resolve(name, text) for text in value]
+    elif value:
+        FLAGS[name].value = paths.resolve(name, value)
+    elif name == "cache_dir":
+        raise ValueError(
+            "This user has no home folder, where prepared data would be kept: give --cache_dir=DIR."
+        )
 
 
 def _check_config_file(argv: list[str]) -> None:
@@ -283,10 +394,14 @@ def _check_config_file(argv: list[str]) -> None:
 
 def _summarise(error: Exception) -> str:
     """Return one line; of a traceback that a flag's message carries along, what it ends with."""
+    while error.args and isinstance(error.args[0], Exception):  # one that another one carries
+        error = error.args[0]
     message = str(error.args[0]) if error.args else str(error)
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     if any(line.startswith("Traceback") for line in lines):
         return lines[-1].partition(": ")[2]
+    if isinstance(error, LookupError) and lines and lines[0].startswith("'"):
+        return " ".join([f"There is no setting {lines[0]}.", *lines[1:]])
     return " ".join(lines)
 
 
@@ -294,8 +409,19 @@ def _run_main(main: Callable[[], None]) -> None:
     if not any("verbosity" in argument for argument in sys.argv):
         logging.set_verbosity(logging.WARNING)  # orbax and TFDS tell a great deal
         _tell_once()
+    _set_numbers()
     with distributed.parting():
         _run_to_exit_code(main)
+
+
+def _set_numbers() -> None:
+    """Have JAX compute as jaxgan is written and tested, whatever the environment asks of it."""
+    found = [name for name, value in _NUMBERS.items() if getattr(jax.config, name) != value]
+    for name in found:
+        jax.config.update(name, _NUMBERS[name])
+    if found:
+        names = ", ".join(name.upper() for name in sorted(found))
+        say(f"{names} of the environment would change all numbers and is left aside.")
 
 
 def _tell_once() -> None:
@@ -323,9 +449,33 @@ def _run_to_exit_code(main: Callable[[], None]) -> None:
         print("Stopped. The same command goes on from the last checkpoint, if there is one.")
         sys.exit(128 + signal.SIGINT)
     except Exception as error:
-        if (told := find_refusal(error) or find_memory_error(error)) is None:
+        told = find_refusal(error) or find_memory_error(error) or _find_platform_error()
+        if told is None:
             raise
         _fail(str(told), told.exit_code)
+
+
+def _find_platform_error() -> UserError | None:
+    """Return what `_check_platform` raises, for commands that load no data."""
+    try:
+        _check_platform()
+    except UserError as error:
+        return error
+    return None
+
+
+def _check_platform() -> None:
+    """Raise `UserError` where JAX does not find the devices that it was told to use."""
+    wanted = getattr(jax.config, "jax_platforms", None)
+    if not wanted:
+        return
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError):  # the latter of CUDA, without a word
+        raise UserError(
+            f"JAX_PLATFORMS is {wanted!r}, and JAX finds no such devices here: unset it, or set it "
+            "to cpu. GPUs need pip install 'jaxgan[cuda13]' and a driver."
+        ) from None
 
 
 def _fail(sentence: str, exit_code: int = UserError.exit_code) -> Any:

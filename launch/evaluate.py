@@ -25,7 +25,7 @@ flags.DEFINE_integer("image_size", 0, "Of folders; 0: the smallest image's, at m
 flags.DEFINE_bool("selection", False, "Of a run: what each rule of selection does to its images.")
 flags.DEFINE_string("features", None, "File of jax.export: a feature space of your own.")
 flags.DEFINE_string("out", None, "Folder to write to; default: RUN/evaluation, or evaluation.")
-flags.DEFINE_string("json", None, "Where the JSON goes; default: evaluation.json in --out.")
+flags.DEFINE_string("json", None, "Where the JSON goes beside evaluation.json in --out.")
 cli.define_data_flags()
 
 
@@ -38,12 +38,13 @@ def main() -> None:
     cli.refuse_idle_evaluation(is_run=bool(name))
     workdir = workdirs[-1]
     out = Path(FLAGS.out or (workdir / name / "evaluation" if name else "evaluation"))
-    json_path, cache_dir = (Path(FLAGS.json) if FLAGS.json else None), Path(FLAGS.cache_dir)
+    json_path, cache_dir = (Path(FLAGS.json) if FLAGS.json else None), cli.get_cache_dir()
     where: dict[str, Any] = {"out": out, "json_path": json_path, "cache_dir": cache_dir}
     features_file = Path(FLAGS.features) if FLAGS.features else None
     options: dict[str, Any] = {"num": FLAGS.num, "checkpoint": FLAGS.checkpoint, "seed": FLAGS.seed}
     if name:
         dataset = cli.load_data_of(read_run_settings(workdir / name))
+        cli.announce(dataset)
         if FLAGS.selection:
             compare_rules(workdirs, name, dataset, **where, **options)
             return

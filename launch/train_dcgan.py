@@ -48,6 +48,7 @@ def main() -> None:
         return
     cli.announce(dataset)
     options: dict[str, Any] = {"dataset": dataset, "num_devices": FLAGS.num_devices}
+    options["notes"] = cli.describe_origin()
     if FLAGS.conditional:
         train_conditional(settings, workdir=cli.choose_workdir(), **options)
         return

@@ -12,6 +12,12 @@ os.environ["XLA_FLAGS"] = (
 )
 
 import jax
+import numpy as np
+
+from tests.helpers import refusing_nans
+
+for name in ("assert_allclose", "assert_array_equal"):
+    setattr(np.testing, name, refusing_nans(getattr(np.testing, name)))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,8 +6,10 @@ import functools
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import jax
 import numpy as np
@@ -15,7 +17,12 @@ import numpy as np
 from jaxgan.data.images import write_png
 from jaxgan.data.phantom import draw_film
 from jaxgan.data.sets import Dataset, ImageSet
+from jaxgan.dcgan import create_keys, create_state
+from jaxgan.kept import KeptImages
+from jaxgan.run_folder import open_run_folder
+from jaxgan.sampling import open_checkpoints
 from jaxgan.settings import DcganSettings, GmdSettings, read_settings
+from jaxgan.train_dcgan import describe_run
 from tests.xla_flags import FAST_COMPILATION
 
 CXR = Path(__file__).resolve().parents[2] / "shared" / "data" / "cxr"
@@ -149,18 +156,83 @@ def draw_films(finding: str, num: int, first_patient: int = 0) -> np.ndarray:
 
 
 def compute_difference(tree, other) -> float:
-    """The largest absolute difference of two trees' leaves."""
+    """The largest absolute difference of two trees' leaves, which have to be finite and alike.
+
+    Raises `AssertionError` where the trees have other leaves, shapes or types, or one is not
+    finite: no comparison with NaN is true, and the largest of 0 and NaN is 0.
+    """
+    structure: Any = jax.tree.structure(tree)
+    assert structure == jax.tree.structure(other)
     leaves, others = jax.tree.leaves(tree), jax.tree.leaves(other)
-    assert len(leaves) == len(others)
-    return max(
-        float(np.max(np.abs(np.asarray(a, np.float64) - np.asarray(b, np.float64))))
-        for a, b in zip(leaves, others, strict=True)
-    )
+    assert leaves, "nothing to compare"
+    return max(_compare_leaves(a, b) for a, b in zip(leaves, others, strict=True))
+
+
+def _compare_leaves(leaf, other) -> float:
+    leaf, other = np.asarray(leaf), np.asarray(other)
+    assert (leaf.shape, leaf.dtype) == (other.shape, other.dtype)
+    leaf, other = leaf.astype(np.float64), other.astype(np.float64)
+    assert np.isfinite(leaf).all() and np.isfinite(other).all(), "not finite"
+    return float(np.abs(leaf - other).max(initial=0.0))
+
+
+def refusing_nans(check):
+    """A check of numpy.testing that does not take NaN for equal to NaN, as numpy's own does.
+
+    Two trainings that have both diverged are not the same training.
+    """
+
+    @functools.wraps(check)
+    def stricter(actual, desired, *args, **kwargs):
+        for array in (np.asarray(actual), np.asarray(desired)):
+            assert array.dtype.kind not in "fc" or not np.isnan(array).any(), "NaN is compared"
+        return check(actual, desired, *args, **kwargs)
+
+    return stricter
 
 
 def replace(settings, **changes):
     """A copy of frozen settings with other values."""
     return dataclasses.replace(settings, **changes)
+
+
+def write_run(
+    workdir: Path,
+    class_name: str = "left",
+    settings: DcganSettings | None = None,
+    *,
+    dataset: Dataset | None = None,
+    measured: Mapping[int, float | None] = MappingProxyType({2: None}),
+    label: int | None = None,
+) -> Path:
+    """Write a run that was stopped before it learned anything; nothing is trained.
+
+    `measured` are the steps it has checkpoints of, and the distance measured at each. With a
+    `label` it is the part of one class of the model of all classes that is in `workdir`/all.
+    """
+    settings, dataset = settings or make_dcgan_settings(), dataset or make_dataset()
+    record = describe_run(settings, dataset, class_name)
+    record |= {} if label is None else {"label": label}
+    with open_run_folder(workdir / class_name, record) as folder:
+        KeptImages(folder, rule=settings.selection.rule, target=0).rewind(0)
+        if label is not None:
+            return folder.path
+        state = create_state(settings, create_keys(settings.seed).init)
+        with open_checkpoints(folder.path, record) as checkpoints:
+            for epoch, (step, value) in enumerate(measured.items(), start=1):
+                metrics = {} if value is None else {"kernel_distance": value}
+                folder.append({"step": step, "epoch": epoch, **metrics}, {})
+                checkpoints.save(step, state, metrics)
+                state = jax.tree.map(lambda leaf: leaf * 2, state)
+    return workdir / class_name
+
+
+def list_content(path: Path) -> dict[str, tuple[int, bytes]]:
+    """All that is in and below a folder: when it was changed, and what files hold."""
+    return {
+        str(p.relative_to(path)): (p.stat().st_mtime_ns, p.read_bytes() if p.is_file() else b"")
+        for p in [path, *path.rglob("*")]
+    }
 
 
 @contextlib.contextmanager

@@ -249,6 +249,7 @@ def _look(workdir: Path) -> set[tuple[str, int]]:
 
 def compare(expected: dict[str, object], found: dict[str, object]) -> list[str]:
     """Return the names of what differs, one side lacking it included."""
+    assert expected or found, "nothing to compare"
     return [n for n in sorted({*expected, *found}) if expected.get(n) != found.get(n)]
 
 

@@ -6,6 +6,9 @@ Each mutant (a comparison turned, an operator exchanged, a number raised, a cond
 lives in a forked process of its own, where it takes the module's place before the module's tests
 run. Packages are imported once, before the fork. What the tests do not notice is printed.
 
+The tests' own helpers are changed as well: a check that can not fail lets everything pass. There a
+function is emptied (it returns 0), an assertion is left out, and a check is changed as above.
+
 Why not mutmut or cosmic-ray: they start Python, and with it JAX, anew for every mutant, or fork
 after JAX has started its threads.
 """
@@ -32,6 +35,8 @@ MODULES = (
     "penalties",
     "quality",
     "selection",
+    "data/copies",
+    "data/guard",
     "data/split",
     "metrics/classification",
     "metrics/clustered",
@@ -44,6 +49,7 @@ MODULES = (
     "metrics/neighbours",
     "metrics/pyramid",
     "metrics/sliced_wasserstein",
+    "tests/helpers",
 )
 _MOST_SECONDS = 300  # of a processor; a mutant that takes more is noticed: its tests hang
 
@@ -76,8 +82,11 @@ _NAMES |= {"argmax": "argmin", "sum": "mean", "mean": "sum", "minimum": "maximum
 _NAMES |= {"maximum": "minimum", "sqrt": "square", "zeros": "ones", "floor": "ceil"}
 
 
-def list_mutants(source: str) -> list[tuple[str, str]]:
-    """Return each mutant of a source: where and what was changed, and the changed source."""
+def list_mutants(source: str, *, checks: bool = False) -> list[tuple[str, str]]:
+    """Return each mutant of a source: where and what was changed, and the changed source.
+
+    With `checks`, those without one of its assertions too.
+    """
     tree = ast.parse(source)
     excluded, mutants = _find_excluded(tree), []
     for number, node in enumerate(ast.walk(tree)):
@@ -85,10 +94,35 @@ def list_mutants(source: str) -> list[tuple[str, str]]:
             continue
         changed = copy.deepcopy(tree)
         other = next(n for i, n in enumerate(ast.walk(changed)) if i == number)
-        if _change(other):
+        if _change(other) or (checks and _disarm(other)):
             what = f"line {getattr(node, 'lineno', 0)}: {_show(node)}  ->  {_show(other)}"
             mutants.append((what, ast.unparse(ast.fix_missing_locations(changed))))
     return mutants
+
+
+def list_helper_mutants(source: str) -> list[tuple[str, str]]:
+    """Return the mutants of helpers: functions emptied, and what checks, changed."""
+    tree, mutants = ast.parse(source), []
+    for number, function in enumerate(tree.body):
+        if not isinstance(function, ast.FunctionDef):
+            continue
+        mutants.append(_replace(tree, number, _empty(function), f"{function.name} returns 0"))
+        if any(isinstance(node, ast.Assert) for node in ast.walk(function)):
+            mutants += [
+                _replace(tree, number, ast.parse(changed).body[0], what)
+                for what, changed in list_mutants(ast.unparse(function), checks=True)
+            ]
+    return mutants
+
+
+def _empty(function: ast.FunctionDef) -> ast.stmt:
+    return ast.parse(f"def {function.name}(*args, **kwargs):\n    return 0.0").body[0]
+
+
+def _replace(tree: ast.Module, number: int, new: ast.stmt, what: str) -> tuple[str, str]:
+    """Return `what` and the source of a module with another statement `number`."""
+    body = [*tree.body[:number], new, *tree.body[number + 1 :]]
+    return what, ast.unparse(ast.Module(body=body, type_ignores=[]))
 
 
 def _show(node: ast.AST) -> str:
@@ -148,6 +182,14 @@ def _change(node: ast.AST) -> bool:
     return True
 
 
+def _disarm(node: ast.AST) -> bool:
+    """Have an assertion hold whatever it is about; say whether the node is one."""
+    if not isinstance(node, ast.Assert):
+        return False
+    node.test, node.msg = ast.Constant(True), None
+    return True
+
+
 def is_noticed(module: str, source: str) -> bool:
     """Return whether the tests of a module fail with `source` in its place."""
     child = os.fork()
@@ -165,8 +207,7 @@ def _run_tests(module: str, source: str) -> None:
     os.dup2(silence, 1)
     os.dup2(silence, 2)
     try:
-        name = "jaxgan." + module.replace("/", ".")
-        _install(name, source)
+        _install(find_source(module).with_suffix("").relative_to(ROOT), source)
         tests = f"tests/test_{Path(module).name}.py"
         flags = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", "-p", "no:xdist"]
         code = int(pytest.main([*flags, str(ROOT / tests)]))
@@ -175,11 +216,18 @@ def _run_tests(module: str, source: str) -> None:
     os._exit(code)
 
 
-def _install(name: str, source: str) -> None:
-    """Make `import name` give the mutant."""
+def find_source(module: str) -> Path:
+    """Return the file of a module of the library, or of the tests where its name says so."""
+    return (ROOT if module.startswith("tests/") else ROOT / "jaxgan") / f"{module}.py"
+
+
+def _install(path: Path, source: str) -> None:
+    """Make the import of the module at `path` give the mutant."""
+    name = ".".join(path.parts)
     spec = importlib.util.spec_from_loader(name, loader=None)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
+    module.__file__ = str(ROOT / path.with_suffix(".py"))
     sys.modules[name] = module
     package, _, last = name.rpartition(".")
     setattr(importlib.import_module(package), last, module)
@@ -203,9 +251,10 @@ def main() -> None:
     _import_packages()
     totals = [0, 0]
     for module in args.modules:
-        source = (ROOT / "jaxgan" / f"{module}.py").read_text()
+        source = find_source(module).read_text()
         assert not is_noticed(module, source), f"the tests of {module} fail without a change"
-        mutants = list_mutants(source)
+        is_helper = module.startswith("tests/")
+        mutants = list_helper_mutants(source) if is_helper else list_mutants(source)
         if args.most:
             mutants = random.Random(0).sample(mutants, min(args.most, len(mutants)))
         survived = [what for what, changed in mutants if not is_noticed(module, changed)]

@@ -164,6 +164,14 @@ def test_the_column_that_is_asked_for_is_read(tmp_path, dataset):
     assert read_sources(tmp_path, dataset, "scanner") == ("z", "x", "y", "x")
 
 
+def test_the_source_is_read_of_a_table_as_patients_are(tmp_path, dataset):
+    (tmp_path / "images").mkdir()
+    text = "Image Index;Hospital\nfilms/0.png;A\n1;B\n2.png;C\n"
+    (tmp_path / "images" / "Manifest.csv").write_text(text)
+    assert read_sources(tmp_path, dataset, None) == ("C", "A", "B", "unknown")
+    assert read_sources(tmp_path, dataset, "HOSPITAL") == ("C", "A", "B", "unknown")
+
+
 def test_no_source_is_known_without_such_a_column(tmp_path, dataset):
     assert read_sources(None, dataset, None) == ()
     assert read_sources(tmp_path, dataset, None) == ()

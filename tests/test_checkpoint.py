@@ -102,7 +102,9 @@ RECORD = {"kind": "toy", "settings": {"seed": 0, "num_epochs": 2}}
 def list_files(checkpoint):
     """All but an empty mark of orbax's that nothing reads."""
     files = [path for path in checkpoint.rglob("*") if path.is_file()]
-    return sorted(f.relative_to(checkpoint) for f in files if f.name != "commit_success.txt")
+    found = sorted(f.relative_to(checkpoint) for f in files if f.name != "commit_success.txt")
+    assert found  # or what goes through them would damage nothing
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +217,9 @@ def test_a_rejected_checkpoint_is_gone_when_the_run_has_ended(three):
 def test_checkpoints_from_before_digests_pass(three, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(three, copy)
-    for file in copy.glob("*/sha256.json"):
+    digests = list(copy.glob("*/sha256.json"))
+    assert len(digests) == 2
+    for file in digests:
         file.unlink()
     with Checkpoints(copy, record=RECORD) as checkpoints:
         assert checkpoints.resume(STATE)[0] == 3

@@ -128,6 +128,7 @@ def test_real_trainings_give_a_table(tmp_path):
     result = run_coverage(
         settings, num_studies=2, films_per_class=12, folder=tmp_path, num_fresh=FRESH
     )
+    assert result["arms"]
     for row in result["arms"].values():
         assert row["patients_hold"]["n"] == 2
         assert -1.0 < row["mean_truth"] < 1.0

@@ -82,6 +82,32 @@ def test_a_resumed_run_sees_what_it_would_have_seen(feed_class):
     assert (collect(feed_class, 1, schedule, start) == whole[start:]).all()
 
 
+def test_nothing_is_read_ahead_of_the_end_and_no_error_is_lost():
+    schedule = Schedule(NUM_IMAGES, 4, num_epochs=2, max_steps=3)
+    feed = StreamedFeed(make_numbered_images(), jax.random.key(0), schedule, choose_devices(1))
+    read, asked = feed._read, []
+
+    def note(begin, end):
+        asked.append((begin, end))
+        if end == schedule.num_steps:
+            raise OSError("the disk is gone")
+        return read(begin, end)
+
+    feed._read = note
+    step, spans = 0, []
+    while (end := schedule.compute_next(step)) < schedule.num_steps:
+        spans.append((step, end))
+        feed.load(step, end)
+        step = end
+    with pytest.raises(OSError, match="the disk is gone"):
+        feed.load(step, end)
+    feed._read = read
+    feed.load(step, end)
+    feed._reader.shutdown()
+    assert asked == [*spans, (step, schedule.num_steps)]
+    assert all(future.exception() is None for future in feed._ahead.values())
+
+
 def test_of_several_processes_each_streams_the_parts_of_its_own_devices():
     """Of four devices this process, number 0, has the last two."""
     schedule = Schedule(NUM_IMAGES, 8, num_epochs=2, max_steps=3)

@@ -382,6 +382,43 @@ def test_confusion_matrix_with_an_absent_class(drawn, tmp_path):
     assert texts == ["1\n50%", "1\n50%", "0", "0"]
 
 
+@pytest.mark.parametrize("num", [21, 200, 1000])
+def test_a_confusion_matrix_of_many_classes_does_not_grow_with_them(num, drawn, tmp_path):
+    labels = np.repeat(np.arange(num), 3)
+    predicted = labels.copy()
+    predicted[:2] = 7
+    names = [f"{'x' * 250}{label}" if label % 2 else f"c{label}" for label in range(num)]
+    report = compute_classification_report(
+        probabilities=np.eye(num, dtype=np.float32)[predicted], labels=labels, class_names=names
+    )
+    figures.plot_confusion_matrix(report, tmp_path / "a.png", title="t")
+    axes = drawn[0].axes[0]
+    assert max(drawn[0].get_size_inches()) <= 9.0
+    assert axes.texts[:] == [] and axes.images[0].get_array().shape == (num, num)
+    labels = [tick.get_text() for tick in axes.get_yticklabels()]
+    assert len(labels) == figures.MOST_ROWS and labels[0] == "c0"
+    assert all(len(label) <= 20 for label in labels)
+    note = notes_of(drawn[0])
+    assert f"{num} classes: shades" in note and f"c0 as {'x' * 17}... (2)." in note
+
+
+def test_twenty_classes_are_still_written_out(drawn, tmp_path):
+    report = compute_classification_report(
+        probabilities=np.eye(20),
+        labels=np.arange(20),
+        class_names=[f"c{label}" for label in range(20)],
+    )
+    figures.plot_confusion_matrix(report, tmp_path / "a.png", title="t")
+    assert len(drawn[0].axes[0].texts) == 400
+
+
+def test_of_many_rows_some_are_shown_evenly_spread():
+    assert figures.choose_shown(range(16)) == range(16)
+    shown = list(figures.choose_shown([str(i) for i in range(200)]))
+    assert len(shown) == 16 and shown[0] == "0" and shown[-1] == "199"
+    assert set(np.diff([int(i) for i in shown])) == {13, 14}
+
+
 def test_the_selected_epoch_and_a_collapse_are_in_the_picture_of_quality(tmp_path, drawn):
     records = [
         {"epoch": epoch, "kernel_distance": distance}

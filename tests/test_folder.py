@@ -303,6 +303,38 @@ def test_several_tables_of_labels_are_asked_about(loose):
         scan_folder(loose)
 
 
+def test_a_table_that_covers_the_images_is_told_from_others(loose):
+    write_labels(loose, "id_code,diagnosis", name="train.csv")
+    (loose / "sample_submission.csv").write_text("id_code,diagnosis\nanother,0\n")
+    assert scan_folder(loose).class_names == ("clear", "haze")
+
+
+def test_labels_beside_the_one_folder_are_said(flat):
+    shutil.rmtree(flat / "haze")
+    write_labels(flat, "file,label")
+    (notice, _) = scan_folder(flat).notices
+    assert "--label_column=label takes the classes" in notice
+    (flat / "clear").rename(flat / "train_images")  # no class's name
+    with pytest.raises(UserError, match="'clear' has 6 training images"):
+        scan_folder(flat)
+
+
+def test_with_labels_of_a_table_a_pattern_sees_the_whole_path(tmp_path):
+    for n in range(12):
+        fill(tmp_path / "train" / f"patient{n:02d}" / "study", 2, prefix=f"{n}-")
+    write_labels(tmp_path, "file,label")
+    with pytest.raises(UserError, match=r"12 folders .* --label_column=NAME"):
+        scan_folder(tmp_path)
+    scan = scan_folder(tmp_path, label_column="label", patient_pattern=r"patient\d+")
+    assert scan.class_names == ("clear", "haze")
+    assert len({image.patient for image in scan.images}) == 12
+
+
+def test_classes_that_differ_by_case_alone_are_said(flat):
+    fill(flat / "Haze", 12)
+    assert scan_folder(flat).notices[-1] == "Two classes that differ by case alone: Haze and haze."
+
+
 def test_a_users_split_in_the_table_is_kept(flat):
     files = sorted(p.relative_to(flat).as_posix() for p in flat.rglob("*.png"))
     rows = [f"{f},{n},{'Validation' if n % 12 > 9 else 'training'}" for n, f in enumerate(files)]

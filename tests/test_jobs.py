@@ -1,8 +1,10 @@
 """A job's file that a disk has damaged counts as absent, whatever of it is damaged."""
 
+import jax
 import numpy as np
 import pytest
 
+from jaxgan import console
 from jaxgan.study.jobs import Job, JobRunner, read_result, write_result
 
 RESULT = {
@@ -53,6 +55,28 @@ def test_a_job_of_a_damaged_file_is_done_again_and_said(tmp_path, capsys):
     assert list(JobRunner(tmp_path, {"toy": 1}).run(job)["x"]) == [0, 1, 2]
     assert "is damaged: this job is done again." in capsys.readouterr().out
     assert read_result(file) is not None
+
+
+def test_time_left_does_not_count_what_the_first_job_compiles(tmp_path, capsys, monkeypatch):
+    """Five seconds a job, and a minute of compilation in the first of three."""
+    now = [0.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    event = "/jax/core/compile/backend_compile_duration"
+
+    def compute(partial):
+        if not now[0]:
+            now[0] += 60.0
+            jax.monitoring.record_event_duration_secs(event, 60.0)
+        now[0] += 5.0
+        return {"x": np.zeros(1)}
+
+    runner = JobRunner(tmp_path, {"toy": 3})
+    for number in range(2):
+        assert runner.run(Job("toy", f"toy {number}", {"n": number}, compute))["seconds"] == 5.0
+    assert capsys.readouterr().out.splitlines() == [
+        "[1/3] toy 0: 5.0 s and 60 s of compiling; about 00:10 left",
+        "[2/3] toy 1: 5.0 s; about 00:05 left",
+    ]
 
 
 def is_exact(found):

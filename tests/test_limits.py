@@ -13,6 +13,7 @@ from jaxgan.data.limits import (
     naming,
     read_file,
     read_stream_sizes,
+    unusable_images_error,
 )
 from jaxgan.errors import UserError
 
@@ -114,3 +115,14 @@ def test_an_image_that_has_no_file_is_named():
     expected = r"^the image a\\nb of the data set is empty$"
     with pytest.raises(UserError, match=expected), naming("a\nb"):
         raise ImageError("is empty")
+
+
+def test_a_long_list_of_bad_images_stops_at_ten():
+    bad = [(f"{n}.png", ImageError("is no image")) for n in range(30)]
+    lines = str(unusable_images_error(bad, num_images=40)).splitlines()
+    assert lines[0] == "30 images of 40 cannot be used:"
+    assert lines[1:] == [f"  {n}.png is no image" for n in range(10)] + [
+        "  and 20 more",
+        "Repair or remove them, then run this again.",
+    ]
+    assert len(str(unusable_images_error(bad[:10], num_images=40)).splitlines()) == 12

@@ -1,5 +1,7 @@
 """The loop with a toy step: when it saves, and what it does with numbers that are not finite."""
 
+import os
+import signal
 from types import SimpleNamespace
 
 import jax.numpy as jnp
@@ -9,6 +11,7 @@ import pytest
 from jaxgan import loop
 from jaxgan.checkpoint import Checkpoints
 from jaxgan.errors import DivergedError
+from jaxgan.loop import catch_stop_signals
 from jaxgan.run_folder import open_run_folder, read_metrics
 from jaxgan.schedule import Schedule
 
@@ -128,8 +131,45 @@ def test_a_state_that_is_not_finite_is_not_saved_though_its_losses_are(tmp_path)
         assert checkpoints.resume(np.float32(0)) == (8, 8.0)
 
 
-def test_rows_behind_the_last_step_do_not_count(tmp_path):
+def test_what_process_0_alone_has_found_ends_the_others_for_the_same_reason(tmp_path, monkeypatch):
+    """They have no hooks and save nothing, and hear of it where all agree on signals."""
+    asked = []
+
+    def agree(number):
+        asked.append(number)
+        return max(number, loop._TROUBLE if len(asked) == 3 else 0)
+
+    monkeypatch.setattr(loop, "agree", agree)
+    with pytest.raises(DivergedError, match="Process 0 has found what is not finite: the training"):
+        run(tmp_path / "other", ToyDispatcher())
+    assert asked == [0, 0, 0]
+    asked.clear()
+    measure = loop.Hook(1, lambda moment: {"val_loss": np.nan})
+    with pytest.raises(DivergedError, match="val_loss is nan"):
+        run(tmp_path / "leading", ToyDispatcher(), hooks=[measure])
+    assert asked == [0, 0, loop._TROUBLE]  # it has told them
+
+
+def test_rows_behind_the_last_step_do_not_count():
     """A dispatch returns as many rows as the longest one has."""
     loop.check_finite({"loss": jnp.array([1.0, 2.0, jnp.nan])}, 0, 2)
     with pytest.raises(DivergedError, match="at step 3:"):
         loop.check_finite({"loss": jnp.array([1.0, 2.0, jnp.nan])}, 0, 3)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="a system without terminals")
+def test_a_closed_terminal_is_a_reason_to_stop_but_not_under_nohup():
+    old = signal.getsignal(signal.SIGHUP)
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        with catch_stop_signals() as get_signal:
+            assert get_signal() == 0
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert get_signal() == signal.SIGHUP
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        with catch_stop_signals() as get_signal:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert get_signal() == 0
+    finally:
+        signal.signal(signal.SIGHUP, old)

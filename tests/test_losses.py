@@ -91,3 +91,18 @@ def test_cross_entropy_is_minus_log_softmax():
         logits=jnp.array([[100.0, -100.0]]), labels=jnp.array([1])
     )
     np.testing.assert_allclose(extreme, [200.0])
+
+
+@pytest.mark.parametrize("name", losses.OBJECTIVES)
+def test_a_score_and_its_name_say_whether_it_is_a_probability(name):
+    objective, logits = losses.OBJECTIVES[name], jnp.array([-100.0, -1.0, 0.0, 100.0])
+    if name in ("non_saturating", "saturating"):
+        expected = [0.0, 1 / (1 + np.e), 0.5, 1.0]
+        assert objective.score_name == "d"
+        assert losses.describe_score(name) == "0.5: as likely real as not"
+    else:
+        expected = logits
+        assert objective.score_name == "d_score"
+        assert losses.describe_score(name).startswith(f"{name.replace('_', ' ')}: ")
+    np.testing.assert_allclose(objective.score(logits), expected, rtol=1e-6)
+    assert (name in losses.CROSS_ENTROPY_OBJECTIVES) is objective.is_probability

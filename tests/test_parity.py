@@ -402,7 +402,7 @@ class Difference(NamedTuple):
 
 def compare_weights(params, weights, begin, peer: Peer) -> list[Difference]:
     converted = convert(params, peer)
-    assert set(converted) == set(weights)
+    assert converted and set(converted) == set(weights)
     differences = []
     for name, ours in converted.items():
         assert ours.dtype == weights[name].dtype

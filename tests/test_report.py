@@ -110,3 +110,27 @@ def test_split_of_one_arm_only_and_absent_class():
     pneumonia = next(i for i, line in enumerate(section) if "pneumonia" in line)
     assert section[pneumonia + 1].split() == ["sensitivity", "-", "-"]
     assert section[pneumonia + 3].split() == ["AUC", "-", "-"]
+
+
+def test_of_many_classes_the_weakest_are_shown_and_the_others_counted():
+    """Of 200 classes a dozen are told wrong, in one arm or the other."""
+    names = [f"c{n:03d}" for n in range(200)]
+    labels = np.repeat(np.arange(200), 2)
+    reports = {}
+    for arm, wrong in (("real", (3, 50)), ("augmented", (50, 199))):
+        predicted = np.where(np.isin(labels, wrong), 0, labels)
+        result = compute_classification_report(
+            probabilities=np.eye(200)[predicted], labels=labels, class_names=names
+        )
+        reports[arm] = make_report(75) | {
+            "synthetic_images": dict.fromkeys(names, 4),
+            "last": {"train": result, "val": result},
+            "best": {"epoch": 1, "note": "n", "val": result},
+        }
+    text = format_gmd_reports(reports)
+    assert len(text.splitlines()) < 130
+    assert rows_of(text, "190 more") == ["  190 more"] * 3
+    assert "the 10 of the lowest sensitivity are shown; report.json has all" in text
+    shown = {line.split()[0] for line in text.splitlines() if line.endswith("2 images")}
+    assert {"c003", "c050", "c199"} <= shown and len(shown) == 10
+    assert "sensitivity" not in text[: text.index("training")]

@@ -1,3 +1,4 @@
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -8,9 +9,12 @@ from PIL import Image
 
 from jaxgan.data import phantom, source
 from jaxgan.data.images import as_pixels, read_image, resize_square
+from jaxgan.data.sets import check_classes
 from jaxgan.data.source import DataSpec, load_dataset
 from jaxgan.errors import UserError
+from jaxgan.run_folder import describe_differences, read_record
 from tests.fuzz.seeds import make_film
+from tests.old_runs import unpack_format_1
 
 CXR = Path(__file__).parents[2] / "shared/data/cxr"
 
@@ -86,6 +90,37 @@ def test_val_is_made_by_patient(flat, tmp_path):
     )
 
 
+@pytest.mark.parametrize("is_flat", [False, True])
+def test_one_class_is_enough_for_a_gan(flat, tmp_path, is_flat):
+    shutil.rmtree(flat / "haze")
+    dataset = load(flat / "clear" if is_flat else flat, tmp_path)
+    assert dataset.class_names == ("clear",)
+    assert {split: len(s) for split, s in dataset.splits.items()} == {"train": 32, "val": 8}
+    with pytest.raises(UserError, match=r"one class alone \(clear\), and it is a test"):
+        check_classes(dataset, "it is a test")
+
+
+def test_what_belongs_to_a_folder_needs_one(tmp_path):
+    for settings in (
+        {"patients_from": "none"},
+        {"label_column": "a"},
+        {"follow_links": True},
+        {"leave_out": ("a",)},
+    ):
+        with pytest.raises(UserError, match="without a data folder"):
+            load(None, tmp_path, **settings)
+
+
+def test_links_and_what_is_left_out_are_as_the_specification_says(flat, tmp_path):
+    (flat / "haze" / "masks").mkdir()
+    shutil.copy(flat / "haze" / "haze00_0.png", flat / "haze" / "masks")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "clear").symlink_to(flat / "clear")
+    (tmp_path / "linked" / "haze").symlink_to(flat / "haze")
+    dataset = load(tmp_path / "linked", tmp_path, follow_links=True, leave_out=("masks",))
+    assert len(dataset.train) + len(dataset.val) == 60
+
+
 def test_val_is_made_out_of_train_and_test_is_kept(presplit, tmp_path):
     (presplit / "val").rename(presplit / "test")
     dataset = load(presplit, tmp_path, val_fraction=1 / 6)
@@ -141,6 +176,16 @@ def test_fingerprint_ignores_place_dates_size_and_channels(presplit, tmp_path):
     assert moved.train.files == first.train.files
 
 
+def test_the_images_of_an_old_run_are_still_those_it_was_begun_with(tmp_path):
+    films = unpack_format_1(tmp_path) / "films"
+    renamed = films.rename(tmp_path / "job_4712")  # the content decides, not what it is called
+    dataset = load(renamed, tmp_path)
+    for record in (tmp_path / "finished").rglob("config.json"):
+        assert json.loads(record.read_text())["data"]["fingerprint"] == dataset.fingerprint
+    old = read_record(tmp_path / "stopped/gmd/real")
+    assert describe_differences(old, {**old, "data": dataset.describe()}) == ""
+
+
 def test_fingerprint_ignores_names_but_then_the_images_keep_their_order(presplit, tmp_path):
     first = load(presplit, tmp_path)
     for n, path in enumerate(sorted((presplit / "train/haze").iterdir(), reverse=True)):
@@ -193,6 +238,7 @@ def test_interrupted_decoding_leaves_nothing_that_counts(presplit, tmp_path, mon
     np.testing.assert_array_equal(
         load(presplit, tmp_path).train.images, load(presplit, tmp_path / "b").train.images
     )
+    assert len(list(tmp_path.glob("cache/arrays/*/*"))) == 2  # here they would have been
 
 
 def test_images_above_the_stored_size_keep_their_detail(tmp_path):
@@ -290,6 +336,7 @@ def test_films_of_one_patient_stay_together_where_only_some_tell_theirs(flat, tm
             (flat / name / f"film{n}.dcm").write_bytes(make_film(pixels, PatientID=f"{n % 2}"))
     for seed in range(6):
         dataset = load(flat, tmp_path, split_seed=seed)
+        assert any("by patient, or by image where none is known" in n for n in dataset.notices)
         sides = [
             {p for p in images.patients if p.startswith("the patient of")}
             for images in (dataset.train, dataset.val)
@@ -307,7 +354,8 @@ def test_real_films(tmp_path):
     dataset = load(CXR, tmp_path, image_size=64)
     counts = {split: np.bincount(s.labels).tolist() for split, s in dataset.splits.items()}
     assert counts == {"train": [155, 168, 104], "val": [33, 33, 22]}
-    assert dataset.class_names == ("covid", "normal", "pneumonia") and dataset.notices == ()
+    assert dataset.class_names == ("covid", "normal", "pneumonia")
+    assert ["the column 'patient_group'" in notice for notice in dataset.notices] == [True]
     assert not set(dataset.train.patients) & set(dataset.val.patients)
     assert len(set(dataset.train.patients)) < 427
 

@@ -109,6 +109,7 @@ def test_an_arm_s_result_is_the_same_bits_beside_arms_that_want_more(small_study
     """So that jobs which are kept are those that would be done."""
     _, before = small_study
     anew = run_study(tmp_path / "anew", make_settings(amounts=(0.5, 2.0)))
+    assert before.classifiers and all(before.classifiers.values())
     for arm, by_place in before.classifiers.items():
         for place, result in by_place.items():
             np.testing.assert_array_equal(
@@ -301,3 +302,9 @@ def test_the_settings_of_every_variant_say_what_a_study_does(variant):
     settings = read_settings(StudySettings, config.to_dict())
     assert run.describe_study(settings, make_data())["kind"] == "study"
     assert settings.dcgan.measure_every_epochs == 0
+
+
+def test_one_class_is_nothing_to_study(tmp_path):
+    alone = replace(make_data(), class_names=("left",))
+    with pytest.raises(UserError, match=r"one class alone \(left\), and a study asks"):
+        run.describe_study(make_settings(), alone)

@@ -1,18 +1,22 @@
 """One model of all classes: what it leaves, what else takes it for the runs of its classes."""
 
 import json
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
+from jaxgan import figures
 from jaxgan import train_conditional as module
 from jaxgan.dcgan import create_networks
 from jaxgan.errors import UserError
 from jaxgan.evaluate import load_run
 from jaxgan.kept import read_table
 from jaxgan.loop import Stopped
+from jaxgan.quality import MEASURES
 from jaxgan.run_folder import read_metrics
 from jaxgan.sampling import draw_from_run, restore_run, sample_run
 from jaxgan.train_conditional import make_conditional, train_conditional
@@ -53,7 +57,8 @@ def test_the_model_has_one_run_and_every_class_what_a_run_leaves(whole):
     assert (whole / "all" / "checkpoints").is_dir()
     for name in ("samples", "losses", "acceptance", "metric"):
         assert (whole / "all" / "figures" / f"{name}.png").is_file()
-    assert sorted(path.name for path in (whole / "all" / "samples").iterdir())
+    samples = {path.name for path in (whole / "all" / "samples").iterdir()}
+    assert samples == {f"epoch_{epoch:05d}.png" for epoch in (1, 2)}
     for name in ("left", "right"):
         assert len(read_table(whole / name)) == 5
         assert len(list((whole / name / "accepted").iterdir())) == 5
@@ -110,6 +115,47 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(whole, tmp_path, monkey
     train(tmp_path)
     assert read_metrics(tmp_path / "all") == read_metrics(whole / "all")
     assert read_table(tmp_path / "left") == read_table(whole / "left")
+
+
+def make_class_run(label, settings, drawn):
+    """A class whose images all have its label for their gray."""
+
+    class Images:
+        def draw(self, *args):
+            drawn.append(label)
+            images = np.full((256, 4, 4, 1), label, np.uint8)
+            return SimpleNamespace(images=images[: args[-1]]) if len(args) == 3 else images
+
+        def measure(self, images):
+            assert len(images) == 256
+            return dict.fromkeys(MEASURES, float(label))
+
+    return SimpleNamespace(
+        class_name=f"c{label:03d}", settings=settings, sampler=Images(), meter=Images()
+    )
+
+
+@pytest.mark.parametrize("num", [2, 16, 200])
+def test_pictures_and_measures_of_many_classes_have_their_bounds(num, tmp_path, monkeypatch):
+    settings, drawn, seen = replace(SETTINGS, diffaugment=False), [], []
+    runs = [make_class_run(label, settings, drawn) for label in range(num)]
+    folder = SimpleNamespace(get_folder=lambda name: tmp_path)
+    moment = SimpleNamespace(epoch=1, state=SimpleNamespace(sampling_variables=None))
+    module._write_samples(runs, folder, moment)
+    module._draw_samples(runs, moment.state, folder)
+    assert len(drawn) == 2 * min(num, figures.MOST_ROWS)
+    for name in ("epoch_00001.png", "samples.png"):
+        with Image.open(tmp_path / name) as image:
+            assert max(image.size) <= 16 * 220
+    monkeypatch.setattr(
+        module, "compute_label_effect", lambda images: seen.append([len(i) for i in images]) or 0.5
+    )
+    found = module._measure(runs, 0.5, moment)
+    assert found["kernel_distance"] == np.mean(range(num))
+    assert found[f"kernel_distance: c{num - 1:03d}"] == num - 1
+    (lengths,) = seen
+    assert len(lengths) == num and sum(lengths) <= 16 * 256
+    assert num > 16 or set(lengths) == {256}
 
 
 @pytest.mark.slow

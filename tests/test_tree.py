@@ -163,7 +163,7 @@ UNUSED = {
 def test_images_that_would_not_be_used_stop_with_their_numbers(tmp_path, case):
     for folder in UNUSED[case]:
         fill(tmp_path / folder)
-    with pytest.raises(UserError, match=r"12 images in .* would not be used") as error:
+    with pytest.raises(UserError, match=r"(?s)12 image.s. in .* would not be used") as error:
         scan_folder(tmp_path)
     unused = {"beside the classes": "in the folder itself", "masks of a class": "clear/masks"}
     named = unused.get(case, UNUSED[case][-1])
@@ -177,7 +177,7 @@ def test_what_is_left_out_is_named_as_a_path_too(tmp_path):
     for folder in ("clear", "haze", "clear/old", "haze/old"):
         fill(tmp_path / folder)
     assert len(scan_folder(tmp_path, leave_out=("clear/old", "haze/old")).images) == 24
-    with pytest.raises(UserError, match=r"(?s)12 images.*  haze/old: 12"):
+    with pytest.raises(UserError, match=r"(?s)12 image.s.*  haze/old: 12"):
         scan_folder(tmp_path, leave_out=("clear/old",))
 
 
@@ -189,6 +189,14 @@ def test_long_lists_stop_at_ten(tmp_path):
     with pytest.raises(UserError, match="and 30 more folders") as error:
         scan_folder(tmp_path)
     assert str(error.value).count("part") == 11  # ten, and one that shows how to leave it out
+
+
+def test_a_copy_of_everything_beside_it_is_one_line(tmp_path):
+    for above in (".", "chest_xray"):
+        for split in ("train", "val"):
+            fill(tmp_path / above / split / "clear")
+    with pytest.raises(UserError, match=r"(?s)24 image.s.*\n  chest_xray: 24\n.*=chest_xray "):
+        scan_folder(tmp_path)
 
 
 def test_few_large_folders_in_a_class_are_asked_about(tmp_path):

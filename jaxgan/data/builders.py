@@ -20,6 +20,7 @@ from PIL import Image
 from tensorflow_datasets.core.utils import tqdm_utils
 
 from jaxgan.data import phantom
+from jaxgan.data.cache import is_running
 from jaxgan.data.folder import (
     FolderImage,
     FolderScan,
@@ -38,7 +39,7 @@ from jaxgan.data.images import (
 )
 from jaxgan.data.limits import ImageError, read_file, unusable_images_error
 from jaxgan.errors import UserError, find_disk_error
-from jaxgan.files import make_folder, telling_disk_errors, write_text
+from jaxgan.files import make_folder, note_use, telling_disk_errors, write_text
 from jaxgan.untrusted import printable
 
 FORMAT_VERSION = 4  # raise it when the prepared files change, so that caches are made again
@@ -296,7 +297,7 @@ def _prepare_once(create: Callable[[Path], _ImageBuilder], target: Path) -> Prep
     Of two processes that prepare the same data at once, the first to finish wins.
     """
     with telling_disk_errors(target):
-        is_prepared = target.is_dir()
+        is_prepared = _is_complete(target)
     if not is_prepared:
         make_folder(target.parent)
         _remove_abandoned(target)
@@ -334,6 +335,7 @@ def _list_records(sources: Mapping[str, Any]) -> list[Record]:
 
 def _read_prepared(target: Path) -> PreparedSet:
     """Return what was prepared under `target`, with every record but no pixels in memory."""
+    note_use(target / INDEX_FILE)
     (info,) = target.glob("*/*/dataset_info.json")
     builder = tfds.builder_from_directory(info.parent)
     index = json.loads((target / INDEX_FILE).read_text())
@@ -380,8 +382,13 @@ def _rename_unless_taken(beside: Path, target: Path) -> None:
     try:
         beside.rename(target)
     except OSError:
-        if not target.is_dir():  # anything but another process having finished first
+        if not _is_complete(target):  # anything but another process having finished first
             raise
+
+
+def _is_complete(target: Path) -> bool:
+    """Whether a preparation is there, by what is written last: a folder alone is none."""
+    return (target / INDEX_FILE).is_file()
 
 
 def _owner() -> str:
@@ -393,15 +400,5 @@ def _remove_abandoned(target: Path) -> None:
     host = f".{socket.gethostname()}."
     for path in target.parent.glob(f"{target.name}{host}*"):
         pid = path.name.removeprefix(f"{target.name}{host}").split(".")[0]
-        if pid.isdigit() and not _is_running(int(pid)):
+        if pid.isdigit() and not is_running(int(pid)):
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # it runs, under another user
-        return True
-    return True

@@ -74,11 +74,15 @@ class StreamedFeed:
         self._permute = functools.lru_cache(maxsize=2)(self._compute_order)
 
     def load(self, begin: int, end: int) -> Any:
-        """Return the batches of steps `begin` to `end`, and start reading those that follow."""
+        """Return the batches of steps `begin` to `end`, and start reading those that follow.
+
+        What goes wrong while reading ahead is raised when those batches are asked for.
+        """
         ahead = self._ahead.pop((begin, end), None)
         batches = ahead.result() if ahead else self._read(begin, end)
-        following = end, self._schedule.compute_next(end)
-        self._ahead = {following: self._reader.submit(self._read, *following)}
+        if end < self._schedule.num_steps:
+            following = end, self._schedule.compute_next(end)
+            self._ahead = {following: self._reader.submit(self._read, *following)}
         return batches
 
     def _read(self, begin: int, end: int) -> Any:

@@ -19,12 +19,11 @@ from pathlib import Path, PurePosixPath
 
 from jaxgan.data import dicom, headings
 from jaxgan.data.images import map_in_threads, progress_bar
-from jaxgan.data.limits import ImageError, read_file, unusable_images_error
+from jaxgan.data.limits import LISTED, ImageError, read_file, unusable_images_error
 from jaxgan.data.split import WRONG_PATIENTS, find_shared_patients
 from jaxgan.data.tree import (
     ENDINGS,
     LAYOUTS,
-    LISTED,
     MIN_TRAIN_IMAGES,
     SPLITS,
     Folder,
@@ -34,14 +33,17 @@ from jaxgan.data.tree import (
     find_layout,
     go_down,
     is_inside,
+    is_no_data,
     read_tree,
 )
-from jaxgan.errors import UserError
+from jaxgan.errors import UserError, list_some
 from jaxgan.untrusted import printable
 
 MANIFEST = "manifest.csv"
 FILE_COLUMN = "file"
 TABLE_ENDINGS = (".csv", ".tsv")
+_EXAMPLES = 5  # of files, where a sentence is about them
+_MAX_ABOVE = 8  # folders on top of those of the classes
 PATIENTS_FROM = ("auto", "table", "dicom", "folders", "none")  # what may tell whose an image is
 MAX_ROWS = 500_000  # of a manifest: two seconds
 MAX_MANIFEST_BYTES = 32 * 2**20  # four seconds where they are a thousand columns
@@ -126,7 +128,7 @@ def scan_folder(
         raise UserError(f"the data folder {root} {found}. Expected a folder: {LAYOUTS}")
     tree = read_tree(root, follow_links=follow_links, leave_out=leave_out)
     top = go_down(tree)
-    tables = _find_tables([top.path, root] if top is not tree else [root])
+    tables = _find_tables(_list_between(top.path, root))
     knows_patients = any(_choose_patients(t, patient_column) for t in tables)
     layout = find_layout(top, trust_folders=options.says_who or knows_patients)
     unusable = [(p.relative_to(top.path).as_posix(), error) for p, error in layout.unusable]
@@ -140,7 +142,7 @@ def scan_folder(
             raise
         told = unusable_images_error(unusable, num_images=top.num_images)
         raise UserError(f"{error}\n{told}") from None
-    images = [_describe(top.path, image, class_names) for image in placed]
+    images = [_describe(image, class_names) for image in placed]
     patients, notices = _find_patients(top.path, placed, tables, options)
     images = [replace(image, patient=patients.get(image.file)) for image in images]
     images.sort(key=lambda image: image.file)
@@ -156,7 +158,13 @@ def scan_folder(
         *label_notices,
         *notices,
     ]
+    notices += _describe_alike(class_names)
     return FolderScan(top.path, class_names, splits, tuple(images), tuple(notices), tuple(unusable))
+
+
+def _list_between(top: Path, root: Path) -> list[Path]:
+    """Return a folder and those above it up to `root`."""
+    return [top, *(path for path in top.parents if path.is_relative_to(root))]
 
 
 def _check_options(options: _Options) -> None:
@@ -207,19 +215,28 @@ def _check_classes(
         if name not in class_names:
             raise UserError(
                 f"class {name!r} is in {split} but not in train, which has "
-                f"{_list(class_names) or 'no class'}. Remove it or give it training images."
+                f"{list_some(class_names) or 'no class'}. Remove it or give it training images."
             )
     if len(class_names) > 2 and max(counts.values()) < MIN_TRAIN_IMAGES:
         raise UserError(
-            f"{layout.root} holds {len(class_names)} folders ({_list(class_names)}), and none has "
-            f"{MIN_TRAIN_IMAGES} images: if these are patients, put them into a folder for each "
-            f"class, DIR/CLASS/PATIENT/*; or tell the classes in a {MANIFEST}, and its column with "
-            "--label_column=NAME"
+            f"{layout.root} holds {len(class_names)} folders ({list_some(class_names)}), and none "
+            f"has {MIN_TRAIN_IMAGES} images: if these are patients, put them into a folder for "
+            f"each class, DIR/CLASS/PATIENT/*; or tell the classes in a {MANIFEST}, and its column "
+            "with --label_column=NAME"
         )
     for split in splits or ("train",):
         for name in class_names:
             _check_count(layout.root, split, name, counts[split, name])
     return tuple(class_names)
+
+
+def _describe_alike(class_names: Sequence[str]) -> list[str]:
+    """Say which classes have one name but for upper and lower case."""
+    by_name: dict[str, list[str]] = {}
+    for name in class_names:
+        by_name.setdefault(name.casefold(), []).append(name)
+    alike = [" and ".join(names) for names in by_name.values() if len(names) > 1]
+    return [f"Two classes that differ by case alone: {list_some(alike)}."] if alike else []
 
 
 def _are_told_by_folders(layout: Layout, placed: Sequence[Placed]) -> bool:
@@ -246,11 +263,10 @@ def check_enough_images(name: str, count: int, remark: str = "") -> None:
         )
 
 
-def _describe(root: Path, image: Placed, class_names: Sequence[str]) -> FolderImage:
+def _describe(image: Placed, class_names: Sequence[str]) -> FolderImage:
     status = image.path.stat()
-    file = image.path.relative_to(root).as_posix()
     label = class_names.index(image.class_name or "")
-    return FolderImage(image.split, label, file, status.st_size, status.st_mtime_ns)
+    return FolderImage(image.split, label, image.file, status.st_size, status.st_mtime_ns)
 
 
 # Labels ----------------------------------------------------------------------------------------
@@ -260,41 +276,48 @@ def _label(
     layout: Layout, tables: Sequence["Table"], column: str | None
 ) -> tuple[list[Placed], list[str]]:
     """Return the images with their classes, of a table where that tells them, and notices."""
-    files = [image.path.relative_to(layout.root).as_posix() for image in layout.images]
-    table, chosen = _choose_labels(tables, column, is_needed=layout.is_flat)
+    files = [image.file for image in layout.images]
+    table, chosen = _choose_labels(tables, column, files, is_needed=layout.is_flat)
     placed, notices = list(layout.images), list[str]()
-    if table is not None and chosen is not None:
+    is_alone = len({image.class_name for image in placed}) == 1
+    if table is not None and chosen is not None and (column or layout.is_flat):
         labels = _read_labels(table, chosen, files)
-        pairs = zip(placed, labels, strict=True)
-        placed = [replace(image, class_name=label) for image, label in pairs]
+        triples = zip(placed, labels, files, strict=True)
+        placed = [
+            replace(i, class_name=label, below=i.below if layout.is_flat else file)
+            for i, label, file in triples
+        ]
         notices.append(
             f"Classes are told by the column {printable(chosen)!r} of {table.path.name}: "
-            f"{_list(sorted(set(labels)))}."
+            f"{list_some(sorted(set(labels)))}."
         )
     elif layout.is_flat:
         name = layout.root.resolve().name or "images"
         placed = [replace(image, class_name=name) for image in placed]
-    if not layout.splits:
-        return _divide(
-            placed, files, table or next((t for t in tables if t.is_manifest), None), notices
+    elif table is not None and chosen is not None and is_alone:
+        notices.append(
+            f"The one folder is the class, and {table.path.name} is not asked for another: "
+            f"--label_column={printable(chosen)} takes the classes from its column."
         )
+    if not layout.splits:
+        whole = (t for t in tables if t.is_manifest or _covers(t, files))
+        return _divide(placed, files, next(whole, None), notices)
     return placed, notices
 
 
 def _choose_labels(
-    tables: Sequence["Table"], column: str | None, *, is_needed: bool
+    tables: Sequence["Table"], column: str | None, files: Sequence[str], *, is_needed: bool
 ) -> tuple["Table | None", str | None]:
     """Return the table and its column that tell the classes, where one does."""
-    found = [(table, _choose_label(table, column)) for table in tables]
-    found = [(table, chosen) for table, chosen in found if chosen is not None]
+    pairs = [(table, _choose_label(table, column)) for table in tables]
+    found = [(table, chosen) for table, chosen in pairs if chosen is not None]
     if column is not None and not found:
         raise _missing_column_error("label", column, tables, Path(MANIFEST))
-    if not found or not (column or is_needed):
-        return None, None
-    if len(found) > 1 and not found[0][0].is_manifest:
-        names = ", ".join(table.path.name for table, _ in found)
+    whole = [(table, chosen) for table, chosen in found if _covers(table, files)]
+    if len(whole) > 1 and (column or is_needed):
+        names = list_some([table.path.name for table, _ in whole])
         raise UserError(f"several tables tell classes ({names}): call the one to use {MANIFEST}")
-    return found[0]
+    return next(iter(whole or found), (None, None))
 
 
 def _choose_label(table: "Table", asked: str | None) -> str | None:
@@ -353,7 +376,7 @@ def _find_patients(
     root: Path, placed: Sequence[Placed], tables: Sequence["Table"], options: _Options
 ) -> tuple[dict[str, str], list[str]]:
     """Return the patient of each file of which something tells him, and notices."""
-    files = [image.path.relative_to(root).as_posix() for image in placed]
+    files = [image.file for image in placed]
     if options.patient_pattern is not None:
         return _match_pattern(options.patient_pattern, placed, files)
     source = options.patients_from
@@ -470,7 +493,7 @@ def _read_patients(
     if not found and (column is not None or options.patients_from == "table"):
         raise _missing_column_error("patient", column, tables, root / MANIFEST)
     if len(found) > 1:
-        names = ", ".join(table.path.name for table, _ in found)
+        names = list_some([table.path.name for table, _ in found])
         return None, [f"Several tables name patients ({names}): call the one to use {MANIFEST}."]
     if not found:
         return None, [notice for table in tables for notice in _describe_unknown(table)]
@@ -495,8 +518,8 @@ def _describe_unknown(table: "Table") -> list[str]:
     if not headings.list_unknown(table.columns):
         return []
     found = (
-        f"{table.path} has no patient column that is known (found {_list(table.columns)}; looked "
-        "for patient_id, PatientID, subject, record_id, mrn and the like)"
+        f"{table.path} has no patient column that is known (found {list_some(table.columns)}; "
+        "looked for patient_id, PatientID, subject, record_id, mrn and the like)"
     )
     remedy = "--patient_column=NAME names the column that tells patients apart"
     if table.is_manifest:
@@ -514,7 +537,7 @@ def _missing_column_error(
             f"exist: expected a table with a row an image and the columns {FILE_COLUMN!r} and "
             f"{column or what!r}"
         )
-    found = "; ".join(f"{table.path} has {_list(table.columns)}" for table in tables[:LISTED])
+    found = "; ".join(f"{table.path} has {list_some(table.columns)}" for table in tables[:LISTED])
     return UserError(f"no column {column or what!r} for the {what}: {found}")
 
 
@@ -561,8 +584,15 @@ def _find_tables(folders: Sequence[Path]) -> list[Table]:
 
 
 def find_manifest(root: Path) -> Path | None:
-    """Return the path of a folder's manifest.csv, in whatever case it is written."""
-    return next((path for path in _list_tables(root) if _is_manifest(path)), None)
+    """Return the path of a folder's manifest.csv, or of that of the one folder in it."""
+    folder = root
+    for _ in range(_MAX_ABOVE):
+        inside = [p for p in folder.iterdir() if p.is_dir() and not is_no_data(p.name)]
+        if len(inside) != 1:
+            break
+        (folder,) = inside
+    found = [p for f in _list_between(folder, root) for p in _list_tables(f) if _is_manifest(p)]
+    return found[0] if found else None
 
 
 def _read_table(path: Path) -> Table:
@@ -575,9 +605,9 @@ def _read_table(path: Path) -> Table:
     return Table(path, tuple(columns), rows)
 
 
-def read_manifest(root: Path) -> tuple[list[Mapping[str, str]], list[str]]:
-    """Return the rows and the column names of the folder's manifest; `UserError` if it is none."""
-    table = _read_table(find_manifest(root) or root / MANIFEST)
+def read_manifest(path: Path) -> tuple[list[Mapping[str, str]], list[str]]:
+    """Return the rows and the column names of a manifest; `UserError` if it is none."""
+    table = _read_table(path)
     return list(table.rows), list(table.columns)
 
 
@@ -599,7 +629,9 @@ def parse_manifest(content: bytes, path: Path) -> tuple[list[dict[str, str]], li
         filled = islice((row for row in reader if any(map(str.strip, row))), MAX_ROWS + 1)
         rows = [_check_row(path, reader.line_num, columns, row) for row in filled]
     except (csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not a table in CSV, UTF-8: {error}") from error
+        raise UserError(
+            f"{path} is not a table in CSV, UTF-8 ({error}): save it as such"
+        ) from error
     if len(rows) > MAX_ROWS:
         raise UserError(
             f"{path} has more than the {MAX_ROWS} rows that are accepted: leave only those of "
@@ -621,7 +653,7 @@ def _check_heading(path: Path, columns: list[str]) -> None:
     named = [column for column in columns if column]
     if not headings.find_heading(named, headings.FILES) or len(set(named)) < len(named):
         raise UserError(
-            f"{path} has the columns {_list(named) or 'of an empty line'}, expected "
+            f"{path} has the columns {list_some(named) or 'of an empty line'}, expected "
             f"{FILE_COLUMN!r} (the image's path relative to the folder, or its name where no two "
             "are alike; filename, image and the like will do) and no column twice, separated by "
             "commas, semicolons or tabs"
@@ -800,13 +832,8 @@ def _check_no_shared_patient(images: Sequence[FolderImage]) -> None:
 
 def _some(names: Sequence[str], noun: str = "file") -> str:
     """Return how many there are and name the first ones."""
-    return f"{len(names)} {noun}{'s' * (len(names) != 1)} ({_list(names, 5)})"
-
-
-def _list(names: Sequence[str], most: int = LISTED) -> str:
-    """Return the first ones of names from the folder, in a line that they can not break."""
-    more = ", ..." if len(names) > most else ""
-    return ", ".join(map(printable, names[:most])) + more
+    more = ", ..." if len(names) > _EXAMPLES else ""
+    return f"{len(names)} {noun}{'s' * (len(names) != 1)} ({list_some(names[:_EXAMPLES])}{more})"
 
 
 # Identity --------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -90,14 +90,15 @@ def _find_once(
     chosen = [prepared.records[first[i]] for i in choose_searched(len(shas))]
     copies = match_among(create_thumbnails(_read_grays(prepared, chosen), len(shas)))
     # What can not be kept, in a cache that others have made, is found anew the next time.
-    with contextlib.suppress(DiskError), written_beside(path) as beside, beside.open("wb") as file:
-        np.savez(
-            file,
-            pairs=copies.pairs,
-            correlations=copies.correlations,
-            num_searched=copies.num_searched,
-        )
+    with contextlib.suppress(DiskError):
+        _keep(path, copies)
     return copies
+
+
+def _keep(path: Path, copies: Copies) -> None:
+    arrays: dict[str, Any] = {"pairs": copies.pairs, "correlations": copies.correlations}
+    with written_beside(path) as beside, beside.open("wb") as file:
+        np.savez(file, **arrays, num_searched=copies.num_searched)
 
 
 def _read_grays(prepared: "PreparedSet", records: Sequence["Record"]) -> Iterator[np.ndarray]:

@@ -25,6 +25,8 @@ FILES = (
     "imgname",
     "imgpath",
     "imgid",
+    "idcode",  # APTOS 2019
+    "id",
 )
 PATIENTS = (
     "patientgroup",

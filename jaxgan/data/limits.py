@@ -19,6 +19,7 @@ MAX_UNFOLDING = 2048  # pixels a byte of the file: twice what an all black gray 
 MAX_READS = 2**17  # a film of MAX_PIXELS takes 50,000; each costs a microsecond or three
 MAX_HEADER_BYTES = 4 * 2**20  # before the pixels: decoders parse it in Python
 MAX_SCANS = 32  # of a JPEG, each over all its pixels: 40 ms at MAX_PIXELS; encoders make 10
+LISTED = 10  # an error message names this many examples
 _SMALL = 4 * 2**20  # pixels that cost little, whatever they unfold from
 _BLOCK = 2**20  # pixels looked up at once: numpy widens the indices to eight bytes
 _JPEG, _JPEG_2000 = b"\xff\xd8", b"\xff\x4f\xff\x51"
@@ -170,8 +171,10 @@ def unusable_images_error(
     num_images: int,
     remedy: str = "Repair or remove them, then run this again.",
 ) -> UserError:
-    """Return the error that lists each bad file with its reason."""
+    """Return the error that lists bad files, each with its reason: the first ones of many."""
     count = "1 image" if len(bad) == 1 else f"{len(bad)} images"
-    lines = [f"  {printable(name)} {reason}" for name, reason in bad]
+    lines = [f"  {printable(name)} {reason}" for name, reason in bad[:LISTED]]
+    if len(bad) > LISTED:
+        lines.append(f"  and {len(bad) - LISTED} more")
     heading = f"{count} of {num_images} cannot be used:"
     return UserError("\n".join([heading, *lines, remedy]))

@@ -11,18 +11,25 @@ from jaxgan.data.images import as_pixels, decode_many, resize_square
 from jaxgan.data.limits import ImageError, unusable_images_error
 from jaxgan.data.tree import ENDINGS, is_image, is_no_data
 from jaxgan.errors import UserError
+from jaxgan.untrusted import printable
 
 MAX_SIDE = 128
+_ODD_SHARE = 0.1  # of a folder's images, at most, that are left out for being small
+_NAMED = 5
 SHEETS = ("grid.png",)  # `sample` writes one beside its images: no image of its own
 
 
 @dataclass(frozen=True)
 class LooseImages:
-    """Images uint8 [num, side, side, channels], each one's file, and the folder it lay in."""
+    """Images uint8 [num, side, side, channels], each one's file, and the folder it lay in.
+
+    `notices` are sentences for the user, of images that are left out or enlarged.
+    """
 
     images: np.ndarray
     files: tuple[str, ...]
     folders: tuple[str, ...]
+    notices: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.files)
@@ -31,23 +38,67 @@ class LooseImages:
 def read_folders(roots: Sequence[Path], *, image_size: int = 0) -> list[LooseImages]:
     """Read all images in and below each of `roots`, scaled alike so that they can be compared.
 
-    `image_size` 0 is the short side of the smallest image among them, at most 128. All are gray if
-    every one is, else RGB. `folders` names the first folder below the root, "" where there is none.
+    `image_size` 0 is the short side of the smallest image among them, at most 128; the few of a
+    folder that have less than half of its usual size are left out and named, so that no odd one
+    decides for all. All are gray if every one is, else RGB. `folders` names the first folder below
+    the root, "" where there is none.
     """
     paths = [_list_images(root) for root in roots]
-    every = [path for group in paths for path in group]
     # Read twice rather than held at full size: a film can have fifty megabytes.
-    side = image_size or min(MAX_SIDE, *decode_many(every, channels=1, use=_get_short_side))
+    sides = [np.array(decode_many(p, channels=1, use=_get_short_side)) for p in paths]
+    odd = [np.zeros(len(s), bool) if image_size else _find_odd(s) for s in sides]
+    side = image_size or min(MAX_SIDE, *(int(s[~o].min()) for s, o in zip(sides, odd, strict=True)))
+    notices = [
+        _describe_sizes(*of_root, side) for of_root in zip(roots, paths, sides, odd, strict=True)
+    ]
+    paths = [[p[i] for i in np.flatnonzero(~o)] for p, o in zip(paths, odd, strict=True)]
+    every = [path for group in paths for path in group]
     pixels = np.stack(
         decode_many(every, channels=3, use=lambda image: as_pixels(resize_square(image, side)))
     )
     if (pixels == pixels[..., :1]).all():
         pixels = pixels[..., :1]
-    ends = np.cumsum([len(group) for group in paths])[:-1]
-    parts = np.split(pixels, ends)
-    return [
-        _create(root, group, part) for root, group, part in zip(roots, paths, parts, strict=True)
-    ]
+    parts = np.split(pixels, np.cumsum([len(group) for group in paths])[:-1])
+    return [_create(*of_root) for of_root in zip(roots, paths, parts, notices, strict=True)]
+
+
+def _find_odd(sides: np.ndarray) -> np.ndarray:
+    """Return which few images have less than half the usual short side [num] of their folder."""
+    odd = sides < np.median(sides) / 2
+    return odd if odd.sum() <= _ODD_SHARE * len(sides) else np.zeros_like(odd)
+
+
+def _describe_sizes(
+    root: Path, paths: Sequence[Path], sides: np.ndarray, odd: np.ndarray, side: int
+) -> tuple[str, ...]:
+    """Say which images are left out, enlarged, or decide a size much below the usual one."""
+    usual, sentences = int(np.median(sides)), []
+    if odd.any():
+        sentences.append(
+            f"{root}: {odd.sum()} of {len(paths)} images are left out, being much smaller than the "
+            f"others ({_name(root, paths, sides, odd)}; usually {usual} pixels): all would be "
+            "scaled to the smallest. --image_size=N keeps them."
+        )
+    small = (sides < side) & ~odd
+    if small.any():
+        sentences.append(
+            f"{root}: {small.sum()} of {len(paths)} images are enlarged to {side} pixels "
+            f"({_name(root, paths, sides, small)})."
+        )
+    deciding = (sides <= side) & (sides < min(usual, MAX_SIDE) / 2) & ~odd
+    if deciding.any():
+        sentences.append(
+            f"{root}: {deciding.sum()} of {len(paths)} images have {side} pixels or fewer "
+            f"({_name(root, paths, sides, deciding)}; usually {usual}), and all are compared at "
+            "that size: remove them, or give --image_size=N."
+        )
+    return tuple(sentences)
+
+
+def _name(root: Path, paths: Sequence[Path], sides: np.ndarray, chosen: np.ndarray) -> str:
+    indices = np.flatnonzero(chosen)
+    names = [f"{paths[i].relative_to(root)} has {sides[i]}" for i in indices[:_NAMED]]
+    return printable(", ".join(names)) + (", ..." if len(indices) > _NAMED else "")
 
 
 def _get_short_side(image: Image.Image) -> int:
@@ -85,7 +136,10 @@ def _list_images(root: Path) -> list[Path]:
     return visible
 
 
-def _create(root: Path, paths: Sequence[Path], images: np.ndarray) -> LooseImages:
+def _create(
+    root: Path, paths: Sequence[Path], images: np.ndarray, notices: tuple[str, ...]
+) -> LooseImages:
     relative = [path.relative_to(root) for path in paths]
     folders = tuple(path.parts[0] if len(path.parts) > 1 else "" for path in relative)
-    return LooseImages(images, tuple(path.as_posix() for path in relative), folders)
+    files = tuple(path.as_posix() for path in relative)
+    return LooseImages(images, files, folders, notices)

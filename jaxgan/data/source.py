@@ -12,13 +12,12 @@ import numpy as np
 from jaxgan.data import guard
 from jaxgan.data.folder import check_enough_images, scan_folder
 from jaxgan.data.images import as_pixels, map_in_threads, progress_bar, read_image, resize_square
-from jaxgan.data.limits import naming
+from jaxgan.data.limits import LISTED, naming
 from jaxgan.data.phantom import TABLE_1
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.data.split import split_by_patient
-from jaxgan.data.tree import LISTED
 from jaxgan.errors import UserError
-from jaxgan.files import reserve, written_beside
+from jaxgan.files import note_use, reserve, written_beside
 from jaxgan.untrusted import printable
 
 if TYPE_CHECKING:  # these import tensorflow_datasets, which takes a second
@@ -258,6 +257,8 @@ def _make_val(
 
 def _describe_split(opened: _Opened, spec: DataSpec) -> str:
     unit = "patient" if opened.patients_known else "image"
+    if not opened.patients_known and any(r.patient != r.file for r in opened.prepared.records):
+        unit = "patient, or by image where none is known,"
     return (
         f"{opened.name} has no validation split: {spec.val_fraction:.0%} of the training images "
         f"were set apart by {unit} (seed {spec.split_seed})."
@@ -343,6 +344,7 @@ def _decode(prepared: "PreparedSet", records: list["Record"], images: np.ndarray
 
 
 def _load(path: Path, *, in_memory: bool) -> np.ndarray:
+    note_use(path)
     return np.load(path, mmap_mode=None if in_memory else "r", allow_pickle=False)
 
 

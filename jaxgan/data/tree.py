@@ -6,20 +6,20 @@ silence.
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from jaxgan.data import dicom
 from jaxgan.data.headings import simplify
-from jaxgan.data.limits import ImageError
+from jaxgan.data.limits import LISTED, ImageError
 from jaxgan.errors import UserError
 from jaxgan.untrusted import printable
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom")
 SPLITS = ("train", "val", "test")
 MIN_TRAIN_IMAGES = 10
-LISTED = 10  # an error message names this many examples
 
 LAYOUTS = (
     f"DIR/train/CLASS/* and DIR/val/CLASS/* (DIR/test/CLASS/* if there is one), or DIR/CLASS/*, "
@@ -39,7 +39,7 @@ _SYSTEM_FOLDERS = (
 )
 # Folders of a class that hold what belongs to its images, and are no patients.
 _BESIDE_WORDS = ("mask", "segment", "annotat", "label", "overlay", "heatmap", "contour", "bbox")
-_CONTAINERS = ("images", "image", "imgs", "img", "films", "pictures", "data", "files")
+_CONTAINERS = ("images", "image", "imgs", "img", "films", "pictures", "data", "files")  # as endings
 _MANY_CLASSES = 12  # above it folders with numbers in their names are patients
 _MAX_DEPTH, _CLASS_DEPTH = 16, 2
 _FEW_FOLDERS, _MANY_IMAGES = 4, 20  # so few in a class with so many images each: patients, or what?
@@ -78,12 +78,16 @@ class Folder:
 
 @dataclass(frozen=True)
 class Placed:
-    """An image and what its place says: split, class (None: not told), path below the class."""
+    """An image and what its place says: split, class (None: not told), path below the class.
+
+    `file` is its path from the layout's root, with forward slashes.
+    """
 
     path: Path
+    file: str
     split: str
     class_name: str | None
-    below: str  # with forward slashes
+    below: str
     patient: str | None = None  # the folder that names him, as SPLIT/CLASS/PATIENT
 
 
@@ -136,7 +140,7 @@ def is_image(entry: Path, root: Path, *, follow_links: bool = False) -> bool:
         return False
     if not stat.S_ISREG(mode):
         raise ImageError("is not an ordinary file")
-    if not _is_unicode(str(entry.relative_to(root))):
+    if not _is_unicode(str(entry)) and not _is_unicode(str(entry.relative_to(root))):
         raise ImageError("has a name that is not UTF-8: rename it")
     return True
 
@@ -168,8 +172,9 @@ def _read(
 ) -> Folder:
     folders, images, unusable, others = [], [], [], []
     for entry in _list_entries(path, root, leave_out):
+        may_lead_out = entry.is_symlink() and not follow_links  # the folder itself does not
         try:
-            if is_image(entry, root, follow_links=follow_links):
+            if is_image(entry, root, follow_links=not may_lead_out):
                 images.append(entry)
             elif (
                 not entry.is_dir()
@@ -177,7 +182,7 @@ def _read(
                 or not _may_enter(entry, follow_links, above)
             ):
                 others.append(entry)
-            elif not follow_links and not is_inside(entry, root):
+            elif may_lead_out and not is_inside(entry, root):
                 folders.append(Folder(entry, is_way_out=True))
             else:
                 below = (*above, os.path.realpath(entry))
@@ -201,13 +206,12 @@ def _list_entries(path: Path, root: Path, leave_out: frozenset[str]) -> list[Pat
         entries = sorted(path.iterdir())
     except OSError as error:
         raise UserError(f"the folder {path} cannot be read: {error.strerror}") from error
-    return [
-        entry
-        for entry in entries
-        if not entry.name.startswith(".")
-        and entry.name not in leave_out
-        and entry.relative_to(root).as_posix() not in leave_out
-    ]
+    return [e for e in entries if not (e.name.startswith(".") or _is_named(e, root, leave_out))]
+
+
+def _is_named(entry: Path, root: Path, names: Collection[str]) -> bool:
+    """Whether an entry's name, or its path from `root`, is among some."""
+    return bool(names) and not {entry.name, entry.relative_to(root).as_posix()}.isdisjoint(names)
 
 
 def _may_enter(folder: Path, follow_links: bool, above: tuple[str, ...]) -> bool:
@@ -325,7 +329,7 @@ def _list_classes(split: str, top: Folder) -> list[_Class]:
     full = [folder for folder in top.list_full() if not _is_beside(folder)]
     if not full and top.num_images:
         return [_Class(split, None, top)]
-    if len(full) == 1 and simplify(full[0].name) in _CONTAINERS:
+    if len(full) == 1 and simplify(full[0].name).endswith(_CONTAINERS):
         return [_Class(split, None, full[0])]
     return [_Class(split, folder.name, folder) for folder in top.folders]
 
@@ -416,34 +420,41 @@ def _place(found: _Class, root: Path) -> Iterator[Placed]:
         if folder is not inner:
             first = folder.path.relative_to(inner.path).parts[0]
             patient = (inner.path / first).relative_to(root).as_posix()
+        place = _as_prefix(folder.path.relative_to(root))
+        inside = _as_prefix(folder.path.relative_to(found.folder.path))
         for path in folder.images:
-            below = path.relative_to(found.folder.path).as_posix()
-            yield Placed(path, found.split, found.name, below, patient)
+            file, below = place + path.name, inside + path.name
+            yield Placed(path, file, found.split, found.name, below, patient)
+
+
+def _as_prefix(folder: Path) -> str:
+    return "" if folder == Path() else f"{folder.as_posix()}/"
 
 
 def _check_all_used(root: Folder, read: Sequence[Folder]) -> None:
     """Raise where images lie where none are expected, with how many there are in which folder."""
-    known = {id(folder) for folder in read}
-    unused = {
-        folder.path.relative_to(root.path).as_posix(): len(folder.images) + len(folder.unusable)
-        for folder in root.walk()
-        if id(folder) not in known
-    }
-    unused = {name: count for name, count in unused.items() if count}
+    used = {folder.path for folder in read}
+    unused: Counter[Path] = Counter()
+    for folder in root.walk():
+        count = len(folder.images) + len(folder.unusable)
+        if count and folder.path not in used:
+            unused[_find_unused_top(folder.path, root.path, used)] += count
     if not unused:
         return
+    names = [path.relative_to(root.path).as_posix() for path in unused]
     lines = [
         f"  {'in the folder itself' if name == '.' else printable(name)}: {count}"
-        for name, count in unused.items()
+        for name, count in zip(names, unused.values(), strict=True)
     ]
     more = [f"  and {len(lines) - LISTED} more folders"] if len(lines) > LISTED else []
-    name = printable(next(iter(unused)))
-    what = "a file by its name" if name == "." else f"a folder by its name, --leave_out={name}"
+    same = {path.name for path in unused}
+    example = printable(same.pop() if len(same) == 1 and "." not in names else names[0])
+    what = "a file by its name" if example == "." else f"a folder with --leave_out={example}"
     raise UserError(
         "\n".join(
             [
-                f"{sum(unused.values())} images in {root.path} are not where a class has its own, "
-                "and would not be used:",
+                f"{unused.total()} image(s) in {root.path} are not where a class has its own, and "
+                "would not be used:",
                 *lines[:LISTED],
                 *more,
                 f"Expected {LAYOUTS}. Move them to their class or away, or leave out {what} "
@@ -451,6 +462,15 @@ def _check_all_used(root: Folder, read: Sequence[Folder]) -> None:
             ]
         )
     )
+
+
+def _find_unused_top(path: Path, root: Path, used: Collection[Path]) -> Path:
+    """Return the folder that holds a folder of images and none that is used."""
+    while path not in (root, path.parent) and path.parent != root:
+        if any(other.is_relative_to(path.parent) for other in used):
+            break
+        path = path.parent
+    return path
 
 
 def _list_system(root: Folder) -> list[Path]:

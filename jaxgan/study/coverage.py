@@ -81,7 +81,7 @@ def run_coverage(
         return _draw(films, seed=_FRESH_SEED, settings=settings)
 
     def create_job(study: int) -> Job:
-        def compute(partial: Path) -> Result:
+        def compute(_: Path) -> Result:
             counts = dict.fromkeys(FINDINGS, films_per_class)
             films = plan_films(counts=counts, first_patient=0, seed=study)
             images = _draw(films, seed=study, settings=settings)

@@ -130,6 +130,7 @@ class GeneratorLab:
 
     def _draw(self, trained: Result, seed: int, num: int, partial: Path) -> Result:
         """Draw in one go: `partial` would be written too late to be of use."""
+        del partial
         state = gan.GanState(
             step=jnp.int32(trained["num_steps"]),
             generator=_as_network(_unpack(trained["variables"])),

@@ -6,7 +6,6 @@ A study that was killed, or is given more seeds or arms, finds what is done and 
 import dataclasses
 import hashlib
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from jaxgan.console import say
+from jaxgan.console import WorkingClock, say
 from jaxgan.errors import DiskError, IncompleteError, find_memory_error
 from jaxgan.files import make_folder, read_arrays, written_beside
 from jaxgan.loop import Stopped
@@ -95,23 +94,25 @@ class JobRunner:
         path = self._folder / f"{job.kind}-{job.key}.npz"
         result = read_result(path)
         if result is None:
-            began = time.monotonic()
             partial = path.with_suffix(".partial")
             try:
-                result = dict(job.compute(partial))
+                with WorkingClock() as clock:
+                    began = clock.read()
+                    result = dict(job.compute(partial))
+                    result["seconds"] = np.array(clock.read() - began)
             except (DiskError, Stopped):
                 raise  # the next job could be kept no better; a signal is no failure
             except Exception as error:
                 # Whatever went wrong is this job's alone: the page names it, the others go on.
                 self._note_failure(job, error)
                 return None
-            result["seconds"] = np.array(time.monotonic() - began)
             result["record"] = np.array(json.dumps(job.record, sort_keys=True))
             write_result(path, result)
             partial.unlink(missing_ok=True)
-            self._note_done(job, float(result["seconds"]), fresh=True)
+            self._note_done(job, float(result["seconds"]))
+            self._say_done(job, float(result["seconds"]), clock.compiled)
         else:
-            self._note_done(job, float(result["seconds"]), fresh=False)
+            self._note_done(job, float(result["seconds"]))
         return result
 
     def skip(self, kind: str, name: str, reason: str, *, by_rule: bool = False) -> None:
@@ -127,18 +128,23 @@ class JobRunner:
         self._done[job.kind] += 1
         say(f"{self._count()} {job.name}: FAILED, {reason.splitlines()[0]}")
 
-    def _note_done(self, job: Job, seconds: float, *, fresh: bool) -> None:
+    def _note_done(self, job: Job, seconds: float) -> None:
         self._done[job.kind] += 1
         self._seconds[job.kind].append(seconds)
-        if fresh:
-            left = tqdm.format_interval(self._estimate_left())
-            say(f"{self._count()} {job.name}: {seconds:.1f} s; about {left} left")
+
+    def _say_done(self, job: Job, seconds: float, compiled: float) -> None:
+        """Say how long a job took; the first of a kind compiles, which the others need not."""
+        took = f"{seconds:.1f} s"
+        if compiled >= 1.0:
+            took += f" and {compiled:.0f} s of compiling"
+        left = tqdm.format_interval(self._estimate_left())
+        say(f"{self._count()} {job.name}: {took}; about {left} left")
 
     def _count(self) -> str:
         return f"[{sum(self._done.values())}/{sum(self._planned.values())}]"
 
     def _estimate_left(self) -> float:
-        """Return the seconds still to come, each kind at its own median."""
+        """Return the seconds of work still to come, each kind at its own median."""
         known = [float(np.median(s)) for s in self._seconds.values() if s]
         left = 0.0
         for kind, num in self._planned.items():

@@ -1,33 +1,31 @@
 """What a study asks of the user's folder beside its images: where each one comes from."""
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from jaxgan.data.folder import FILE_COLUMN, MANIFEST, read_manifest
+from jaxgan.data.folder import MANIFEST, find_manifest, match_cells, read_manifest
+from jaxgan.data.headings import SOURCES, find_heading, simplify
 from jaxgan.data.sets import Dataset
-from jaxgan.errors import UserError
-
-SOURCE_COLUMNS = ("source", "hospital", "site", "collection", "institution")
+from jaxgan.errors import UserError, list_some
 
 
 def read_sources(root: Path | None, dataset: Dataset, column: str | None) -> tuple[str, ...]:
     """Return the source of each image, in the order of the splits joined; empty where not known.
 
-    Without `column` the first of `SOURCE_COLUMNS` that the folder's manifest.csv has is read.
+    Without `column` the first of `SOURCES` that the folder's manifest.csv has is read.
     """
-    path = root / MANIFEST if root else None
-    if path is None or not path.exists():
+    path = find_manifest(root) if root else None
+    if path is None:
         if column:
             raise UserError(f"--source_column={column} needs a {MANIFEST} in the data folder.")
         return ()
-    rows, columns = read_manifest(path.parent)
-    chosen = column or next((c for c in SOURCE_COLUMNS if c in columns), None)
-    if column and column not in columns:
-        raise UserError(f"{path} has no column {column!r}: it has {', '.join(columns)}.")
+    rows, columns = read_manifest(path)
+    known = SOURCES if column is None else (simplify(column),)
+    chosen = column if column in columns else find_heading(columns, known)
+    if chosen is None and column:
+        raise UserError(f"{path} has no column {column!r}: it has {list_some(columns)}.")
     if chosen is None:
         return ()
-    source_of = {
-        PurePosixPath(row[FILE_COLUMN]).as_posix(): row[chosen].strip() or "unknown" for row in rows
-    }
-    return tuple(
-        source_of.get(file, "unknown") for s in dataset.splits.values() for file in s.files
-    )
+    files = [file for images in dataset.splits.values() for file in images.files]
+    cells = match_cells(path, rows, chosen, files)
+    source_of = {file: found[0] or "unknown" for file, found in cells.items()}
+    return tuple(source_of.get(file, "unknown") for file in files)

@@ -1,0 +1,51 @@
+"""Show what jaxgan keeps in its cache, and empty it: all, or what was not used for some days."""
+
+import time
+from pathlib import Path
+
+import cli
+from absl import flags
+
+from jaxgan.data.cache import Item, list_items, list_old, remove_items, remove_unfinished
+from jaxgan.errors import UserError
+from jaxgan.untrusted import printable
+
+FLAGS = flags.FLAGS
+cli.define_cache_flag()
+flags.DEFINE_bool("empty", False, "Remove what is shown. It is made again when it is needed.")
+flags.DEFINE_float(
+    "older_than_days", 0.0, "Only what was last used so many days ago.", lower_bound=0.0
+)
+
+
+def main() -> None:
+    """Flags to a table, and to what is in it being removed."""
+    folder = Path(FLAGS.cache_dir)
+    if not folder.is_dir():
+        raise UserError(
+            f"There is no cache in {folder}: nothing was prepared, or --cache_dir differs."
+        )
+    items = list_items(folder)
+    if FLAGS.older_than_days:
+        items = list_old(items, FLAGS.older_than_days)
+    for item in items:
+        print(_describe(item))
+    total = _format_bytes(sum(item.num_bytes for item in items))
+    print(f"{len(items)} items, {total}, in {printable(str(folder))}.")
+    if FLAGS.empty:
+        remove_unfinished(folder)
+        print(f"Removed: {_format_bytes(remove_items(folder, items))}.")
+
+
+def _describe(item: Item) -> str:
+    day = time.strftime("%Y-%m-%d", time.localtime(item.used))
+    size = _format_bytes(item.num_bytes)
+    return f"{item.kind:<24}{size:>12}   last used {day}   {printable(item.name)}"
+
+
+def _format_bytes(num_bytes: float) -> str:
+    return f"{num_bytes / 2**20:,.1f} MiB"
+
+
+if __name__ == "__main__":
+    cli.run(main)
