@@ -58,6 +58,15 @@ _NUMBERS = {
 }
 
 
+_OF_FOLDERS = (
+    "--on_bad_image",
+    "--follow_links",
+    "--patients_from",
+    "--label_column",
+    "--leave_out",
+)
+
+
 def define_data_flags() -> None:
     """Define the flags that say which images to use."""
     others = set(FLAGS)
@@ -297,7 +306,7 @@ def refuse_idle_evaluation(*, is_run: bool) -> None:
 def tell_idle(*idle: Idle) -> None:
     """Say which of what was given has no effect: a run that was begun with it must go on."""
     found = describe_idle(find_changed(), functools.reduce(operator.or_, map(dict, idle)))
-    if found is not None and FLAGS.dry_run:
+    if found is not None and "dry_run" in FLAGS and FLAGS.dry_run:
         print(printable_lines(found), file=sys.stderr)  # standard output is the configuration
     elif found is not None:
         say(found)
@@ -313,7 +322,7 @@ def _find_idle_data(dataset: Dataset) -> dict[str, str]:
     if not FLAGS.data_dir and not FLAGS.dataset:
         idle |= dict.fromkeys(DATA_FLAGS, "the images are the phantom's")
     elif not FLAGS.data_dir:
-        idle |= dict.fromkeys(("--on_bad_image", "--follow_links"), "there is no --data_dir")
+        idle |= dict.fromkeys(_OF_FOLDERS, "there is no --data_dir")
     if not has_made_split(dataset):
         reasons["val_fraction"] = reason = f"{dataset.name} has a validation split of its own"
         if not _calibrates():
@@ -324,7 +333,8 @@ def _find_idle_data(dataset: Dataset) -> dict[str, str]:
 
 def _calibrates() -> bool:
     """Whether a run divides its training images too, by the same seed."""
-    return "selection" in FLAGS.config and FLAGS.config.selection.rule == "calibrated"
+    config: Any = FLAGS.config if "config" in FLAGS else {}  # what only reads a run has none
+    return "selection" in config and config.selection.rule == "calibrated"
 
 
 def choose_workdir() -> Path:
