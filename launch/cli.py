@@ -64,6 +64,15 @@ _NUMBERS = {
 }
 
 
+_OF_FOLDERS = (
+    "--on_bad_image",
+    "--follow_links",
+    "--patients_from",
+    "--label_column",
+    "--leave_out",
+)
+
+
 def define_data_flags() -> None:
     """Define the flags that say which images to use."""
     others = set(FLAGS)
@@ -356,7 +365,7 @@ def _find_idle_data(dataset: Dataset) -> dict[str, str]:
     if not FLAGS.data_dir and not FLAGS.dataset:
         idle |= dict.fromkeys(DATA_FLAGS, "the images are the phantom's")
     elif not FLAGS.data_dir:
-        idle |= dict.fromkeys(("--on_bad_image", "--follow_links"), "there is no --data_dir")
+        idle |= dict.fromkeys(_OF_FOLDERS, "there is no --data_dir")
     if not has_made_split(dataset):
         reasons["val_fraction"] = reason = f"{dataset.name} has a validation split of its own"
         if not _calibrates():

@@ -43,7 +43,7 @@ def main() -> None:
         return
     if not FLAGS.out:
         raise UserError("Expected --out=DIR, a folder for the images, or --keep.")
-    no_data = dict.fromkeys(cli.DATA_FLAGS, "without --keep no data are read")
+    no_data = dict.fromkeys([*cli.DATA_FLAGS, "--cache_dir"], "without --keep no data are read")
     cli.refuse_idle(find_idle_sampling(FLAGS.accept), no_data)
     sample_run(
         workdir / name,

@@ -55,7 +55,7 @@ OTHERS = {
     "discriminator_norm": "spectral",
     "objective": "saturating",
     "augment_policy": ("colour",),
-    "select_checkpoint": "newest",
+    "select_checkpoint": "best",  # which a study refuses by name
     "selection.rule": "none",
     "selection.targets": {"left": 5, "right": 6},
     "padding": "SAME",

@@ -38,6 +38,7 @@ WAYS = {
         ["--class=left", "--out=somewhere", "--accept=paper_text"],
         ["sample_run"],
     ),
+    "sample kept": ("sample", ["--class=left", "--keep"], ["sample_run", "keep_images"]),
     "evaluate a run": ("evaluate", ["--class=left"], RULERS),
     "evaluate folders": (
         "evaluate",
@@ -62,7 +63,19 @@ OTHERS = {
 # Of every launcher: how and not what, or told to the operating system; the config has its own test.
 ELSEWHERE = {"config", "dry_run", "coordinator", "num_processes", "process_id"}
 # What only a folder of the user's has a use for is refused by the library without one.
-OF_FOLDERS = {"patient_column", "patient_pattern", "source_column", "on_bad_image", "follow_links"}
+OF_FOLDERS = {
+    "patient_column",
+    "patient_pattern",
+    "patients_from",
+    "label_column",
+    "leave_out",
+    "source_column",
+    "on_bad_image",
+    "follow_links",
+}
+
+
+WITHOUT_DATA = ("evaluate folders", "sample", "sample accepted")
 
 
 @pytest.fixture
@@ -153,7 +166,7 @@ def test_no_flag_is_ignored_in_silence(way, launch):
         if any(text.split("=")[0].lstrip("-") == name for text in given):
             continue
         changed = [*given, change(name)]
-        if name in OF_FOLDERS and "data_dir" in FLAGS and way != "evaluate folders":
+        if name in OF_FOLDERS and way not in WITHOUT_DATA:
             base, _ = launch(launcher, [*given, "--data_dir=a_folder"], noted)
             changed.append("--data_dir=a_folder")
         else:
