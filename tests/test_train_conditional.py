@@ -1,6 +1,7 @@
 """One model of all classes: what it leaves, what else takes it for the runs of its classes."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import jax
@@ -156,6 +157,29 @@ def test_pictures_and_measures_of_many_classes_have_their_bounds(num, tmp_path, 
     (lengths,) = seen
     assert len(lengths) == num and sum(lengths) <= 16 * 256
     assert num > 16 or set(lengths) == {256}
+
+
+def test_what_was_deleted_or_edited_of_a_class_is_made_again(whole, tmp_path, capsys):
+    workdir = tmp_path / "conditional"
+    shutil.copytree(whole, workdir)
+    (workdir / "left" / "config.json").write_text("{")
+    with pytest.raises(UserError, match="one class of a conditional model, remove the class's"):
+        train(workdir)
+    shutil.rmtree(workdir / "left")
+    (workdir / "right" / "accepted.csv").unlink()
+    lines = read_metrics(workdir / "all")
+    edited = next(line for line in lines if "variance_ratio" in line)
+    del edited["variance_ratio"], edited["kernel_distance: left"]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (workdir / "all" / "metrics.jsonl").write_text(text)
+    train(workdir)
+    assert "accepted.csv is gone: the end of the run is done again" in capsys.readouterr().out
+    for name in ("left", "right"):  # what was kept while it trained gives way to what is drawn now
+        assert [row.is_final for row in read_table(workdir / name)] == [True] * 5
+    report = json.loads((workdir / "all" / "report.json").read_text())
+    assert report["last"]["epoch"] == 2
+    train(workdir)
+    assert "is finished: 2 epochs. Nothing to do" in capsys.readouterr().out
 
 
 @pytest.mark.slow
