@@ -111,6 +111,9 @@ def make_films() -> dict[str, bytes]:
         "colour.dcm": make_film(rng.integers(0, 256, (4, 6, 3), dtype=np.uint8)),
         "rle.dcm": make_film(deep, syntax=RLELossless),
         "frames.dcm": make_film(deep, NumberOfFrames="2"),
+        "wide.dcm": make_film(deep.astype(np.uint32) << 8),
+        "deep_colour.dcm": make_film(rng.integers(0, 4096, (4, 6, 3)).astype(np.uint16)),
+        "headless.dcm": make_film(deep, bits=12)[132:],
     }
 
 
