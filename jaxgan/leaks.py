@@ -15,7 +15,7 @@ from jaxgan.data.copies import (
     find_copies_between,
     join_groups,
 )
-from jaxgan.data.guard import KINDS, give_examples
+from jaxgan.data.guard import KINDS, name_few
 from jaxgan.data.sets import ImageSet
 from jaxgan.data.split import find_shared_patients
 from jaxgan.errors import UserError
@@ -50,7 +50,7 @@ def find_leaks(train: ImageSet, test: ImageSet, *, names: tuple[str, str], where
     if shared:
         sentences.append(
             f"In {where} {len(shared)} patient(s) are in {learned} and {tested} (such as "
-            f"{give_examples(list(shared))}): the accuracy would be that on people already seen. "
+            f"{name_few(list(shared))}): the accuracy would be that on people already seen. "
             "Expected each patient on one side; correct the split or the patient column."
         )
     copies = find_copies_between(train.images, test.images)
@@ -58,7 +58,7 @@ def find_leaks(train: ImageSet, test: ImageSet, *, names: tuple[str, str], where
         pairs = [f"{test.files[j]} of {train.files[i]}" for i, j in copies.pairs]
         sentences.append(
             f"In {where} {len(set(copies.pairs[:, 1]))} {tested} image(s) are copies of {learned} "
-            f"images (such as {give_examples(pairs)}), {KINDS}: the "
+            f"images (such as {name_few(pairs)}), {KINDS}: the "
             "classifier would be asked what it was told. Remove one of each pair, or give both the "
             "same patient."
         )
@@ -87,7 +87,7 @@ def describe_copies(images: ImageSet, copies: Copies) -> str | None:
     contrary = int((images.labels[copies.pairs[:, 0]] != images.labels[copies.pairs[:, 1]]).sum())
     return (
         f"{len(copies)} pair(s) of images that do not belong to one patient are copies of one "
-        f"another (such as {give_examples(pairs)}), {KINDS}. The "
+        f"another (such as {name_few(pairs)}), {KINDS}. The "
         "study deals both of a pair into one fold, so that neither is tested by what has learned "
         "from the other."
         + (f" {contrary} of the pairs bear two different classes." if contrary else "")
