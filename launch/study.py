@@ -7,7 +7,7 @@ import cli
 from absl import flags
 
 from jaxgan.settings import read_settings
-from jaxgan.study.idle import find_idle_study
+from jaxgan.study.idle import NEVER_READ, find_idle_study
 from jaxgan.study.jobs import check_complete
 from jaxgan.study.page import write_study
 from jaxgan.study.run import describe_study, run_jobs
@@ -26,7 +26,8 @@ def main() -> None:
     cli.use_devices()
     cli.override_data(FLAGS.config.data)
     settings = read_settings(StudySettings, FLAGS.config.to_dict())
-    cli.refuse_idle(find_idle_study(settings))
+    cli.refuse_idle(NEVER_READ)
+    cli.tell_idle(find_idle_study(settings))  # with other arms it may have an effect
     root = Path(FLAGS.data_dir) if FLAGS.data_dir else None
     dataset, gan_dataset = (
         cli.load_data(settings.data, image_size=part.image_size, channels=part.channels)

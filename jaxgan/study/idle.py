@@ -12,7 +12,7 @@ _SAVED = "a study saves its jobs by time, config.{}.checkpoint_every_seconds"
 _CHOSEN = "which images are added, and how many, is a matter of config.arms, amounts and pool"
 _LENGTH = "a study's classifiers train for config.num_updates and are tested once, at the end"
 _SPLIT = "a study joins all splits and deals folds of its own, by config.fold_seed"
-_ALWAYS = {
+NEVER_READ = {
     "config.dcgan.seed": _SEED,
     "config.dcgan.look_every_epochs": _WHOLE,
     "config.dcgan.sample_every_epochs": _WHOLE,
@@ -40,7 +40,11 @@ _ALWAYS = {
 def find_idle_study(settings: StudySettings) -> dict[str, str]:
     """Return which fields of a study's config have no effect."""
     arms = settings.create_arms()
-    idle = {**_find_idle_amounts(settings), **_ALWAYS, **find_idle_gmd(settings.gmd, "config.gmd")}
+    idle = {
+        **_find_idle_amounts(settings),
+        **NEVER_READ,
+        **find_idle_gmd(settings.gmd, "config.gmd"),
+    }
     if not settings.needs_generators:
         reason = "no arm of config.arms has generated images"
         names = ("config.dcgan", "config.num_gan_seeds", "config.holdout", "config.pool")
@@ -102,7 +106,7 @@ def find_idle_coverage(settings: StudySettings) -> dict[str, str]:
     kept = "a study of coverage is done anew where it was not finished"
     return {
         **{f"config.{name}": studies for name in _NOT_OF_COVERAGE},
-        **_ALWAYS,
+        **NEVER_READ,
         "config.gmd.checkpoint_every_seconds": kept,
         **find_idle_gmd(settings.gmd, "config.gmd"),
     }
