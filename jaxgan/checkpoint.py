@@ -30,7 +30,7 @@ from jaxgan.console import say
 from jaxgan.distributed import is_several, leads
 from jaxgan.errors import UserError, find_disk_error, find_memory_error
 from jaxgan.files import write_json
-from jaxgan.run_folder import describe_differences
+from jaxgan.run_folder import describe_differences, number_record, upgrade_record
 from jaxgan.untrusted import printable
 
 _DIGESTS = "sha256.json"
@@ -38,6 +38,12 @@ _DIGESTS = "sha256.json"
 # could leave half of it, which looks like damage.
 _REJECTED = "rejected"
 _METADATA = "_CHECKPOINT_METADATA"
+_READING: Mapping[str, Any] = {
+    "read_only": True,
+    "create": False,
+    "cleanup_tmp_directories": False,
+    "save_interval_steps": 0,
+}
 _COMMIT_TIME = re.compile(rb'"commit_timestamp_nsecs": (null|\d+)')
 
 
@@ -47,8 +53,9 @@ class Checkpoints:
     Leaving the context waits for saves under way: without that an interpreter that ends right
     after a save would lose it. With `best_metric`, the checkpoint whose value of that metric is
     highest (or lowest, with `lowest_is_best`) is kept beside the newest (the earlier one of
-    equals). A training gives the run's `record`: a checkpoint of another run is refused, and a
-    damaged one is set aside and told.
+    equals). With the run's `record` a checkpoint of another run is refused, and a damaged one is
+    set aside and told. With `read_only` nothing is written, moved or made in `directory`, which
+    need not be there.
     """
 
     def __init__(
@@ -58,6 +65,7 @@ class Checkpoints:
         best_metric: str | None = None,
         lowest_is_best: bool = False,
         record: Mapping[str, Any] | None = None,
+        read_only: bool = False,
     ):
         self._best_metric, self._directory, self._saves = best_metric, directory, False
         self._sign = -1.0 if lowest_is_best else 1.0
@@ -69,7 +77,7 @@ class Checkpoints:
             policies.append(
                 BestN(get_metric_fn=self._rank, n=1, keep_checkpoints_without_metrics=False)
             )
-        if record is not None:
+        if record is not None and not read_only:
             _remove_rejected(directory)
             _set_damaged_aside(directory)
         options = ocp.CheckpointManagerOptions(
@@ -78,9 +86,9 @@ class Checkpoints:
             ),
             best_fn=self._rank if best_metric else None,
             preservation_policy=AnyPreservationPolicy(policies),
-            todelete_subdir=_REJECTED,
+            **_READING if read_only else {"todelete_subdir": _REJECTED},
         )
-        if is_several():
+        if is_several() and not read_only:
             _reach_no_other_process(options, directory)
         handler = ocp.StandardCheckpointHandler(
             multiprocessing_options=options.multiprocessing_options
@@ -129,7 +137,8 @@ class Checkpoints:
         # A copy: the training goes on, and overwrites the buffers it donates, while this is saved.
         state = jax.tree.map(lambda leaf: np.array(leaf, copy=True), state)
         metrics = {"step": step, **metrics}
-        kept = {"run": self._record, "arrays": _describe_arrays(state)}
+        run = self._record and number_record(self._record)
+        kept = {"run": run, "arrays": _describe_arrays(state)}
         self._saves = True
         with self._telling_disk_errors():
             self._manager.wait_until_finished()
@@ -171,11 +180,12 @@ class Checkpoints:
     def _check_same_run(self, step: int, record: Mapping[str, Any] | None) -> None:
         if self._record is None or record is None:
             return
-        differences = describe_differences(record, self._record)
+        shown = f"The checkpoint of step {step} in {self._shown}"
+        differences = describe_differences(upgrade_record(record, shown), self._record)
         if differences:
             raise UserError(
-                f"The checkpoint of step {step} in {self._shown} is of another run: "
-                f"{differences}. Choose another --workdir, or put back the run's own checkpoints."
+                f"{shown} is of another run: {differences}. Choose another --workdir, or put back "
+                "the run's own checkpoints."
             )
 
     def _check_same_model(

@@ -17,6 +17,7 @@ from jaxgan.evaluate import (
     check_class,
     check_real,
     check_same_data,
+    choose_out,
     choose_unseen,
     describe_unsearched,
     join_patients,
@@ -24,15 +25,22 @@ from jaxgan.evaluate import (
     measure_copies,
     measure_space,
     take_spare,
+    write_result,
 )
 from jaxgan.features import Features, create_encoder_features
-from jaxgan.files import write_json
 from jaxgan.losses import CROSS_ENTROPY_OBJECTIVES
 from jaxgan.metrics.classification import compute_wilson_interval
 from jaxgan.metrics.measure import MIN_IMAGES, compute_seed_interval, get_floor_n
 from jaxgan.pixels import scale_to_unit, stretch_to_bytes
 from jaxgan.report import format_rules
-from jaxgan.sampling import RestoredRun, Samples, create_sampler, create_scorer, restore_run
+from jaxgan.sampling import (
+    RestoredRun,
+    Samples,
+    create_sampler,
+    create_scorer,
+    restore_run,
+)
+from jaxgan.seeds import check_latents
 from jaxgan.selection import (
     MIN_HELD_OUT,
     RANKING_RULES,
@@ -73,14 +81,24 @@ def compare_rules(
 ) -> dict[str, Any]:
     """Measure what each rule keeps of a run's images; write `selection.json`; print a table.
 
-    Of several runs, which are to differ in their seed alone, the means with intervals over them.
-    `num` images are wanted of each rule, 0: as many as there are training images.
+    `json_path` is where the JSON goes as well. Another comparison in `out` stays. Of several runs,
+    which are to differ in their seed alone, the means with intervals over them. `num` images are
+    wanted of each rule, 0: as many as there are training images.
     """
     check_class(dataset, class_name)
     label = dataset.class_names.index(class_name)
     train, held_out = dataset.train.of_class(label), dataset.val.of_class(label)
     check_real(class_name, train, held_out)
     num = num or len(train)
+    check_latents(seed, _count_tries(num))
+    comparison = {
+        "runs": [str((workdir / class_name).resolve()) for workdir in workdirs],
+        "data": dataset.fingerprint,
+        "num": num,
+        "checkpoint": checkpoint,
+        "seed": seed,
+    }
+    out = choose_out(out, "selection.json", comparison)
     aside = choose_unseen(dataset)
     learned = dataset.train.take(np.flatnonzero(~aside))
     judge = _Judge(
@@ -116,12 +134,11 @@ def compare_rules(
             *_NOTES,
             *describe_unsearched(len(judge.train.images), len(train)),
         ],
+        "comparison": comparison,
     }
-    out.mkdir(parents=True, exist_ok=True)
-    json_path = json_path or out / "selection.json"
-    write_json(json_path, result)
+    write_result(result, out / "selection.json", json_path)
     say(format_rules(result))
-    say(f"Wrote {json_path}.")
+    say(f"Wrote {json_path or out / 'selection.json'}.")
     return result
 
 
@@ -129,8 +146,8 @@ def _apply_rules(
     run: RestoredRun, train: ImageSet, held_out: ImageSet, *, num: int, seed: int
 ) -> tuple[dict[str, np.ndarray], dict[str, int]]:
     """Return the images uint8 [kept, h, w, c] that each rule keeps, and of how many."""
-    settings, state, label = run
-    tries = max(min(_TRIES * num, _MAX_TRIES), num)
+    settings, state, label, _ = run
+    tries = _count_tries(num)
     sampler = create_sampler(settings, label=label)
     samples = sampler.draw(state, seed, tries)
     kept = {"none": samples.images[:num]}
@@ -152,6 +169,10 @@ def _apply_rules(
             kept[rule] = samples.images[choose_by_rank(rule, logits, held_logits, num)]
             drawn[rule] = pool
     return kept, drawn
+
+
+def _count_tries(num: int) -> int:
+    return max(min(_TRIES * num, _MAX_TRIES), num)
 
 
 def _apply_listing(samples: Samples, batch_size: int, threshold: float) -> np.ndarray:

@@ -27,6 +27,7 @@ from jaxgan.run_folder import drop_notes
 LOST_EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: try again
 _MEETING_SECONDS = 300
 _SAVING_SECONDS = 60  # for a checkpoint that is being written when a process is lost
+_ENDING_SECONDS = 10  # for the others to find the same mistake
 _NEVER_SECONDS = 10**6  # in place of JAX's own time limits, which abort the process
 
 Tree = TypeVar("Tree")
@@ -218,12 +219,13 @@ def at_end(act: Callable[[], object]) -> None:
 def parting() -> Iterator[None]:
     """End this process's part in the run with the block: in good order, or at once.
 
-    A process that fails does not wait for the others: they notice, and end too.
+    A process that fails does not wait long for the others: they notice, and end too.
     """
     try:
         yield
     except SystemExit as end:
         if is_several():
+            _let_others_end()
             _leave(end.code if isinstance(end.code, int) else 1)
         raise
     except Exception:
@@ -235,6 +237,21 @@ def parting() -> Iterator[None]:
         traceback.print_exc()
         _leave(1)
     part()
+
+
+def _let_others_end() -> None:
+    """Give the others time to find what this process has found, and to end for that reason.
+
+    What is wrong with settings, data or numbers is wrong in all of them. One that still computes
+    would take the end of this process for a loss, and advise to start again.
+    """
+    if _Run.relay is None:
+        return
+    _Run.relay.disarm()
+    if leads():
+        _Run.relay.wait_for_end(_ENDING_SECONDS)
+    else:
+        _Run.lost.wait(_ENDING_SECONDS / 10)  # process 0 may be a little behind
 
 
 def part() -> None:

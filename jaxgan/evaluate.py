@@ -1,8 +1,10 @@
 """How good, how diverse and how new generated images are: every metric, in one report."""
 
 import functools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import itertools
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -49,14 +51,16 @@ from jaxgan.metrics.memorisation import (
 from jaxgan.metrics.neighbours import create_neighbour_comparison
 from jaxgan.metrics.sliced_wasserstein import create_sliced_wasserstein_comparison, describe_levels
 from jaxgan.report import format_evaluation
-from jaxgan.run_folder import read_record
+from jaxgan.run_folder import read_data
 from jaxgan.sampling import draw_from_run, has_checkpoints
+from jaxgan.untrusted import printable
 
 MAX_COMPARED = 1000  # images of a kind: the tables of distances grow with the square
 SHOWN_PAIRS = 8
 MIN_SIDE = 16  # pixels: with fewer there is nothing to tell a film by, nor a window of MS-SSIM
 
 _LISTED = 3
+_OTHER_SIDES = ("--against", "--held_out")
 
 _NO_HELD_OUT = (
     "Memorisation: not measured. Training images can not be their own control, and there are no "
@@ -103,7 +107,9 @@ class Subjects:
 
     `encoder_set` is what the own encoder is trained on, images and labels; `spare` are the training
     images that it has not seen, for the floor (of no use where nothing is held out); `classes` are
-    labelled generated, training and held-out images of all classes, where there are several.
+    labelled generated, training and held-out images of all classes, where there are several, and
+    `no_classes` says why there are none. `comparison` tells this comparison from others, and
+    `notices` are sentences that come before its numbers.
     """
 
     generated: Named
@@ -112,6 +118,9 @@ class Subjects:
     encoder_set: Labelled
     spare: Named
     classes: tuple[Labelled, Labelled, Labelled] | None = None
+    no_classes: str = _NO_CLASSES
+    comparison: Mapping[str, Any] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
 
 
 # What is compared -------------------------------------------------------------------------------
@@ -148,15 +157,14 @@ def load_folders(
 ) -> Subjects:
     """Return the images of two or three folders, all scaled alike (see `read_folders`).
 
-    Raises `UserError` where there are too few or too small ones, or held-out images are copies of
-    those of `against`. A folder knows no patients.
+    The same folder or the same images on both sides are among its notices. Raises `UserError` where
+    there are too few or too small ones, or held-out images are copies of those of `against`. A
+    folder knows no patients.
     """
     roots = [generated, against, *([held_out] if held_out else [])]
     if 0 < image_size < MIN_SIDE:
         raise UserError(f"--image_size is {image_size}, expected at least {MIN_SIDE}, or 0.")
     sets = read_folders(roots, image_size=image_size, fit=fit, view=view)
-    for notice in sets[0].notices:
-        say(notice)
     for root, images in zip(roots, sets, strict=True):
         check_count(str(root), len(images))
     if sets[0].images.shape[1] < MIN_SIDE:
@@ -182,7 +190,38 @@ def load_folders(
         encoder_set=(sets[1].images[~aside], labels[~aside]),
         spare=Named(str(against), sets[1].images[choose_spare(aside, sum(num_held_out))]),
         classes=_pair_classes(sets, names) if several and held_out else None,
+        comparison={
+            "folders": [str(root.resolve()) for root in roots],
+            "image_size": image_size,
+            "look": {"fit": fit, "range": list(view.asked or ())},
+        },
+        notices=(*_describe_same(roots, sets), *(n for images in sets for n in images.notices)),
     )
+
+
+def _describe_same(roots: Sequence[Path], sets: Sequence[LooseImages]) -> Iterator[str]:
+    """Say where the generated images are, by folder or pixel by pixel, those of another side."""
+    mine = {
+        image.tobytes(): file for image, file in zip(sets[0].images, sets[0].files, strict=True)
+    }
+    if len(mine) < len(sets[0]):
+        yield (
+            f"Of the {len(sets[0])} images of --generated ({roots[0]}) only {len(mine)} differ: "
+            "the others are repeated, pixel by pixel."
+        )
+    for flag, root, images in zip(_OTHER_SIDES, roots[1:], sets[1:], strict=False):
+        if root.resolve() == roots[0].resolve():
+            yield f"--generated and {flag} are the same folder: {root}."
+        theirs = {i.tobytes(): file for i, file in zip(images.images, images.files, strict=True)}
+        same = [f"{mine[pixels]} is {theirs[pixels]}" for pixels in mine if pixels in theirs]
+        if same:
+            num = sum(image.tobytes() in theirs for image in sets[0].images)
+            more = ", ..." if len(same) > _LISTED else ""
+            yield (
+                f"{num} of the {len(sets[0])} images of --generated are, pixel by pixel, images of "
+                f"{flag} ({printable(', '.join(same[:_LISTED]))}{more}): every number below is of "
+                "these copies too."
+            )
 
 
 def _raise_too_small(roots: Sequence[Path], sets: Sequence[LooseImages]) -> NoReturn:
@@ -252,8 +291,8 @@ def load_run(
 ) -> Subjects:
     """Draw from the generator of a class, to compare with the class's training and held-out images.
 
-    `num` 0 draws as many as there are training images. Where every class has a run in `workdir`,
-    all are drawn from, for GAN-train and GAN-test.
+    `num` 0 draws as many as there are training images. Where every class has a run in `workdir`
+    that can be drawn from, all are, for GAN-train and GAN-test; else the report says why not.
     """
     check_class(dataset, class_name)
     label = dataset.class_names.index(class_name)
@@ -267,11 +306,11 @@ def load_run(
     num = num or len(train)
     check_count("--num: the generated images", num)
     drawn = {class_name: draw(class_name, num)}
-    others = [name for name in dataset.class_names if name != class_name]
-    complete = all(has_checkpoints(workdir / name) for name in others)
-    for name in others if complete else []:
-        wanted = int((dataset.train.labels == dataset.class_names.index(name)).sum())
-        drawn[name] = draw(name, wanted)
+    try:
+        drawn |= _draw_others(workdir, class_name, dataset, draw)
+        no_classes = _NO_CLASSES
+    except UserError as error:
+        no_classes = f"{_NO_CLASSES} Not here: {error}"
     aside = choose_unseen(dataset)
     encoder_set = dataset.train.take(np.flatnonzero(~aside))
     return Subjects(
@@ -280,8 +319,42 @@ def load_run(
         held_out=Named(f"{dataset.name}, {class_name}, val", val.images, val.patients),
         encoder_set=(encoder_set.images, encoder_set.labels),
         spare=take_spare(train, aside[dataset.train.labels == label], len(val)),
-        classes=_join_classes(drawn, dataset) if complete else None,
+        classes=_join_classes(drawn, dataset) if len(drawn) == len(dataset.class_names) else None,
+        no_classes=no_classes,
+        comparison={
+            "run": str((workdir / class_name).resolve()),
+            "data": dataset.fingerprint,
+            "num": num,
+            "checkpoint": checkpoint,
+            "seed": seed,
+        },
     )
+
+
+def _draw_others(
+    workdir: Path,
+    class_name: str,
+    dataset: Dataset,
+    draw: Callable[[str, int], np.ndarray],
+) -> dict[str, np.ndarray]:
+    """Return images of all other classes, as many as these have; raise where one has none.
+
+    What is wrong with another class's run is no reason not to measure this one.
+    """
+    others = [name for name in dataset.class_names if name != class_name]
+    absent = [name for name in others if not has_checkpoints(workdir / name)]
+    if absent:
+        raise UserError(f"there is no run of {list_some(absent)} in {workdir}.")
+    counts = np.bincount(dataset.train.labels, minlength=len(dataset.class_names))
+    drawn = {name: draw(name, int(counts[dataset.class_names.index(name)])) for name in others}
+    shape = dataset.train.images.shape[1:]
+    for name, images in drawn.items():
+        if images.shape[1:] != shape:
+            raise UserError(
+                f"the run of {name} in {workdir} makes images of {list(images.shape[1:])}, that of "
+                f"{class_name} of {list(shape)}."
+            )
+    return drawn
 
 
 def choose_unseen(dataset: Dataset) -> np.ndarray:
@@ -321,7 +394,7 @@ def check_class(dataset: Dataset, class_name: str) -> None:
 
 def check_same_data(run: Path, dataset: Dataset) -> None:
     """Raise where the run in folder `run` was trained on other data than these."""
-    trained_on = read_record(run)["data"]
+    trained_on = read_data(run)
     if trained_on["fingerprint"] != dataset.fingerprint:
         raise UserError(
             f"{run} was trained on other data or another split ({trained_on['name']}) than is to "
@@ -371,21 +444,54 @@ def evaluate(
     """Measure everything; write `evaluation.json` and `nearest_pairs.png` to `out`; print a table.
 
     The headline numbers are in the features of `features_file` or else of the own encoder, the
-    same in pixels beside them. `json_path` is where the JSON goes instead.
+    same in pixels beside them. `json_path` is where the JSON goes as well. Another comparison in
+    `out` is left alone, see `choose_out`.
     """
     exported = ExportedFeatures(features_file) if features_file else None
+    features_name = str(features_file.resolve()) if features_file else None
+    comparison = {**subjects.comparison, "features": features_name}
+    out = choose_out(out, "evaluation.json", comparison)
+    side = subjects.real.images.shape[1]
     say(
         f"Comparing {len(subjects.generated.images)} generated images of {subjects.generated.name} "
-        f"with {len(subjects.real.images)} real ones of {subjects.real.name}."
+        f"with {len(subjects.real.images)} real ones of {subjects.real.name}, at {side} x {side} "
+        "pixels."
     )
+    for notice in subjects.notices:
+        say(notice)
     own = create_encoder_features(*subjects.encoder_set, cache_dir=cache_dir)
-    result = _measure_all(subjects, exported or own, own)
+    result = _measure_all(subjects, exported or own, own) | {"comparison": comparison}
     _draw_pairs(subjects, out / "nearest_pairs.png")
-    json_path = json_path or out / "evaluation.json"
-    write_json(json_path, result)
+    write_result(result, out / "evaluation.json", json_path)
     say(format_evaluation(result))
-    say(f"Wrote {json_path} and {out / 'nearest_pairs.png'}.")
+    say(f"Wrote {json_path or out / 'evaluation.json'} and {out / 'nearest_pairs.png'}.")
     return result
+
+
+def choose_out(out: Path, file: str, comparison: Mapping[str, Any]) -> Path:
+    """Return `out`, or the first of `out`-2, `out`-3, ... without another comparison in `file`."""
+    for number in itertools.count(1):
+        folder = out if number == 1 else out.with_name(f"{out.name}-{number}")
+        path = folder / file
+        if not path.exists() or _read_comparison(path) == comparison:
+            if number > 1:
+                say(f"{out} holds another comparison, which stays: this one goes to {folder}.")
+            return folder
+    raise AssertionError("there is always another number")
+
+
+def _read_comparison(path: Path) -> Any:
+    try:
+        return dict(json.loads(path.read_bytes())).get("comparison")
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def write_result(result: Mapping[str, Any], path: Path, copy: Path | None) -> None:
+    """Write what was measured as JSON, and a copy of it where one is asked for."""
+    for file in (path, copy):
+        if file is not None:
+            write_json(file, result)
 
 
 def _measure_all(subjects: Subjects, features: Features, own: Features) -> dict[str, Any]:
@@ -394,7 +500,7 @@ def _measure_all(subjects: Subjects, features: Features, own: Features) -> dict[
     generated, real, held_out, spare = (images.limit(MAX_COMPARED) for images in sets)
     has_held_out = len(held_out.images) >= MIN_IMAGES
     judge, spare = (held_out, spare) if has_held_out else (real, held_out)
-    notes = [*_READING]
+    notes = [*subjects.notices, *_READING]
     if max(len(images.images) for images in sets) > MAX_COMPARED:
         notes.append(f"Compared: {MAX_COMPARED} images of a kind, drawn at random.")
     sides = {
@@ -433,7 +539,7 @@ def _measure_all(subjects: Subjects, features: Features, own: Features) -> dict[
     if subjects.classes:
         result |= measure_classes(subjects.classes)
     else:
-        notes.append(_NO_CLASSES)
+        notes.append(subjects.no_classes)
     return result | {"notes": notes}
 
 

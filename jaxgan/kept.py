@@ -3,14 +3,16 @@
 import csv
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
-from jaxgan.data.images import write_png
-from jaxgan.errors import UserError
+from jaxgan.console import say
+from jaxgan.data.images import read_image, write_png
+from jaxgan.data.limits import ImageError
+from jaxgan.errors import UserError, list_some
 from jaxgan.files import write_text
 from jaxgan.run_folder import RunFolder
 from jaxgan.untrusted import csv_cell, printable
@@ -36,6 +38,11 @@ class KeptImage:
     score: float
     rule: str
 
+    @property
+    def is_final(self) -> bool:
+        """Whether it was drawn from a trained generator, at the end or by `jaxgan.keep`."""
+        return self.file.startswith(_FINAL)
+
 
 class KeptImages:
     """The kept images of one run, up to a target count."""
@@ -56,11 +63,12 @@ class KeptImages:
     def rewind(self, epoch: int) -> None:
         """Forget what was kept after `epoch`, and what a finished training was topped up with.
 
-        In the folder only what a run itself makes is removed.
+        So it does with rows whose image is gone, which is said: others take their place. In the
+        folder only what a run itself makes is removed.
         """
-        self._rows = [
-            row for row in self._rows if row.epoch <= epoch and not row.file.startswith(_FINAL)
-        ]
+        rows = [row for row in self._rows if row.epoch <= epoch and not row.is_final]
+        self._rows = [row for row in rows if is_readable(self._run.path / FOLDER / row.file)]
+        _say_what_is_lost(self._run.path, [row.file for row in rows if row not in self._rows])
         self._write_table()
         files = {row.file for row in self._rows}
         for path in self._run.get_folder(FOLDER).iterdir():
@@ -106,24 +114,80 @@ def format_table(rows: Iterable[KeptImage]) -> str:
 
 
 def read_table(run: Path) -> list[KeptImage]:
-    """Return the rows of a run's `accepted.csv`, none where it has none."""
+    """Return the rows of a run's `accepted.csv`, none where it has none.
+
+    Raises `UserError` where a person has made something else of it.
+    """
     path = run / TABLE
     if not path.exists():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        try:
-            return [
-                KeptImage(
-                    file=Path(row["file"]).name,
-                    epoch=int(row["epoch"]),
-                    seed=int(row["seed"]),
-                    score=float(row["score"]),
-                    rule=row["rule"],
-                )
-                for row in csv.DictReader(file)
-            ]
-        except (KeyError, TypeError, ValueError):
-            raise UserError(
-                f"{printable(str(path))} is not a table of kept images: expected the columns "
-                f"{', '.join(field.name for field in fields(KeptImage))}."
-            ) from None
+    try:
+        # "utf-8-sig": a spreadsheet puts a mark in front.
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            cells = list(csv.DictReader(file))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise _describe_edited(path, printable(str(error))) from None
+    rows = [_read_row(path, number, row) for number, row in enumerate(cells, start=2)]
+    names = [row.file for row in rows]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise _describe_edited(path, f"{list_some(twice)} is there more than once")
+    return rows
+
+
+def _read_row(path: Path, number: int, row: Mapping[str, str]) -> KeptImage:
+    try:
+        return KeptImage(
+            file=Path(row["file"]).name,
+            epoch=int(row["epoch"]),
+            seed=int(row["seed"]),
+            score=float(row["score"]),
+            rule=row["rule"],
+        )
+    except KeyError as error:
+        raise _describe_edited(path, f"it has no column {error}") from None
+    except (TypeError, ValueError):
+        raise _describe_edited(path, f"line {number} has cells that are none of its own") from None
+
+
+def _describe_edited(path: Path, found: str) -> UserError:
+    columns = ", ".join(field.name for field in fields(KeptImage))
+    return UserError(
+        f"{printable(str(path))} is not a table of kept images: {found}; expected the columns "
+        f"{columns}, an image a line, in UTF-8 with commas. Put back what was written, or remove "
+        "it: the training's own command then draws kept images anew."
+    )
+
+
+def is_readable(file: Path) -> bool:
+    """Whether a file is there and is an image."""
+    try:
+        read_image(file, 1)
+    except (ImageError, OSError):
+        return False
+    return True
+
+
+def find_lost(run: Path) -> list[str]:
+    """Return what of a run's kept images is gone: the table, or images that it names."""
+    if not (run / TABLE).exists():
+        return [TABLE]
+    return [row.file for row in read_table(run) if not (run / FOLDER / row.file).is_file()]
+
+
+def is_whole(run: Path) -> bool:
+    """Whether nothing of a run's kept images is gone; says what is."""
+    lost = find_lost(run)
+    if lost:
+        say(
+            f"Of the kept images of {printable(str(run))} {list_some(lost)} "
+            f"{'is' if len(lost) == 1 else 'are'} gone: the end of the run is done again."
+        )
+    return not lost
+
+
+def _say_what_is_lost(run: Path, names: Sequence[str]) -> None:
+    if names:
+        say(
+            f"Of the kept images of {printable(str(run))} {list_some(names)} "
+            f"{'is' if len(names) == 1 else 'are'} gone or damaged: others take their place."
+        )

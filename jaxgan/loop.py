@@ -29,6 +29,8 @@ _DIVERGED = (
     "learning rate in another --workdir may hold."
 )
 
+_TROUBLE = 1000  # above every signal's number
+
 
 class Stopped(Exception):  # noqa: N818 (nothing went wrong)
     """The user asked the run to stop; it is saved up to `epoch`."""
@@ -137,16 +139,22 @@ def run_loop(
             due = [hook for hook in hooks if schedule.is_due(hook.every_epochs, begin, step)]
             for hook in due:
                 line |= hook.run(Moment(step, epoch, dispatcher.unplace(state), begin, rows))
-            check_finite_line(line)
-            speed = progress.update(step, line)
-            folder.append(line, {} if speed is None else {"images_per_second": speed})
+            trouble = find_trouble(line)
+            if trouble is None:
+                speed = progress.update(step, line)
+                folder.append(line, {} if speed is None else {"images_per_second": speed})
 
-            signal_number = agree(get_signal())
             is_due = schedule.is_due(checkpoint_every_epochs, begin, step)
             is_due = is_due or any(hook.saves for hook in due)
-            if is_due or signal_number or patience.is_over():
+            host_state = None
+            if is_due or patience.is_over():
                 host_state = jax.device_get(dispatcher.unplace(state))
-                check_finite_state(host_state, step)
+                trouble = trouble or find_trouble_of_state(host_state, step)
+            signal_number = agree_to_go_on(trouble, get_signal())
+            if signal_number:
+                host_state = jax.device_get(dispatcher.unplace(state))
+                agree_to_go_on(find_trouble_of_state(host_state, step), 0)
+            if host_state is not None:
                 folder.sync()
                 checkpoints.save(step, host_state, line if is_due else {})
                 patience.renew()
@@ -180,17 +188,30 @@ def check_finite(rows: Mapping[str, Any], begin: int, end: int) -> None:
             raise DivergedError(f"{name} is {row[bad[0]]} at step {begin + bad[0] + 1}{_DIVERGED}")
 
 
-def check_finite_line(line: Mapping[str, Any]) -> None:
-    """Raise `DivergedError` where a line's value, of a step or of a hook, is not finite."""
+def find_trouble(line: Mapping[str, Any]) -> DivergedError | None:
+    """Return what to raise where a line's value, of a step or of a hook, is not finite."""
     for name, value in line.items():
         if isinstance(value, float) and not math.isfinite(value):
-            raise DivergedError(f"{name} is {value} at step {line['step']}{_DIVERGED}")
+            return DivergedError(f"{name} is {value} at step {line['step']}{_DIVERGED}")
+    return None
 
 
-def check_finite_state(state: Any, step: int) -> None:
-    """Raise `DivergedError` where a state is no longer finite: it would be no use to resume."""
-    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state)):
-        raise DivergedError(f"A parameter is no longer finite after step {step}{_DIVERGED}")
+def find_trouble_of_state(state: Any, step: int) -> DivergedError | None:
+    """Return what to raise where a state is no longer finite: it would be no use to resume."""
+    if all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state)):
+        return None
+    return DivergedError(f"A parameter is no longer finite after step {step}{_DIVERGED}")
+
+
+def agree_to_go_on(trouble: DivergedError | None, signal_number: int) -> int:
+    """Return the signal that any process has got, 0 for none; raise where any has found trouble.
+
+    Process 0 alone has hooks and saves: the others end as it does, and for the same reason.
+    """
+    agreed = agree(_TROUBLE if trouble else signal_number)
+    if agreed == _TROUBLE:
+        raise trouble or DivergedError(f"Process 0 has found what is not finite{_DIVERGED}")
+    return agreed
 
 
 def _compute_means(rows: Mapping[str, Any], num_steps: int) -> dict[str, float]:

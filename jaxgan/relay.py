@@ -35,6 +35,7 @@ class Relay:
         self._lock = threading.Lock()
         self._armed = self._lost = False
         self._open: list[socket.socket] = []
+        self._ended, self._num_ended = threading.Condition(), 0
         self._start(self._accept)
 
     @property
@@ -49,6 +50,11 @@ class Relay:
     def disarm(self) -> None:
         """From now on connections may end."""
         self._armed = False
+
+    def wait_for_end(self, seconds: float) -> None:
+        """Wait, at most so long, until the processes' connections have ended."""
+        with self._ended:
+            self._ended.wait_for(lambda: self._num_ended >= len(self._open), seconds)
 
     def close(self) -> None:
         """Close all connections, and listen no more."""
@@ -86,6 +92,9 @@ class Relay:
                 sink.sendall(data)
         except OSError:
             pass  # broken, which is an end like any other
+        with self._ended:
+            self._num_ended += is_process
+            self._ended.notify_all()
         with self._lock:
             first = is_process and self._armed and not self._lost
             self._lost |= first

@@ -1,9 +1,13 @@
 """Plain-text pages from what runs have written."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from jaxgan.console import say
 from jaxgan.metrics.classification import compute_smallest_gain
+from jaxgan.untrusted import printable
 
 Row = tuple[str, list[str]]
 
@@ -32,6 +36,21 @@ def format_gmd_reports(reports: Mapping[str, Mapping[str, Any]]) -> str:
     if all(arm in reports for arm in _ARMS):
         lines += ["", _describe_difference(reports["real"], reports["augmented"])]
     return "\n".join(lines) + "\n"
+
+
+def read_report(path: Path) -> dict[str, Any] | None:
+    """Return the report.json of a GMD arm; None where it is damaged or edited, which is said."""
+    try:
+        report = dict(json.loads(path.read_bytes()))
+        format_gmd_reports({"": report})
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
+        say(
+            f"{printable(str(path))} is damaged or was edited, and is left out of the table: "
+            "remove it and finished.json beside it, and the training's own command, started "
+            "again, writes both anew."
+        )
+        return None
+    return report
 
 
 _SCORES = {

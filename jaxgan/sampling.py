@@ -2,7 +2,9 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,20 +16,25 @@ import numpy as np
 from jaxgan import figures, gan
 from jaxgan.checkpoint import Checkpoints
 from jaxgan.console import say
+from jaxgan.data.folder import ENDINGS
 from jaxgan.data.images import write_png
 from jaxgan.dcgan import create_keys, create_networks, create_state
-from jaxgan.errors import UserError
-from jaxgan.files import make_folder
+from jaxgan.errors import UserError, list_some
+from jaxgan.files import make_folder, write_json
 from jaxgan.losses import OBJECTIVES
 from jaxgan.pixels import scale_to_bytes, scale_to_unit
 from jaxgan.quality import METRIC
-from jaxgan.run_folder import check_same_fields, read_record
+from jaxgan.run_folder import check_same_fields, read_metrics, read_record
 from jaxgan.seeds import NUM_SEEDS, check_latents
 from jaxgan.selection import accept_by_probability
 from jaxgan.settings import DcganSettings, check_probability, read_settings
 from jaxgan.types import Array, Key
+from jaxgan.untrusted import printable
 
 ALL_CLASSES = "all"  # the folder of a class-conditional model, beside those of its classes
+SHEET_IMAGES = 256
+_NOTE = "samples.json"  # which generator the images of a folder are of
+_PART = 1024  # images drawn before they are written
 
 
 @dataclass(frozen=True)
@@ -79,21 +86,27 @@ class Samples:
         """Return those where `mask` [num] is true, or those at these indices."""
         return Samples(self.images[mask], self.scores[mask], self.seeds[mask])
 
-    def join(self, other: "Samples") -> "Samples":
-        """Return these and then the others."""
-        return Samples(
-            np.concatenate([self.images, other.images]),
-            np.concatenate([self.scores, other.scores]),
-            np.concatenate([self.seeds, other.seeds]),
-        )
+
+def join_samples(parts: Sequence[Samples]) -> Samples:
+    """Return several draws, one at least, as one."""
+    images, scores, seeds = zip(*((s.images, s.scores, s.seeds) for s in parts), strict=True)
+    return Samples(np.concatenate(images), np.concatenate(scores), np.concatenate(seeds))
 
 
-def open_checkpoints(run: Path, record: Mapping[str, Any] | None = None) -> Checkpoints:
-    """Open the checkpoints of the run in folder `run`: the newest, and the best where measured.
-
-    A training gives the run's `record`, see `Checkpoints`.
-    """
+def open_checkpoints(run: Path, record: Mapping[str, Any]) -> Checkpoints:
+    """Open the checkpoints of a training in folder `run`: the newest, and the best if measured."""
     return Checkpoints(run / "checkpoints", best_metric=METRIC, lowest_is_best=True, record=record)
+
+
+def read_checkpoints(run: Path) -> Checkpoints:
+    """Open the same ones to read from: nothing is written, and `run` may have none."""
+    return Checkpoints(
+        run / "checkpoints",
+        best_metric=METRIC,
+        lowest_is_best=True,
+        record=read_record(run),
+        read_only=True,
+    )
 
 
 def create_sampler(settings: DcganSettings, *, label: int | None = None) -> Sampler:
@@ -149,18 +162,20 @@ def draw_accepted(
     first_seed: int,
     max_tries: int,
 ) -> tuple[Samples, int]:
-    """Draw until `num` images have D(G(z)) >= `threshold` (None: all have), at most `max_tries`.
+    """Draw until `num` images have D(G(z)) >= `threshold`, at most `max_tries`.
 
-    Returns what was found, possibly fewer, and how many were tried.
+    `threshold` None: all have, and the tries have no limit. Returns what was found, possibly fewer,
+    and how many were tried.
     """
-    found = sampler.draw(state, first_seed, 0)
-    tries = 0
-    while len(found.seeds) < num and tries < max_tries:
+    if threshold is None:
+        return sampler.draw(state, first_seed, num), num
+    parts, num_found, tries = [sampler.draw(state, first_seed, 0)], 0, 0
+    while num_found < num and tries < max_tries:
         samples = sampler.draw(state, first_seed + tries, sampler.batch_size)
         tries += sampler.batch_size
-        if threshold is not None:
-            samples = samples.take(accept_by_probability(samples.scores, threshold))
-        found = found.join(samples)
+        parts.append(samples.take(accept_by_probability(samples.scores, threshold)))
+        num_found += len(parts[-1].seeds)
+    found = join_samples(parts)
     return found.take(np.arange(len(found.seeds)) < num), tries
 
 
@@ -177,65 +192,145 @@ def sample_run(
     """Write `num` images of the run in folder `run` to `out`, one PNG each, and a grid of them.
 
     `checkpoint` is "best" or "newest"; None: as the run's settings say. With `threshold`, only
-    images with D(G(z)) of at least that are written.
+    images with D(G(z)) of at least that are written, of at most `max_tries` drawn. Raises
+    `UserError` where `out` holds other images, so that those of two generators are never mixed.
     """
     if num < 1:
         raise UserError(f"--num is {num}, expected 1 or more.")
-    settings, state, label = restore_run(run, checkpoint)
+    check_latents(seed, num)
+    restored = restore_run(run, checkpoint)
     if threshold is not None:
-        check_probability("--accept=paper_text", settings.objective)
-    samples, tries = draw_accepted(
-        create_sampler(settings, label=label),
-        state,
-        num=num,
-        threshold=threshold,
-        first_seed=seed,
-        max_tries=max_tries,
-    )
-    make_folder(out)
-    for image, image_seed in zip(samples.images, samples.seeds, strict=True):
-        write_png(image, out / f"seed_{image_seed:07d}.png", generated=True)
-    if len(samples.seeds) < num:
+        check_probability("--accept=paper_text", restored.settings.objective)
+    _open_out(out, _describe_origin(run, restored, threshold))
+    sampler = create_sampler(restored.settings, label=restored.label)
+    if threshold is None:
+        parts, tries = _draw_in_parts(sampler, restored.state, seed, num), num
+    else:
+        found, tries = draw_accepted(
+            sampler,
+            restored.state,
+            num=num,
+            threshold=threshold,
+            first_seed=seed,
+            max_tries=max_tries,
+        )
+        parts = iter([found])
+    num_written, shown = _write_samples(parts, out)
+    if num_written < num:
         say(
             f"Could not reach {num} images with D(G(z)) >= {threshold:g} in {tries} tries: here "
-            f"are {len(samples.seeds)}. A lower --threshold or --accept=none gives more."
+            f"are {num_written}. A lower --threshold or --accept=none gives more."
         )
-    if len(samples.seeds):
-        figures.write_grid(samples.images, out / "grid.png")
-        say(f"Wrote {len(samples.seeds)} images and grid.png to {out}.")
+    if num_written:
+        figures.write_grid(shown, out / "grid.png")
+        of = f" (of the first {len(shown)})" if len(shown) < num_written else ""
+        say(f"Wrote {num_written} images and grid.png{of} to {out}.")
+
+
+def _draw_in_parts(
+    sampler: Sampler, state: gan.GanState, first_seed: int, num: int
+) -> Iterator[Samples]:
+    """Draw whole batches, some at a time: any number of images takes little memory."""
+    size = -(-_PART // sampler.batch_size) * sampler.batch_size
+    for begin in range(0, num, size):
+        yield sampler.draw(state, first_seed + begin, min(size, num - begin))
+
+
+def _write_samples(parts: Iterator[Samples], out: Path) -> tuple[int, np.ndarray]:
+    """Write a PNG an image; return how many there were, and the first of them for the sheet."""
+    num_written, shown = 0, []
+    for samples in parts:
+        for image, seed in zip(samples.images, samples.seeds, strict=True):
+            write_png(image, out / f"seed_{seed:07d}.png", generated=True)
+        shown.append(samples.images[: max(SHEET_IMAGES - num_written, 0)])
+        num_written += len(samples.seeds)
+    return num_written, np.concatenate(shown)
+
+
+def _describe_origin(run: Path, restored: "RestoredRun", threshold: float | None) -> dict[str, Any]:
+    """Return what tells the images of one generator, chosen alike, from all others."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(restored.state.sampling_variables):
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return {
+        "run": str(run.resolve()),
+        "step": restored.step,
+        "label": restored.label,
+        "threshold": threshold,
+        "generator": digest.hexdigest(),
+    }
+
+
+def _open_out(out: Path, origin: Mapping[str, Any]) -> None:
+    """Make the folder for images of one origin; refuse one that holds images of another."""
+    names = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    images = [name for name in names if name.lower().endswith(ENDINGS)]
+    found = _read_note(out / _NOTE)
+    same = found is not None and all(
+        found.get(name) == origin[name] for name in ("label", "threshold", "generator")
+    )
+    if images and not same:
+        of = "and nothing says what of"
+        if found is not None:
+            of = f"of step {found.get('step')} of {found.get('run')}"
+            limit = found.get("threshold")
+            of += "" if limit is None else f", those with D(G(z)) >= {limit}"
+        raise UserError(
+            f"{out} holds images already ({list_some(images)}), {printable(of)}: choose another "
+            "--out. One folder holds the images of one generator."
+        )
+    make_folder(out)
+    write_json(out / _NOTE, dict(origin))
+
+
+def _read_note(file: Path) -> dict[str, Any] | None:
+    try:
+        note = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return note if isinstance(note, dict) else None
 
 
 def draw_from_run(run: Path, *, num: int, checkpoint: str | None = None, seed: int = 0) -> Samples:
     """Return `num` images of the run in folder `run`, whatever D says of them."""
-    settings, state, label = restore_run(run, checkpoint)
-    return create_sampler(settings, label=label).draw(state, seed, num)
+    check_latents(seed, num)
+    restored = restore_run(run, checkpoint)
+    sampler = create_sampler(restored.settings, label=restored.label)
+    return sampler.draw(restored.state, seed, num)
 
 
 def read_run_settings(run: Path) -> DcganSettings:
     """Return the settings of the run in folder `run`, which say how its data were made too."""
     record = read_record(run)
-    if record.get("kind") != "dcgan":
-        raise UserError(f"{run} is a run of {record.get('kind')}: expected one of train_dcgan.")
-    noted, fields = record["settings"], dataclasses.fields(DcganSettings)
+    if record["kind"] != "dcgan":
+        raise UserError(f"{run} is a run of {record['kind']}: expected one of train_dcgan.")
+    noted, fields = record.get("settings", {}), dataclasses.fields(DcganSettings)
     # A field that came later has a default, and may be absent.
     known = [f.name for f in fields if f.default is MISSING or f.name in noted]
     check_same_fields(run, noted, known)
-    return read_settings(DcganSettings, noted)
+    try:
+        return read_settings(DcganSettings, noted)
+    except UserError as error:
+        raise UserError(
+            f"{printable(str(run / 'config.json'))} was edited, or belongs to another version of "
+            f"jaxgan: {error} Put back what was written."
+        ) from None
 
 
 class RestoredRun(NamedTuple):
     """The settings of a run, a state of it, and the class that a class-conditional one is to draw.
 
-    `label` is None for the run of one class.
+    `label` is None for the run of one class; `step` is that of the state.
     """
 
     settings: DcganSettings
     state: gan.GanState
     label: int | None
+    step: int
 
 
 def restore_run(run: Path, checkpoint: str | None = None) -> RestoredRun:
-    """Return the run in folder `run` at its best or newest state.
+    """Return the run in folder `run` at its best or newest state; nothing in it is changed.
 
     `checkpoint` is "best" or "newest"; None: as the settings say. Newest where nothing was
     measured.
@@ -247,13 +342,26 @@ def restore_run(run: Path, checkpoint: str | None = None) -> RestoredRun:
             f"{run} is the run of a model of all classes: name one of them, as --class=NAME."
         )
     template = create_state(settings, create_keys(settings.seed).init)
-    with open_checkpoints(find_model(run)) as checkpoints:
+    model = find_model(run)
+    with read_checkpoints(model) as checkpoints:
         step = checkpoints.newest_step
-        if (checkpoint or settings.select_checkpoint) == "best":
-            step = checkpoints.best_step or step
         if step is None:
             raise UserError(f"{run} has no checkpoint yet: let its training run a while first.")
-        return RestoredRun(settings, checkpoints.restore(step, template), label)
+        if (checkpoint or settings.select_checkpoint) == "best":
+            newest, step = step, checkpoints.best_step or step
+            _say_where_best_is_gone(model, step, newest)
+        return RestoredRun(settings, checkpoints.restore(step, template), label, step)
+
+
+def _say_where_best_is_gone(run: Path, step: int, newest: int) -> None:
+    """Say where the checkpoint that was measured as the best is there no longer."""
+    lines = [line for line in read_metrics(run) if METRIC in line and line["step"] <= newest]
+    best = min(lines, key=lambda line: line[METRIC], default=None)
+    if best is not None and best["step"] != step:
+        say(
+            f"The best checkpoint in {printable(str(run))}, of step {best['step']} (epoch "
+            f"{best['epoch']}), is gone: that of step {step} takes its place."
+        )
 
 
 def find_model(run: Path) -> Path:

@@ -127,8 +127,9 @@ def sample_by_rejection(log_odds: np.ndarray, num: int, rng: np.random.Generator
     probabilities = compute_acceptance(log_odds, num)
     order = rng.permutation(len(log_odds))
     accepted = order[rng.random(len(order)) < probabilities[order]]
-    rest = [i for i in np.argsort(-probabilities, kind="stable") if i not in set(accepted)]
-    return np.sort(np.r_[accepted, np.array(rest, np.int64)][:num])
+    by_rank = np.argsort(-probabilities, kind="stable")
+    rest = by_rank[np.isin(by_rank, accepted, invert=True)]
+    return np.sort(np.r_[accepted, rest][:num])
 
 
 def compute_acceptance(log_odds: np.ndarray, num: int) -> np.ndarray:

@@ -27,6 +27,17 @@ CHECKPOINTS = ("best", "newest")
 # Of these D's logit is above 0 where it takes an image for a real one.
 SIGNED_OBJECTIVES = (*CROSS_ENTROPY_OBJECTIVES, "hinge")
 
+# What may be given anew when a run goes on: no result depends on it. Every other field decides
+# what is learned, measured, called the best, kept or written, and is the run's for good;
+# `num_epochs` may grow, and `look_every_epochs` is free where no look keeps an image.
+FREE_FIELDS = (
+    "checkpoint_every_epochs",  # when it is saved: the best is one of those that were measured
+    "checkpoint_every_seconds",
+    "sample_every_epochs",  # sheets to look at
+    "data.resident_bytes",  # where the images lie
+)
+LOOKING_RULES = ("paper_text", "none")  # of these a look keeps `selection.per_epoch` images
+
 Settings = TypeVar("Settings")
 
 
@@ -214,6 +225,18 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
 def _name(expected: Any) -> str:
     names = {int: "a whole number", float: "a number", bool: "True or False", str: "a word"}
     return names.get(expected, "a group of fields")
+
+
+def fill_defaults(cls: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a record with those fields that came after it, at their defaults."""
+    hints, filled = typing.get_type_hints(cls), dict(values)
+    for field in dataclasses.fields(cls):
+        if dataclasses.is_dataclass(hints[field.name]):
+            if isinstance(values.get(field.name), Mapping):
+                filled[field.name] = fill_defaults(hints[field.name], values[field.name])
+        elif field.default is not dataclasses.MISSING:
+            filled.setdefault(field.name, _to_plain(field.default))
+    return filled
 
 
 def to_dict(settings: Any) -> dict[str, Any]:

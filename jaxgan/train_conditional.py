@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxgan import figures, gan
+from jaxgan import figures, gan, kept
 from jaxgan.class_run import (
     ClassRun,
     EmptyLooks,
@@ -80,29 +80,37 @@ def make_conditional(settings: DcganSettings, dataset: Dataset, class_name: str)
 
 
 def train_conditional(
-    settings: DcganSettings, *, dataset: Dataset, workdir: Path, num_devices: int = 0
+    settings: DcganSettings,
+    *,
+    dataset: Dataset,
+    workdir: Path,
+    num_devices: int = 0,
+    notes: Mapping[str, Any] | None = None,
 ) -> None:
     """Train one model of all classes in `workdir`/all, from where an earlier call stopped.
 
     `settings` are those of `make_conditional`. Leaves the model's checkpoints, metrics and figures
-    there, and in `workdir`/CLASS what the run of a class leaves.
+    there, and in `workdir`/CLASS what the run of a class leaves. `notes` see `RunFolder`.
     """
     devices = choose_devices(num_devices)
     check_batch_size(settings.batch_size, len(devices))
     record = describe_run(settings, dataset, ALL_CLASSES)
     check_alike(record)
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(open_run_folder(workdir / ALL_CLASSES, record))
+        folder = stack.enter_context(open_run_folder(workdir / ALL_CLASSES, record, notes))
         runs = []
         for label, name in enumerate(dataset.class_names):
             of_class = {**record, "class": name, "label": label}
-            part = stack.enter_context(open_run_folder(workdir / name, of_class))
+            part = stack.enter_context(open_run_folder(workdir / name, of_class, notes))
             images = check_class(dataset, name)
             names = dataset.class_names
             runs.append(
                 open_class_run(settings, name, images, part, class_names=names, label=label)
             )
-        if share(folder.is_finished(settings.num_epochs)):
+        if share(
+            folder.is_finished(settings.num_epochs)
+            and all(kept.is_whole(run.folder.path) for run in runs)
+        ):
             say(folder.describe_finished(settings.num_epochs))
             return
         if notice := describe_targets(settings, dataset.class_names):

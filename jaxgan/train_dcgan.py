@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from jaxgan import figures, gan
+from jaxgan import figures, gan, kept
 from jaxgan.class_run import (
     GRID_IMAGES,
     ClassRun,
@@ -70,18 +70,20 @@ def train_dcgan(
     class_name: str,
     workdir: Path,
     num_devices: int = 0,
+    notes: Mapping[str, Any] | None = None,
 ) -> None:
     """Train the DCGAN of one class in `workdir`/`class_name`, from where an earlier call stopped.
 
     Leaves checkpoints, metrics, sample grids, kept images and figures; see the README's map.
+    `notes` see `RunFolder`.
     """
     images = check_class(dataset, class_name)
     devices = choose_devices(num_devices)
     check_batch_size(settings.batch_size, len(devices))
     record = describe_run(settings, dataset, class_name)
     check_alike(record)
-    with open_run_folder(workdir / class_name, record) as folder:
-        if share(folder.is_finished(settings.num_epochs)):
+    with open_run_folder(workdir / class_name, record, notes) as folder:
+        if share(folder.is_finished(settings.num_epochs) and kept.is_whole(folder.path)):
             say(folder.describe_finished(settings.num_epochs))
             return
         names = dataset.class_names

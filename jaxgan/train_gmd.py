@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from jaxgan import classifier, figures, kept
 from jaxgan.checkpoint import Checkpoints
 from jaxgan.console import Progress, say
 from jaxgan.data.feed import create_feed
-from jaxgan.data.images import as_pixels, read_image, resize_square
+from jaxgan.data.images import as_pixels, decode_many, resize_square
 from jaxgan.data.sets import Dataset, ImageSet, check_classes, join_sets
 from jaxgan.distributed import check_alike, leads, share
 from jaxgan.errors import UserError, list_some
@@ -26,8 +25,9 @@ from jaxgan.metrics.classification import compute_classification_report
 from jaxgan.models.gmd import Gmd
 from jaxgan.models.layers import DTYPES
 from jaxgan.parallel import Dispatcher, StepFn, check_batch_size, choose_devices
-from jaxgan.report import format_gmd_reports
-from jaxgan.run_folder import RunFolder, open_run_folder, read_metrics, read_record
+from jaxgan.report import format_gmd_reports, read_report
+from jaxgan.run_folder import RunFolder, open_run_folder, read_data, read_metrics
+from jaxgan.sampling import find_model
 from jaxgan.schedule import Schedule
 from jaxgan.seeds import wrap_seed
 from jaxgan.settings import GmdSettings, to_dict
@@ -94,14 +94,25 @@ def create_model(settings: GmdSettings, num_classes: int) -> Gmd:
 
 
 def load_synthetic(
-    synthetic_dir: Path, dataset: Dataset, settings: GmdSettings
+    synthetic_dir: Path,
+    dataset: Dataset,
+    settings: GmdSettings,
+    classes: Sequence[str] = (),
 ) -> dict[str, ImageSet]:
     """Return the kept images of every class's DCGAN run, scaled to the classifier's input.
 
-    Raises `UserError` where a class has no run, where none has kept anything, and where a run was
-    trained on other data or another split (its images could then carry validation images in).
+    Of `classes` alone where these are named: the others then have none, on purpose. Raises
+    `UserError` where a class has no run or has kept nothing, and where a run was trained on other
+    data or another split (its images could then carry validation images in).
     """
-    missing = [name for name in dataset.class_names if not _has_run(synthetic_dir / name)]
+    unknown = [name for name in classes if name not in dataset.class_names]
+    if unknown:
+        raise UserError(
+            f"--augment_classes names {list_some(unknown)}: the classes of {dataset.name} are "
+            f"{', '.join(dataset.class_names)}."
+        )
+    wanted = [name for name in dataset.class_names if name in classes or not classes]
+    missing = [name for name in wanted if not _has_run(synthetic_dir / name)]
     if missing:
         raise UserError(
             f"There are no kept images of {list_some(missing)} in {synthetic_dir}. Make them "
@@ -110,14 +121,11 @@ def load_synthetic(
         )
     sets = {
         name: _load_kept(synthetic_dir / name, label, dataset, settings)
+        if name in wanted
+        else _create_empty(settings)
         for label, name in enumerate(dataset.class_names)
     }
-    if not any(len(images) for images in sets.values()):
-        raise UserError(
-            f"The runs in {synthetic_dir} have kept no image at all: train longer, or make some "
-            f"with python launch/train_dcgan.py --class=all --accept=none "
-            f"--workdir=ANOTHER_FOLDER (and name it here as --synthetic_dir)."
-        )
+    _check_kept(synthetic_dir, {name: len(sets[name]) for name in wanted})
     return sets
 
 
@@ -125,8 +133,48 @@ def _has_run(path: Path) -> bool:
     return (path / "config.json").exists() and (path / kept.TABLE).exists()
 
 
+def _check_kept(synthetic_dir: Path, counts: Mapping[str, int]) -> None:
+    """Refuse classes without a generated image; say which have only those of a stopped run."""
+    empty = [name for name, num in counts.items() if not num]
+    stopped = [name for name in counts if _was_stopped(synthetic_dir / name)]
+    keep = (
+        f"python launch/sample.py --class=CLASS --keep --workdir={synthetic_dir} (and the "
+        "--data_dir or --dataset of this command)"
+    )
+    if empty and set(empty) <= set(stopped):
+        raise UserError(
+            f"The runs of {list_some(empty)} in {synthetic_dir} were stopped before their end and "
+            f"have kept no image. Let them go on, or draw the images now with: {keep}. "
+            "--augment_classes=CLASS,... adds images to some classes only, on purpose."
+        )
+    if len(empty) == len(counts):
+        raise UserError(
+            f"The runs in {synthetic_dir} have kept no image at all: train longer, or make some "
+            f"with python launch/train_dcgan.py --class=all --accept=none "
+            f"--workdir=ANOTHER_FOLDER (and name it here as --synthetic_dir)."
+        )
+    if empty:
+        raise UserError(
+            f"The runs of {list_some(empty)} in {synthetic_dir} have kept no image, those of "
+            f"{list_some([name for name in counts if name not in empty])} have: make some with "
+            "python launch/train_dcgan.py --class=CLASS --accept=none --workdir=ANOTHER_FOLDER, or "
+            "give --augment_classes=CLASS,... to add images to some classes only, on purpose."
+        )
+    for name in stopped:
+        say(
+            f"The run of class {name} in {synthetic_dir} was stopped before its end: the "
+            f"{counts[name]} images that it had kept are added. More of them are drawn with: {keep}"
+        )
+
+
+def _was_stopped(run: Path) -> bool:
+    """Whether a run has neither come to its end nor had its images drawn by `jaxgan.keep`."""
+    drawn = any(row.is_final for row in kept.read_table(run))
+    return not drawn and not (find_model(run) / "finished.json").exists()
+
+
 def _load_kept(path: Path, label: int, dataset: Dataset, settings: GmdSettings) -> ImageSet:
-    trained_on = read_record(path)["data"]
+    trained_on = read_data(path)
     if trained_on["fingerprint"] != dataset.fingerprint:
         raise UserError(
             f"The images in {path} were generated from other data or another split "
@@ -135,15 +183,27 @@ def _load_kept(path: Path, label: int, dataset: Dataset, settings: GmdSettings) 
             "on the same --data_dir, --dataset, --fit, --value_range, --window and split settings."
         )
     rows = kept.read_table(path)
-    shape = (0, settings.image_size, settings.image_size, settings.channels)
-    images = [np.zeros(shape, np.uint8)]
-    for row in rows:
-        file = path / kept.FOLDER / row.file
-        image = resize_square(read_image(file, settings.channels), settings.image_size)
-        images.append(as_pixels(image)[None])
+    lost = kept.find_lost(path)
+    if lost:
+        raise UserError(
+            f"{path / kept.TABLE} names {len(lost)} image(s) that are not in {path / kept.FOLDER} "
+            f"({list_some(lost)}): put them back, take their lines out of the table, or start the "
+            "training's own command again, which draws others in their place."
+        )
+    images = decode_many(
+        [path / kept.FOLDER / row.file for row in rows],
+        channels=settings.channels,
+        use=lambda image: as_pixels(resize_square(image, settings.image_size)),
+    )
     files = tuple(row.file for row in rows)
     labels = np.full(len(rows), label, np.int32)
-    return ImageSet(np.concatenate(images), labels, files, ("synthetic",) * len(rows))
+    pixels = np.stack(images) if images else _create_empty(settings).images
+    return ImageSet(pixels, labels, files, ("synthetic",) * len(rows))
+
+
+def _create_empty(settings: GmdSettings) -> ImageSet:
+    shape = (0, settings.image_size, settings.image_size, settings.channels)
+    return ImageSet(np.zeros(shape, np.uint8), np.zeros(0, np.int32), (), ())
 
 
 def describe_run(
@@ -172,20 +232,25 @@ def train_gmd(
     dataset: Dataset,
     workdir: Path,
     synthetic_dir: Path | None = None,
+    augment_classes: Sequence[str] = (),
     num_devices: int = 0,
+    notes: Mapping[str, Any] | None = None,
 ) -> None:
     """Train one arm in `workdir`/real or, with `synthetic_dir`, `workdir`/augmented.
 
-    Generated images join the training images alone. Continues where an earlier call stopped;
-    prints the arm's report beside the other arm's where that exists.
+    Generated images join the training images alone, of `augment_classes` where these are named.
+    Continues where an earlier call stopped; prints the arm's report beside the other arm's where
+    that exists. `notes` see `RunFolder`.
     """
-    synthetic = load_synthetic(synthetic_dir, dataset, settings) if synthetic_dir else {}
+    synthetic = {}
+    if synthetic_dir:
+        synthetic = load_synthetic(synthetic_dir, dataset, settings, augment_classes)
     model = create_model(settings, len(dataset.class_names))
     devices = choose_devices(num_devices)
     check_batch_size(settings.batch_size, len(devices))
     record = describe_run(settings, dataset, synthetic)
     check_alike(record)
-    with open_run_folder(workdir / ARMS[bool(synthetic)], record) as folder:
+    with open_run_folder(workdir / ARMS[bool(synthetic)], record, notes) as folder:
         if share(folder.is_finished(settings.num_epochs)):
             say(folder.describe_finished(settings.num_epochs))
         else:
@@ -324,10 +389,10 @@ def _draw_figures(folder: RunFolder, report: Mapping[str, Any], val_count: int) 
 
 
 def _format_arms(workdir: Path) -> str:
-    """Return the table of the arms in `workdir` that have a report."""
+    """Return the table of the arms in `workdir` that have a report; say which one is damaged."""
     reports = {}
     for arm in ARMS:
         path = workdir / arm / "report.json"
-        if path.exists():
-            reports[arm] = json.loads(path.read_text(encoding="utf-8"))
-    return format_gmd_reports(reports)
+        if path.exists() and (report := read_report(path)) is not None:
+            reports[arm] = report
+    return format_gmd_reports(reports) if reports else ""

@@ -230,6 +230,13 @@ def describe_command() -> str:
     return shlex.join(["python", *sys.argv])
 
 
+def describe_origin() -> dict[str, str]:
+    """Return the notes of a run: its command, where that was given, and where its data lie."""
+    folder = Path(FLAGS.data_dir).resolve() if FLAGS.data_dir else None
+    data = str(folder or FLAGS.dataset or "the phantom")
+    return {"command": describe_command(), "folder": str(Path.cwd()), "data": data}
+
+
 def use_devices() -> None:
     """Set JAX up: a compilation cache on disk, and devices."""
     jax.config.update("jax_compilation_cache_dir", str(get_cache_dir() / "xla"))
@@ -264,16 +271,18 @@ def override(config: ConfigDict, **values: Any) -> None:
             config[name] = value
 
 
-def override_data(config: ConfigDict) -> None:
-    """Set what the data flags say of the images' look in a config's group `data`, for the record.
+def override_data(config: ConfigDict) -> ConfigDict:
+    """Return a config with what the flags say of the images' look in its group `data`.
 
-    A range in the config gives way to a window on the command line, and the reverse.
+    So it is on record. A range in the config gives way to a window on the command line, and the
+    reverse.
     """
     if FLAGS.window and FLAGS.value_range is None:
-        config.value_range = AUTO
+        config.data.value_range = AUTO
     if FLAGS.value_range and FLAGS.window is None:
-        config.window = ""
-    override(config, fit=FLAGS.fit, value_range=FLAGS.value_range, window=FLAGS.window)
+        config.data.window = ""
+    override(config.data, fit=FLAGS.fit, value_range=FLAGS.value_range, window=FLAGS.window)
+    return config
 
 
 def read_look_flags() -> dict[str, Any]:

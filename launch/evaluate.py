@@ -25,7 +25,7 @@ flags.DEFINE_integer("image_size", 0, "Of folders; 0: the smallest image's, at m
 flags.DEFINE_bool("selection", False, "Of a run: what each rule of selection does to its images.")
 flags.DEFINE_string("features", None, "File of jax.export: a feature space of your own.")
 flags.DEFINE_string("out", None, "Folder to write to; default: RUN/evaluation, or evaluation.")
-flags.DEFINE_string("json", None, "Where the JSON goes; default: evaluation.json in --out.")
+flags.DEFINE_string("json", None, "Where the JSON goes beside evaluation.json in --out.")
 cli.define_data_flags()
 
 

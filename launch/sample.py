@@ -1,12 +1,14 @@
-"""Generate images with the DCGAN of one class."""
+"""Generate images with the DCGAN of one class, or keep those that its own rule accepts."""
 
 from pathlib import Path
 
 import cli
 from absl import flags
 
+from jaxgan.errors import UserError
 from jaxgan.idle import find_idle_sampling
-from jaxgan.sampling import sample_run
+from jaxgan.keep import keep_images
+from jaxgan.sampling import read_run_settings, sample_run
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("class", None, "The class whose generator to use.")
@@ -18,14 +20,33 @@ flags.DEFINE_enum("accept", "none", ["none", "paper_text"], "Which images are wr
 flags.DEFINE_float("threshold", 0.76, "Least D(G(z)) of an image, with --accept=paper_text.")
 flags.DEFINE_integer("seed", 0, "Latents are those of SEED, SEED + 1, ...: one number an image.")
 flags.DEFINE_integer("max_tries", 20_000, "Images drawn, at most, with --accept=paper_text.")
-flags.mark_flags_as_required(["class", "out"])
+flags.DEFINE_bool(
+    "keep",
+    False,
+    "Instead: draw the images that the run's own rule keeps into its accepted/, as its end does. "
+    "For a run that was stopped; with the --data_dir or --dataset of its training.",
+)
+cli.define_data_flags()
+flags.mark_flag_as_required("class")
+_OF_SAMPLES = ("num", "out", "accept", "threshold", "seed", "max_tries")
 
 
 def main() -> None:
     """Flags to one call."""
-    cli.refuse_idle(find_idle_sampling(FLAGS.accept))
+    workdir, name = Path(FLAGS.workdir), str(FLAGS["class"].value)
+    if FLAGS.keep:
+        given = [f"--{flag}" for flag in _OF_SAMPLES if FLAGS[flag].present]
+        if given:
+            raise UserError(f"{', '.join(given)} has no effect with --keep: leave it out.")
+        dataset = cli.load_data_of(read_run_settings(workdir / name))
+        keep_images(workdir, name, dataset, checkpoint=FLAGS.checkpoint)
+        return
+    if not FLAGS.out:
+        raise UserError("Expected --out=DIR, a folder for the images, or --keep.")
+    no_data = dict.fromkeys(cli.DATA_FLAGS, "without --keep no data are read")
+    cli.refuse_idle(find_idle_sampling(FLAGS.accept), no_data)
     sample_run(
-        Path(FLAGS.workdir) / str(FLAGS["class"].value),
+        workdir / name,
         Path(FLAGS.out),
         num=FLAGS.num,
         checkpoint=FLAGS.checkpoint,

@@ -34,8 +34,7 @@ def main() -> None:
         threshold=FLAGS.threshold,
         num_accept=FLAGS.num_accept,
     )
-    cli.override_data(FLAGS.config.data)
-    settings = read_settings(DcganSettings, FLAGS.config.to_dict())
+    settings = read_settings(DcganSettings, cli.override_data(FLAGS.config).to_dict())
     cli.tell_idle(find_idle_run(settings))
     dataset = cli.load_data_of(settings)
     wanted = str(FLAGS["class"].value)
@@ -49,6 +48,7 @@ def main() -> None:
         return
     cli.announce(dataset)
     options: dict[str, Any] = {"dataset": dataset, "num_devices": FLAGS.num_devices}
+    options["notes"] = cli.describe_origin()
     if FLAGS.conditional:
         train_conditional(settings, workdir=cli.choose_workdir(), **options)
         return

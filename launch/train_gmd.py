@@ -6,6 +6,7 @@ from pathlib import Path
 import cli
 from absl import flags
 
+from jaxgan.errors import UserError
 from jaxgan.idle import find_idle_training
 from jaxgan.settings import GmdSettings, read_settings
 from jaxgan.train_gmd import describe_run, load_synthetic, train_gmd
@@ -16,6 +17,7 @@ cli.define_run_flags("configs/gmd.py:paper")
 cli.define_process_flags()
 flags.DEFINE_bool("augment", False, "Add the kept images of --synthetic_dir to the training set.")
 flags.DEFINE_string("synthetic_dir", "runs/dcgan", "Where train_dcgan wrote the classes' runs.")
+flags.DEFINE_list("augment_classes", [], "Of --augment: these classes only; default: all.")
 flags.DEFINE_string("workdir", "runs/gmd", "The run is written to WORKDIR/real or /augmented.")
 
 
@@ -23,13 +25,17 @@ def main() -> None:
     """Flags to config to one call."""
     cli.use_devices()
     cli.join_processes()
-    cli.override_data(FLAGS.config.data)
-    settings = read_settings(GmdSettings, FLAGS.config.to_dict())
+    settings = read_settings(GmdSettings, cli.override_data(FLAGS.config).to_dict())
     cli.tell_idle(find_idle_training(settings, augment=FLAGS.augment))
     dataset = cli.load_data_of(settings)
     synthetic_dir = Path(FLAGS.synthetic_dir) if FLAGS.augment else None
+    classes = FLAGS.augment_classes
+    if classes and not FLAGS.augment:
+        raise UserError("--augment_classes has no effect without --augment: give both or none.")
     if FLAGS.dry_run:
-        synthetic = load_synthetic(synthetic_dir, dataset, settings) if synthetic_dir else {}
+        synthetic = {}
+        if synthetic_dir:
+            synthetic = load_synthetic(synthetic_dir, dataset, settings, classes)
         print(json.dumps(describe_run(settings, dataset, synthetic), indent=2))
         return
     cli.announce(dataset)
@@ -38,6 +44,8 @@ def main() -> None:
         dataset=dataset,
         workdir=cli.choose_workdir(),
         synthetic_dir=synthetic_dir,
+        augment_classes=classes,
+        notes=cli.describe_origin(),
         num_devices=FLAGS.num_devices,
     )
 

@@ -6,8 +6,9 @@ import functools
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -16,7 +17,12 @@ import numpy as np
 from jaxgan.data.images import write_png
 from jaxgan.data.phantom import draw_film
 from jaxgan.data.sets import Dataset, ImageSet
+from jaxgan.dcgan import create_keys, create_state
+from jaxgan.kept import KeptImages
+from jaxgan.run_folder import open_run_folder
+from jaxgan.sampling import open_checkpoints
 from jaxgan.settings import DcganSettings, GmdSettings, read_settings
+from jaxgan.train_dcgan import describe_run
 from tests.xla_flags import FAST_COMPILATION
 
 CXR = Path(__file__).resolve().parents[2] / "shared" / "data" / "cxr"
@@ -188,6 +194,45 @@ def refusing_nans(check):
 def replace(settings, **changes):
     """A copy of frozen settings with other values."""
     return dataclasses.replace(settings, **changes)
+
+
+def write_run(
+    workdir: Path,
+    class_name: str = "left",
+    settings: DcganSettings | None = None,
+    *,
+    dataset: Dataset | None = None,
+    measured: Mapping[int, float | None] = MappingProxyType({2: None}),
+    label: int | None = None,
+) -> Path:
+    """Write a run that was stopped before it learned anything; nothing is trained.
+
+    `measured` are the steps it has checkpoints of, and the distance measured at each. With a
+    `label` it is the part of one class of the model of all classes that is in `workdir`/all.
+    """
+    settings, dataset = settings or make_dcgan_settings(), dataset or make_dataset()
+    record = describe_run(settings, dataset, class_name)
+    record |= {} if label is None else {"label": label}
+    with open_run_folder(workdir / class_name, record) as folder:
+        KeptImages(folder, rule=settings.selection.rule, target=0).rewind(0)
+        if label is not None:
+            return folder.path
+        state = create_state(settings, create_keys(settings.seed).init)
+        with open_checkpoints(folder.path, record) as checkpoints:
+            for epoch, (step, value) in enumerate(measured.items(), start=1):
+                metrics = {} if value is None else {"kernel_distance": value}
+                folder.append({"step": step, "epoch": epoch, **metrics}, {})
+                checkpoints.save(step, state, metrics)
+                state = jax.tree.map(lambda leaf: leaf * 2, state)
+    return workdir / class_name
+
+
+def list_content(path: Path) -> dict[str, tuple[int, bytes]]:
+    """All that is in and below a folder: when it was changed, and what files hold."""
+    return {
+        str(p.relative_to(path)): (p.stat().st_mtime_ns, p.read_bytes() if p.is_file() else b"")
+        for p in [path, *path.rglob("*")]
+    }
 
 
 @contextlib.contextmanager

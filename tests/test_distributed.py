@@ -15,7 +15,7 @@ import pytest
 from jaxgan import distributed
 from jaxgan.checkpoint import Checkpoints
 from jaxgan.dcgan import create_keys, create_state
-from jaxgan.errors import UserError
+from jaxgan.errors import DivergedError, UserError
 from jaxgan.parallel import choose_devices
 from jaxgan.relay import find_free_port
 from jaxgan.run_folder import read_metrics, read_record
@@ -148,6 +148,17 @@ def test_a_signal_to_one_process_stops_both_at_the_same_step(place, tmp_path):
     assert [code for code, _, _ in answers] == [128 + signal.SIGTERM] * 2, answers
     assert "The same command goes on from there" in answers[0][1]
     assert restore(tmp_path / "left")[0] == read_metrics(tmp_path / "left")[-1]["step"]
+
+
+@pytest.mark.slow
+def test_a_training_that_diverges_ends_alike_in_every_process(place, tmp_path):
+    """It is no loss: to start the same commands again would not help."""
+    with start_two(place, tmp_path, "--config.learning_rate=1e30") as processes:
+        answers = [finish(process) for process in processes]
+    assert [code for code, _, _ in answers] == [DivergedError.exit_code] * 2, answers
+    for _, _, stderr in answers:
+        (line,) = [line for line in stderr.splitlines() if "Error" in line]
+        assert "the training has diverged" in line
 
 
 @pytest.mark.parametrize(

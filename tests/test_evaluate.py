@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,10 +20,12 @@ from jaxgan.data.images import write_png
 from jaxgan.errors import UserError
 from jaxgan.train_dcgan import train_dcgan
 from tests.helpers import (
+    list_content,
     make_dataset,
     make_dcgan_settings,
     make_environment,
     make_image_set,
+    write_run,
 )
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -236,16 +240,121 @@ def test_held_out_copies_of_training_images_are_refused(place, tmp_path):
 
 
 def test_images_too_small_to_measure_are_named(place, tmp_path):
+    """Here they are more than the odd one."""
     write_folder(tmp_path / "mixed", make_images(20, 3))
-    write_png(make_images(1, 4)[0, :12, :10], tmp_path / "mixed" / "thumb.png")
+    for i in range(5):
+        write_png(make_images(1, 4)[0, :12, :10], tmp_path / "mixed" / f"thumb{i}.png")
     folders = (tmp_path / "mixed", place / "train", place / "held_out")
     with pytest.raises(
-        UserError, match=r"thumb\.png is 10x12 pixels.*at least 16.*--image_size=16"
+        UserError, match=r"thumb0\.png is 10x12 pixels.*at least 16.*--image_size=16"
     ):
         evaluate.load_folders(*folders)
     assert evaluate.load_folders(*folders, image_size=16).real.images.shape[1] == 16
     with pytest.raises(UserError, match="--image_size is 15, expected at least 16"):
         evaluate.load_folders(*folders, image_size=15)
+
+
+def test_one_small_image_is_named_and_left_out(place, tmp_path):
+    write_folder(tmp_path / "mixed", make_images(20, 3))
+    write_png(make_images(1, 4)[0, :12, :10], tmp_path / "mixed" / "thumb.png")
+    subjects = evaluate.load_folders(tmp_path / "mixed", place / "train", place / "held_out")
+    assert subjects.generated.images.shape == (20, 32, 32, 1)
+    (notice,) = subjects.notices
+    assert "1 of 21 images are left out" in notice
+    assert "thumb.png has 10; usually 32 pixels" in notice
+
+
+@pytest.mark.parametrize("other", ["against", "held_out"])
+def test_the_same_images_on_both_sides_are_said_first(place, tmp_path, other, capsys):
+    folders = {"against": place / "train", "held_out": place / "held_out"}
+    sentence = f"--generated and --{other} are the same folder: {folders[other]}."
+    subjects = evaluate.load_folders(folders[other], *folders.values())
+    assert sentence in subjects.notices
+    assert any("20 of the 20 images of --generated are, pixel by" in n for n in subjects.notices)
+    write_folder(tmp_path / "some", make_images(20, 7))
+    shutil.copy(folders[other] / "5.png", tmp_path / "some" / "3.png")
+    subjects = evaluate.load_folders(tmp_path / "some", *folders.values())
+    (notice,) = subjects.notices
+    assert f"1 of the 20 images of --generated are, pixel by pixel, images of --{other}" in notice
+    assert "3.png is 5.png" in notice
+    result = evaluate.evaluate(subjects, out=tmp_path / "out", cache_dir=place / "briefly")
+    out = capsys.readouterr().out
+    assert out.index(notice) < out.index("kernel distance")
+    assert result["notes"][0] == notice
+    assert evaluate.load_folders(place / "fresh", *folders.values()).notices == ()
+
+
+def test_one_image_many_times_is_said(place, tmp_path):
+    write_folder(tmp_path / "one", np.repeat(make_images(1, 3), 20, axis=0))
+    subjects = evaluate.load_folders(tmp_path / "one", place / "train", None)
+    assert any(
+        "Of the 20 images of --generated" in n and "only 1 differ" in n for n in subjects.notices
+    )
+
+
+def test_two_comparisons_do_not_overwrite_one_another(place, tmp_path, capsys):
+    out = tmp_path / "evaluation"
+    measure_folders(place, "fresh", out)
+    first = list_content(out)
+    measure_folders(place, "copies", out, json_path=tmp_path / "a.json")
+    assert list_content(out) == first
+    assert f"{out} holds another comparison, which stays" in capsys.readouterr().out
+    second = out.with_name("evaluation-2")
+    assert {path.name for path in second.iterdir()} == {"evaluation.json", "nearest_pairs.png"}
+    copies = json.loads((tmp_path / "a.json").read_text())
+    assert copies == json.loads((second / "evaluation.json").read_text())
+    assert copies["comparison"]["folders"][0] == str(place / "copies")
+    for folder in (out, second):  # each again
+        comparison = json.loads((folder / "evaluation.json").read_text())["comparison"]
+        assert evaluate.choose_out(out, "evaluation.json", comparison) == folder
+    (out / "evaluation.json").write_text("{")
+    assert evaluate.choose_out(out, "evaluation.json", {}) == out.with_name("evaluation-3")
+
+
+def break_run(workdir, how):
+    """Make the run of class right one that can not be drawn from."""
+    run = workdir / "right"
+    record = json.loads((run / "config.json").read_text())
+    if how == "other data":
+        record["data"]["fingerprint"] = "e" * 64
+    if how == "other version":
+        record["format"] = 99
+    (run / "config.json").write_text("{" if how == "no record" else json.dumps(record))
+    lost = {"damaged": "default/manifest.ocdbt", "no record": "_CHECKPOINT_METADATA"}.get(how)
+    if lost:
+        (run / "checkpoints" / "2" / lost).unlink()
+    if how == "no checkpoint":
+        shutil.rmtree(run / "checkpoints" / "2")
+    if how == "other size":
+        shutil.rmtree(run)
+        write_run(workdir, "right", make_dcgan_settings(image_size=64))
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("other data", "was trained on other data"),
+        ("other version", "newer version of jaxgan"),
+        ("no record", "is not valid JSON"),
+        ("damaged", "is damaged"),
+        ("no checkpoint", "no checkpoint yet"),
+        ("other size", r"right in .* makes images of \[64, 64, 1\]"),
+    ],
+)
+def test_a_class_is_measured_whatever_is_wrong_with_the_run_of_another(tmp_path, how, reason):
+    dataset = make_dataset(num_train=48, num_val=40)
+    for name in dataset.class_names:
+        write_run(tmp_path, name)
+    assert evaluate.load_run(tmp_path, "left", dataset).classes is not None
+    break_run(tmp_path, how)
+    before = list_content(tmp_path)
+    subjects = evaluate.load_run(tmp_path, "left", dataset)
+    assert subjects.classes is None
+    assert re.search(reason, subjects.no_classes)
+    assert list_content(tmp_path) == before  # reading only reads
+    if how != "other size":  # of which one alone is nothing wrong
+        with pytest.raises(UserError, match=reason):
+            evaluate.load_run(tmp_path, "right", dataset)
 
 
 def test_it_is_said_when_not_all_training_images_were_searched(place, tmp_path, monkeypatch):

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from jaxgan.data.images import write_png
 from jaxgan.errors import UserError
-from jaxgan.kept import KeptImage, KeptImages, format_table, read_table
+from jaxgan.kept import KeptImage, KeptImages, format_table, is_whole, read_table
 from jaxgan.run_folder import RunFolder
 
 
@@ -100,6 +101,8 @@ def test_a_table_that_was_tampered_with_is_written_anew_without_formulas(tmp_pat
     (tmp_path / "accepted.csv").write_text(
         'file,epoch,seed,score,rule\n=cmd(),1,1,0.9,none\n"a,=cmd()",1,1,0.9,"@b;+c"\n'
     )
+    for name in ("=cmd()", "a,=cmd()"):
+        write_png(np.zeros((4, 4, 1), np.uint8), tmp_path / "accepted" / name)
     make_kept(tmp_path).rewind(1)
     assert (tmp_path / "accepted.csv").read_text().splitlines()[1:] == [
         '"\'=cmd()",1,1,0.9,"none"',
@@ -118,3 +121,60 @@ def test_a_table_can_not_point_outside_its_folder(tmp_path):
         "file,epoch,seed,score,rule\n../../secret.png,1,1,0.9,none\n"
     )
     assert read_table(tmp_path)[0].file == "secret.png"
+
+
+# What a person may delete or edit ---------------------------------------------------------------
+
+
+def write_rows(path, text, encoding="utf-8"):
+    (path / "accepted.csv").write_bytes(text.encode(encoding))
+
+
+HEADER = "file,epoch,seed,score,rule\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a.png,1,1,0.9,none\nb.png,1,2,0.9,none\n", "it has no column 'file'"),
+        ("file;epoch;seed;score;rule\na.png;1;1;0,9;none\n", "it has no column 'file'"),
+        (HEADER + "a.png,1,1,0.9,none\nb.png,one,1,0.9,none\n", "line 3 has cells"),
+        (HEADER + "a.png,1.0,1,0.9,none\n", "line 2 has cells"),
+        (HEADER + "a.png,1\n", "line 2 has cells"),
+        (HEADER + ",,,,\n", "line 2 has cells"),
+        (HEADER + "a.png,1,1,0.9,none\na.png,1,1,0.9,none\n", "a.png is there more than once"),
+        (HEADER + "a.png,1,1," + "9" * 200_000 + ",none\n", "field larger than field limit"),
+    ],
+)
+def test_a_table_that_was_edited_has_its_sentence(tmp_path, text, sentence):
+    write_rows(tmp_path, text)
+    with pytest.raises(UserError, match=sentence) as error:
+        read_table(tmp_path)
+    assert "Put back what was written, or remove it" in str(error.value)
+
+
+def test_a_table_in_another_encoding_has_its_sentence_and_a_spreadsheets_mark_is_none(tmp_path):
+    write_rows(tmp_path, HEADER + "é.png,1,1,0.9,none\n", "latin-1")
+    with pytest.raises(UserError, match="in UTF-8 with commas"):
+        read_table(tmp_path)
+    write_rows(tmp_path, HEADER + "é.png,1,1,0.9,none\n", "utf-8-sig")
+    assert read_table(tmp_path)[0].file == "é.png"
+
+
+def test_images_that_were_deleted_or_damaged_give_way_to_others(tmp_path, capsys):
+    kept = make_kept(tmp_path, target=4)
+    add(kept, 4, epoch=1, first_seed=0)
+    assert is_whole(tmp_path)
+    (tmp_path / "accepted" / "epoch_00001_0000001.png").unlink()
+    (tmp_path / "accepted" / "epoch_00001_0000002.png").write_bytes(b"half")
+    assert not is_whole(tmp_path)
+    assert "epoch_00001_0000001.png is gone" in capsys.readouterr().out
+    again = make_kept(tmp_path, target=4)
+    again.rewind(1)
+    assert "0000001.png, epoch_00001_0000002.png are gone or damaged" in capsys.readouterr().out
+    assert [row.seed for row in read_table(tmp_path)] == [0, 3]
+    assert again.num_missing == 2
+    assert is_whole(tmp_path)
+    (tmp_path / "accepted.csv").unlink()
+    assert not is_whole(tmp_path)
+    assert "accepted.csv is gone" in capsys.readouterr().out

@@ -37,11 +37,11 @@ metrics.kernel_distance metrics.memorisation metrics.neighbours
 
 statistics simulation report figures leaks encoder features quality
 
-loop kept sampling class_run train_dcgan train_conditional train_gmd evaluate compare_rules
+loop kept sampling class_run train_dcgan train_conditional train_gmd evaluate keep compare_rules
 
 study study.arms study.settings study.idle study.jobs study.training study.memory study.sources
-study.folds study.audit study.classifiers study.generators study.coverage study.run
-study.analysis study.page
+study.folds
+study.audit study.classifiers study.generators study.coverage study.run study.analysis study.page
 
 ablation ablation_classes
 

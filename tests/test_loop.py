@@ -131,6 +131,25 @@ def test_a_state_that_is_not_finite_is_not_saved_though_its_losses_are(tmp_path)
         assert checkpoints.resume(np.float32(0)) == (8, 8.0)
 
 
+def test_what_process_0_alone_has_found_ends_the_others_for_the_same_reason(tmp_path, monkeypatch):
+    """They have no hooks and save nothing, and hear of it where all agree on signals."""
+    asked = []
+
+    def agree(number):
+        asked.append(number)
+        return max(number, loop._TROUBLE if len(asked) == 3 else 0)
+
+    monkeypatch.setattr(loop, "agree", agree)
+    with pytest.raises(DivergedError, match="Process 0 has found what is not finite: the training"):
+        run(tmp_path / "other", ToyDispatcher())
+    assert asked == [0, 0, 0]
+    asked.clear()
+    measure = loop.Hook(1, lambda moment: {"val_loss": np.nan})
+    with pytest.raises(DivergedError, match="val_loss is nan"):
+        run(tmp_path / "leading", ToyDispatcher(), hooks=[measure])
+    assert asked == [0, 0, loop._TROUBLE]  # it has told them
+
+
 def test_rows_behind_the_last_step_do_not_count():
     """A dispatch returns as many rows as the longest one has."""
     loop.check_finite({"loss": jnp.array([1.0, 2.0, jnp.nan])}, 0, 2)

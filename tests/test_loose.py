@@ -31,6 +31,28 @@ def test_two_folders_come_at_one_size_and_gray(tmp_path):
     assert sized.images.shape == (1, 16, 16, 1)
 
 
+def test_the_odd_small_image_is_left_out_by_name_and_many_decide_which_is_said(tmp_path):
+    for i in range(18):
+        write(tmp_path / "a" / f"{i}.png", 64)
+    write(tmp_path / "a" / "thumb.png", 20)
+    for i in range(3):
+        write(tmp_path / "b" / f"{i}.png", 40)
+    one, two = read_folders([tmp_path / "a", tmp_path / "b"])
+    assert (len(one), one.images.shape[1], one.files) == (18, 40, (*sorted(one.files),))
+    assert "thumb.png" not in one.files
+    (notice,) = one.notices
+    assert "1 of 19 images are left out" in notice and "(thumb.png has 20; usually 64" in notice
+    assert two.notices == ()
+    (whole,) = read_folders([tmp_path / "a"], image_size=32)
+    assert len(whole) == 19
+    assert "1 of 19 images are enlarged to 32 pixels (thumb.png has 20)" in whole.notices[0]
+    for i in range(2, 9):
+        write(tmp_path / "a" / f"thumb{i}.png", 24)
+    (many,) = read_folders([tmp_path / "a"])
+    assert (len(many), many.images.shape[1]) == (26, 20)
+    assert "1 of 26 images have 20 pixels or fewer" in many.notices[0]
+
+
 def test_one_coloured_image_makes_all_coloured(tmp_path):
     write(tmp_path / "1.png")
     write(tmp_path / "2.png", channels=3)

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 
 import pytest
 
@@ -61,6 +62,22 @@ def test_once_armed_it_is_a_loss_of_which_the_other_side_sees_nothing(service, e
     second.close()
     relay.close()
     assert losses == [1]
+
+
+def test_one_can_wait_for_the_others_to_end(service):
+    relay, near, far = connect(service, on_loss=pytest.fail)
+    relay.arm()
+    relay.disarm()
+    began = time.monotonic()
+    relay.wait_for_end(0.3)
+    assert time.monotonic() - began >= 0.3  # it is still there
+    threading.Timer(0.2, near.close).start()
+    relay.wait_for_end(SECONDS)
+    assert time.monotonic() - began < SECONDS
+    far.settimeout(SECONDS)
+    assert far.recv(100) == b""
+    for end in (relay, far):
+        end.close()
 
 
 def test_a_stranger_who_comes_and_goes_is_no_loss(service):

@@ -1,15 +1,29 @@
 """The folder of a run: whose it is, and cutting it back to a checkpoint."""
 
+import dataclasses
 import json
 import os
 import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from jaxgan import run_folder
+from jaxgan.checkpoint import Checkpoints
 from jaxgan.errors import DiskError, UserError
-from jaxgan.run_folder import RunFolder, drop_notes, open_run_folder, read_metrics, read_record
+from jaxgan.run_folder import (
+    RunFolder,
+    describe_differences,
+    drop_notes,
+    open_run_folder,
+    read_data,
+    read_metrics,
+    read_record,
+)
+from jaxgan.settings import DcganSettings, GmdSettings, to_dict
+from tests.helpers import make_dcgan_settings, make_gmd_settings
 
 RECORD = {"kind": "dcgan", "settings": {"num_epochs": 3, "seed": 0, "data": {"seed": 1}}}
 
@@ -150,7 +164,7 @@ def test_finished_is_of_so_many_epochs_and_rewinding_undoes_it(tmp_path):
     folder.finish(3)
     assert folder.is_finished(3)
     assert not folder.is_finished(4)
-    folder.rewind(0)
+    folder.rewind(2)
     folder.close()
     assert not folder.is_finished(3)
 
@@ -177,5 +191,274 @@ def test_a_folder_that_is_no_run_has_its_sentence(tmp_path, content):
 def test_the_record_is_json_a_person_can_read(tmp_path):
     RunFolder(tmp_path, RECORD)
     text = (tmp_path / "config.json").read_text()
-    assert json.loads(text) == RECORD
+    assert json.loads(text) == {"format": 1, **RECORD}
     assert text.count("\n") > 5
+
+
+# Records of other versions ----------------------------------------------------------------------
+
+
+def test_a_record_of_a_newer_format_is_refused_by_name(tmp_path):
+    RunFolder(tmp_path, RECORD)
+    file = tmp_path / "config.json"
+    for number, sentence in ((2, r"newer version of jaxgan \(format 2"), ("a", "format 'a'")):
+        file.write_text(json.dumps({"format": number, **RECORD}))
+        with pytest.raises(UserError, match=sentence):
+            read_record(tmp_path)
+        with pytest.raises(UserError, match=sentence), open_run_folder(tmp_path, RECORD):
+            pass
+        assert json.loads(file.read_text())["format"] == number
+
+
+def test_a_record_is_upgraded_wherever_it_is_read(tmp_path, monkeypatch):
+    """As a later version would, whose records have another shape."""
+    with Checkpoints(tmp_path / "checkpoints", record=RECORD) as checkpoints:
+        checkpoints.save(1, {"w": np.zeros(2)}, {})
+    RunFolder(tmp_path, RECORD)
+    new = {"kind": "dcgan", "all_settings": RECORD["settings"]}
+
+    def upgrade(record, shown):
+        rest = {k: v for k, v in record.items() if k not in ("format", "settings")}
+        return {**rest, "all_settings": record["settings"]} if "settings" in record else rest
+
+    for module in ("run_folder", "checkpoint"):
+        monkeypatch.setattr(f"jaxgan.{module}.upgrade_record", upgrade)
+    monkeypatch.setattr(run_folder, "FORMAT", 2)
+    RunFolder(tmp_path, new)
+    assert read_record(tmp_path) == new
+    with Checkpoints(tmp_path / "checkpoints", record=new) as checkpoints:
+        assert checkpoints.resume({"w": np.zeros(2)})[0] == 1
+
+
+def make_record(settings):
+    kind = "dcgan" if isinstance(settings, DcganSettings) else "gmd"
+    return {"kind": kind, "settings": to_dict(settings)}
+
+
+def test_a_run_begun_before_a_field_was_added_goes_on_with_its_default(tmp_path):
+    record = make_record(make_dcgan_settings())
+    old = json.loads(json.dumps(record))
+    for name in ("num_classes", "checkpoint_every_seconds"):
+        del old["settings"][name]
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    RunFolder(tmp_path, record)
+    assert read_record(tmp_path) == record
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    with pytest.raises(UserError, match=r"settings.num_classes was 0 and is 3"):
+        RunFolder(tmp_path, make_record(make_dcgan_settings(num_classes=3)))
+
+
+# Every field, and whether it may be given anew to a run that goes on.
+FREE = {
+    "checkpoint_every_epochs",
+    "checkpoint_every_seconds",
+    "sample_every_epochs",
+    "data.resident_bytes",
+}
+
+
+@pytest.mark.parametrize("settings", [make_dcgan_settings(), make_gmd_settings()])
+def test_what_changes_no_result_may_change_and_nothing_else(settings):
+    old = make_record(settings)
+    flat = run_folder.flatten(old["settings"])
+    assert {"checkpoint_every_epochs", "data.resident_bytes"} <= flat.keys()
+    for name, value in flat.items():
+        new = json.loads(json.dumps(old))
+        group = new["settings"]
+        *path, field = name.split(".")
+        for part in path:
+            group = group[part]
+        group[field] = value + 1 if isinstance(value, int | float) else ["other"]
+        refused = describe_differences(old, new)
+        if name in FREE or name == "num_epochs":
+            assert refused == "", name
+        else:
+            assert f"settings.{name} was" in refused
+
+
+@pytest.mark.parametrize(
+    ("selection", "is_free"),
+    [
+        ({"rule": "paper_text", "per_epoch": 1}, False),
+        ({"rule": "none", "per_epoch": 2}, False),
+        ({"rule": "none", "per_epoch": 0}, True),
+        ({"rule": "top_k", "per_epoch": 1}, True),
+        ({"rule": "paper_code", "per_epoch": 1}, True),
+    ],
+)
+def test_a_cadence_of_looks_may_change_where_no_look_keeps_an_image(selection, is_free):
+    old, new = (
+        make_record(make_dcgan_settings(selection=selection, look_every_epochs=every))
+        for every in (1, 5)
+    )
+    assert bool(describe_differences(old, new)) is not is_free
+
+
+def test_epochs_that_are_no_number_or_gone_have_their_sentence():
+    gone = {**RECORD, "settings": {"seed": 0, "data": {"seed": 1}}}
+    assert "num_epochs was 3 and is None" in describe_differences(RECORD, gone)
+    assert "num_epochs was None and is 3" in describe_differences(gone, RECORD)
+    assert "num_epochs was '3' and is 4" in describe_differences(
+        change(num_epochs="3"), change(num_epochs=4)
+    )
+
+
+def test_a_studys_epochs_may_grow_and_its_parts_have_defaults():
+    dcgan, gmd = (make_record(s())["settings"] for s in (make_dcgan_settings, make_gmd_settings))
+    new = {"kind": "study", "settings": {"dcgan": dcgan, "gmd": gmd}}
+    old = json.loads(json.dumps(new))
+    del old["settings"]["dcgan"]["num_classes"]
+    old["settings"]["gmd"]["num_epochs"] -= 1
+    assert describe_differences(old, new) == ""
+    assert "settings.gmd.num_epochs was" in describe_differences(new, old)
+
+
+def test_settings_that_came_later_have_a_default():
+    """Those of format 1 need none; a field without one could not be filled in where it is absent.
+
+    Whoever adds a field gives it the default that runs without it behave by, or raises FORMAT.
+    """
+    needed = {
+        cls.__name__: sum(f.default is dataclasses.MISSING for f in dataclasses.fields(cls))
+        for cls in (DcganSettings, GmdSettings)
+    }
+    assert needed == {"DcganSettings": 33, "GmdSettings": 18}
+
+
+def test_the_notes_of_a_run_decide_nothing_and_stay(tmp_path):
+    notes = {"command": "python launch/train_dcgan.py --class=a", "data": "/scans"}
+    RunFolder(tmp_path, RECORD, notes)
+    RunFolder(tmp_path, RECORD)  # as `jaxgan.keep` opens it
+    assert json.loads((tmp_path / "config.json").read_text())["notes"] == notes
+    RunFolder(tmp_path, RECORD, {"command": "another"})
+    assert json.loads((tmp_path / "config.json").read_text())["notes"] == {"command": "another"}
+    assert read_record(tmp_path) == RECORD
+
+
+# What a person may delete or edit ---------------------------------------------------------------
+
+EDITED = [
+    "",
+    "{",
+    "[1, 2]",
+    "3",
+    "null",
+    "{}",
+    '{"settings": {}}',
+    '{"kind": 3}',
+    '{"kind": "dcgan", "settings": [1]}',
+    '{"kind": "dcgan", "settings": {}, "data": "films"}',
+    "[" * 100_000,
+    "\udcff",
+]
+
+
+@pytest.mark.parametrize("content", EDITED)
+def test_a_config_that_was_edited_has_its_sentence_or_is_taken_from_a_checkpoint(
+    tmp_path, content, capsys
+):
+    RunFolder(tmp_path, RECORD)
+    file = tmp_path / "config.json"
+    file.write_bytes(content.encode(errors="surrogateescape"))
+    for read in (read_record, lambda path: RunFolder(path, RECORD)):
+        with pytest.raises(UserError, match=r"config.json is not valid JSON of jaxgan"):
+            read(tmp_path)
+    with Checkpoints(tmp_path / "checkpoints", record=RECORD) as checkpoints:
+        checkpoints.save(1, {"w": np.zeros(2)}, {})
+    assert read_record(tmp_path) == RECORD
+    assert "The copy in the newest checkpoint takes its place" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"settings.seed was 0 and is 5"):
+        RunFolder(tmp_path, change(seed=5))
+    RunFolder(tmp_path, RECORD)
+    assert json.loads(file.read_text()) == {"format": 1, **RECORD}
+
+
+def test_a_config_that_was_deleted_is_taken_from_a_checkpoint(tmp_path, capsys):
+    with Checkpoints(tmp_path / "checkpoints", record=RECORD) as checkpoints:
+        checkpoints.save(1, {"w": np.zeros(2)}, {})
+    with (
+        pytest.raises(UserError, match="seed was 0 and is 5"),
+        open_run_folder(tmp_path, change(seed=5)),
+    ):
+        pass
+    with open_run_folder(tmp_path, RECORD):
+        assert "it is missing. The copy" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("data", [None, {}, {"name": "a"}])
+def test_a_record_without_data_has_its_sentence(tmp_path, data):
+    RunFolder(tmp_path, RECORD | ({} if data is None else {"data": data}))
+    with pytest.raises(UserError, match="does not say which data"):
+        read_data(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        "7",
+        '{"epoch": 2}',
+        '{"step": "4", "epoch": 2}',
+        '{"step": 4, "epoch": 2, "loss": "low"}',
+        '{"step": 4, "epoch": 2, "loss": NaN}',
+        '{"step": 4, "epoch": 2, "loss": null}',
+        "\x00",
+    ],
+)
+def test_lines_of_metrics_that_were_edited_are_left_out_and_said(tmp_path, text, capsys):
+    folder = RunFolder(tmp_path, RECORD)
+    folder.append({"step": 2, "epoch": 1, "loss": 0.5}, {})
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write(text + "\n\n")
+    folder.append({"step": 6, "epoch": 3, "loss": 0.6}, {})
+    assert [line["step"] for line in read_metrics(tmp_path)] == [2, 6]
+    assert "metrics.jsonl: 1 of 3 lines (2) are damaged" in capsys.readouterr().out
+
+
+def test_lines_and_checkpoints_that_were_removed_are_said(tmp_path, capsys):
+    folder = RunFolder(tmp_path, RECORD)
+    for step in (2, 4):
+        folder.append({"step": step, "epoch": step // 2}, {})
+    folder.rewind(4)
+    assert capsys.readouterr().out == ""
+    folder.rewind(6)
+    assert "lacks lines up to the checkpoint of step 6" in capsys.readouterr().out
+    folder.rewind(0)
+    assert "holds no checkpoint" in capsys.readouterr().out
+    folder.close()
+    assert read_metrics(tmp_path) == []
+
+
+def test_a_finished_run_without_checkpoints_is_not_begun_anew_by_itself(tmp_path):
+    folder = RunFolder(tmp_path, RECORD)
+    folder.append({"step": 2, "epoch": 1}, {})
+    folder.finish(3)
+    with pytest.raises(UserError, match=r"is finished and holds no checkpoint.*finished.json"):
+        folder.rewind(0)
+    assert len(read_metrics(tmp_path)) == 1
+    assert folder.is_finished(3)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "null", "{}", '{"num_epochs": "3"}', '{"num_epochs": 99}']
+)
+def test_a_mark_of_the_end_that_was_edited_is_none(tmp_path, content):
+    folder = RunFolder(tmp_path, RECORD)
+    folder.finish(3)
+    (tmp_path / "finished.json").write_text(content)
+    assert not folder.is_finished(3)
+
+
+def test_a_finished_run_whose_figure_or_report_is_gone_is_finished_again(tmp_path, capsys):
+    folder = RunFolder(tmp_path, RECORD)
+    for name in ("figures/a.png", "report.json"):
+        (folder.get_folder("figures") / "a.png").write_bytes(b"")
+        (tmp_path / "report.json").write_text("{}")
+        folder.finish(3)
+        assert folder.is_finished(3)
+        (tmp_path / name).unlink()
+        assert not folder.is_finished(3)
+        assert f"{name} is gone: the end of the run is done again" in capsys.readouterr().out
+    (tmp_path / "finished.json").write_text('{"num_epochs": 3}')  # as before it named files
+    assert folder.is_finished(3)

@@ -327,7 +327,7 @@ def test_a_batch_that_devices_can_not_share_has_its_sentence(tmp_path):
 def test_sampling_writes_what_was_asked_for(whole_run, tmp_path, capsys):
     sample_run(whole_run, tmp_path / "all", num=10)
     names = sorted(path.name for path in (tmp_path / "all").iterdir())
-    assert names == ["grid.png", *[f"seed_{i:07d}.png" for i in range(10)]]
+    assert names == ["grid.png", "samples.json", *[f"seed_{i:07d}.png" for i in range(10)]]
     sample_run(whole_run, tmp_path / "few", num=10, threshold=2.0, max_tries=16)
     assert "Could not reach 10 images with D(G(z)) >= 2 in 16 tries" in capsys.readouterr().out
     with pytest.raises(UserError, match="--num is 0"):

@@ -1,6 +1,7 @@
 """A whole GMD run, small: its report, its guards, resuming."""
 
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -11,15 +12,24 @@ from jaxgan.checkpoint import Checkpoints
 from jaxgan.classifier import create_classifier_state
 from jaxgan.data.sets import Dataset
 from jaxgan.errors import UserError
-from jaxgan.run_folder import read_metrics
+from jaxgan.kept import KeptImages
+from jaxgan.run_folder import open_run_folder, read_metrics, read_record
 from jaxgan.train_dcgan import train_dcgan
-from jaxgan.train_gmd import create_model, create_optimizer, load_synthetic, train_gmd
+from jaxgan.train_gmd import (
+    create_model,
+    create_optimizer,
+    describe_run,
+    load_synthetic,
+    train_gmd,
+)
 from tests.helpers import (
     compute_difference,
+    list_content,
     make_dataset,
     make_dcgan_settings,
     make_gmd_settings,
     replace,
+    write_run,
 )
 
 SETTINGS = make_gmd_settings()
@@ -132,6 +142,80 @@ def test_runs_that_kept_nothing_are_told(tmp_path):
         )
     with pytest.raises(UserError, match="have kept no image at all"):
         load_synthetic(tmp_path, DATASET, SETTINGS)
+
+
+def write_kept(workdir, name, num, *, finished=True):
+    """A run with so many kept images, without training it."""
+    run = write_run(workdir, name, make_dcgan_settings())
+    with open_run_folder(run, read_record(run)) as folder:
+        images = KeptImages(folder, rule="none", target=num)
+        seeds = np.arange(num)
+        images.add(np.zeros((num, 32, 32, 1), np.uint8), seeds=seeds, scores=seeds, epoch=1)
+        if finished:
+            folder.finish(3)
+    return run
+
+
+def test_a_class_without_a_generated_image_is_refused_or_left_out_on_purpose(tmp_path, capsys):
+    write_kept(tmp_path, "left", 3)
+    with pytest.raises(UserError, match="no kept images of right"):
+        load_synthetic(tmp_path, DATASET, SETTINGS)
+    right = write_kept(tmp_path, "right", 0)
+    with pytest.raises(UserError, match=r"runs of right in .* have kept no image, those of left"):
+        load_synthetic(tmp_path, DATASET, SETTINGS)
+    (right / "finished.json").unlink()
+    with pytest.raises(
+        UserError, match=r"right in .* were stopped .*sample.py --class=CLASS --keep"
+    ):
+        load_synthetic(tmp_path, DATASET, SETTINGS)
+    sets = load_synthetic(tmp_path, DATASET, SETTINGS, ["left"])
+    assert {name: images.images.shape for name, images in sets.items()} == {
+        "left": (3, 24, 24, 1),
+        "right": (0, 24, 24, 1),
+    }
+    record = describe_run(SETTINGS, DATASET, sets)
+    assert record["synthetic"]["images"] == {"left": 3, "right": 0}
+    assert capsys.readouterr().out == ""
+    with pytest.raises(UserError, match="--augment_classes names up: the classes of made are"):
+        load_synthetic(tmp_path, DATASET, SETTINGS, ["left", "up"])
+
+
+def test_the_few_images_of_a_run_that_was_stopped_are_said(tmp_path, capsys):
+    write_kept(tmp_path, "left", 3)
+    write_kept(tmp_path, "right", 2, finished=False)
+    before = list_content(tmp_path)
+    assert len(load_synthetic(tmp_path, DATASET, SETTINGS)["right"]) == 2
+    assert list_content(tmp_path) == before  # reading only reads
+    out = capsys.readouterr().out
+    assert "class right in" in out and "the 2 images that it had kept are added" in out
+    assert "--keep" in out and "class left" not in out
+
+
+def test_kept_images_that_were_deleted_or_damaged_have_their_sentence(tmp_path):
+    for name in DATASET.class_names:
+        write_kept(tmp_path, name, 3)
+    file = tmp_path / "left" / "accepted" / "epoch_00001_0000001.png"
+    content = file.read_bytes()
+    file.unlink()
+    with pytest.raises(UserError, match=r"names 1 image\(s\) that are not in .*0000001.png\): put"):
+        load_synthetic(tmp_path, DATASET, SETTINGS)
+    file.write_bytes(content[:40])
+    with pytest.raises(UserError, match=r"0000001.png is damaged or cut off"):
+        load_synthetic(tmp_path, DATASET, SETTINGS)
+    file.write_text("text")
+    with pytest.raises(UserError, match=r"0000001.png is not a PNG"):
+        load_synthetic(tmp_path, DATASET, SETTINGS)
+    file.write_bytes(content)
+    assert len(load_synthetic(tmp_path, DATASET, SETTINGS)["left"]) == 3
+
+
+@pytest.mark.parametrize("content", ["", "[]", "null", "{}", '{"arm": "real", "last": 3}'])
+def test_a_report_that_was_edited_is_left_out_of_the_table(both_arms, tmp_path, content, capsys):
+    shutil.copytree(both_arms, tmp_path / "gmd")
+    (tmp_path / "gmd" / "real" / "report.json").write_text(content)
+    text = module._format_arms(tmp_path / "gmd")
+    assert "augmented" in text and "Validation accuracy, augmented minus real" not in text
+    assert "real/report.json is damaged or was edited" in capsys.readouterr().out
 
 
 def test_a_longer_run_continues_bit_for_bit(both_arms, tmp_path):

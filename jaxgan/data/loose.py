@@ -27,8 +27,11 @@ from jaxgan.data.values import (
     no_numbers_error,
 )
 from jaxgan.errors import UserError
+from jaxgan.untrusted import printable
 
 MAX_SIDE = 128
+_ODD_SHARE = 0.1  # of a folder's images, at most, that are left out for being small
+_NAMED = 5
 SHEETS = ("grid.png",)  # `sample` writes one beside its images: no image of its own
 
 
@@ -36,7 +39,8 @@ SHEETS = ("grid.png",)  # `sample` writes one beside its images: no image of its
 class LooseImages:
     """Images uint8 [num, side, side, channels], each one's file, and the folder it lay in.
 
-    `notices` are on all folders that were read together.
+    `notices` are sentences for the user, of images that are left out or enlarged; those on all
+    folders that were read together are with the first.
     """
 
     images: np.ndarray
@@ -53,33 +57,82 @@ def read_folders(
 ) -> list[LooseImages]:
     """Read all images in and below each of `roots`, scaled alike so that they can be compared.
 
-    `image_size` 0 is the short side of the smallest image among them, at most 128. All are gray if
-    every one is, else RGB. `folders` names the first folder below the root, "" where there is none.
+    `image_size` 0 is the short side of the smallest image among them, at most 128; the few of a
+    folder that have less than half of its usual size are left out and named, so that no odd one
+    decides for all. All are gray if every one is, else RGB. `folders` names the first folder below
+    the root, "" where there is none.
     Numbers of more than 8 bits are shown over one range for all folders, if `view` asks for none.
     """
     paths = [_list_images(root) for root in roots]
-    every = [path for group in paths for path in group]
     # Read twice rather than held at full size: a film can have fifty megabytes.
-    sizes = decode_many(every, channels=1, use=lambda image: image.size)
-    side = image_size or min(MAX_SIDE, *map(min, sizes))
-    view, notices = _find_view(every, view)
+    sizes = [np.array(decode_many(p, channels=1, use=lambda image: image.size)) for p in paths]
+    sides = [size.min(axis=1) for size in sizes]
+    odd = [np.zeros(len(s), bool) if image_size else _find_odd(s) for s in sides]
+    side = image_size or min(MAX_SIDE, *(int(s[~o].min()) for s, o in zip(sides, odd, strict=True)))
+    notices = [
+        _describe_sizes(*of_root, side) for of_root in zip(roots, paths, sides, odd, strict=True)
+    ]
+    paths = [[p[i] for i in np.flatnonzero(~o)] for p, o in zip(paths, odd, strict=True)]
+    every = [path for group in paths for path in group]
+    pixels, said = _read(every, side, fit, view)
+    aspects = [w / h for s, o in zip(sizes, odd, strict=True) for w, h in s[~o]]
+    notices[0] += (*said, *describe_fit(fit, aspects))
+    if (pixels == pixels[..., :1]).all():
+        pixels = pixels[..., :1]
+    parts = np.split(pixels, np.cumsum([len(group) for group in paths])[:-1])
+    return [_create(*of_root) for of_root in zip(roots, paths, parts, notices, strict=True)]
+
+
+def _read(paths: Sequence[Path], side: int, fit: str, view: View) -> tuple[np.ndarray, list[str]]:
+    """Return uint8 [num, side, side, 3] of all folders' images, and what is to be said of them."""
+    view, notices = _find_view(paths, view)
 
     def convert(path: Path | bytes) -> tuple[np.ndarray, str, int | None]:
         decoded = decode_image(path, 3, view)
         return as_pixels(fit_square(decoded.image, side, fit)), decoded.way, decoded.num_grays
 
-    images, ways, grays = zip(*convert_many(every, convert), strict=True)
-    pixels = np.stack(images)
-    notices += _describe_look(dict(zip(map(str, every), grays, strict=True)), ways, view)
-    notices += describe_fit(fit, [width / height for width, height in sizes])
-    if (pixels == pixels[..., :1]).all():
-        pixels = pixels[..., :1]
-    ends = np.cumsum([len(group) for group in paths])[:-1]
-    parts = np.split(pixels, ends)
-    return [
-        _create(root, group, part, tuple(notices))
-        for root, group, part in zip(roots, paths, parts, strict=True)
-    ]
+    images, ways, grays = zip(*convert_many(paths, convert), strict=True)
+    notices += _describe_look(dict(zip(map(str, paths), grays, strict=True)), ways, view)
+    return np.stack(images), notices
+
+
+def _find_odd(sides: np.ndarray) -> np.ndarray:
+    """Return which few images have less than half the usual short side [num] of their folder."""
+    odd = sides < np.median(sides) / 2
+    return odd if odd.sum() <= _ODD_SHARE * len(sides) else np.zeros_like(odd)
+
+
+def _describe_sizes(
+    root: Path, paths: Sequence[Path], sides: np.ndarray, odd: np.ndarray, side: int
+) -> tuple[str, ...]:
+    """Say which images are left out, enlarged, or decide a size much below the usual one."""
+    usual, sentences = int(np.median(sides)), []
+    if odd.any():
+        sentences.append(
+            f"{root}: {odd.sum()} of {len(paths)} images are left out, being much smaller than the "
+            f"others ({_name(root, paths, sides, odd)}; usually {usual} pixels): all would be "
+            "scaled to the smallest. --image_size=N keeps them."
+        )
+    small = (sides < side) & ~odd
+    if small.any():
+        sentences.append(
+            f"{root}: {small.sum()} of {len(paths)} images are enlarged to {side} pixels "
+            f"({_name(root, paths, sides, small)})."
+        )
+    deciding = (sides <= side) & (sides < min(usual, MAX_SIDE) / 2) & ~odd
+    if deciding.any():
+        sentences.append(
+            f"{root}: {deciding.sum()} of {len(paths)} images have {side} pixels or fewer "
+            f"({_name(root, paths, sides, deciding)}; usually {usual}), and all are compared at "
+            "that size: remove them, or give --image_size=N."
+        )
+    return tuple(sentences)
+
+
+def _name(root: Path, paths: Sequence[Path], sides: np.ndarray, chosen: np.ndarray) -> str:
+    indices = np.flatnonzero(chosen)
+    names = [f"{paths[i].relative_to(root)} has {sides[i]}" for i in indices[:_NAMED]]
+    return printable(", ".join(names)) + (", ..." if len(indices) > _NAMED else "")
 
 
 def _find_view(paths: Sequence[Path], asked: View) -> tuple[View, list[str]]:
@@ -133,4 +186,5 @@ def _create(
 ) -> LooseImages:
     relative = [path.relative_to(root) for path in paths]
     folders = tuple(path.parts[0] if len(path.parts) > 1 else "" for path in relative)
-    return LooseImages(images, tuple(path.as_posix() for path in relative), folders, notices)
+    files = tuple(path.as_posix() for path in relative)
+    return LooseImages(images, files, folders, notices)

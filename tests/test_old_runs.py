@@ -1,0 +1,149 @@
+"""Runs of every earlier format are read, and go on, for ever: see tests/data/README.md."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from configs import dcgan, gmd
+from jaxgan.data.source import DataSpec, load_dataset
+from jaxgan.evaluate import check_same_data
+from jaxgan.kept import read_table
+from jaxgan.run_folder import describe_differences, read_metrics, read_record
+from jaxgan.sampling import draw_from_run, restore_run
+from jaxgan.settings import DcganSettings, GmdSettings, read_settings
+from jaxgan.train_conditional import make_conditional, train_conditional
+from jaxgan.train_dcgan import describe_run, train_dcgan
+from jaxgan.train_gmd import load_synthetic, train_gmd
+from tests.helpers import list_content, replace
+from tests.old_runs import unpack_format_1
+
+RUNS = (
+    "finished/dcgan/left",
+    "finished/dcgan/right",
+    "finished/conditional/left",
+    "finished/conditional/right",
+    "stopped/dcgan/left",
+    "stopped/conditional/right",
+)
+_CADENCES = ("look", "sample", "checkpoint", "measure")
+
+
+def make_dcgan(num_epochs, **selection):
+    """The settings of those runs, as today's config gives them to the same command."""
+    config = dcgan.get_config("quick")
+    small = {"image_size": 32, "generator_width": 2, "discriminator_width": 2, "latent_size": 4}
+    config.update(small | {"batch_size": 8, "num_epochs": num_epochs})
+    config.update({f"{name}_every_epochs": 1 for name in _CADENCES})
+    config.selection.update({"num_accept": 6} | selection)
+    return read_settings(DcganSettings, config.to_dict())
+
+
+def make_gmd(num_epochs):
+    config = gmd.get_config("quick")
+    small = {"image_size": 32, "width": 8, "batch_size": 8, "eval_batch_size": 8}
+    config.update(small | {"num_epochs": num_epochs})
+    return read_settings(GmdSettings, config.to_dict())
+
+
+@pytest.fixture(scope="module")
+def old(tmp_path_factory):
+    """Where nothing may change."""
+    return unpack_format_1(tmp_path_factory.mktemp("old"))
+
+
+@pytest.fixture(scope="module")
+def films(old, tmp_path_factory):
+    cache_dir = tmp_path_factory.mktemp("cache")
+    return load_dataset(DataSpec(old / "films"), image_size=32, channels=1, cache_dir=cache_dir)
+
+
+def copy(old, tmp_path, name):
+    shutil.copytree(old / name, tmp_path / name)
+    return tmp_path / name
+
+
+def test_they_are_read_and_left_as_they_are(old, films):
+    before = list_content(old)
+    for name in RUNS:
+        check_same_data(old / name, films)
+        images = draw_from_run(old / name, num=3).images
+        assert images.shape == (3, 32, 32, 1)
+        assert len(read_table(old / name)) == (6 if name.startswith("finished") else 0)
+    kept = load_synthetic(old / "finished" / "dcgan", films, make_gmd(3))
+    assert [len(images) for images in kept.values()] == [6, 6]
+    for name in ("finished/gmd/real", "finished/gmd/augmented", "finished/study"):
+        assert read_record(old / name)["data"]["fingerprint"] == films.fingerprint
+    assert list_content(old) == before
+
+
+def test_a_kept_image_is_drawn_again_from_its_seed(old):
+    """So what was restored is what was saved."""
+    run = old / "finished" / "dcgan" / "right"
+    row = read_table(run)[-1]
+    samples = draw_from_run(run, num=1, seed=row.seed)
+    assert samples.scores[0] == pytest.approx(row.score, abs=1e-4)
+
+
+def test_no_record_of_theirs_differs_from_what_the_same_command_gives_today(old, films):
+    left = make_dcgan(3, rule="paper_text", threshold=0.01)
+    for name, settings in (("left", left), ("right", make_dcgan(3))):
+        record = read_record(old / "finished" / "dcgan" / name)
+        assert describe_differences(record, describe_run(settings, films, name)) == ""
+        other = describe_run(make_dcgan(3, num_accept=7), films, name)
+        assert "num_accept was 6 and is 7" in describe_differences(record, other)
+
+
+def test_a_finished_run_says_so_and_goes_on_with_more_epochs(old, films, tmp_path, capsys):
+    workdir = copy(old, tmp_path, "finished/dcgan")
+    options = {"dataset": films, "class_name": "right", "workdir": workdir, "num_devices": 1}
+    before = read_table(workdir / "right")
+    train_dcgan(make_dcgan(3), **options)
+    assert "is finished: 3 epochs" in capsys.readouterr().out
+    assert read_table(workdir / "right") == before
+    train_dcgan(make_dcgan(5), **options)
+    assert "Going on after epoch 3 of 5" in capsys.readouterr().out
+    check_went_on(old / "finished/dcgan/right", workdir / "right", 5)
+
+
+def check_went_on(old_run, run, num_epochs):
+    """The lines up to the checkpoint are the old ones, the state is of the last epoch."""
+    lines, before = read_metrics(run), read_metrics(old_run)
+    assert lines[0] == before[0]
+    assert lines[-1]["epoch"] == num_epochs
+    assert np.isfinite([value for line in lines for value in line.values()]).all()
+    config = json.loads((run / "config.json").read_text())
+    assert config["format"] >= 1
+    assert config["settings"]["num_epochs"] == num_epochs
+
+
+def test_a_stopped_run_goes_on_to_its_end(old, films, tmp_path):
+    """With other cadences of what is only to be looked at, which takes less time."""
+    workdir = copy(old, tmp_path, "stopped/dcgan")
+    settings = replace(make_dcgan(40), sample_every_epochs=40, look_every_epochs=40)
+    train_dcgan(settings, dataset=films, class_name="left", workdir=workdir, num_devices=1)
+    check_went_on(old / "stopped/dcgan/left", workdir / "left", 40)
+    assert restore_run(workdir / "left", "newest").step == 50
+    assert len(read_table(workdir / "left")) == 6
+
+
+@pytest.mark.slow
+def test_a_model_of_all_classes_goes_on(old, films, tmp_path):
+    for name, num_epochs in (("stopped", 40), ("finished", 4)):
+        workdir = copy(old, tmp_path, f"{name}/conditional")
+        settings = make_conditional(make_dcgan(num_epochs), films, "all")
+        train_conditional(settings, dataset=films, workdir=workdir, num_devices=1)
+        check_went_on(old / name / "conditional" / "all", workdir / "all", num_epochs)
+        assert [len(read_table(workdir / n)) for n in films.class_names] == [6, 6]
+
+
+def test_classifiers_go_on(old, films, tmp_path):
+    workdir = copy(old, tmp_path, "stopped/gmd")
+    train_gmd(make_gmd(40), dataset=films, workdir=workdir, num_devices=1)
+    check_went_on(old / "stopped/gmd/real", workdir / "real", 40)
+    workdir = copy(old, tmp_path, "finished/gmd")
+    synthetic_dir = old / "finished" / "dcgan"
+    options = {"dataset": films, "workdir": workdir, "num_devices": 1}
+    train_gmd(make_gmd(4), synthetic_dir=synthetic_dir, **options)
+    check_went_on(old / "finished/gmd/augmented", workdir / "augmented", 4)
