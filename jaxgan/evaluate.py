@@ -193,8 +193,7 @@ def load_folders(
         comparison={
             "folders": [str(root.resolve()) for root in roots],
             "image_size": image_size,
-            "fit": fit,
-            "range": list(view.asked) if view.asked else None,
+            "look": {"fit": fit, "range": list(view.asked or ())},
         },
         notices=(*_describe_same(roots, sets), *(n for images in sets for n in images.notices)),
     )

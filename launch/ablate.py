@@ -22,7 +22,7 @@ flags.DEFINE_string("workdir", "runs/ablation", "The table is written to WORKDIR
 def main() -> None:
     """Flags to config to one call."""
     cli.use_devices()
-    cli.override_data(FLAGS.config.dcgan.data)
+    cli.override_data(FLAGS.config.dcgan)
     values = FLAGS.config.to_dict()
     if FLAGS["class"].value:
         values["class_name"] = FLAGS["class"].value

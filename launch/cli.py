@@ -284,16 +284,18 @@ def override(config: ConfigDict, **values: Any) -> None:
             config[name] = value
 
 
-def override_data(config: ConfigDict) -> None:
-    """Set what the data flags say of the images' look in a config's group `data`, for the record.
+def override_data(config: ConfigDict) -> ConfigDict:
+    """Return a config with what the flags say of the images' look in its group `data`.
 
-    A range in the config gives way to a window on the command line, and the reverse.
+    So it is on record. A range in the config gives way to a window on the command line, and the
+    reverse.
     """
     if FLAGS.window and FLAGS.value_range is None:
-        config.value_range = AUTO
+        config.data.value_range = AUTO
     if FLAGS.value_range and FLAGS.window is None:
-        config.window = ""
-    override(config, fit=FLAGS.fit, value_range=FLAGS.value_range, window=FLAGS.window)
+        config.data.window = ""
+    override(config.data, fit=FLAGS.fit, value_range=FLAGS.value_range, window=FLAGS.window)
+    return config
 
 
 def read_look_flags() -> dict[str, Any]:

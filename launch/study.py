@@ -24,8 +24,7 @@ flags.DEFINE_string("source_column", None, "Column of manifest.csv: hospital or 
 def main() -> None:
     """Flags to config to two calls: the jobs, then what they say."""
     cli.use_devices()
-    cli.override_data(FLAGS.config.data)
-    settings = read_settings(StudySettings, FLAGS.config.to_dict())
+    settings = read_settings(StudySettings, cli.override_data(FLAGS.config).to_dict())
     cli.refuse_idle(NEVER_READ)
     cli.tell_idle(find_idle_study(settings))  # with other arms it may have an effect
     root = Path(FLAGS.data_dir) if FLAGS.data_dir else None

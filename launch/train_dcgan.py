@@ -30,8 +30,7 @@ def main() -> None:
     cli.join_processes()
     flags_of_rule = {name: FLAGS[name].value for name in ("threshold", "num_accept")}
     cli.override(FLAGS.config.selection, rule=FLAGS.accept, **flags_of_rule)
-    cli.override_data(FLAGS.config.data)
-    settings = read_settings(DcganSettings, FLAGS.config.to_dict())
+    settings = read_settings(DcganSettings, cli.override_data(FLAGS.config).to_dict())
     cli.tell_idle(find_idle_run(settings))
     dataset = cli.load_data_of(settings)
     wanted = str(FLAGS["class"].value)

@@ -25,8 +25,7 @@ def main() -> None:
     """Flags to config to one call."""
     cli.use_devices()
     cli.join_processes()
-    cli.override_data(FLAGS.config.data)
-    settings = read_settings(GmdSettings, FLAGS.config.to_dict())
+    settings = read_settings(GmdSettings, cli.override_data(FLAGS.config).to_dict())
     cli.tell_idle(find_idle_training(settings, augment=FLAGS.augment))
     dataset = cli.load_data_of(settings)
     synthetic_dir = Path(FLAGS.synthetic_dir) if FLAGS.augment else None

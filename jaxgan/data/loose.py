@@ -65,8 +65,8 @@ def read_folders(
     """
     paths = [_list_images(root) for root in roots]
     # Read twice rather than held at full size: a film can have fifty megabytes.
-    sizes = [decode_many(group, channels=1, use=lambda image: image.size) for group in paths]
-    sides = [np.array([min(size) for size in group]) for group in sizes]
+    sizes = [np.array(decode_many(p, channels=1, use=lambda image: image.size)) for p in paths]
+    sides = [size.min(axis=1) for size in sizes]
     odd = [np.zeros(len(s), bool) if image_size else _find_odd(s) for s in sides]
     side = image_size or min(MAX_SIDE, *(int(s[~o].min()) for s, o in zip(sides, odd, strict=True)))
     notices = [
@@ -74,22 +74,26 @@ def read_folders(
     ]
     paths = [[p[i] for i in np.flatnonzero(~o)] for p, o in zip(paths, odd, strict=True)]
     every = [path for group in paths for path in group]
-    view, of_all = _find_view(every, view)
+    pixels, said = _read(every, side, fit, view)
+    aspects = [w / h for s, o in zip(sizes, odd, strict=True) for w, h in s[~o]]
+    notices[0] += (*said, *describe_fit(fit, aspects))
+    if (pixels == pixels[..., :1]).all():
+        pixels = pixels[..., :1]
+    parts = np.split(pixels, np.cumsum([len(group) for group in paths])[:-1])
+    return [_create(*of_root) for of_root in zip(roots, paths, parts, notices, strict=True)]
+
+
+def _read(paths: Sequence[Path], side: int, fit: str, view: View) -> tuple[np.ndarray, list[str]]:
+    """Return uint8 [num, side, side, 3] of all folders' images, and what is to be said of them."""
+    view, notices = _find_view(paths, view)
 
     def convert(path: Path | bytes) -> tuple[np.ndarray, str, int | None]:
         decoded = decode_image(path, 3, view)
         return as_pixels(fit_square(decoded.image, side, fit)), decoded.way, decoded.num_grays
 
-    images, ways, grays = zip(*convert_many(every, convert), strict=True)
-    pixels = np.stack(images)
-    of_all += _describe_look(dict(zip(map(str, every), grays, strict=True)), ways, view)
-    kept = [s[i] for s, o in zip(sizes, odd, strict=True) for i in np.flatnonzero(~o)]
-    of_all += describe_fit(fit, [width / height for width, height in kept])
-    notices[0] = (*notices[0], *of_all)
-    if (pixels == pixels[..., :1]).all():
-        pixels = pixels[..., :1]
-    parts = np.split(pixels, np.cumsum([len(group) for group in paths])[:-1])
-    return [_create(*of_root) for of_root in zip(roots, paths, parts, notices, strict=True)]
+    images, ways, grays = zip(*convert_many(paths, convert), strict=True)
+    notices += _describe_look(dict(zip(map(str, paths), grays, strict=True)), ways, view)
+    return np.stack(images), notices
 
 
 def _find_odd(sides: np.ndarray) -> np.ndarray:
