@@ -73,13 +73,20 @@ OTHERS = {
     "pool": 1.5,
     "holdout": 0.4,
     "phantom_subtlety": 0.25,
+    "fit": "pad",
+    "value_range": "0,100",
+    "window": "50,100",
 }
 # Fields whose other values need another field: `with_field` gives it.
 TOGETHER = {
     "dcgan.gradient_penalty_weight": {"discriminator_norm": "none"},
     "dcgan.r1_weight": {"discriminator_norm": "none"},
 }
-LOADED = ("data.phantom_seed", "data.phantom_subtlety")  # by what loads the data, see below
+# What loads the data reads these, before a study begins.
+LOADED = (
+    *("data.phantom_seed", "data.phantom_subtlety"),
+    *("data.fit", "data.value_range", "data.window"),
+)
 
 
 def make_study(**changes):

@@ -97,6 +97,9 @@ _NOT_OF_COVERAGE = (
     "audit",
     "dcgan",
     "data.phantom_seed",
+    "data.fit",
+    "data.value_range",
+    "data.window",
 )
 
 
