@@ -469,7 +469,7 @@ def make_many(num_classes, folder, *, num_failures=0):
 
 
 def test_the_page_of_many_classes_is_as_large_as_that_of_some(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(audit, "run_probes", lambda *args: audit.Audit(0.01, {}, {}, {}))
+    monkeypatch.setattr(audit, "run_probes", lambda *args, **options: audit.Audit(0.01, {}, {}, {}))
     some, _, _ = make_many(30, tmp_path / "some")
     capsys.readouterr()
     many, summary, report = make_many(90, tmp_path / "many", num_failures=90)
