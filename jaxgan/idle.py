@@ -98,10 +98,21 @@ def find_idle_training(settings: GmdSettings, *, augment: bool) -> dict[str, str
 # Flags ------------------------------------------------------------------------------------------
 
 
-def find_idle_sampling(accept: str) -> dict[str, str]:
+def find_idle_sampling(accept: str, data_flags: Sequence[str]) -> dict[str, str]:
     """Return which flags of launch/sample.py have no effect with --accept=`accept`."""
-    reason = f"--accept={accept} takes every image that is drawn"
-    return {} if accept == "paper_text" else {"--threshold": reason, "--max_tries": reason}
+    idle = dict.fromkeys([*data_flags, "--cache_dir"], "without --keep no data are read")
+    if accept != "paper_text":
+        reason = f"--accept={accept} takes every image that is drawn"
+        idle |= {"--threshold": reason, "--max_tries": reason}
+    return idle
+
+
+def find_idle_keeping() -> dict[str, str]:
+    """Return which flags of launch/sample.py have no effect with --keep."""
+    names = ("num", "out", "accept", "threshold", "seed", "max_tries")
+    reason = "--keep draws by the run's own rule, into its accepted/"
+    idle = dict.fromkeys((f"--{name}" for name in names), reason)
+    return idle | dict.fromkeys(LOOK_FLAGS, "a run says itself how its images are shown")
 
 
 def find_idle_evaluation(

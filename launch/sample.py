@@ -6,7 +6,7 @@ import cli
 from absl import flags
 
 from jaxgan.errors import UserError
-from jaxgan.idle import find_idle_sampling
+from jaxgan.idle import find_idle_keeping, find_idle_sampling
 from jaxgan.keep import keep_images
 from jaxgan.sampling import read_run_settings, sample_run
 
@@ -28,23 +28,19 @@ flags.DEFINE_bool(
 )
 cli.define_data_flags()
 flags.mark_flag_as_required("class")
-_OF_SAMPLES = ("num", "out", "accept", "threshold", "seed", "max_tries")
 
 
 def main() -> None:
     """Flags to one call."""
     workdir, name = Path(FLAGS.workdir), str(FLAGS["class"].value)
     if FLAGS.keep:
-        given = [f"--{flag}" for flag in _OF_SAMPLES if FLAGS[flag].present]
-        if given:
-            raise UserError(f"{', '.join(given)} has no effect with --keep: leave it out.")
+        cli.refuse_idle(find_idle_keeping())
         dataset = cli.load_data_of(read_run_settings(workdir / name))
         keep_images(workdir, name, dataset, checkpoint=FLAGS.checkpoint)
         return
     if not FLAGS.out:
         raise UserError("Expected --out=DIR, a folder for the images, or --keep.")
-    no_data = dict.fromkeys([*cli.DATA_FLAGS, "--cache_dir"], "without --keep no data are read")
-    cli.refuse_idle(find_idle_sampling(FLAGS.accept), no_data)
+    cli.refuse_idle(find_idle_sampling(FLAGS.accept, cli.DATA_FLAGS))
     sample_run(
         workdir / name,
         Path(FLAGS.out),
