@@ -92,13 +92,15 @@ def read_run(run: Path) -> dict[str, object]:
     """Return all that has to be the same: every file as bytes, and the last checkpoint's files.
 
     Of checkpoints the arrays alone: orbax's names and times differ from run to run. TensorBoard's
-    events hold times too.
+    events hold times too, and the notes of a record the command, with the folder of each run.
     """
     files: dict[str, object] = {}
     for path in sorted(p for p in run.rglob("*") if p.is_file()):
         name = path.relative_to(run)
         if name.parts[0] not in ("checkpoints", "events", ".lock"):
             files[name.as_posix()] = path.read_bytes()
+    record = json.loads((run / "config.json").read_text())
+    files["config.json"] = json.dumps({k: v for k, v in record.items() if k != "notes"})
     return files | _read_arrays(run / "checkpoints")
 
 

@@ -49,17 +49,16 @@ def run(command, **environment):
     )
 
 
-def start_process(command, **options):
-    def hang_up_as_by_default():
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it would be ignored
+# Under nohup it would be ignored, which a process hands on to those that it starts.
+HANG_UP_AS_BY_DEFAULT = (
+    "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); "
+    "os.execvp(sys.argv[1], sys.argv[1:])"
+)
 
-    return subprocess.Popen(
-        command,
-        text=True,
-        env=make_environment(),
-        preexec_fn=hang_up_as_by_default,
-        **options,
-    )
+
+def start_process(command, **options):
+    command = [sys.executable, "-c", HANG_UP_AS_BY_DEFAULT, *command]
+    return subprocess.Popen(command, text=True, env=make_environment(), **options)
 
 
 # Trainings in odd surroundings ------------------------------------------------------------------
