@@ -44,11 +44,11 @@ from jaxgan.data.sets import Dataset
 from jaxgan.data.source import DataSpec, load_dataset
 from jaxgan.data.values import AUTO, parse_view
 from jaxgan.errors import UserError, find_memory_error, find_refusal
-from jaxgan.idle import Idle, check_idle, describe_idle, find_idle_evaluation
 from jaxgan.loop import Stopped
 from jaxgan.settings import DataSettings, DcganSettings, GmdSettings
 from jaxgan.study.folds import has_made_split
 from jaxgan.untrusted import printable, printable_lines
+from jaxgan.unused import Unused, check_unused, describe_unused, find_unused_by_evaluation
 
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = flags.FLAGS
@@ -233,7 +233,7 @@ def load_data_of(settings: DcganSettings | GmdSettings) -> Dataset:
 
 def announce(dataset: Dataset) -> None:
     """Say what has to be said of the data, and what of the flags has no effect on them."""
-    tell_idle(_find_idle_data(dataset))
+    tell_unused(_find_unused_by_data(dataset))
     for notice in dataset.notices:
         say(printable(notice))  # one line each, whatever the names in it
 
@@ -337,43 +337,45 @@ def _look_up(values: Any, name: str) -> Any:
     return values
 
 
-def refuse_idle(*idle: Idle) -> None:
+def refuse_unused(*unused: Unused) -> None:
     """Raise `UserError` where something was given that has no effect."""
-    check_idle(find_changed(), functools.reduce(operator.or_, map(dict, idle)))
+    check_unused(find_changed(), functools.reduce(operator.or_, map(dict, unused)))
 
 
-def refuse_idle_evaluation(*, is_run: bool) -> None:
+def refuse_unused_by_evaluation(*, is_run: bool) -> None:
     """Raise `UserError` where a flag of evaluate was given that has no effect."""
     selection = FLAGS.selection
-    refuse_idle(find_idle_evaluation(is_run=is_run, selection=selection, data_flags=DATA_FLAGS))
+    refuse_unused(
+        find_unused_by_evaluation(is_run=is_run, selection=selection, data_flags=DATA_FLAGS)
+    )
 
 
-def tell_idle(*idle: Idle) -> None:
+def tell_unused(*unused: Unused) -> None:
     """Say which of what was given has no effect: a run that was begun with it must go on."""
-    found = describe_idle(find_changed(), functools.reduce(operator.or_, map(dict, idle)))
+    found = describe_unused(find_changed(), functools.reduce(operator.or_, map(dict, unused)))
     if found is not None and "dry_run" in FLAGS and FLAGS.dry_run:
         print(printable_lines(found), file=sys.stderr)  # standard output is the configuration
     elif found is not None:
         say(found)
 
 
-def _find_idle_data(dataset: Dataset) -> dict[str, str]:
+def _find_unused_by_data(dataset: Dataset) -> dict[str, str]:
     """Return which data flags and fields have no effect on the data that were loaded."""
-    idle: dict[str, str] = {}
+    unused: dict[str, str] = {}
     reasons: dict[str, str] = {}
     if FLAGS.data_dir or FLAGS.dataset:
         reason = f"the images are those of {dataset.name}, and not the phantom's"
         reasons |= {"phantom_seed": reason, "phantom_subtlety": reason}
     if not FLAGS.data_dir and not FLAGS.dataset:
-        idle |= dict.fromkeys(DATA_FLAGS, "the images are the phantom's")
+        unused |= dict.fromkeys(DATA_FLAGS, "the images are the phantom's")
     elif not FLAGS.data_dir:
-        idle |= dict.fromkeys(_OF_FOLDERS, "there is no --data_dir")
+        unused |= dict.fromkeys(_OF_FOLDERS, "there is no --data_dir")
     if not has_made_split(dataset):
         reasons["val_fraction"] = reason = f"{dataset.name} has a validation split of its own"
         if not _calibrates():
             reasons["split_seed"] = reason
     groups = ("config.data", "config.dcgan.data")
-    return {**idle, **{f"{group}.{name}": r for group in groups for name, r in reasons.items()}}
+    return {**unused, **{f"{group}.{name}": r for group in groups for name, r in reasons.items()}}
 
 
 def _calibrates() -> bool:

@@ -35,7 +35,7 @@ def main() -> None:
     workdirs = [Path(workdir) for workdir in FLAGS.workdir]
     has_several_runs = len(workdirs) > 1 and not FLAGS.selection
     check_subjects(name, *folders, FLAGS.held_out, has_several_runs=has_several_runs)
-    cli.refuse_idle_evaluation(is_run=bool(name))
+    cli.refuse_unused_by_evaluation(is_run=bool(name))
     workdir = workdirs[-1]
     out = Path(FLAGS.out or (workdir / name / "evaluation" if name else "evaluation"))
     json_path, cache_dir = (Path(FLAGS.json) if FLAGS.json else None), cli.get_cache_dir()
