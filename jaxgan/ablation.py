@@ -43,7 +43,14 @@ from jaxgan.quality import METRIC
 from jaxgan.run_folder import read_metrics
 from jaxgan.sampling import create_sampler, restore_run
 from jaxgan.settings import CHECKPOINTS, DcganSettings, read_settings, to_dict
-from jaxgan.study.jobs import Job, JobRunner, Result, to_record
+from jaxgan.study.jobs import (
+    Job,
+    JobRunner,
+    Result,
+    describe_averaging,
+    describe_data,
+    to_record,
+)
 from jaxgan.train_dcgan import train_dcgan
 from jaxgan.unused import find_unused_by_gan
 
@@ -200,10 +207,11 @@ def _create_training(
     )
     repeated = repeat_channels(dataset, variant.channels)
     record = {
-        "settings": to_record(variant),
+        "settings": {**to_record(variant), "data": describe_data(variant.data)},
         "data": dataset.fingerprint,
         "class": settings.class_name,
         "num_images": settings.num_images,
+        **describe_averaging(variant),
     }
     run = functools.partial(
         _train,

@@ -13,12 +13,7 @@ from jaxgan.data.sets import Dataset, ImageSet, check_classes
 from jaxgan.errors import UserError, list_some
 from jaxgan.files import hold_folder, holds_nothing, make_folder, remove_leftovers
 from jaxgan.parallel import check_batch_size, choose_devices
-from jaxgan.run_folder import (
-    describe_differences,
-    find_record,
-    is_same_but_for_data,
-    write_record,
-)
+from jaxgan.run_folder import CONTENT, find_record, flatten, write_record
 from jaxgan.study import audit as audits
 from jaxgan.study.arms import Arm, describe_lacking_targets
 from jaxgan.study.classifiers import (
@@ -28,7 +23,7 @@ from jaxgan.study.classifiers import (
     duplicate,
 )
 from jaxgan.study.folds import Folds, create_folds, describe_leaks, pool
-from jaxgan.study.generators import DRAWING_VERSION, GeneratorLab, join_made, select
+from jaxgan.study.generators import GeneratorLab, join_made, select
 from jaxgan.study.jobs import Failure, JobRunner, Result, to_record
 from jaxgan.study.settings import StudySettings
 
@@ -260,7 +255,6 @@ class _Study:
                 self._results.generators[fold, gan_seed, label] for label in self._label_range()
             ]
             described["generators"] = [str(m["record"]) for m in made]
-            described["drawing"] = DRAWING_VERSION
             described["threshold"] = self._settings.dcgan.selection.threshold
         if arm.chooses:
             described["candidates"] = self._count_candidates(arm, fold)
@@ -396,7 +390,7 @@ def _note_study(workdir: Path, record: Mapping[str, Any]) -> None:
         say(
             f"{workdir / 'config.json'} is damaged or gone: it is written anew, and no job is lost."
         )
-    if describe_differences(old, record) and is_same_but_for_data(old, record):
+    if flatten(old).get(CONTENT) != flatten(record)[CONTENT]:
         say(
             f"The images have changed since this study was last run in {workdir}: what was "
             "trained on those of before does not count, and is trained again."
