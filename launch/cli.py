@@ -202,13 +202,18 @@ def _make_spare_cache(cache_dir: Path) -> Path:
 
 
 def _tell_spare_cache() -> None:
-    """Say that what was prepared will go, unless all of it had been prepared before."""
+    """Say once that what was prepared will go, unless all of it had been prepared before."""
     cache_dir = get_cache_dir()
     if cache_dir != Path(FLAGS.cache_dir) and cache.find_new(cache_dir):
-        say(
+        _say_once(
             f"The cache {FLAGS.cache_dir} can not be written: what is prepared goes with this "
             "process. --cache_dir=DIR keeps it in another folder."
         )
+
+
+@functools.cache
+def _say_once(sentence: str) -> None:
+    say(sentence)
 
 
 def _check_places() -> None:
@@ -224,6 +229,14 @@ def _check_places() -> None:
                     f"--{name}={value} lies in the data folder {FLAGS.data_dir}, where what is "
                     f"written would be taken for data: choose another --{name}."
                 )
+
+
+def get_file(name: str) -> Path | None:
+    """Return the file that a flag wants written; a folder is refused before the work, not after."""
+    value = FLAGS[name].value
+    if value and Path(value).is_dir():
+        raise UserError(f"--{name}={value} is a folder: expected the name of a file.")
+    return Path(value) if value else None
 
 
 def load_data_of(settings: DcganSettings | GmdSettings) -> Dataset:

@@ -36,6 +36,7 @@ def main() -> None:
     if FLAGS.keep:
         cli.refuse_unused(find_unused_by_keeping())
         dataset = cli.load_data_of(read_run_settings(workdir / name))
+        cli.announce(dataset)
         keep_images(workdir, name, dataset, checkpoint=FLAGS.checkpoint)
         return
     if not FLAGS.out:

@@ -44,6 +44,7 @@ def main() -> None:
         workdir=workdir,
         num_devices=FLAGS.num_devices,
         sources=read_sources(root, dataset, FLAGS.source_column),
+        notes=cli.describe_origin(),
     )
     report = write_study(results, workdir, command=cli.describe_command())
     check_complete(report["failures"])

@@ -105,9 +105,8 @@ def run_coverage(
     results = [runner.run(create_job(study)) for study in range(num_studies)]
     done = [result for result in results if result is not None]
     if not done:
-        raise UserError(
-            f"No study could be done; the first one failed: {runner.failures[0].reason}."
-        )
+        reason = runner.failures[0].reason.rstrip(".")
+        raise UserError(f"No study could be done; the first one failed: {reason}.")
     return {
         "num_studies": len(done),
         "num_failed": len(runner.failures),

@@ -303,18 +303,20 @@ def run_jobs(
     workdir: Path,
     num_devices: int = 0,
     sources: Sequence[str] = (),
+    notes: Mapping[str, str] | None = None,
 ) -> StudyResults:
     """Do what of the study is not yet done in `workdir`/jobs and return all results.
 
     `gan_dataset` is the same data in the generators' image size. `sources` names each image's
-    hospital, in the order of the splits joined, or is empty.
+    hospital, in the order of the splits joined, or is empty. `notes` (the command, where the data
+    lie) are kept in `config.json` and decide nothing.
     """
     record = describe_study(settings, dataset)
     make_folder(workdir)
     _check_holds_study(workdir)
     with hold_folder(workdir):
         remove_leftovers(workdir)
-        _note_study(workdir, record)
+        _note_study(workdir, record, notes)
         return _run_jobs(settings, dataset, gan_dataset, workdir, num_devices, sources)
 
 
@@ -383,7 +385,9 @@ def _holds_jobs(workdir: Path) -> bool:
     return any(workdir.glob("jobs/*.npz")) and not (workdir / "ablation.json").exists()
 
 
-def _note_study(workdir: Path, record: Mapping[str, Any]) -> None:
+def _note_study(
+    workdir: Path, record: Mapping[str, Any], notes: Mapping[str, str] | None = None
+) -> None:
     """Note what was asked of the study last; say so where the images have changed since then."""
     old = find_record(workdir) or record
     if _holds_jobs(workdir) and old is record:
@@ -395,7 +399,7 @@ def _note_study(workdir: Path, record: Mapping[str, Any]) -> None:
             f"The images have changed since this study was last run in {workdir}: what was "
             "trained on those of before does not count, and is trained again."
         )
-    write_record(workdir, record)
+    write_record(workdir, record, notes)
 
 
 def run_audit(results: StudyResults) -> audits.Audit:
