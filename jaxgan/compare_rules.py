@@ -11,6 +11,7 @@ from jaxgan.class_run import hold_out_for_calibration
 from jaxgan.console import say
 from jaxgan.data.copies import MAX_SEARCHED
 from jaxgan.data.sets import Dataset, ImageSet
+from jaxgan.errors import UserError
 from jaxgan.evaluate import (
     MAX_COMPARED,
     Named,
@@ -33,6 +34,7 @@ from jaxgan.metrics.classification import compute_wilson_interval
 from jaxgan.metrics.measure import MIN_IMAGES, compute_seed_interval, get_floor_n
 from jaxgan.pixels import scale_to_unit, stretch_to_bytes
 from jaxgan.report import format_rules
+from jaxgan.run_folder import describe_differences, read_record
 from jaxgan.sampling import (
     RestoredRun,
     Samples,
@@ -98,6 +100,7 @@ def compare_rules(
         "checkpoint": checkpoint,
         "seed": seed,
     }
+    _check_runs([workdir / class_name for workdir in workdirs], dataset)
     out = choose_out(out, "selection.json", comparison)
     aside = choose_unseen(dataset)
     learned = dataset.train.take(np.flatnonzero(~aside))
@@ -109,7 +112,6 @@ def compare_rules(
     )
     found = []
     for workdir in workdirs:
-        check_same_data(workdir / class_name, dataset)
         run = restore_run(workdir / class_name, checkpoint)
         kept, drawn = _apply_rules(run, train, held_out, num=num, seed=seed)
         found.append(
@@ -140,6 +142,28 @@ def compare_rules(
     say(format_rules(result))
     say(f"Wrote {json_path or out / 'selection.json'}.")
     return result
+
+
+def _check_runs(runs: Sequence[Path], dataset: Dataset) -> None:
+    """Raise where runs are of other data, or several of them are no repetitions of one training."""
+    for run in runs:
+        check_same_data(run, dataset)
+    if len({run.resolve() for run in runs}) < len(runs):
+        raise UserError("One --workdir was given twice: expected runs of several seeds.")
+    first, *others = [_read_without_seed(run) for run in runs]
+    for run, other in zip(runs[1:], others, strict=True):
+        # Both ways: of what may go on from the other one has more epochs.
+        differences = describe_differences(first, other) or describe_differences(other, first)
+        if differences:
+            raise UserError(
+                f"{runs[0]} and {run} differ in more than their seed ({differences}): means and "
+                "intervals are over repetitions of one training."
+            )
+
+
+def _read_without_seed(run: Path) -> dict[str, Any]:
+    record = read_record(run)
+    return {**record, "settings": {**record.get("settings", {}), "seed": None}}
 
 
 def _apply_rules(

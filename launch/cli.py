@@ -62,7 +62,11 @@ _NUMBERS = {
     "jax_numpy_rank_promotion": "allow",
     "jax_random_seed_offset": 0,
 }
-
+# Where images are read from, and what a command that does so may write.
+_WRITTEN = {
+    "data_dir": ("workdir", "out", "json", "cache_dir"),
+    **dict.fromkeys(("generated", "against", "held_out"), ("out", "json")),
+}
 
 _OF_FOLDERS = (
     "--on_bad_image",
@@ -178,7 +182,6 @@ def load_data(settings: DataSettings, *, image_size: int, channels: int) -> Data
         phantom_seed=settings.phantom_seed,
         phantom_subtlety=settings.phantom_subtlety,
     )
-    _check_places()
     cache_dir = get_cache_dir()
     with distributed.leader_first():
         dataset = load_dataset(spec, image_size=image_size, channels=channels, cache_dir=cache_dir)
@@ -217,18 +220,19 @@ def _say_once(sentence: str) -> None:
 
 
 def _check_places() -> None:
-    """Refuse to write into the folder of the images, where the next command would read it."""
-    if not FLAGS.data_dir:
-        return
-    data_dir = os.path.realpath(FLAGS.data_dir)
-    for name in {"workdir", "out", "json", "cache_dir"} & set(FLAGS):
-        values = FLAGS[name].value
-        for value in values if isinstance(values, list) else [values]:
-            if value and Path(os.path.realpath(value)).is_relative_to(data_dir):
-                raise UserError(
-                    f"--{name}={value} lies in the data folder {FLAGS.data_dir}, where what is "
-                    f"written would be taken for data: choose another --{name}."
-                )
+    """Refuse to write into a folder of images, where the next command would read it."""
+    for source, names in _WRITTEN.items():
+        folder = FLAGS[source].value if source in FLAGS else None
+        if not folder:
+            continue
+        for name in set(names) & set(FLAGS):
+            values = FLAGS[name].value
+            for value in values if isinstance(values, list) else [values]:
+                if value and Path(os.path.realpath(value)).is_relative_to(os.path.realpath(folder)):
+                    raise UserError(
+                        f"--{name}={value} lies in the data folder {folder}, where what is "
+                        f"written would be taken for data: choose another --{name}."
+                    )
 
 
 def get_file(name: str) -> Path | None:
@@ -509,6 +513,7 @@ def _tell_once() -> None:
 
 def _run_to_exit_code(main: Callable[[], None]) -> None:
     try:
+        _check_places()
         main()
     except UserError as error:
         _fail(str(error), error.exit_code)

@@ -32,6 +32,7 @@ def main() -> None:
         cli.load_data(settings.data, image_size=part.image_size, channels=part.channels)
         for part in (settings.gmd, settings.dcgan if settings.needs_generators else settings.gmd)
     )
+    sources = read_sources(root, dataset, FLAGS.source_column)
     if FLAGS.dry_run:
         print(json.dumps(describe_study(settings, dataset), indent=2))
         return
@@ -43,7 +44,7 @@ def main() -> None:
         gan_dataset=gan_dataset,
         workdir=workdir,
         num_devices=FLAGS.num_devices,
-        sources=read_sources(root, dataset, FLAGS.source_column),
+        sources=sources,
         notes=cli.describe_origin(),
     )
     report = write_study(results, workdir, command=cli.describe_command())

@@ -229,6 +229,28 @@ def test_without_a_home_folder_the_cache_has_to_be_named(cli, monkeypatch, capsy
         assert "This user has no home folder" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [("data_dir", "workdir"), ("against", "out"), ("generated", "json"), ("held_out", "out")],
+)
+def test_nothing_is_written_where_images_are_read(cli, source, name, tmp_path, monkeypatch, capsys):
+    def parse(value):
+        values = absl_flags.FlagValues()
+        for flag in (source, name):
+            absl_flags.DEFINE_string(flag, None, "", flag_values=values)
+        values(["x", f"--{source}={tmp_path}", f"--{name}={value}"])
+        monkeypatch.setattr(cli, "FLAGS", values)
+
+    done = []
+    parse(tmp_path / "new")
+    with pytest.raises(SystemExit, match="2"):
+        cli._run_to_exit_code(lambda: done.append(1))
+    assert f"--{name}={tmp_path / 'new'} lies in the data folder" in capsys.readouterr().err
+    parse(tmp_path.with_name("beside"))
+    cli._run_to_exit_code(lambda: done.append(2))
+    assert done == [2]
+
+
 # Streams ----------------------------------------------------------------------------------------
 
 

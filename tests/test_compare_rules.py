@@ -7,9 +7,10 @@ import pytest
 
 from jaxgan import compare_rules as module
 from jaxgan import encoder
+from jaxgan.errors import UserError
 from jaxgan.sampling import Samples
 from jaxgan.train_dcgan import train_dcgan
-from tests.helpers import make_dataset, make_dcgan_settings
+from tests.helpers import make_dataset, make_dcgan_settings, replace, write_run
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +35,28 @@ def test_every_rule_has_its_row(tmp_path, capsys):
     assert rules["top_k"]["num_kept"] == rules["calibrated"]["num_kept"] == 24
     assert rules["top_k"]["kept_fraction"]["value"] == pytest.approx(0.5)
     assert "Does the paper's 0.76 rule help?" in capsys.readouterr().out
+
+
+def test_several_runs_are_repetitions_or_refused_before_any_work(tmp_path, monkeypatch):
+    dataset = make_dataset(num_train=48, num_val=44)
+
+    def write(name, dataset=dataset, **changes):
+        settings = make_dcgan_settings(**changes)
+        return write_run(tmp_path / name, settings=settings, dataset=dataset).parent
+
+    monkeypatch.setattr(module, "create_encoder_features", lambda *args, **kwargs: 1 / 0)
+    good = write("a")
+    for other, words in (
+        (good, "One --workdir was given twice"),
+        (write("wide", generator_width=8), "generator_width was 4 and is 8"),
+        (write("short", num_epochs=2), "num_epochs was 2|num_epochs was 3 and is 2"),
+        (write("other", dataset=replace(dataset, fingerprint="0" * 64)), "other data"),
+    ):
+        with pytest.raises(UserError, match=words):
+            module.compare_rules([good, other], "left", dataset, out=tmp_path / "out")
+    again = write("b", seed=1, checkpoint_every_epochs=2)  # what changes no result may differ
+    with pytest.raises(ZeroDivisionError):
+        module.compare_rules([good, again], "left", dataset, out=tmp_path / "out")
 
 
 def test_copies_are_searched_among_as_many_images_as_evaluate_does_or_it_is_said(

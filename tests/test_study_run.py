@@ -325,6 +325,10 @@ def test_a_study_whose_config_was_deleted_or_edited_goes_on(tmp_path, content, c
     with pytest.raises(UserError, match="holds no study"):
         run._check_holds_study(tmp_path)
     (tmp_path / "jobs").mkdir()
+    for kind in ("training", "scores", "study"):  # of ablations and of coverage
+        (tmp_path / "jobs" / f"{kind}-1.npz").write_bytes(b"")
+    with pytest.raises(UserError, match="holds no study"):
+        run._check_holds_study(tmp_path)
     (tmp_path / "jobs" / "classifier-1.npz").write_bytes(b"")
     run._check_holds_study(tmp_path)
     run._note_study(tmp_path, record)

@@ -228,3 +228,9 @@ def test_a_study_notes_its_command_and_where_its_data_lie(launch):
     calls, _ = launch("study", ["--data_dir=films"], WAYS["study"][2])
     (options,) = [call[2] for call in calls if call[0] == "run_jobs"]
     assert "--data_dir=films" in options["notes"] and "'data': " in options["notes"]
+
+
+def test_a_source_column_is_looked_for_by_a_dry_run_too(launch):
+    calls, _ = launch("study", ["--dry_run", "--source_column=site"], WAYS["study"][2])
+    assert "read_sources" in [call[0] for call in calls]
+    assert "run_jobs" not in [call[0] for call in calls]

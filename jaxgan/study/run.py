@@ -381,8 +381,9 @@ def _check_holds_study(workdir: Path) -> None:
 
 
 def _holds_jobs(workdir: Path) -> bool:
-    """Whether a folder holds a study's jobs, which are known by what they hold."""
-    return any(workdir.glob("jobs/*.npz")) and not (workdir / "ablation.json").exists()
+    """Whether a folder holds jobs that studies alone have: an ablation's are of other kinds."""
+    kinds = ("generator", "classifier")
+    return any(found for kind in kinds for found in workdir.glob(f"jobs/{kind}-*.npz"))
 
 
 def _note_study(
