@@ -236,6 +236,43 @@ def test_another_table_than_the_manifest_is_found(flat):
     assert "Several tables name patients (metadata.csv, more.csv)" in scan_folder(flat).notices[0]
 
 
+@pytest.mark.parametrize("above", ["/home/me/data/", "../data/", "C:\\data\\"])
+def test_a_table_from_elsewhere_names_files_by_their_ends(flat, above):
+    files = sorted(path.relative_to(flat).as_posix() for path in flat.rglob("*.png"))
+    rows = [f"{above}{file},{n // 2}" for n, file in enumerate(files)]
+    (flat / "train.csv").write_text("\n".join(["path,patient_id", *rows]) + "\n")
+    scan = scan_folder(flat)
+    assert len({image.patient for image in scan.images}) == len(files) // 2
+    assert "of train.csv: 12 of them" in scan.notices[0]
+
+
+def test_a_table_that_means_several_files_by_one_row_is_not_read(flat):
+    for name in ("clear", "haze"):
+        (flat / name / "same.png").write_bytes((flat / name / f"{name}-00_1.png").read_bytes())
+    rows = [f"{path.name},a" for path in sorted(flat.rglob("*.png"))]
+    (flat / "meta.csv").write_text("\n".join(["file,subject", *rows]) + "\n")
+    scan = scan_folder(flat)
+    assert not scan.patients_known and "meta.csv has no row for some images" in scan.notices[0]
+    with pytest.raises(UserError, match=r"names same\.png, and 2 files"):
+        scan_folder(flat, patient_column="subject")
+
+
+@pytest.mark.parametrize("asked", [{"patient_column": "patient"}, {"patients_from": "table"}])
+def test_a_column_that_was_asked_for_is_not_passed_over(flat, asked):
+    write_manifest(flat)
+    (flat / "manifest.csv").rename(flat / "metadata.csv")
+    (flat / "old.csv").write_text("file,patient\nx.png,a\n")  # of other files: no rival
+    assert scan_folder(flat, **asked).patients_known and scan_folder(flat).patients_known
+    (flat / "more.csv").write_text((flat / "metadata.csv").read_text())
+    with pytest.raises(UserError, match=r"Several tables name patients \(metadata.csv, more.csv"):
+        scan_folder(flat, **asked)
+    for name in ("more.csv", "old.csv"):
+        (flat / name).unlink()
+    fill(flat / "haze", 1, "new-")
+    with pytest.raises(UserError, match=r"metadata\.csv has no row for 1 file"):
+        scan_folder(flat, **asked)
+
+
 def test_patients_from_one_source_alone(flat):
     write_manifest(flat)
     scan = scan_folder(flat, patients_from="none")

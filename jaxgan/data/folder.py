@@ -498,28 +498,37 @@ def _read_patients(
 ) -> tuple[dict[str, str] | None, list[str]]:
     """Return the patient of each file out of a table, or None and why there is none."""
     column = options.patient_column
+    is_asked = column is not None or options.patients_from == "table"
     chosen = [(table, _choose_patients(table, column)) for table in tables]
     found = [(table, name) for table, name in chosen if name is not None]
-    if not found and (column is not None or options.patients_from == "table"):
+    if not found and is_asked:
         raise _missing_column_error("patient", column, tables, root / MANIFEST)
-    if len(found) > 1:
-        names = list_some([table.path.name for table, _ in found])
-        return None, [f"Several tables name patients ({names}): call the one to use {MANIFEST}."]
     if not found:
         return None, [notice for table in tables for notice in _describe_unknown(table)]
-    ((table, name),) = found
-    if not table.is_manifest and not _covers(table, files):
+    whole = [(table, name) for table, name in found if table.is_manifest or _covers(table, files)]
+    if len(whole) > 1 or (len(found) > 1 and not whole):
+        names = list_some([table.path.name for table, _ in whole or found])
+        several = f"Several tables name patients ({names}): call the one to use {MANIFEST}."
+        if is_asked:
+            raise UserError(several)
+        return None, [several]
+    if not whole and not is_asked:
         return None, [
-            f"{table.path.name} has no row for some images, and is not read: call it {MANIFEST} "
-            "where it is meant to tell their patients."
+            f"{found[0][0].path.name} has no row for some images, or one for several, and is not "
+            f"read: call it {MANIFEST} where it is meant to tell their patients."
         ]
+    ((table, name),) = whole or found
     patients, notices = match_rows(table.path, table.rows, name, files)
     told = f"Patients are told by the column {printable(name)!r} of {table.path.name}"
     return patients, [f"{told}: {len(set(patients.values()))} of them.", *notices]
 
 
 def _covers(table: "Table", files: Sequence[str]) -> bool:
-    cells = match_cells(table.path, table.rows, table.columns[0], files)
+    """Whether a table has a row for each file; one that is about other files is no mistake."""
+    try:
+        cells = match_cells(table.path, table.rows, table.columns[0], files)
+    except UserError:
+        return False
     return cells.keys() >= set(files)
 
 
@@ -811,11 +820,14 @@ def _list_places(folder: Path, cells: Sequence[str]) -> list[str]:
 def _check_inside(path: Path, entry: str, places: Sequence[str]) -> str:
     """Return the path of a row in plain form, having refused any way out of the table's folder.
 
+    A table that is no manifest may have been written elsewhere: of its paths the ends will do.
     Links need no look, which would take a minute a million rows: only `files` of the scan are read.
     """
     plain = entry.strip().replace("\\", "/")
     for place in places:
         plain = plain.removeprefix(place)
+    if not _is_manifest(path):
+        return posixpath.normpath(f"/{plain}").lstrip("/") or "."
     if plain.startswith("/") or ".." in plain.split("/") or "\0" in plain:
         raise UserError(
             f"{path} names {entry!r}, which lies outside the folder: expected paths relative "
