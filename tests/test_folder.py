@@ -315,6 +315,20 @@ def test_classes_come_from_a_table_where_folders_tell_none(loose, heading, below
     assert f"column '{heading.split(',')[1]}' of labels.csv: clear, haze" in scan.notices[0]
 
 
+@pytest.mark.parametrize("heading", ["file,pathology", "scan,label"])
+def test_a_table_of_labels_that_is_not_understood_is_said(loose, heading):
+    write_labels(loose, heading)
+    scan = scan_folder(loose)
+    assert scan.class_names == ("films",)
+    (said,) = [notice for notice in scan.notices if "all images are one, 'films'" in notice]
+    assert "labels.csv has" in said and heading.replace(",", ", ") in said
+    if heading.startswith("file"):
+        assert scan_folder(loose, label_column="pathology").class_names == ("clear", "haze")
+    else:
+        with pytest.raises(UserError, match=r"labels\.csv has the columns scan, label, expected"):
+            scan_folder(loose, label_column="label")
+
+
 def test_a_label_column_by_name_and_over_folders(flat):
     write_labels(flat, "file,grade", name="manifest.csv")
     assert scan_folder(flat, patients_from="none").class_names == ("clear", "haze")

@@ -4,7 +4,6 @@ Nothing is decoded here and nothing is assumed about what the classes are called
 """
 
 import codecs
-import contextlib
 import csv
 import hashlib
 import io
@@ -98,6 +97,12 @@ class _Options:
         asked = self.patient_column or self.patient_pattern
         return asked is not None or self.patients_from != "auto"
 
+    @property
+    def asks_table(self) -> bool:
+        """Whether the user wants a table to be read."""
+        asked = (self.patient_column, self.label_column)
+        return any(column is not None for column in asked) or self.patients_from == "table"
+
 
 def scan_folder(
     root: Path,
@@ -132,11 +137,13 @@ def scan_folder(
 
 def _scan(tree: Folder, options: _Options) -> FolderScan:
     top = go_down(tree)
-    tables = _find_tables(_list_between(top.path, tree.path))
+    tables, unread = _find_tables(_list_between(top.path, tree.path))
+    if options.asks_table and unread and not tables:
+        raise UserError(unread[0])
     knows_patients = any(_choose_patients(t, options.patient_column) for t in tables)
     layout = find_layout(top, trust_folders=options.says_who or knows_patients)
     unusable = [(p.relative_to(top.path).as_posix(), error) for p, error in layout.unusable]
-    placed, label_notices = _label(layout, tables, options.label_column)
+    placed, label_notices = _label(layout, tables, unread, options.label_column)
     splits = _list_splits(layout, placed)
     try:
         class_names = _check_classes(layout, splits, placed)
@@ -279,9 +286,12 @@ def _describe(image: Placed, class_names: Sequence[str], patient: str | None) ->
 
 
 def _label(
-    layout: Layout, tables: Sequence["Table"], column: str | None
+    layout: Layout, tables: Sequence["Table"], unread: Sequence[str], column: str | None
 ) -> tuple[list[Placed], list[str]]:
-    """Return the images with their classes, of a table where that tells them, and notices."""
+    """Return the images with their classes, of a table where that tells them, and notices.
+
+    `unread` says of other tables why they are none.
+    """
     files = [image.file for image in layout.images]
     table, chosen = _choose_labels(tables, column, files, is_needed=layout.is_flat)
     placed, notices = list(layout.images), list[str]()
@@ -300,6 +310,7 @@ def _label(
     elif layout.is_flat:
         name = layout.root.resolve().name or "images"
         placed = [replace(image, class_name=name) for image in placed]
+        notices.append(_describe_one_class(name, tables, unread))
     elif table is not None and chosen is not None and is_alone:
         notices.append(
             f"The one folder is the class, and {table.path.name} is not asked for another: "
@@ -309,6 +320,14 @@ def _label(
         whole = (t for t in tables if t.is_manifest or _covers(t, files))
         return _divide(placed, files, next(whole, None), notices)
     return placed, notices
+
+
+def _describe_one_class(name: str, tables: Sequence["Table"], unread: Sequence[str]) -> str:
+    """Say that all images are one class, and what the tables are that tell no other."""
+    found = [f"{table.path} has {list_some(table.columns)}" for table in tables]
+    why = "".join(f"; {reason}" for reason in [*found, *unread][:LISTED])
+    remedy = f". --label_column=NAME takes the classes from a table's column{why}" if why else ""
+    return f"No folder and no table tells classes: all images are one, {printable(name)!r}{remedy}."
 
 
 def _choose_labels(
@@ -589,17 +608,22 @@ def _list_tables(folder: Path) -> list[Path]:
     ]
 
 
-def _find_tables(folders: Sequence[Path]) -> list[Table]:
-    """Return the manifest alone where there is one, else every table that has rows for files."""
+def _find_tables(folders: Sequence[Path]) -> tuple[list[Table], list[str]]:
+    """Return the manifest alone where there is one, else every table that has rows for files.
+
+    And why others are not read: they are none of ours, and need not be as we like them.
+    """
     paths = [path for folder in folders for path in _list_tables(folder)]
     manifests = [path for path in paths if _is_manifest(path)]
     if manifests:
-        return [_read_table(manifests[0])]
-    found = []
+        return [_read_table(manifests[0])], []
+    found, unread = [], []
     for path in paths:
-        with contextlib.suppress(UserError):  # it is none of ours, and need not be as we like it
+        try:
             found.append(_read_table(path))
-    return found
+        except UserError as error:
+            unread.append(str(error))
+    return found, unread
 
 
 def find_manifest(root: Path) -> Path | None:
