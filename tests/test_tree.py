@@ -248,6 +248,19 @@ def test_links_are_followed_where_that_is_asked(linked, kind):
     assert len(scan.images) == 24 and scan.class_names == ("clear", "haze") and not scan.unusable
 
 
+@pytest.mark.parametrize("place", ["clear", "train/clear"])
+def test_a_patient_who_is_a_link_out_is_not_left_out(tmp_path, place):
+    root = tmp_path / "data"
+    for n in range(5):
+        fill(root / place / f"p{n}", 3)
+    fill(tmp_path / "store" / "p5", 3)
+    (root / place / "p5").symlink_to(tmp_path / "store" / "p5")
+    with pytest.raises(UserError, match=rf"{place}/p5 is a link that leads out"):
+        scan_folder(root)
+    assert len(scan_folder(root, follow_links=True).images) == 18
+    assert len(scan_folder(root, leave_out=["p5"]).images) == 15
+
+
 def test_a_deep_nest_of_folders_ends(tmp_path):
     for name in ("clear", "haze"):
         fill(tmp_path / name)

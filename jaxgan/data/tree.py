@@ -203,14 +203,12 @@ def _read(path: Path, ways: _Ways, above: tuple[str, ...]) -> Folder:
         try:
             if is_image(entry, root, follow_links=not may_lead_out):
                 images.append(entry)
-            elif (
-                not entry.is_dir()
-                or is_no_data(entry.name)
-                or not _may_enter(entry, follow_links, above)
-            ):
+            elif not entry.is_dir() or is_no_data(entry.name):
                 others.append(entry)
             elif may_lead_out and not is_inside(entry, root):
                 folders.append(Folder(entry, is_way_out=True))
+            elif not _may_enter(entry, follow_links, above):
+                others.append(entry)
             else:
                 below = (*above, os.path.realpath(entry))
                 folders.append(_read(entry, ways, below))
@@ -287,12 +285,15 @@ def find_layout(root: Folder, *, trust_folders: bool = False) -> Layout:
         for split, top in (tops or {"train": root}).items()
         for found in _list_classes(split, top)
     ]
-    _check_folders(root.path, [*tops.values(), *(found.folder for found in outer)])
+    folders = [*tops.values(), *(found.folder for found in outer)]
+    _check_no_way_out(root.path, folders)
+    _check_names(root.path, folders)
     classes = outer if tops else _divide_classes(outer)
     for found in classes:
         if not trust_folders:
             _check_few(found, root.path)
     read = [folder for found in classes for folder in _list_read(found.folder)]
+    _check_no_way_out(root.path, read)
     _check_all_used(root, read)
     splits = {found.split for found in classes} if tops or classes != outer else ()
     beside = [folder.path for folder in root.folders if tops and folder not in tops.values()]
@@ -368,15 +369,21 @@ def _divide_classes(classes: Sequence[_Class]) -> Sequence[_Class]:
     return divided
 
 
-def _check_folders(root: Path, folders: Sequence[Folder]) -> None:
-    """Refuse folders that are links out of the data, and class names that cannot be shown."""
+def _check_no_way_out(root: Path, folders: Sequence[Folder]) -> None:
+    """Refuse folders of images, also of patients, that are links out of the data."""
     for folder in folders:
         if folder.is_way_out:
             raise UserError(
                 f"the folder {printable(str(folder.path))} is a link that leads out of {root}: "
                 "expected all images inside it. Copy them there, name the folder that holds "
-                "everything, or follow all links with --follow_links."
+                "everything, follow all links with --follow_links, or leave it out with "
+                "--leave_out=NAME."
             )
+
+
+def _check_names(root: Path, folders: Sequence[Folder]) -> None:
+    """Refuse class names that cannot be shown."""
+    for folder in folders:
         if folder.path != root and not folder.name.isprintable():  # nor is what is not UTF-8
             raise UserError(
                 f"the class folder {folder.name!r} has a name with control characters or bytes "
