@@ -281,6 +281,9 @@ def test_patients_from_one_source_alone(flat):
     (flat / "manifest.csv").unlink()
     with pytest.raises(UserError, match=r"manifest\.csv does not exist"):
         scan_folder(flat, patients_from="table")
+    for source in ("dicom", "folders"):
+        with pytest.raises(UserError, match=rf"--patients_from={source} was given, but no"):
+            scan_folder(flat, patients_from=source)
     with pytest.raises(UserError, match="expected one of auto, table"):
         scan_folder(flat, patients_from="tables")
     with pytest.raises(UserError, match="give one of them"):

@@ -44,6 +44,10 @@ TABLE_ENDINGS = (".csv", ".tsv")
 _EXAMPLES = 5  # of files, where a sentence is about them
 _MAX_ABOVE = 8  # folders on top of those of the classes
 PATIENTS_FROM = ("auto", "table", "dicom", "folders", "none")  # what may tell whose an image is
+_NO_PATIENTS = {
+    "dicom": "no DICOM header among the images names a patient",
+    "folders": "no class has a folder for each patient",
+}
 MAX_ROWS = 500_000  # of a manifest: two seconds
 MAX_MANIFEST_BYTES = 32 * 2**20  # four seconds where they are a thousand columns
 MAX_HASHED_BYTES = 2**30  # of all images: two to five seconds at every launch
@@ -417,6 +421,11 @@ def _find_patients(
     if source in ("auto", "folders") and not patients:
         patients, more = _find_folder_patients(placed, files)
         notices = [*notices, *more]
+    if source in _NO_PATIENTS and not patients:
+        raise UserError(
+            f"--patients_from={source} was given, but {_NO_PATIENTS[source]}: leave it out, or "
+            "tell the patients by --patient_column or --patient_pattern"
+        )
     return patients, notices
 
 
