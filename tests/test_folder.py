@@ -273,6 +273,25 @@ def test_a_column_that_was_asked_for_is_not_passed_over(flat, asked):
         scan_folder(flat, **asked)
 
 
+def test_a_table_that_is_not_understood_is_said_where_no_patient_is_known(flat):
+    (flat / "metadata.csv").write_bytes(
+        "file;patient\nclear-00_1.png;M\xfcller\n".encode("latin-1")
+    )
+    scan = scan_folder(flat)
+    assert any("Not read: " in n and "metadata.csv is not a table" in n for n in scan.notices)
+    assert not any("Not read" in n for n in scan_folder(flat, patients_from="none").notices)
+    write_manifest(flat)
+    assert not any("Not read" in n for n in scan_folder(flat).notices)
+
+
+def test_a_table_that_names_nobody_tells_no_patients(flat):
+    files = sorted(path.relative_to(flat).as_posix() for path in flat.rglob("*.png"))
+    write_manifest(flat, rows=[f"{file},nan" for file in files])
+    scan = scan_folder(flat)
+    assert not any("Patients are told" in notice for notice in scan.notices)
+    assert "names no patient in 'patient'" in scan.notices[0]
+
+
 def test_patients_from_one_source_alone(flat):
     write_manifest(flat)
     scan = scan_folder(flat, patients_from="none")

@@ -189,6 +189,30 @@ def test_what_is_not_there_can_not_be_left_out(tmp_path):
         scan_folder(tmp_path, leave_out=("old", "olt", "haze/odl"))
 
 
+@pytest.mark.parametrize("ending", [".gif", ".JP2", ".nii.gz", ".heic"])
+def test_images_of_other_formats_are_not_left_out_in_silence(tmp_path, ending):
+    for label in ("clear", "haze"):
+        fill(tmp_path / label)
+    (tmp_path / "haze" / f"b{ending}").write_bytes(b"GIF89a")
+    ((file, error),) = scan_folder(tmp_path).unusable
+    assert file == f"haze/b{ending}"
+    assert f"not read here ({ending.lower()}): save it as PNG" in str(error)
+
+
+def test_a_jpeg_may_end_as_windows_has_it(tmp_path):
+    for label in ("clear", "haze"):
+        fill(tmp_path / label)
+    (tmp_path / "haze" / "b.jfif").write_bytes(b"x")
+    assert len(scan_folder(tmp_path).images) == 25
+
+
+def test_a_flag_that_is_advised_can_be_typed_as_it_stands(tmp_path):
+    for name in (".", "lung masks"):
+        fill(tmp_path / "clear" / name)
+    with pytest.raises(UserError, match="leave out a folder with '--leave_out=lung masks'"):
+        scan_folder(tmp_path)
+
+
 def test_long_lists_stop_at_ten(tmp_path):
     for name in ("clear", "haze"):
         fill(tmp_path / name)

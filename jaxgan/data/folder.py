@@ -166,10 +166,17 @@ def _scan(tree: Folder, options: _Options) -> FolderScan:
         *_describe_others(layout, tables),
         *label_notices,
         *patient_notices,
+        *(_describe_unread(unread, images) if not (layout.is_flat or options.says_who) else ()),
         *_describe_risk(images, splits),
         *_describe_alike(class_names),
     )
     return FolderScan(top.path, class_names, splits, tuple(images), notices, tuple(unusable))
+
+
+def _describe_unread(unread: Sequence[str], images: Sequence[FolderImage]) -> list[str]:
+    """Say which tables were not understood, where they might have told the patients."""
+    is_known = all(image.patient is not None for image in images)
+    return [] if is_known else [f"Not read: {reason}." for reason in unread[:LISTED]]
 
 
 def _list_splits(layout: Layout, placed: Sequence[Placed]) -> tuple[str, ...]:
@@ -547,6 +554,8 @@ def _read_patients(
         ]
     ((table, name),) = whole or found
     patients, notices = match_rows(table.path, table.rows, name, files)
+    if not patients:
+        return None, notices
     told = f"Patients are told by the column {printable(name)!r} of {table.path.name}"
     return patients, [f"{told}: {len(set(patients.values()))} of them.", *notices]
 

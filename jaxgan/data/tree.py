@@ -5,6 +5,7 @@ silence.
 """
 
 import os
+import shlex
 import stat
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -17,7 +18,13 @@ from jaxgan.data.limits import LISTED, ImageError
 from jaxgan.errors import UserError, list_some
 from jaxgan.untrusted import printable
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom")
+_JPEGS = (".jpg", ".jpeg", ".jfif", ".jpe")
+ENDINGS = (".png", *_JPEGS, ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom")
+# Images all the same, which are not to be missed in silence.
+_OTHER_ENDINGS = (
+    *(".gif", ".jp2", ".j2k", ".jpx", ".jxl", ".heic", ".heif", ".avif"),
+    *(".pgm", ".ppm", ".pbm", ".pnm", ".nii", ".nii.gz", ".nrrd", ".mha", ".mhd"),
+)
 SPLITS = ("train", "val", "test")
 MIN_TRAIN_IMAGES = 10
 
@@ -137,12 +144,20 @@ def is_image(entry: Path, root: Path, *, follow_links: bool = False) -> bool:
             "with --follow_links"
         )
     if not is_named and not dicom.starts_as_dicom(entry):
+        _refuse_other_image(entry)
         return False
     if not stat.S_ISREG(mode):
         raise ImageError("is not an ordinary file")
     if not _is_unicode(str(entry)) and not _is_unicode(str(entry.relative_to(root))):
         raise ImageError("has a name that is not UTF-8: rename it")
     return True
+
+
+def _refuse_other_image(entry: Path) -> None:
+    """Refuse an image of a format that is not read."""
+    found = [ending for ending in _OTHER_ENDINGS if entry.name.lower().endswith(ending)]
+    if found:
+        raise ImageError(f"is of a format that is not read here ({found[0]}): save it as PNG")
 
 
 def is_inside(path: Path, root: Path) -> bool:
@@ -477,7 +492,8 @@ def _check_all_used(root: Folder, read: Sequence[Folder]) -> None:
     more = [f"  and {len(lines) - LISTED} more folders"] if len(lines) > LISTED else []
     same = {path.name for path in unused}
     example = printable(same.pop() if len(same) == 1 and "." not in names else names[0])
-    what = "a file by its name" if example == "." else f"a folder with --leave_out={example}"
+    flag = shlex.quote(f"--leave_out={example}")
+    what = "a file by its name" if example == "." else f"a folder with {flag}"
     raise UserError(
         "\n".join(
             [
