@@ -30,7 +30,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxgan.errors import UserError
+from jaxgan.errors import UserError, list_some
 from jaxgan.untrusted import printable
 
 MIN_GRAYS = 64  # of 256: a film that keeps fewer is named
@@ -292,7 +292,7 @@ def _describe_range(kind: str, spreads: Mapping[str, Spread], bounds: Range) -> 
     beyond = [f for f, s in sorted(of_kind.items()) if s.low < bounds[0] or s.high > bounds[1]]
     cut = (
         f" {len(beyond)} of them have more than {_TAIL:.1%} of their pixels beyond it, which "
-        f"become all black or all white: {name_files(beyond)}."
+        f"become all black or all white: {list_some(beyond)}."
         if beyond
         else ""
     )
@@ -333,8 +333,3 @@ def describe_few_grays(grays: Mapping[str, int | None]) -> list[str]:
         "Where they hold more than 8 bits, --value_range=LOW,HIGH or --window=CENTER,WIDTH may "
         "show more of them."
     ]
-
-
-def name_files(files: Sequence[str]) -> str:
-    """Return the first ten of several files, in a line that they can not break."""
-    return ", ".join(map(printable, files[:NAMED])) + (", ..." if len(files) > NAMED else "")
