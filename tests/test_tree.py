@@ -206,6 +206,15 @@ def test_a_jpeg_may_end_as_windows_has_it(tmp_path):
     assert len(scan_folder(tmp_path).images) == 25
 
 
+@pytest.mark.parametrize("place", [".", "haze"])
+def test_the_index_of_a_cd_is_no_image(tmp_path, place):
+    for label in ("clear", "haze"):
+        fill(tmp_path / label)
+    (tmp_path / place / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    scan = scan_folder(tmp_path)
+    assert len(scan.images) == 24 and not scan.unusable
+
+
 def test_a_flag_that_is_advised_can_be_typed_as_it_stands(tmp_path):
     for name in (".", "lung masks"):
         fill(tmp_path / "clear" / name)

@@ -44,6 +44,7 @@ _SYSTEM_FOLDERS = (
     *("lost+found", "$recycle.bin", "recycler", "system volume information", "__macosx"),
     *("@eadir", "#recycle", "@recycle", "#snapshot", "@tmp", "@recently-snapshot"),
 )
+_DICOM_INDEX = "dicomdir"  # of a CD, in DICOM itself, without a picture: PS3.10, 8.6
 # Folders of a class that hold what belongs to its images, and are no patients.
 _BESIDE_WORDS = ("mask", "segment", "annotat", "label", "overlay", "heatmap", "contour", "bbox")
 _CONTAINERS = ("images", "image", "imgs", "img", "films", "pictures", "data", "files")  # as endings
@@ -133,7 +134,7 @@ def is_image(entry: Path, root: Path, *, follow_links: bool = False) -> bool:
     except OSError as error:
         what = "is a link that leads nowhere" if entry.is_symlink() else "cannot be read"
         raise ImageError(f"{what} ({error.strerror})") from None
-    if stat.S_ISDIR(mode):
+    if stat.S_ISDIR(mode) or entry.name.casefold() == _DICOM_INDEX:
         return False
     is_named = entry.suffix.lower() in ENDINGS
     if not is_named and not stat.S_ISREG(mode):
