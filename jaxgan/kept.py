@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -67,8 +68,10 @@ class KeptImages:
         folder only what a run itself makes is removed.
         """
         rows = [row for row in self._rows if row.epoch <= epoch and not row.is_final]
-        self._rows = [row for row in rows if is_readable(self._run.path / FOLDER / row.file)]
-        _say_what_is_lost(self._run.path, [row.file for row in rows if row not in self._rows])
+        readable = [is_readable(self._run.path / FOLDER / row.file) for row in rows]
+        self._rows = [row for row, good in zip(rows, readable, strict=True) if good]
+        lost = [row.file for row, good in zip(rows, readable, strict=True) if not good]
+        _say_what_is_lost(self._run.path, lost)
         self._write_table()
         files = {row.file for row in self._rows}
         for path in self._run.get_folder(FOLDER).iterdir():
@@ -128,8 +131,8 @@ def read_table(run: Path) -> list[KeptImage]:
     except (csv.Error, UnicodeDecodeError) as error:
         raise _describe_edited(path, printable(str(error))) from None
     rows = [_read_row(path, number, row) for number, row in enumerate(cells, start=2)]
-    names = [row.file for row in rows]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    counts = Counter(row.file for row in rows)
+    if twice := sorted(name for name, num in counts.items() if num > 1):
         raise _describe_edited(path, f"{list_some(twice)} is there more than once")
     return rows
 
