@@ -469,8 +469,9 @@ def evaluate(
 
 def choose_out(out: Path, file: str, comparison: Mapping[str, Any]) -> Path:
     """Return `out`, or the first of `out`-2, `out`-3, ... without another comparison in `file`."""
+    named = out.resolve() if out.name in ("", "..") else out  # a dot has no name to add to
     for number in itertools.count(1):
-        folder = out if number == 1 else out.with_name(f"{out.name}-{number}")
+        folder = out if number == 1 else named.parent / f"{named.name}-{number}"
         path = folder / file
         if not path.exists() or _read_comparison(path) == comparison:
             if number > 1:
