@@ -232,6 +232,17 @@ def test_a_report_that_was_edited_is_left_out_of_the_table(both_arms, tmp_path, 
     assert "real/report.json is damaged or was edited" in capsys.readouterr().out
 
 
+def test_a_report_without_the_data_s_fingerprint_is_no_traceback(both_arms, tmp_path, capsys):
+    """Which only the sentence on both arms reads."""
+    shutil.copytree(both_arms, tmp_path / "gmd")
+    file = tmp_path / "gmd" / "augmented" / "report.json"
+    report = json.loads(file.read_text())
+    del report["data"]["fingerprint"]
+    file.write_text(json.dumps(report))
+    assert "Validation accuracy, augmented minus" not in module._format_arms(tmp_path / "gmd")
+    assert "augmented/report.json is damaged or was edited" in capsys.readouterr().out
+
+
 def test_a_longer_run_continues_bit_for_bit(both_arms, tmp_path):
     train(tmp_path, replace(SETTINGS, num_epochs=1))
     train(tmp_path)
