@@ -83,6 +83,9 @@ class SelectionSettings:
         _check_choice("selection.rule", self.rule, RULES)
         for name in ("num_accept", "per_epoch", "max_tries"):
             _check(f"selection.{name}", getattr(self, name), getattr(self, name) >= 0, "0 or more")
+        for name, num in self.targets.items():
+            good = isinstance(num, int) and not isinstance(num, bool) and num >= 0
+            _check(f"selection.targets.{name}", num, good, "a whole number, 0 or more")
         _check("selection.pool", self.pool, self.pool >= 1.0, "1 or more")
 
 
