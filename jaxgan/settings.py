@@ -5,6 +5,7 @@ unknown, of another type or out of range, with the field's name in the sentence.
 """
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -216,6 +217,8 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         return _read(hint, value, path)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{path} is {value!r}, expected a finite number.")
     expected = hint if isinstance(hint, type) else typing.get_origin(hint)
     if expected is tuple and isinstance(value, list):  # as JSON has it
         return tuple(value)
