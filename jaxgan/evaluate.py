@@ -396,8 +396,8 @@ def check_same_data(run: Path, dataset: Dataset) -> None:
     trained_on = read_data(run)
     if trained_on["fingerprint"] != dataset.fingerprint:
         raise UserError(
-            f"{run} was trained on other data or another split ({trained_on['name']}) than is to "
-            f"be compared with ({dataset.name}): give the --data_dir or --dataset of its training."
+            f"{run} was trained on other data or another split ({trained_on['name']}) than those "
+            f"here ({dataset.name}): give the --data_dir or --dataset of its training."
         )
 
 
