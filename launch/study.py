@@ -1,6 +1,5 @@
 """Does GAN augmentation help my classifier? Run the study, leave its verdict and its page."""
 
-import json
 from pathlib import Path
 
 import cli
@@ -33,7 +32,7 @@ def main() -> None:
         for part in (settings.gmd, settings.dcgan if settings.needs_generators else settings.gmd)
     )
     if FLAGS.dry_run:
-        print(json.dumps(describe_study(settings, dataset), indent=2))
+        cli.print_configuration(describe_study(settings, dataset))
         return
     cli.announce(dataset)
     workdir = Path(FLAGS.workdir)
