@@ -1,6 +1,5 @@
 """Which ingredient of a recipe does what? Train its variants, leave a table."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ def main() -> None:
     settings = read_settings(AblationSettings, values)
     cli.refuse_unused(find_unused_by_ablation(settings))
     if FLAGS.dry_run:
-        print(json.dumps(values, indent=2))
+        cli.print_configuration(values)
         return
     # Gray: variants of three channels repeat it (see jaxgan/ablation.py).
     size = settings.dcgan.image_size

@@ -10,6 +10,7 @@ installed.check_installed()
 
 import contextlib
 import functools
+import json
 import logging as standard_logging
 import operator
 import os
@@ -21,7 +22,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 # Where there is no home folder it tells a warning's length of a folder for its fonts.
 standard_logging.getLogger("matplotlib").setLevel(standard_logging.ERROR)
@@ -53,6 +54,7 @@ from jaxgan.unused import Unused, check_unused, describe_unused, find_unused_by_
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = flags.FLAGS
 DATA_FLAGS: list[str] = []  # those of `define_data_flags` that say something of the images
+_OUTPUT: list[TextIO] = []  # where --dry_run prints the configuration
 # What changes the numbers of every program, and what jaxgan computes with.
 _NUMBERS = {
     "jax_enable_x64": False,
@@ -255,6 +257,11 @@ def announce(dataset: Dataset) -> None:
         say(printable(notice))  # one line each, whatever the names in it
 
 
+def print_configuration(configuration: Any) -> None:
+    """Print what --dry_run shows, as JSON: nothing else is on standard output."""
+    print(json.dumps(configuration, indent=2), file=_OUTPUT[-1])
+
+
 def describe_command() -> str:
     """Return the command of this process, to be repeated."""
     return shlex.join(["python", *sys.argv])
@@ -370,9 +377,7 @@ def refuse_unused_by_evaluation(*, is_run: bool) -> None:
 def tell_unused(*unused: Unused) -> None:
     """Say which of what was given has no effect: a run that was begun with it must go on."""
     found = describe_unused(find_changed(), functools.reduce(operator.or_, map(dict, unused)))
-    if found is not None and "dry_run" in FLAGS and FLAGS.dry_run:
-        print(printable_lines(found), file=sys.stderr)  # standard output is the configuration
-    elif found is not None:
+    if found is not None:
         say(found)
 
 
@@ -484,6 +489,9 @@ def _run_main(main: Callable[[], None]) -> None:
     if not any("verbosity" in argument for argument in sys.argv):
         logging.set_verbosity(logging.WARNING)  # orbax and TFDS tell a great deal
         _tell_once()
+    if "dry_run" in FLAGS and FLAGS.dry_run:  # whoever reads a configuration wants no sentences
+        _OUTPUT.append(sys.stdout)
+        sys.stdout = sys.stderr
     _set_numbers()
     with distributed.parting():
         _run_to_exit_code(main)

@@ -1,6 +1,5 @@
 """Do a study's intervals hold the truth? Small studies of phantoms, tested on 10,000 fresh ones."""
 
-import json
 from pathlib import Path
 
 import cli
@@ -26,7 +25,7 @@ def main() -> None:
     settings = read_settings(StudySettings, values)
     cli.refuse_unused(find_unused_by_coverage(settings))
     if FLAGS.dry_run:
-        print(json.dumps(values, indent=2))
+        cli.print_configuration(values)
         return
     cli.ask_for_devices()
     workdir = Path(FLAGS.workdir)

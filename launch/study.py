@@ -1,6 +1,5 @@
 """Does GAN augmentation help my classifier? Run the study, leave its verdict and its page."""
 
-import json
 from pathlib import Path
 
 import cli
@@ -34,7 +33,7 @@ def main() -> None:
     )
     sources = read_sources(root, dataset, FLAGS.source_column)
     if FLAGS.dry_run:
-        print(json.dumps(describe_study(settings, dataset), indent=2))
+        cli.print_configuration(describe_study(settings, dataset))
         return
     cli.announce(dataset)
     workdir = Path(FLAGS.workdir)

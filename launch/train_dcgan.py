@@ -1,6 +1,5 @@
 """Train a DCGAN on the images of one class, or of every class in turn."""
 
-import json
 from typing import Any
 
 import cli
@@ -40,7 +39,7 @@ def main() -> None:
         names = list_classes(dataset, wanted)
     if FLAGS.dry_run:
         runs = [describe_run(settings, dataset, name) for name in names]
-        print(json.dumps(runs[0] if len(runs) == 1 else runs, indent=2))
+        cli.print_configuration(runs[0] if len(runs) == 1 else runs)
         return
     cli.announce(dataset)
     options: dict[str, Any] = {"dataset": dataset, "num_devices": FLAGS.num_devices}

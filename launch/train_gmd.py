@@ -1,6 +1,5 @@
 """Train GMD, with or without the images that the DCGANs have kept."""
 
-import json
 from pathlib import Path
 
 import cli
@@ -36,7 +35,7 @@ def main() -> None:
         synthetic = {}
         if synthetic_dir:
             synthetic = load_synthetic(synthetic_dir, dataset, settings, classes)
-        print(json.dumps(describe_run(settings, dataset, synthetic), indent=2))
+        cli.print_configuration(describe_run(settings, dataset, synthetic))
         return
     cli.announce(dataset)
     train_gmd(
