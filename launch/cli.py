@@ -259,7 +259,7 @@ def announce(dataset: Dataset) -> None:
 
 def print_configuration(configuration: Any) -> None:
     """Print what --dry_run shows, as JSON: nothing else is on standard output."""
-    print(json.dumps(configuration, indent=2), file=_OUTPUT[-1])
+    print(json.dumps(configuration, indent=2), file=_OUTPUT[-1] if _OUTPUT else sys.stdout)
 
 
 def describe_command() -> str:

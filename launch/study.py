@@ -31,11 +31,11 @@ def main() -> None:
         cli.load_data(settings.data, image_size=part.image_size, channels=part.channels)
         for part in (settings.gmd, settings.dcgan if settings.needs_generators else settings.gmd)
     )
+    cli.announce(dataset)
     sources = read_sources(root, dataset, FLAGS.source_column)
     if FLAGS.dry_run:
         cli.print_configuration(describe_study(settings, dataset))
         return
-    cli.announce(dataset)
     workdir = Path(FLAGS.workdir)
     results = run_jobs(
         settings,

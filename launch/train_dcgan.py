@@ -32,6 +32,7 @@ def main() -> None:
     settings = read_settings(DcganSettings, cli.override_data(FLAGS.config).to_dict())
     cli.tell_unused(find_unused_by_run(settings))
     dataset = cli.load_data_of(settings)
+    cli.announce(dataset)
     wanted = str(FLAGS["class"].value)
     if FLAGS.conditional:
         settings, names = make_conditional(settings, dataset, wanted), [wanted]
@@ -41,7 +42,6 @@ def main() -> None:
         runs = [describe_run(settings, dataset, name) for name in names]
         cli.print_configuration(runs[0] if len(runs) == 1 else runs)
         return
-    cli.announce(dataset)
     options: dict[str, Any] = {"dataset": dataset, "num_devices": FLAGS.num_devices}
     options |= {"workdir": cli.choose_workdir(), "notes": cli.describe_origin()}
     if FLAGS.conditional:

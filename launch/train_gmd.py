@@ -30,6 +30,7 @@ def main() -> None:
     settings = read_settings(GmdSettings, cli.override_data(FLAGS.config).to_dict())
     cli.tell_unused(find_unused_by_training(settings, augment=FLAGS.augment))
     dataset = cli.load_data_of(settings)
+    cli.announce(dataset)
     synthetic_dir = Path(FLAGS.synthetic_dir) if FLAGS.augment else None
     if FLAGS.dry_run:
         synthetic = {}
@@ -37,7 +38,6 @@ def main() -> None:
             synthetic = load_synthetic(synthetic_dir, dataset, settings, classes)
         cli.print_configuration(describe_run(settings, dataset, synthetic))
         return
-    cli.announce(dataset)
     train_gmd(
         settings,
         dataset=dataset,

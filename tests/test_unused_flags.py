@@ -234,3 +234,10 @@ def test_a_source_column_is_looked_for_by_a_dry_run_too(launch):
     calls, _ = launch("study", ["--dry_run", "--source_column=site"], WAYS["study"][2])
     assert "read_sources" in [call[0] for call in calls]
     assert "run_jobs" not in [call[0] for call in calls]
+
+
+@pytest.mark.parametrize("way", ["train_dcgan", "train_gmd", "study"])
+def test_a_dry_run_names_the_flags_that_say_nothing_of_its_data(way, launch):
+    launcher, given, noted = WAYS[way]
+    _, said = launch(launcher, [*given, "--dry_run", "--on_bad_image=skip"], noted)
+    assert "--on_bad_image has no effect: the images are the phantom's." in said
