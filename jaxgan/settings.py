@@ -209,7 +209,20 @@ def _read(cls: Any, values: Any, path: str) -> Any:
         found += [f"{path}.{name} is missing" for name in missing]
         raise UserError(f"{'; '.join(found)}. The fields are: {', '.join(sorted(hints))}.")
     given = [name for name in hints if name in values]
-    return cls(**{name: _convert(hints[name], values[name], f"{path}.{name}") for name in given})
+    fields = {name: _convert(hints[name], values[name], f"{path}.{name}") for name in given}
+    try:
+        return cls(**fields)
+    except UserError as error:
+        raise UserError(str(error).replace("config.", f"{_find_config(hints, path)}.")) from None
+
+
+def _find_config(hints: Mapping[str, Any], path: str) -> str:
+    """Return what the settings at `path` call `config`: themselves; of `selection`, their owner.
+
+    So a study's `gmd.width` is not called `config.width`, of which there is none.
+    """
+    has_groups = any(dataclasses.is_dataclass(hint) for hint in hints.values())
+    return path if has_groups else path.rpartition(".")[0] or path
 
 
 def _convert(hint: Any, value: Any, path: str) -> Any:
@@ -298,11 +311,16 @@ def _check_objective(settings: DcganSettings) -> None:
         check_probability(f"config.selection.rule {rule!r}", settings.objective)
 
 
-def check_probability(rule: str, objective: str, remedy: str = "set --accept=none") -> None:
+def check_probability(
+    rule: str,
+    objective: str,
+    remedy: str = "set --accept=none",
+    field: str = "config.objective",
+) -> None:
     """Raise where a `rule` compares D's sigmoid with a threshold and it is no probability."""
     if objective not in CROSS_ENTROPY_OBJECTIVES:
         raise UserError(
-            f"{rule} reads D's score as a probability, which it is with config.objective "
+            f"{rule} reads D's score as a probability, which it is with {field} "
             f"{' or '.join(CROSS_ENTROPY_OBJECTIVES)} only, not with {objective!r}: {remedy}."
         )
 

@@ -63,8 +63,12 @@ class StudySettings:
         _check("amounts", self.amounts, good, "each amount once")
         for arm in self.create_arms():
             if arm.source in PROBABILITY_RULES:
-                remedy = "leave that arm out of config.arms"
-                check_probability(f"The arm {arm.kind!r}", self.dcgan.objective, remedy)
+                check_probability(
+                    f"The arm {arm.kind!r}",
+                    self.dcgan.objective,
+                    remedy="leave that arm out of config.arms",
+                    field="config.dcgan.objective",
+                )
 
     @property
     def needs_generators(self) -> bool:
