@@ -45,11 +45,11 @@ from jaxgan.data.sets import Dataset
 from jaxgan.data.source import DataSpec, load_dataset
 from jaxgan.data.values import AUTO, parse_view
 from jaxgan.errors import UserError, find_memory_error, find_refusal
-from jaxgan.idle import Idle, check_idle, describe_idle, find_idle_evaluation
 from jaxgan.loop import Stopped
 from jaxgan.settings import DataSettings, DcganSettings, GmdSettings
 from jaxgan.study.folds import has_made_split
 from jaxgan.untrusted import printable, printable_lines
+from jaxgan.unused import Unused, check_unused, describe_unused, find_unused_by_evaluation
 
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = flags.FLAGS
@@ -204,13 +204,18 @@ def _make_spare_cache(cache_dir: Path) -> Path:
 
 
 def _tell_spare_cache() -> None:
-    """Say that what was prepared will go, unless all of it had been prepared before."""
+    """Say once that what was prepared will go, unless all of it had been prepared before."""
     cache_dir = get_cache_dir()
     if cache_dir != Path(FLAGS.cache_dir) and cache.find_new(cache_dir):
-        say(
+        _say_once(
             f"The cache {FLAGS.cache_dir} can not be written: what is prepared goes with this "
             "process. --cache_dir=DIR keeps it in another folder."
         )
+
+
+@functools.cache
+def _say_once(sentence: str) -> None:
+    say(sentence)
 
 
 def _check_places() -> None:
@@ -228,6 +233,14 @@ def _check_places() -> None:
                 )
 
 
+def get_file(name: str) -> Path | None:
+    """Return the file that a flag wants written; a folder is refused before the work, not after."""
+    value = FLAGS[name].value
+    if value and Path(value).is_dir():
+        raise UserError(f"--{name}={value} is a folder: expected the name of a file.")
+    return Path(value) if value else None
+
+
 def load_data_of(settings: DcganSettings | GmdSettings) -> Dataset:
     """Load what the data flags name as a run of these settings sees it."""
     return load_data(settings.data, image_size=settings.image_size, channels=settings.channels)
@@ -235,7 +248,7 @@ def load_data_of(settings: DcganSettings | GmdSettings) -> Dataset:
 
 def announce(dataset: Dataset) -> None:
     """Say what has to be said of the data, and what of the flags has no effect on them."""
-    tell_idle(_find_idle_data(dataset))
+    tell_unused(_find_unused_by_data(dataset))
     for notice in dataset.notices:
         say(printable(notice))  # one line each, whatever the names in it
 
@@ -344,41 +357,43 @@ def _look_up(values: Any, name: str) -> Any:
     return values
 
 
-def refuse_idle(*idle: Idle) -> None:
+def refuse_unused(*unused: Unused) -> None:
     """Raise `UserError` where something was given that has no effect."""
-    check_idle(find_changed(), functools.reduce(operator.or_, map(dict, idle)))
+    check_unused(find_changed(), functools.reduce(operator.or_, map(dict, unused)))
 
 
-def refuse_idle_evaluation(*, is_run: bool) -> None:
+def refuse_unused_by_evaluation(*, is_run: bool) -> None:
     """Raise `UserError` where a flag of evaluate was given that has no effect."""
     selection = FLAGS.selection
-    refuse_idle(find_idle_evaluation(is_run=is_run, selection=selection, data_flags=DATA_FLAGS))
+    refuse_unused(
+        find_unused_by_evaluation(is_run=is_run, selection=selection, data_flags=DATA_FLAGS)
+    )
 
 
-def tell_idle(*idle: Idle) -> None:
+def tell_unused(*unused: Unused) -> None:
     """Say which of what was given has no effect: a run that was begun with it must go on."""
-    found = describe_idle(find_changed(), functools.reduce(operator.or_, map(dict, idle)))
+    found = describe_unused(find_changed(), functools.reduce(operator.or_, map(dict, unused)))
     if found is not None:
         say(found)
 
 
-def _find_idle_data(dataset: Dataset) -> dict[str, str]:
+def _find_unused_by_data(dataset: Dataset) -> dict[str, str]:
     """Return which data flags and fields have no effect on the data that were loaded."""
-    idle: dict[str, str] = {}
+    unused: dict[str, str] = {}
     reasons: dict[str, str] = {}
     if FLAGS.data_dir or FLAGS.dataset:
         reason = f"the images are those of {dataset.name}, and not the phantom's"
         reasons |= {"phantom_seed": reason, "phantom_subtlety": reason}
     if not FLAGS.data_dir and not FLAGS.dataset:
-        idle |= dict.fromkeys(DATA_FLAGS, "the images are the phantom's")
+        unused |= dict.fromkeys(DATA_FLAGS, "the images are the phantom's")
     elif not FLAGS.data_dir:
-        idle |= dict.fromkeys(_OF_FOLDERS, "there is no --data_dir")
+        unused |= dict.fromkeys(_OF_FOLDERS, "there is no --data_dir")
     if not has_made_split(dataset):
         reasons["val_fraction"] = reason = f"{dataset.name} has a validation split of its own"
         if not _calibrates():
             reasons["split_seed"] = reason
     groups = ("config.data", "config.dcgan.data")
-    return {**idle, **{f"{group}.{name}": r for group in groups for name, r in reasons.items()}}
+    return {**unused, **{f"{group}.{name}": r for group in groups for name, r in reasons.items()}}
 
 
 def _calibrates() -> bool:

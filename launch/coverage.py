@@ -8,9 +8,9 @@ from absl import flags
 from jaxgan.files import write_json
 from jaxgan.settings import read_settings
 from jaxgan.study.coverage import format_coverage, run_coverage
-from jaxgan.study.idle import find_idle_coverage
 from jaxgan.study.jobs import check_complete
 from jaxgan.study.settings import StudySettings
+from jaxgan.study.unused import find_unused_by_coverage
 
 FLAGS = flags.FLAGS
 cli.define_run_flags("configs/study.py:tiny")
@@ -23,7 +23,7 @@ def main() -> None:
     """Flags to one call; the table goes to standard output."""
     values = FLAGS.config.to_dict()
     settings = read_settings(StudySettings, values)
-    cli.refuse_idle(find_idle_coverage(settings))
+    cli.refuse_unused(find_unused_by_coverage(settings))
     if FLAGS.dry_run:
         cli.print_configuration(values)
         return

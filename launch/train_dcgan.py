@@ -5,10 +5,10 @@ from typing import Any
 import cli
 from absl import flags
 
-from jaxgan.idle import find_idle_run
 from jaxgan.settings import RULES, DcganSettings, read_settings
 from jaxgan.train_conditional import make_conditional, train_conditional
 from jaxgan.train_dcgan import describe_run, list_classes, train_dcgan
+from jaxgan.unused import find_unused_by_run
 
 FLAGS = flags.FLAGS
 cli.define_data_flags()
@@ -30,7 +30,7 @@ def main() -> None:
     flags_of_rule = {name: FLAGS[name].value for name in ("threshold", "num_accept")}
     cli.override(FLAGS.config.selection, rule=FLAGS.accept, **flags_of_rule)
     settings = read_settings(DcganSettings, cli.override_data(FLAGS.config).to_dict())
-    cli.tell_idle(find_idle_run(settings))
+    cli.tell_unused(find_unused_by_run(settings))
     dataset = cli.load_data_of(settings)
     wanted = str(FLAGS["class"].value)
     if FLAGS.conditional:
