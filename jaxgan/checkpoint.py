@@ -244,7 +244,14 @@ def _is_verified(directory: Path, step: int) -> bool:
 
 def _describe_damage(directory: Path, steps: Iterable[int]) -> UserError:
     """Return what to raise where a checkpoint, one of these, can not be read."""
-    shown = f"The checkpoint of step {' or '.join(map(str, sorted(steps)))} in {directory}"
+    steps = sorted(steps)
+    gone = [step for step in steps if not (directory / str(step)).is_dir()]
+    shown = f"The checkpoint of step {' or '.join(map(str, gone or steps))} in {directory}"
+    if gone:
+        return UserError(
+            f"{printable(shown)} is no longer there: a training that goes on replaces old ones by "
+            "new ones. Start this command again."
+        )
     remedy = "the training's own command, started again, goes on from the one before it."
     if not any(directory.glob(f"*/{_DIGESTS}")):  # as jaxgan once saved them
         remedy = f"remove its folder, and {remedy}"

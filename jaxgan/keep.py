@@ -3,14 +3,13 @@
 from pathlib import Path
 
 from jaxgan.class_run import hold_out_for_calibration, open_class_run, top_up
-from jaxgan.data.sets import Dataset
+from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.dcgan import create_schedule
 from jaxgan.errors import UserError
-from jaxgan.evaluate import check_same_data
+from jaxgan.evaluate import check_class, check_same_data
 from jaxgan.run_folder import open_run_folder, read_record
 from jaxgan.sampling import restore_run
 from jaxgan.settings import DcganSettings
-from jaxgan.train_dcgan import check_class
 
 
 def keep_images(
@@ -23,7 +22,7 @@ def keep_images(
     run that goes on afterwards forgets what was drawn here, and ends as if it had not been.
     """
     run = workdir / class_name
-    images = check_class(dataset, class_name)
+    check_class(dataset, class_name)
     check_same_data(run, dataset)
     settings, state, label, step = restore_run(run, checkpoint)
     if settings.selection.rule == "paper_code":
@@ -32,6 +31,7 @@ def keep_images(
             "its training go on. launch/sample.py without --keep draws images by no rule."
         )
     schedule = create_schedule(settings, _count_learned(settings, dataset, class_name, label))
+    images = _get_training_images(dataset, class_name)
     with open_run_folder(run, read_record(run)) as folder:
         of_class = open_class_run(
             settings, class_name, images, folder, class_names=dataset.class_names, label=label
@@ -40,10 +40,14 @@ def keep_images(
         top_up(of_class, state, schedule.compute_epoch(step))
 
 
+def _get_training_images(dataset: Dataset, class_name: str) -> ImageSet:
+    return dataset.train.of_class(dataset.class_names.index(class_name))
+
+
 def _count_learned(
     settings: DcganSettings, dataset: Dataset, class_name: str, label: int | None
 ) -> int:
     """Return how many images the run learns from: a model of all classes from those of all."""
     names = [class_name] if label is None else dataset.class_names
-    sets = [check_class(dataset, name) for name in names]
+    sets = [_get_training_images(dataset, name) for name in names]
     return sum(len(hold_out_for_calibration(settings, images)[0]) for images in sets)

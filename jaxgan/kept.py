@@ -161,9 +161,12 @@ def read_table(run: Path) -> list[KeptImage]:
     try:
         # "utf-8-sig": a spreadsheet puts a mark in front.
         with path.open(encoding="utf-8-sig", newline="") as file:
-            cells = list(csv.DictReader(file))
+            reader = csv.DictReader(file)
+            cells, columns = list(reader), reader.fieldnames or ()
     except (csv.Error, UnicodeDecodeError) as error:
         raise _describe_edited(path, printable(str(error))) from None
+    if missing := [field.name for field in fields(KeptImage) if field.name not in columns]:
+        raise _describe_edited(path, f"it has no column {missing[0]!r}")
     rows = [_read_row(path, number, row) for number, row in enumerate(cells, start=2)]
     counts = Counter(row.file for row in rows)
     if twice := sorted(name for name, num in counts.items() if num > 1):
@@ -180,8 +183,6 @@ def _read_row(path: Path, number: int, row: Mapping[str, str]) -> KeptImage:
             score=float(row["score"]),
             rule=row["rule"],
         )
-    except KeyError as error:
-        raise _describe_edited(path, f"it has no column {error}") from None
     except (TypeError, ValueError):
         raise _describe_edited(
             path, f"line {number} has a cell that is not what its column holds"

@@ -10,6 +10,7 @@ a format number; `upgrade_record` brings one of any earlier format to what this 
 import contextlib
 import json
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -94,11 +95,19 @@ class RunFolder:
             "a larger --config.num_epochs goes on from there."
         )
 
-    def finish(self, num_epochs: int) -> None:
-        """Note that everything is done, and which figures and report were made of it."""
+    def finish(self, num_epochs: int, parts: Iterable["RunFolder"] = ()) -> None:
+        """Note that everything is done, and which figures and reports were made of it.
+
+        `parts` are the folders beside this one that the run writes to as well.
+        """
         self.close()
-        made = [*self.path.glob("figures/*.png"), *self.path.glob("report.json")]
-        files = sorted(path.relative_to(self.path).as_posix() for path in made)
+        made = [
+            os.path.relpath(path, self.path)
+            for folder in (self, *parts)
+            for name in ("figures/*.png", "report.json")
+            for path in folder.path.glob(name)
+        ]
+        files = sorted(name.replace(os.sep, "/") for name in made)
         write_json(self.path / _FINISHED, {"num_epochs": num_epochs, "files": files})
 
     def rewind(self, step: int) -> list[dict[str, Any]]:

@@ -145,8 +145,8 @@ class DcganSettings:
         for name in ("latent_size", "generator_width", "discriminator_width"):
             _check(name, getattr(self, name), getattr(self, name) >= 1, "1 or more")
         _check_cadence(self)
-        every = self.measure_every_epochs
-        _check("measure_every_epochs", every, every >= 0, "0 (never) or more")
+        for name in ("measure_every_epochs", "look_every_epochs", "sample_every_epochs"):
+            _check(name, getattr(self, name), getattr(self, name) >= 0, "0 (never) or more")
         # Every look has latents of its own, and so have the images that are drawn at the end.
         most = NUM_SEEDS // 2 // self.batch_size - 1
         expected = f"at most {most} with config.batch_size {self.batch_size}"

@@ -126,7 +126,7 @@ def train_conditional(
         _draw_samples(runs, state, folder)
         draw_curves(runs[0].threshold, settings, _ABOUT, folder)
         _report_quality(runs, folder, epoch)
-        folder.finish(settings.num_epochs)
+        folder.finish(settings.num_epochs, parts=[run.folder for run in runs])
         say(f"Done: look at {folder.path / 'figures' / 'samples.png'}.")
 
 

@@ -48,6 +48,20 @@ class TinyShapes(tfds.core.GeneratorBasedBuilder):
             yield n, {"image": image, "label": n % 2}
 
 
+class TinyPlaces(TinyShapes):
+    """The same with labels that are paths, as a catalogue set of places has them."""
+
+    def _info(self):
+        info = super()._info()
+        label = tfds.features.ClassLabel(names=["/a/abbey", "/a/../attic"])
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description="places",
+            features=tfds.features.FeaturesDict({**info.features, "label": label}),
+            supervised_keys=("image", "label"),
+        )
+
+
 class TinyDeep(TinyShapes):
     """The same with numbers of 16 bits that use a small part of them: 0 to 5100."""
 
@@ -116,6 +130,12 @@ def load(name: str, tmp_path: Path, *, settings=None, **options):
         cache_dir=tmp_path / "cache",
         **options,
     )
+
+
+def test_labels_that_are_paths_name_one_folder_each(tmp_path, online):
+    dataset = load("tiny_places", tmp_path)
+    assert dataset.class_names == ("-a-abbey", "-a-..-attic")
+    assert any("/a/abbey is -a-abbey" in notice for notice in dataset.notices)
 
 
 def test_catalogue_set_is_prepared_without_tensorflow(tmp_path, online):

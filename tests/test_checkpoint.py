@@ -292,3 +292,17 @@ def test_a_full_disk_is_told_and_the_last_checkpoint_stays(small_disk):
         step, restored = checkpoints.resume(state)
     assert step >= 1
     np.testing.assert_array_equal(restored["w"], state["w"])
+
+
+@pytest.mark.parametrize("num_others", [0, 1])
+def test_a_checkpoint_that_a_training_has_replaced_is_gone_and_not_damaged(tmp_path, num_others):
+    """Whoever reads a run has found it, and the training that goes on has saved newer ones."""
+    state = {"w": np.zeros(2)}
+    with Checkpoints(tmp_path / "c") as checkpoints:
+        for step in range(1, 2 + num_others):
+            checkpoints.save(step, state, {})
+    with Checkpoints(tmp_path / "c", read_only=True) as checkpoints:
+        step = checkpoints.newest_step
+        shutil.rmtree(tmp_path / "c" / str(step))
+        with pytest.raises(UserError, match=rf"step {step} in .* is no longer there: .*again\.$"):
+            checkpoints.restore(step, state)

@@ -351,6 +351,43 @@ def test_a_table_of_labels_that_is_not_understood_is_said(loose, heading):
             scan_folder(loose, label_column="label")
 
 
+def write_two_labels(root, first, second):
+    files = sorted(path.name for path in root.glob("*.png"))
+    lines = [f"{file},{(first, second)[i % 2]}" for i, file in enumerate(files)]
+    (root / "labels.csv").write_text("\n".join(["file,label", *lines]) + "\n")
+
+
+def test_a_label_with_slashes_is_a_class_whose_run_has_one_folder(loose):
+    """As of a well-known set of COVID-19 films."""
+    write_two_labels(loose, "Pneumonia/Viral/COVID-19", "No Finding")
+    scan = scan_folder(loose)
+    assert scan.class_names == ("No Finding", "Pneumonia-Viral-COVID-19")
+    (said,) = [notice for notice in scan.notices if "has no slash" in notice]
+    assert said.endswith("Pneumonia/Viral/COVID-19 is Pneumonia-Viral-COVID-19.")
+
+
+@pytest.mark.parametrize("label", ["../../elsewhere", "/etc", "a/../b"])
+def test_no_label_of_a_table_leads_out_of_a_runs_folder(loose, label):
+    write_two_labels(loose, label, "clear")
+    names = scan_folder(loose).class_names
+    assert "clear" in names and len(names) == 2
+    for name in names:
+        assert (Path("runs") / name).parent == Path("runs") and name not in (".", "..")
+
+
+@pytest.mark.parametrize(
+    ("labels", "sentence"),
+    [
+        (("b" * 201, "clear"), "expected a word of at most 200 bytes"),
+        (("a/b", "a-b"), "has the classes a/b, a-b, whose runs would have one folder, 'a-b'"),
+    ],
+)
+def test_a_label_that_can_not_name_a_folder_has_its_sentence(loose, labels, sentence):
+    write_two_labels(loose, *labels)
+    with pytest.raises(UserError, match=sentence):
+        scan_folder(loose)
+
+
 def test_a_label_column_by_name_and_over_folders(flat):
     write_labels(flat, "file,grade", name="manifest.csv")
     assert scan_folder(flat, patients_from="none").class_names == ("clear", "haze")

@@ -97,6 +97,8 @@ def test_a_class_of_a_model_of_all_classes_keeps_its_own(tmp_path):
     keep_images(tmp_path, "right", DATASET)
     assert (len(read_table(left)), len(read_table(right))) == (0, 7)
     assert not (right / "checkpoints").exists()
+    with pytest.raises(UserError, match=r"no class 'all' in made: the classes are left, right\.$"):
+        keep_images(tmp_path, "all", DATASET)
     with pytest.raises(UserError, match="model of all classes: name one of them"):
         keep_images(tmp_path, "all", replace(DATASET, class_names=("left", "all")))
 

@@ -153,6 +153,9 @@ HEADER = "file,epoch,seed,score,rule\n"
     [
         ("a.png,1,1,0.9,none\nb.png,1,2,0.9,none\n", "it has no column 'file'"),
         ("file;epoch;seed;score;rule\na.png;1;1;0,9;none\n", "it has no column 'file'"),
+        ("", "it has no column 'file'"),
+        ("\n\n", "it has no column 'file'"),
+        ("file,epoch,seed,rule\n", "it has no column 'score'"),
         (HEADER + "a.png,1,1,0.9,none\nb.png,one,1,0.9,none\n", "line 3 has a cell"),
         (HEADER + "a.png,1.0,1,0.9,none\n", "line 2 has a cell"),
         (HEADER + "a.png,1\n", "line 2 has a cell"),
@@ -166,6 +169,11 @@ def test_a_table_that_was_edited_has_its_sentence(tmp_path, text, sentence):
     with pytest.raises(UserError, match=sentence) as error:
         read_table(tmp_path)
     assert "Put back what was written, or remove it" in str(error.value)
+
+
+def test_a_table_without_rows_is_one_of_no_images(tmp_path):
+    write_rows(tmp_path, HEADER)
+    assert read_table(tmp_path) == []
 
 
 def test_a_table_in_another_encoding_has_its_sentence_and_a_spreadsheets_mark_is_none(tmp_path):

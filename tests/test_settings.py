@@ -69,6 +69,8 @@ def test_an_unknown_variant_names_those_there_are():
         ({"num_epochs": 0}, "config.num_epochs is 0"),
         ({"max_steps_per_dispatch": 51}, "1 to 50"),
         ({"measure_every_epochs": -1}, "0 .never. or more"),
+        ({"look_every_epochs": -1}, "look_every_epochs is -1, expected 0 .never. or more"),
+        ({"sample_every_epochs": -2}, "sample_every_epochs is -2, expected 0 .never. or more"),
         ({"select_checkpoint": "last"}, "expected one of best, newest"),
         ({"selection": {"rule": "best"}}, "config.selection.rule is 'best'"),
         ({"selection": {"targets": {"a": "x"}}}, r"targets.a is 'x', expected a whole number, 0 o"),

@@ -173,11 +173,28 @@ def test_what_was_deleted_or_edited_of_a_class_is_made_again(whole, tmp_path, ca
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (workdir / "all" / "metrics.jsonl").write_text(text)
     train(workdir)
-    assert "accepted.csv is gone: the end of the run is done again" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "../left/figures/augmented.png, ../left/figures/real_beside_kept.png" in out
+    assert "right/accepted.csv is gone: others take the place of the 5 image(s) in accepted" in out
     for name in ("left", "right"):  # what was kept while it trained gives way to what is drawn now
         assert [row.is_final for row in read_table(workdir / name)] == [True] * 5
     report = json.loads((workdir / "all" / "report.json").read_text())
     assert report["last"]["epoch"] == 2
+    train(workdir)
+    assert "is finished: 2 epochs. Nothing to do" in capsys.readouterr().out
+
+
+def test_a_figure_or_report_of_a_class_that_was_deleted_is_made_again(whole, tmp_path, capsys):
+    workdir = tmp_path / "conditional"
+    shutil.copytree(whole, workdir)
+    lost = [workdir / "left" / "figures" / "scores.png", workdir / "right" / "report.json"]
+    before = [path.read_bytes() for path in lost]
+    for path in lost:
+        path.unlink()
+    train(workdir)
+    out = capsys.readouterr().out
+    assert "../left/figures/scores.png, ../right/report.json are gone: the end of the run" in out
+    assert [path.read_bytes() for path in lost] == before
     train(workdir)
     assert "is finished: 2 epochs. Nothing to do" in capsys.readouterr().out
 

@@ -31,6 +31,7 @@ from jaxgan.data.images import (
     read_image,
 )
 from jaxgan.data.limits import naming
+from jaxgan.data.sets import describe_renamed, name_classes
 from jaxgan.data.tensorflow_free import without_tensorflow
 from jaxgan.data.values import (
     AS_STORED,
@@ -225,13 +226,16 @@ def _read(name: str, builder: Any, keys: _Keys, view: View) -> PreparedSet:
         if split not in unlabelled
         for i, (label, sha256, aspect) in enumerate(rows)
     )
-    names = tuple(builder.info.features[keys.label].names)
+    labels = builder.info.features[keys.label].names
+    names = name_classes(f"the data set {name!r}", labels)
+    notices += describe_renamed(names)
     if view.asked is not None and not index["num_deep"]:
         raise no_numbers_error()
     if view.asked is None:
         view = View(ranges={kind: (low, high) for kind, (low, high) in index["ranges"].items()})
         notices += index["notices"]
-    return PreparedSet(names, records, sources, keys.image, tuple(notices), view=view)
+    classes = tuple(names[label] for label in labels)
+    return PreparedSet(classes, records, sources, keys.image, tuple(notices), view=view)
 
 
 def _name_record(split: str, position: int) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from jaxgan.data import dicom, headings
 from jaxgan.data.images import map_in_threads, progress_bar
 from jaxgan.data.limits import LISTED, ImageError, read_file, unusable_images_error
+from jaxgan.data.sets import describe_renamed, name_classes
 from jaxgan.data.split import WRONG_PATIENTS, find_shared_patients
 from jaxgan.data.tree import (
     ENDINGS,
@@ -308,7 +309,9 @@ def _label(
     placed, notices = list(layout.images), list[str]()
     is_alone = len({image.class_name for image in placed}) == 1
     if table is not None and chosen is not None and (column or layout.is_flat):
-        labels = _read_labels(table, chosen, files)
+        told = _read_labels(table, chosen, files)
+        names = name_classes(str(table.path), told)
+        labels = [names[label] for label in told]
         triples = zip(placed, labels, files, strict=True)
         placed = [
             replace(i, class_name=label, below=i.below if layout.is_flat else file)
@@ -318,6 +321,7 @@ def _label(
             f"Classes are told by the column {printable(chosen)!r} of {table.path.name}: "
             f"{list_some(sorted(set(labels)))}."
         )
+        notices += describe_renamed(names)
     elif layout.is_flat:
         name = layout.root.resolve().name or "images"
         placed = [replace(image, class_name=name) for image in placed]

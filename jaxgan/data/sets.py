@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxgan.errors import UserError
+from jaxgan.errors import UserError, list_some
 from jaxgan.untrusted import printable
+
+_LONGEST_NAME = 200  # of a class, in bytes
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,39 @@ def check_classes(dataset: Dataset, purpose: str) -> None:
             f"{purpose}: there is nothing to tell it from. Expected a folder for each class, two "
             "or more. A GAN learns from one class (launch/train_dcgan.py)."
         )
+
+
+def name_classes(source: str, labels: Sequence[str]) -> dict[str, str]:
+    """Return what each label of a source is called as a class: by it a run's folder is named.
+
+    Labels come from tables and catalogues: one with slashes would name several folders, or one
+    that lies elsewhere. Raises `UserError` where a label can not name a folder, or two name one.
+    """
+    names = {label: label.replace("/", "-") for label in labels}
+    for label, name in names.items():
+        if name in ("", ".", "..") or len(name.encode()) > _LONGEST_NAME:
+            raise UserError(
+                f"{source} has a class {label[:_LONGEST_NAME]!r}, which can not name the folder of "
+                f"its run: expected a word of at most {_LONGEST_NAME} bytes, other than . and .."
+            )
+    for name in set(names.values()):
+        if len(same := [label for label in names if names[label] == name]) > 1:
+            raise UserError(
+                f"{source} has the classes {list_some(same)}, whose runs would have one folder, "
+                f"{printable(name)!r}: rename one of them"
+            )
+    return names
+
+
+def describe_renamed(names: Mapping[str, str]) -> list[str]:
+    """Return a sentence where classes are not called by their label, see `name_classes`."""
+    renamed = [f"{label} is {name}" for label, name in sorted(names.items()) if label != name]
+    if not renamed:
+        return []
+    return [
+        "Each class has a folder of its own in a run, and a folder's name has no slash: "
+        f"{list_some(renamed)}."
+    ]
 
 
 def join_sets(sets: Sequence[ImageSet]) -> ImageSet:
