@@ -36,7 +36,6 @@ from jaxgan.evaluate import (
 )
 from jaxgan.features import Features, create_encoder_features
 from jaxgan.files import write_json, write_text
-from jaxgan.idle import find_idle_gan
 from jaxgan.metrics.measure import HIGHER_IS_BETTER, compute_seed_interval, get_floor_n
 from jaxgan.metrics.neighbours import NUM_NEIGHBOURS
 from jaxgan.metrics.pyramid import fit_pyramid_features
@@ -44,8 +43,16 @@ from jaxgan.quality import METRIC
 from jaxgan.run_folder import read_metrics
 from jaxgan.sampling import create_sampler, restore_run
 from jaxgan.settings import CHECKPOINTS, DcganSettings, read_settings, to_dict
-from jaxgan.study.jobs import Job, JobRunner, Result, to_record
+from jaxgan.study.jobs import (
+    Job,
+    JobRunner,
+    Result,
+    describe_averaging,
+    describe_data,
+    to_record,
+)
 from jaxgan.train_dcgan import train_dcgan
+from jaxgan.unused import find_unused_by_gan
 
 COLUMNS = {
     "kernel_distance": "kernel distance",
@@ -98,14 +105,14 @@ class AblationSettings:
             raise UserError(f"Variant {name!r}: {error}") from None
 
 
-def find_idle_ablation(settings: AblationSettings) -> dict[str, str]:
+def find_unused_by_ablation(settings: AblationSettings) -> dict[str, str]:
     """Return which fields of an ablation's config have no effect: its GANs keep and show nothing.
 
-    A recipe's own (`find_idle_gan`) has one where no variant gives it any.
+    A recipe's own (`find_unused_by_gan`) has one where no variant gives it any.
     """
     looks = "an ablation looks at no training while it goes"
     variants = [settings.create_variant(name, seed=0) for name in settings.variants]
-    by_variant = [find_idle_gan(variant, "config.dcgan") for variant in variants]
+    by_variant = [find_unused_by_gan(variant, "config.dcgan") for variant in variants]
     everywhere = set.intersection(*map(set, by_variant))
     return {
         "config.dcgan.selection": "an ablation judges every image and keeps none",
@@ -200,10 +207,11 @@ def _create_training(
     )
     repeated = repeat_channels(dataset, variant.channels)
     record = {
-        "settings": to_record(variant),
+        "settings": {**to_record(variant), "data": describe_data(variant.data)},
         "data": dataset.fingerprint,
         "class": settings.class_name,
         "num_images": settings.num_images,
+        **describe_averaging(variant),
     }
     run = functools.partial(
         _train,

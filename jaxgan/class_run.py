@@ -257,13 +257,16 @@ def top_up(run: ClassRun, state: gan.GanState, epoch: int) -> None:
     if not kept.num_missing:
         say(f"Kept {len(kept)} images of class {run.class_name} by rule {rule}.")
         return
-    where = f"{tries} tries with the finished generator"
+    where = f"{tries} tries with the generator of epoch {epoch}"
+    more = "launch/sample.py draws any number of this generator's images, by no rule."
     if rule == "paper_code":
         where = f"{settings.num_epochs} epochs, the only moments at which the listing keeps one"
     limit = "" if run.threshold is None else f" at threshold {run.threshold:g}"
+    remedy = "a lower --threshold" if limit else "a larger config.selection.max_tries"
     say(
         f"Could not reach {kept.target} images of class {run.class_name} with rule {rule}{limit} "
-        f"in {where}: here are {len(kept)}. A lower --threshold or --accept=none gives more."
+        f"in {where}: here are {len(kept)}. A run in another --workdir with {remedy} or "
+        f"--accept=none keeps more; {more}"
     )
 
 

@@ -396,8 +396,8 @@ def check_same_data(run: Path, dataset: Dataset) -> None:
     trained_on = read_data(run)
     if trained_on["fingerprint"] != dataset.fingerprint:
         raise UserError(
-            f"{run} was trained on other data or another split ({trained_on['name']}) than is to "
-            f"be compared with ({dataset.name}): give the --data_dir or --dataset of its training."
+            f"{run} was trained on other data or another split ({trained_on['name']}) than those "
+            f"here ({dataset.name}): give the --data_dir or --dataset of its training."
         )
 
 
@@ -469,8 +469,9 @@ def evaluate(
 
 def choose_out(out: Path, file: str, comparison: Mapping[str, Any]) -> Path:
     """Return `out`, or the first of `out`-2, `out`-3, ... without another comparison in `file`."""
+    named = out.resolve() if out.name in ("", "..") else out  # a dot has no name to add to
     for number in itertools.count(1):
-        folder = out if number == 1 else out.with_name(f"{out.name}-{number}")
+        folder = out if number == 1 else named.parent / f"{named.name}-{number}"
         path = folder / file
         if not path.exists() or _read_comparison(path) == comparison:
             if number > 1:

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -18,6 +19,7 @@ from jaxgan.run_folder import RunFolder
 from jaxgan.untrusted import csv_cell, printable
 
 FOLDER, TABLE = "accepted", "accepted.csv"
+ONLY_WHILE_TRAINING = "paper_code"  # the rule that draws no image from a finished generator
 _FINAL = "final"
 _OWN_FILE = re.compile(rf"(epoch_\d{{5,}}|{_FINAL})_\d{{7,}}\.png")
 
@@ -63,16 +65,21 @@ class KeptImages:
     def rewind(self, epoch: int) -> None:
         """Forget what was kept after `epoch`, and what a finished training was topped up with.
 
-        So it does with rows whose image is gone, which is said: others take their place. In the
-        folder only what a run itself makes is removed.
+        So it does with rows whose image is gone, and with images whose table is gone, which is
+        said: others take their place. In the folder only what a run itself makes is removed. Raises
+        `UserError` where the table is gone and its rule could draw no others.
         """
+        if not (self._run.path / TABLE).exists():
+            self._check_orphans()
         rows = [row for row in self._rows if row.epoch <= epoch and not row.is_final]
-        self._rows = [row for row in rows if is_readable(self._run.path / FOLDER / row.file)]
-        _say_what_is_lost(self._run.path, [row.file for row in rows if row not in self._rows])
+        readable = [is_readable(self._run.path / FOLDER / row.file) for row in rows]
+        self._rows = [row for row, good in zip(rows, readable, strict=True) if good]
+        lost = [row.file for row, good in zip(rows, readable, strict=True) if not good]
+        self._say_what_is_lost(lost)
         self._write_table()
         files = {row.file for row in self._rows}
-        for path in self._run.get_folder(FOLDER).iterdir():
-            if path.name not in files and _OWN_FILE.fullmatch(path.name) and path.is_file():
+        for path in self._list_own_files():
+            if path.name not in files:
                 path.unlink()
 
     def add(
@@ -102,6 +109,36 @@ class KeptImages:
     def _write_table(self) -> None:
         write_text(self._run.path / TABLE, format_table(self._rows))
 
+    def _list_own_files(self) -> list[Path]:
+        """Return what lies in the folder and a run has made."""
+        files = self._run.get_folder(FOLDER).iterdir()
+        return [path for path in files if _OWN_FILE.fullmatch(path.name) and path.is_file()]
+
+    def _check_orphans(self) -> None:
+        """Say that images without a table give way to others; raise where there can be none."""
+        num, shown = len(self._list_own_files()), printable(str(self._run.path / TABLE))
+        if num and self._rule == ONLY_WHILE_TRAINING:
+            raise UserError(
+                f"{shown} is gone, which tells what the {num} image(s) in {FOLDER} are, and rule "
+                f"{self._rule} keeps images only while it trains: no others can take their place. "
+                "Put the table back, or move these images to another folder."
+            )
+        if num:
+            say(f"{shown} is gone: others take the place of the {num} image(s) in {FOLDER}.")
+
+    def _say_what_is_lost(self, names: Sequence[str]) -> None:
+        if not names:
+            return
+        instead = "others take their place"
+        if self._rule == ONLY_WHILE_TRAINING:
+            instead = (
+                f"they are left out, since rule {self._rule} keeps images only while it trains"
+            )
+        say(
+            f"Of the kept images of {printable(str(self._run.path))} {list_some(names)} "
+            f"{'is' if len(names) == 1 else 'are'} gone or damaged: {instead}."
+        )
+
 
 def format_table(rows: Iterable[KeptImage]) -> str:
     """Return `accepted.csv`, which no spreadsheet takes to hold a formula."""
@@ -128,8 +165,8 @@ def read_table(run: Path) -> list[KeptImage]:
     except (csv.Error, UnicodeDecodeError) as error:
         raise _describe_edited(path, printable(str(error))) from None
     rows = [_read_row(path, number, row) for number, row in enumerate(cells, start=2)]
-    names = [row.file for row in rows]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    counts = Counter(row.file for row in rows)
+    if twice := sorted(name for name, num in counts.items() if num > 1):
         raise _describe_edited(path, f"{list_some(twice)} is there more than once")
     return rows
 
@@ -146,7 +183,9 @@ def _read_row(path: Path, number: int, row: Mapping[str, str]) -> KeptImage:
     except KeyError as error:
         raise _describe_edited(path, f"it has no column {error}") from None
     except (TypeError, ValueError):
-        raise _describe_edited(path, f"line {number} has cells that are none of its own") from None
+        raise _describe_edited(
+            path, f"line {number} has a cell that is not what its column holds"
+        ) from None
 
 
 def _describe_edited(path: Path, found: str) -> UserError:
@@ -154,7 +193,8 @@ def _describe_edited(path: Path, found: str) -> UserError:
     return UserError(
         f"{printable(str(path))} is not a table of kept images: {found}; expected the columns "
         f"{columns}, an image a line, in UTF-8 with commas. Put back what was written, or remove "
-        "it: the training's own command then draws kept images anew."
+        "it: the training's own command then draws kept images anew (but by rule "
+        f"{ONLY_WHILE_TRAINING}, which keeps images only while it trains)."
     )
 
 
@@ -183,11 +223,3 @@ def is_whole(run: Path) -> bool:
             f"{'is' if len(lost) == 1 else 'are'} gone: the end of the run is done again."
         )
     return not lost
-
-
-def _say_what_is_lost(run: Path, names: Sequence[str]) -> None:
-    if names:
-        say(
-            f"Of the kept images of {printable(str(run))} {list_some(names)} "
-            f"{'is' if len(names) == 1 else 'are'} gone or damaged: others take their place."
-        )

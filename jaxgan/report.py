@@ -42,7 +42,7 @@ def read_report(path: Path) -> dict[str, Any] | None:
     """Return the report.json of a GMD arm; None where it is damaged or edited, which is said."""
     try:
         report = dict(json.loads(path.read_bytes()))
-        format_gmd_reports({"": report})
+        format_gmd_reports(dict.fromkeys(_ARMS, report))  # all that is read of one, or of two
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
         say(
             f"{printable(str(path))} is damaged or was edited, and is left out of the table: "

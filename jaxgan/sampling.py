@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from pathlib import Path
@@ -197,6 +198,8 @@ def sample_run(
     """
     if num < 1:
         raise UserError(f"--num is {num}, expected 1 or more.")
+    if threshold is not None and not math.isfinite(threshold):
+        raise UserError(f"--threshold is {threshold}, expected a finite number.")
     check_latents(seed, num)
     restored = restore_run(run, checkpoint)
     if threshold is not None:

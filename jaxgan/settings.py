@@ -5,6 +5,7 @@ unknown, of another type or out of range, with the field's name in the sentence.
 """
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -83,6 +84,9 @@ class SelectionSettings:
         _check_choice("selection.rule", self.rule, RULES)
         for name in ("num_accept", "per_epoch", "max_tries"):
             _check(f"selection.{name}", getattr(self, name), getattr(self, name) >= 0, "0 or more")
+        for name, num in self.targets.items():
+            good = isinstance(num, int) and not isinstance(num, bool) and num >= 0
+            _check(f"selection.targets.{name}", num, good, "a whole number, 0 or more")
         _check("selection.pool", self.pool, self.pool >= 1.0, "1 or more")
 
 
@@ -213,6 +217,8 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         return _read(hint, value, path)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{path} is {value!r}, expected a finite number.")
     expected = hint if isinstance(hint, type) else typing.get_origin(hint)
     if expected is tuple and isinstance(value, list):  # as JSON has it
         return tuple(value)

@@ -27,7 +27,7 @@ from jaxgan.models.layers import DTYPES
 from jaxgan.parallel import Dispatcher, StepFn, check_batch_size, choose_devices
 from jaxgan.report import format_gmd_reports, read_report
 from jaxgan.run_folder import RunFolder, open_run_folder, read_data, read_metrics
-from jaxgan.sampling import find_model
+from jaxgan.sampling import find_model, read_run_settings
 from jaxgan.schedule import Schedule
 from jaxgan.seeds import wrap_seed
 from jaxgan.settings import GmdSettings, to_dict
@@ -137,6 +137,7 @@ def _check_kept(synthetic_dir: Path, counts: Mapping[str, int]) -> None:
     """Refuse classes without a generated image; say which have only those of a stopped run."""
     empty = [name for name, num in counts.items() if not num]
     stopped = [name for name in counts if _was_stopped(synthetic_dir / name)]
+    drawable = [name for name in stopped if _can_draw(synthetic_dir / name)]
     keep = (
         f"python launch/sample.py --class=CLASS --keep --workdir={synthetic_dir} (and the "
         "--data_dir or --dataset of this command)"
@@ -144,8 +145,9 @@ def _check_kept(synthetic_dir: Path, counts: Mapping[str, int]) -> None:
     if empty and set(empty) <= set(stopped):
         raise UserError(
             f"The runs of {list_some(empty)} in {synthetic_dir} were stopped before their end and "
-            f"have kept no image. Let them go on, or draw the images now with: {keep}. "
-            "--augment_classes=CLASS,... adds images to some classes only, on purpose."
+            "have kept no image. Let them go on"
+            + (f", or draw the images now with: {keep}. " if set(empty) <= set(drawable) else ". ")
+            + "--augment_classes=CLASS,... adds images to some classes only, on purpose."
         )
     if len(empty) == len(counts):
         raise UserError(
@@ -161,9 +163,10 @@ def _check_kept(synthetic_dir: Path, counts: Mapping[str, int]) -> None:
             "give --augment_classes=CLASS,... to add images to some classes only, on purpose."
         )
     for name in stopped:
+        more = "draw them with: " + keep if name in drawable else "let it go on."
         say(
             f"The run of class {name} in {synthetic_dir} was stopped before its end: the "
-            f"{counts[name]} images that it had kept are added. More of them are drawn with: {keep}"
+            f"{counts[name]} images that it had kept are added. Where it was to keep more, {more}"
         )
 
 
@@ -171,6 +174,11 @@ def _was_stopped(run: Path) -> bool:
     """Whether a run has neither come to its end nor had its images drawn by `jaxgan.keep`."""
     drawn = any(row.is_final for row in kept.read_table(run))
     return not drawn and not (find_model(run) / "finished.json").exists()
+
+
+def _can_draw(run: Path) -> bool:
+    """Whether `jaxgan.keep` can draw the images that a stopped run has not kept."""
+    return read_run_settings(run).selection.rule != kept.ONLY_WHILE_TRAINING
 
 
 def _load_kept(path: Path, label: int, dataset: Dataset, settings: GmdSettings) -> ImageSet:
@@ -188,7 +196,8 @@ def _load_kept(path: Path, label: int, dataset: Dataset, settings: GmdSettings) 
         raise UserError(
             f"{path / kept.TABLE} names {len(lost)} image(s) that are not in {path / kept.FOLDER} "
             f"({list_some(lost)}): put them back, take their lines out of the table, or start the "
-            "training's own command again, which draws others in their place."
+            "training's own command again, which draws others in their place (by rule "
+            f"{kept.ONLY_WHILE_TRAINING} it can not, and takes their lines out)."
         )
     images = decode_many(
         [path / kept.FOLDER / row.file for row in rows],

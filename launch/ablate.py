@@ -1,13 +1,12 @@
 """Which ingredient of a recipe does what? Train its variants, leave a table."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import cli
 from absl import flags
 
-from jaxgan.ablation import AblationSettings, find_idle_ablation, run_ablation
+from jaxgan.ablation import AblationSettings, find_unused_by_ablation, run_ablation
 from jaxgan.ablation_classes import run_all_classes
 from jaxgan.settings import read_settings
 from jaxgan.study.jobs import check_complete
@@ -27,9 +26,9 @@ def main() -> None:
     if FLAGS["class"].value:
         values["class_name"] = FLAGS["class"].value
     settings = read_settings(AblationSettings, values)
-    cli.refuse_idle(find_idle_ablation(settings))
+    cli.refuse_unused(find_unused_by_ablation(settings))
     if FLAGS.dry_run:
-        print(json.dumps(values, indent=2))
+        cli.print_configuration(values)
         return
     # Gray: variants of three channels repeat it (see jaxgan/ablation.py).
     size = settings.dcgan.image_size

@@ -2,7 +2,6 @@
 
 import signal
 import sys
-from pathlib import Path
 
 import cli
 from absl import flags
@@ -46,8 +45,8 @@ def main() -> None:
             config=cli.ROOT / "configs" / "dcgan.py",
             class_name="pneumonia",
         ),
-        json_path=Path(FLAGS.json) if FLAGS.json else None,
-        plot_path=Path(FLAGS.plot) if FLAGS.plot else None,
+        json_path=cli.get_file("json"),
+        plot_path=cli.get_file("plot"),
     )
 
 

@@ -10,6 +10,7 @@ installed.check_installed()
 
 import contextlib
 import functools
+import json
 import logging as standard_logging
 import operator
 import os
@@ -21,7 +22,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 # Where there is no home folder it tells a warning's length of a folder for its fonts.
 standard_logging.getLogger("matplotlib").setLevel(standard_logging.ERROR)
@@ -44,15 +45,16 @@ from jaxgan.data.sets import Dataset
 from jaxgan.data.source import DataSpec, load_dataset
 from jaxgan.data.values import AUTO, parse_view
 from jaxgan.errors import UserError, find_memory_error, find_refusal
-from jaxgan.idle import Idle, check_idle, describe_idle, find_idle_evaluation
 from jaxgan.loop import Stopped
 from jaxgan.settings import DataSettings, DcganSettings, GmdSettings
 from jaxgan.study.folds import has_made_split
 from jaxgan.untrusted import printable, printable_lines
+from jaxgan.unused import Unused, check_unused, describe_unused, find_unused_by_evaluation
 
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = flags.FLAGS
 DATA_FLAGS: list[str] = []  # those of `define_data_flags` that say something of the images
+_OUTPUT: list[TextIO] = []  # where --dry_run prints the configuration
 # What changes the numbers of every program, and what jaxgan computes with.
 _NUMBERS = {
     "jax_enable_x64": False,
@@ -202,13 +204,18 @@ def _make_spare_cache(cache_dir: Path) -> Path:
 
 
 def _tell_spare_cache() -> None:
-    """Say that what was prepared will go, unless all of it had been prepared before."""
+    """Say once that what was prepared will go, unless all of it had been prepared before."""
     cache_dir = get_cache_dir()
     if cache_dir != Path(FLAGS.cache_dir) and cache.find_new(cache_dir):
-        say(
+        _say_once(
             f"The cache {FLAGS.cache_dir} can not be written: what is prepared goes with this "
             "process. --cache_dir=DIR keeps it in another folder."
         )
+
+
+@functools.cache
+def _say_once(sentence: str) -> None:
+    say(sentence)
 
 
 def _check_places() -> None:
@@ -226,6 +233,14 @@ def _check_places() -> None:
                 )
 
 
+def get_file(name: str) -> Path | None:
+    """Return the file that a flag wants written; a folder is refused before the work, not after."""
+    value = FLAGS[name].value
+    if value and Path(value).is_dir():
+        raise UserError(f"--{name}={value} is a folder: expected the name of a file.")
+    return Path(value) if value else None
+
+
 def load_data_of(settings: DcganSettings | GmdSettings) -> Dataset:
     """Load what the data flags name as a run of these settings sees it."""
     return load_data(settings.data, image_size=settings.image_size, channels=settings.channels)
@@ -233,9 +248,14 @@ def load_data_of(settings: DcganSettings | GmdSettings) -> Dataset:
 
 def announce(dataset: Dataset) -> None:
     """Say what has to be said of the data, and what of the flags has no effect on them."""
-    tell_idle(_find_idle_data(dataset))
+    tell_unused(_find_unused_by_data(dataset))
     for notice in dataset.notices:
         say(printable(notice))  # one line each, whatever the names in it
+
+
+def print_configuration(configuration: Any) -> None:
+    """Print what --dry_run shows, as JSON: nothing else is on standard output."""
+    print(json.dumps(configuration, indent=2), file=_OUTPUT[-1])
 
 
 def describe_command() -> str:
@@ -338,43 +358,43 @@ def _look_up(values: Any, name: str) -> Any:
     return values
 
 
-def refuse_idle(*idle: Idle) -> None:
+def refuse_unused(*unused: Unused) -> None:
     """Raise `UserError` where something was given that has no effect."""
-    check_idle(find_changed(), functools.reduce(operator.or_, map(dict, idle)))
+    check_unused(find_changed(), functools.reduce(operator.or_, map(dict, unused)))
 
 
-def refuse_idle_evaluation(*, is_run: bool) -> None:
+def refuse_unused_by_evaluation(*, is_run: bool) -> None:
     """Raise `UserError` where a flag of evaluate was given that has no effect."""
     selection = FLAGS.selection
-    refuse_idle(find_idle_evaluation(is_run=is_run, selection=selection, data_flags=DATA_FLAGS))
+    refuse_unused(
+        find_unused_by_evaluation(is_run=is_run, selection=selection, data_flags=DATA_FLAGS)
+    )
 
 
-def tell_idle(*idle: Idle) -> None:
+def tell_unused(*unused: Unused) -> None:
     """Say which of what was given has no effect: a run that was begun with it must go on."""
-    found = describe_idle(find_changed(), functools.reduce(operator.or_, map(dict, idle)))
-    if found is not None and "dry_run" in FLAGS and FLAGS.dry_run:
-        print(printable_lines(found), file=sys.stderr)  # standard output is the configuration
-    elif found is not None:
+    found = describe_unused(find_changed(), functools.reduce(operator.or_, map(dict, unused)))
+    if found is not None:
         say(found)
 
 
-def _find_idle_data(dataset: Dataset) -> dict[str, str]:
+def _find_unused_by_data(dataset: Dataset) -> dict[str, str]:
     """Return which data flags and fields have no effect on the data that were loaded."""
-    idle: dict[str, str] = {}
+    unused: dict[str, str] = {}
     reasons: dict[str, str] = {}
     if FLAGS.data_dir or FLAGS.dataset:
         reason = f"the images are those of {dataset.name}, and not the phantom's"
         reasons |= {"phantom_seed": reason, "phantom_subtlety": reason}
     if not FLAGS.data_dir and not FLAGS.dataset:
-        idle |= dict.fromkeys(DATA_FLAGS, "the images are the phantom's")
+        unused |= dict.fromkeys(DATA_FLAGS, "the images are the phantom's")
     elif not FLAGS.data_dir:
-        idle |= dict.fromkeys(_OF_FOLDERS, "there is no --data_dir")
+        unused |= dict.fromkeys(_OF_FOLDERS, "there is no --data_dir")
     if not has_made_split(dataset):
         reasons["val_fraction"] = reason = f"{dataset.name} has a validation split of its own"
         if not _calibrates():
             reasons["split_seed"] = reason
     groups = ("config.data", "config.dcgan.data")
-    return {**idle, **{f"{group}.{name}": r for group in groups for name, r in reasons.items()}}
+    return {**unused, **{f"{group}.{name}": r for group in groups for name, r in reasons.items()}}
 
 
 def _calibrates() -> bool:
@@ -466,6 +486,9 @@ def _run_main(main: Callable[[], None]) -> None:
     if not any("verbosity" in argument for argument in sys.argv):
         logging.set_verbosity(logging.WARNING)  # orbax and TFDS tell a great deal
         _tell_once()
+    if "dry_run" in FLAGS and FLAGS.dry_run:  # whoever reads a configuration wants no sentences
+        _OUTPUT.append(sys.stdout)
+        sys.stdout = sys.stderr
     _set_numbers()
     with distributed.parting():
         _run_to_exit_code(main)

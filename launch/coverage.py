@@ -1,6 +1,5 @@
 """Do a study's intervals hold the truth? Small studies of phantoms, tested on 10,000 fresh ones."""
 
-import json
 from pathlib import Path
 
 import cli
@@ -9,9 +8,9 @@ from absl import flags
 from jaxgan.files import write_json
 from jaxgan.settings import read_settings
 from jaxgan.study.coverage import format_coverage, run_coverage
-from jaxgan.study.idle import find_idle_coverage
 from jaxgan.study.jobs import check_complete
 from jaxgan.study.settings import StudySettings
+from jaxgan.study.unused import find_unused_by_coverage
 
 FLAGS = flags.FLAGS
 cli.define_run_flags("configs/study.py:tiny")
@@ -24,9 +23,9 @@ def main() -> None:
     """Flags to one call; the table goes to standard output."""
     values = FLAGS.config.to_dict()
     settings = read_settings(StudySettings, values)
-    cli.refuse_idle(find_idle_coverage(settings))
+    cli.refuse_unused(find_unused_by_coverage(settings))
     if FLAGS.dry_run:
-        print(json.dumps(values, indent=2))
+        cli.print_configuration(values)
         return
     cli.ask_for_devices()
     workdir = Path(FLAGS.workdir)

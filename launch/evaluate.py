@@ -35,10 +35,10 @@ def main() -> None:
     workdirs = [Path(workdir) for workdir in FLAGS.workdir]
     has_several_runs = len(workdirs) > 1 and not FLAGS.selection
     check_subjects(name, *folders, FLAGS.held_out, has_several_runs=has_several_runs)
-    cli.refuse_idle_evaluation(is_run=bool(name))
+    cli.refuse_unused_by_evaluation(is_run=bool(name))
     workdir = workdirs[-1]
     out = Path(FLAGS.out or (workdir / name / "evaluation" if name else "evaluation"))
-    json_path, cache_dir = (Path(FLAGS.json) if FLAGS.json else None), cli.get_cache_dir()
+    json_path, cache_dir = cli.get_file("json"), cli.get_cache_dir()
     where: dict[str, Any] = {"out": out, "json_path": json_path, "cache_dir": cache_dir}
     features_file = Path(FLAGS.features) if FLAGS.features else None
     options: dict[str, Any] = {"num": FLAGS.num, "checkpoint": FLAGS.checkpoint, "seed": FLAGS.seed}

@@ -6,9 +6,9 @@ import cli
 from absl import flags
 
 from jaxgan.errors import UserError
-from jaxgan.idle import find_idle_keeping, find_idle_sampling
 from jaxgan.keep import keep_images
 from jaxgan.sampling import read_run_settings, sample_run
+from jaxgan.unused import find_unused_by_keeping, find_unused_by_sampling
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("class", None, "The class whose generator to use.")
@@ -34,13 +34,14 @@ def main() -> None:
     """Flags to one call."""
     workdir, name = Path(FLAGS.workdir), str(FLAGS["class"].value)
     if FLAGS.keep:
-        cli.refuse_idle(find_idle_keeping())
+        cli.refuse_unused(find_unused_by_keeping())
         dataset = cli.load_data_of(read_run_settings(workdir / name))
+        cli.announce(dataset)
         keep_images(workdir, name, dataset, checkpoint=FLAGS.checkpoint)
         return
     if not FLAGS.out:
         raise UserError("Expected --out=DIR, a folder for the images, or --keep.")
-    cli.refuse_idle(find_idle_sampling(FLAGS.accept, cli.DATA_FLAGS))
+    cli.refuse_unused(find_unused_by_sampling(FLAGS.accept, cli.DATA_FLAGS))
     sample_run(
         workdir / name,
         Path(FLAGS.out),

@@ -1,7 +1,5 @@
 """Show how often the rules of the verdict err, on simulated studies whose truth is known."""
 
-from pathlib import Path
-
 import cli
 from absl import flags
 
@@ -17,12 +15,13 @@ flags.DEFINE_string("out", None, "JSON file for all figures.")
 
 def main() -> None:
     """Flags to one call; the table goes to standard output."""
+    out = cli.get_file("out")
     results = run_simulations(
         num_studies=FLAGS.num_studies, num_pilots=FLAGS.num_pilots, seed=FLAGS.seed
     )
     print(format_simulations(results))
-    if FLAGS.out:
-        write_json(Path(FLAGS.out), results)
+    if out:
+        write_json(out, results)
 
 
 if __name__ == "__main__":

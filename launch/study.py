@@ -1,18 +1,17 @@
 """Does GAN augmentation help my classifier? Run the study, leave its verdict and its page."""
 
-import json
 from pathlib import Path
 
 import cli
 from absl import flags
 
 from jaxgan.settings import read_settings
-from jaxgan.study.idle import NEVER_READ, find_idle_study
 from jaxgan.study.jobs import check_complete
 from jaxgan.study.page import write_study
 from jaxgan.study.run import describe_study, run_jobs
 from jaxgan.study.settings import StudySettings
 from jaxgan.study.sources import read_sources
+from jaxgan.study.unused import NEVER_READ, find_unused_by_study
 
 FLAGS = flags.FLAGS
 cli.define_data_flags()
@@ -25,15 +24,15 @@ def main() -> None:
     """Flags to config to two calls: the jobs, then what they say."""
     cli.use_devices()
     settings = read_settings(StudySettings, cli.override_data(FLAGS.config).to_dict())
-    cli.refuse_idle(NEVER_READ)
-    cli.tell_idle(find_idle_study(settings))  # with other arms it may have an effect
+    cli.refuse_unused(NEVER_READ)
+    cli.tell_unused(find_unused_by_study(settings))  # with other arms it may have an effect
     root = Path(FLAGS.data_dir) if FLAGS.data_dir else None
     dataset, gan_dataset = (
         cli.load_data(settings.data, image_size=part.image_size, channels=part.channels)
         for part in (settings.gmd, settings.dcgan if settings.needs_generators else settings.gmd)
     )
     if FLAGS.dry_run:
-        print(json.dumps(describe_study(settings, dataset), indent=2))
+        cli.print_configuration(describe_study(settings, dataset))
         return
     cli.announce(dataset)
     workdir = Path(FLAGS.workdir)
@@ -44,6 +43,7 @@ def main() -> None:
         workdir=workdir,
         num_devices=FLAGS.num_devices,
         sources=read_sources(root, dataset, FLAGS.source_column),
+        notes=cli.describe_origin(),
     )
     report = write_study(results, workdir, command=cli.describe_command())
     check_complete(report["failures"])

@@ -1,15 +1,14 @@
 """Train a DCGAN on the images of one class, or of every class in turn."""
 
-import json
 from typing import Any
 
 import cli
 from absl import flags
 
-from jaxgan.idle import find_idle_run
 from jaxgan.settings import RULES, DcganSettings, read_settings
 from jaxgan.train_conditional import make_conditional, train_conditional
 from jaxgan.train_dcgan import describe_run, list_classes, train_dcgan
+from jaxgan.unused import find_unused_by_run
 
 FLAGS = flags.FLAGS
 cli.define_data_flags()
@@ -31,7 +30,7 @@ def main() -> None:
     flags_of_rule = {name: FLAGS[name].value for name in ("threshold", "num_accept")}
     cli.override(FLAGS.config.selection, rule=FLAGS.accept, **flags_of_rule)
     settings = read_settings(DcganSettings, cli.override_data(FLAGS.config).to_dict())
-    cli.tell_idle(find_idle_run(settings))
+    cli.tell_unused(find_unused_by_run(settings))
     dataset = cli.load_data_of(settings)
     wanted = str(FLAGS["class"].value)
     if FLAGS.conditional:
@@ -40,7 +39,7 @@ def main() -> None:
         names = list_classes(dataset, wanted)
     if FLAGS.dry_run:
         runs = [describe_run(settings, dataset, name) for name in names]
-        print(json.dumps(runs[0] if len(runs) == 1 else runs, indent=2))
+        cli.print_configuration(runs[0] if len(runs) == 1 else runs)
         return
     cli.announce(dataset)
     options: dict[str, Any] = {"dataset": dataset, "num_devices": FLAGS.num_devices}

@@ -1,15 +1,14 @@
 """Train GMD, with or without the images that the DCGANs have kept."""
 
-import json
 from pathlib import Path
 
 import cli
 from absl import flags
 
 from jaxgan.errors import UserError
-from jaxgan.idle import find_idle_training
 from jaxgan.settings import GmdSettings, read_settings
 from jaxgan.train_gmd import describe_run, load_synthetic, train_gmd
+from jaxgan.unused import find_unused_by_training
 
 FLAGS = flags.FLAGS
 cli.define_data_flags()
@@ -23,20 +22,20 @@ flags.DEFINE_string("workdir", "runs/gmd", "The run is written to WORKDIR/real o
 
 def main() -> None:
     """Flags to config to one call."""
-    cli.use_devices()
-    cli.join_processes()
-    settings = read_settings(GmdSettings, cli.override_data(FLAGS.config).to_dict())
-    cli.tell_idle(find_idle_training(settings, augment=FLAGS.augment))
-    dataset = cli.load_data_of(settings)
-    synthetic_dir = Path(FLAGS.synthetic_dir) if FLAGS.augment else None
     classes = FLAGS.augment_classes
     if classes and not FLAGS.augment:
         raise UserError("--augment_classes has no effect without --augment: give both or none.")
+    cli.use_devices()
+    cli.join_processes()
+    settings = read_settings(GmdSettings, cli.override_data(FLAGS.config).to_dict())
+    cli.tell_unused(find_unused_by_training(settings, augment=FLAGS.augment))
+    dataset = cli.load_data_of(settings)
+    synthetic_dir = Path(FLAGS.synthetic_dir) if FLAGS.augment else None
     if FLAGS.dry_run:
         synthetic = {}
         if synthetic_dir:
             synthetic = load_synthetic(synthetic_dir, dataset, settings, classes)
-        print(json.dumps(describe_run(settings, dataset, synthetic), indent=2))
+        cli.print_configuration(describe_run(settings, dataset, synthetic))
         return
     cli.announce(dataset)
     train_gmd(

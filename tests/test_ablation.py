@@ -30,6 +30,23 @@ def make_settings(**changes):
     return AblationSettings(**{**values, **changes})
 
 
+def test_trainings_of_before_keep_their_names():
+    """Names that commit 032031b gave them, and others where something differs from what was."""
+
+    def name(**changes):
+        changed = make_settings(dcgan=make_dcgan_settings(num_epochs=1, **changes))
+        variant = changed.create_variant("all", seed=0)
+        return module._create_training(changed, variant, DATASET, "", num_devices=1).key
+
+    assert name() == "3b13098a3edc98495c36"
+    data = to_dict(make_dcgan_settings().data)
+    assert name(data=data) == name()
+    others = [{"data": data | {"fit": "pad"}}, {"data": data | {"window": "40,400"}}]
+    assert len({name(), *(name(**other) for other in others)}) == 3
+    # Its average moves otherwise than it did.
+    assert name(num_critic_steps=2) != "ed77c1af46972ff85127"
+
+
 @pytest.fixture(autouse=True)
 def _train_briefly(monkeypatch):
     monkeypatch.setattr(encoder, "ENCODER_STEPS", 20)

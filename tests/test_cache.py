@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxgan.data import cache
+from jaxgan.data import cache, catalogue
 from jaxgan.data.source import DataSpec, load_dataset
 from jaxgan.encoder import TrainedEncoder, _read, _write
 from tests.helpers import can_mount, make_environment, mount_small_disk, write_split_folder
@@ -98,6 +98,13 @@ def test_all_of_ours_is_shown_and_removed_and_nothing_else(kept):
     assert not (kept / before["pixels of one size"]).exists()
 
 
+@pytest.mark.parametrize("index", [catalogue.INDEX_FILE, "jaxgan_index.json"])
+def test_a_catalogue_set_is_known_by_the_index_that_is_written(tmp_path, index):
+    write(tmp_path / "tfds" / "cifar10" / "3.0.2" / index)
+    (item,) = cache.list_items(tmp_path)
+    assert (item.kind, item.name) == ("catalogue data sets", "tfds/cifar10/3.0.2")
+
+
 def test_what_was_removed_is_prepared_again(place, kept):
     first = load(place / "data", kept)
     cache.remove_items(kept, cache.list_items(kept))
@@ -177,7 +184,7 @@ def test_a_read_only_cache_is_used_in_silence_and_what_it_lacks_is_said(place, t
             flags = (*flags, f"--data_dir={place / 'data'}", f"--cache_dir={disk}")
             result = run("train_gmd", place, *flags)
             assert result.returncode == 0, result.stderr
-            assert ("can not be written: what is prepared goes" in result.stdout) == is_said
+            assert ("can not be written: what is prepared goes" in result.stderr) == is_said
             assert "Warning" not in result.stderr
         assert list_files(disk) == before
 

@@ -146,6 +146,26 @@ def test_a_variable_of_jax_that_makes_no_sense_is_one_line():
     assert line.startswith("Error: ") and "'maybe'" in line and "JAX_ENABLE_X64" in line
 
 
+@pytest.mark.parametrize(
+    ("launcher", "flags"),
+    [
+        ("train_gmd", ["--config=configs/gmd.py:quick", "--config.momentum=0.5"]),
+        ("coverage", None),
+        pytest.param("study", ["--config=configs/study.py:tiny"], marks=pytest.mark.slow),
+        pytest.param("ablate", [], marks=pytest.mark.slow),
+    ],
+)
+def test_a_dry_run_prints_the_configuration_and_what_is_said_goes_elsewhere(place, launcher, flags):
+    command = [sys.executable, str(LAUNCH / f"{launcher}.py"), "--dry_run"]
+    if flags is not None:
+        where = [f"--data_dir={place / 'data'}", f"--cache_dir={place / 'cache'}"]
+        command += [*where, *flags]
+    result = run(command, JAX_ENABLE_X64="1")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)
+    assert "JAX_ENABLE_X64 of the environment" in result.stderr
+
+
 # Paths ------------------------------------------------------------------------------------------
 
 

@@ -43,6 +43,23 @@ class Oracle:
         return Job("classifier", name, {}, compute)
 
 
+def test_studies_of_before_keep_their_names(monkeypatch, tmp_path):
+    """What came to the data settings later is in no record, since it has no effect."""
+    records = []
+
+    class NotingRunner(coverage.JobRunner):
+        def run(self, job):
+            records.append(job.record)
+            self.skip(job.kind, job.name, "noted")
+
+    monkeypatch.setattr(coverage, "ClassifierLab", Oracle)
+    monkeypatch.setattr(coverage, "JobRunner", NotingRunner)
+    with pytest.raises(UserError, match="No study could be done"):
+        run_coverage(SETTINGS, num_studies=1, films_per_class=9, folder=tmp_path)
+    known = {"val_fraction", "split_seed", "phantom_seed", "phantom_subtlety", "resident_bytes"}
+    assert set(records[0]["gmd"]["data"]) == known
+
+
 @pytest.fixture
 def run(monkeypatch, tmp_path):
     """Return the function that gives the arms of two studies of an oracle's worth."""

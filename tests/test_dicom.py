@@ -104,6 +104,17 @@ def test_impossible_windows_are_refused(function, width):
         read_image(make_film(**window), 1)
 
 
+@pytest.mark.parametrize("bits", [8, 12])
+def test_the_advice_on_an_impossible_window_helps(bits):
+    pixels = RAMP if bits > 8 else RAMP.astype(np.uint8)
+    film = make_film(pixels, bits=bits, WindowCenter="10", WindowWidth="0")
+    with pytest.raises(ImageError, match=r"WindowWidth \(0028,1051\)") as caught:
+        read_image(film, 1)
+    assert ("--window" in str(caught.value)) == (bits > 8)
+    if bits > 8:
+        read_image(film, 1, View(asked=(0.0, 4095.0)))
+
+
 def test_a_voi_table_comes_before_a_window():
     film = np.array([[0, 1, 2, 3]], np.uint8)
     table = make_table(255, 100, 50, 0)

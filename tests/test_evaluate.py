@@ -311,6 +311,16 @@ def test_two_comparisons_do_not_overwrite_one_another(place, tmp_path, capsys):
     assert evaluate.choose_out(out, "evaluation.json", {}) == out.with_name("evaluation-3")
 
 
+def test_the_next_folder_is_found_beside_one_that_is_named_by_a_dot(tmp_path, monkeypatch):
+    (tmp_path / "here" / "below").mkdir(parents=True)
+    (tmp_path / "here" / "evaluation.json").write_text('{"comparison": {"num": 1}}')
+    for where, out in (("here", "."), ("here/below", ".."), ("here/below", "../")):
+        monkeypatch.chdir(tmp_path / where)
+        assert evaluate.choose_out(Path(out), "evaluation.json", {"num": 1}) == Path(out)
+        found = evaluate.choose_out(Path(out), "evaluation.json", {"num": 2})
+        assert found == tmp_path / "here-2"
+
+
 def break_run(workdir, how):
     """Make the run of class right one that can not be drawn from."""
     run = workdir / "right"

@@ -236,6 +236,62 @@ def test_another_table_than_the_manifest_is_found(flat):
     assert "Several tables name patients (metadata.csv, more.csv)" in scan_folder(flat).notices[0]
 
 
+@pytest.mark.parametrize("above", ["/home/me/data/", "../data/", "C:\\data\\"])
+def test_a_table_from_elsewhere_names_files_by_their_ends(flat, above):
+    files = sorted(path.relative_to(flat).as_posix() for path in flat.rglob("*.png"))
+    rows = [f"{above}{file},{n // 2}" for n, file in enumerate(files)]
+    (flat / "train.csv").write_text("\n".join(["path,patient_id", *rows]) + "\n")
+    scan = scan_folder(flat)
+    assert len({image.patient for image in scan.images}) == len(files) // 2
+    assert "of train.csv: 12 of them" in scan.notices[0]
+
+
+def test_a_table_that_means_several_files_by_one_row_is_not_read(flat):
+    for name in ("clear", "haze"):
+        (flat / name / "same.png").write_bytes((flat / name / f"{name}-00_1.png").read_bytes())
+    rows = [f"{path.name},a" for path in sorted(flat.rglob("*.png"))]
+    (flat / "meta.csv").write_text("\n".join(["file,subject", *rows]) + "\n")
+    scan = scan_folder(flat)
+    assert not scan.patients_known and "meta.csv has no row for some images" in scan.notices[0]
+    with pytest.raises(UserError, match=r"names same\.png, and 2 files"):
+        scan_folder(flat, patient_column="subject")
+
+
+@pytest.mark.parametrize("asked", [{"patient_column": "patient"}, {"patients_from": "table"}])
+def test_a_column_that_was_asked_for_is_not_passed_over(flat, asked):
+    write_manifest(flat)
+    (flat / "manifest.csv").rename(flat / "metadata.csv")
+    (flat / "old.csv").write_text("file,patient\nx.png,a\n")  # of other files: no rival
+    assert scan_folder(flat, **asked).patients_known and scan_folder(flat).patients_known
+    (flat / "more.csv").write_text((flat / "metadata.csv").read_text())
+    with pytest.raises(UserError, match=r"Several tables name patients \(metadata.csv, more.csv"):
+        scan_folder(flat, **asked)
+    for name in ("more.csv", "old.csv"):
+        (flat / name).unlink()
+    fill(flat / "haze", 1, "new-")
+    with pytest.raises(UserError, match=r"metadata\.csv has no row for 1 file"):
+        scan_folder(flat, **asked)
+
+
+def test_a_table_that_is_not_understood_is_said_where_no_patient_is_known(flat):
+    (flat / "metadata.csv").write_bytes(
+        "file;patient\nclear-00_1.png;M\xfcller\n".encode("latin-1")
+    )
+    scan = scan_folder(flat)
+    assert any("Not read: " in n and "metadata.csv is not a table" in n for n in scan.notices)
+    assert not any("Not read" in n for n in scan_folder(flat, patients_from="none").notices)
+    write_manifest(flat)
+    assert not any("Not read" in n for n in scan_folder(flat).notices)
+
+
+def test_a_table_that_names_nobody_tells_no_patients(flat):
+    files = sorted(path.relative_to(flat).as_posix() for path in flat.rglob("*.png"))
+    write_manifest(flat, rows=[f"{file},nan" for file in files])
+    scan = scan_folder(flat)
+    assert not any("Patients are told" in notice for notice in scan.notices)
+    assert "names no patient in 'patient'" in scan.notices[0]
+
+
 def test_patients_from_one_source_alone(flat):
     write_manifest(flat)
     scan = scan_folder(flat, patients_from="none")
@@ -244,6 +300,9 @@ def test_patients_from_one_source_alone(flat):
     (flat / "manifest.csv").unlink()
     with pytest.raises(UserError, match=r"manifest\.csv does not exist"):
         scan_folder(flat, patients_from="table")
+    for source in ("dicom", "folders"):
+        with pytest.raises(UserError, match=rf"--patients_from={source} was given, but no"):
+            scan_folder(flat, patients_from=source)
     with pytest.raises(UserError, match="expected one of auto, table"):
         scan_folder(flat, patients_from="tables")
     with pytest.raises(UserError, match="give one of them"):
@@ -276,6 +335,20 @@ def test_classes_come_from_a_table_where_folders_tell_none(loose, heading, below
     assert scan.class_names == ("clear", "haze")
     assert [image.label for image in scan.images[:4]] == [0, 1, 0, 1]
     assert f"column '{heading.split(',')[1]}' of labels.csv: clear, haze" in scan.notices[0]
+
+
+@pytest.mark.parametrize("heading", ["file,pathology", "scan,label"])
+def test_a_table_of_labels_that_is_not_understood_is_said(loose, heading):
+    write_labels(loose, heading)
+    scan = scan_folder(loose)
+    assert scan.class_names == ("films",)
+    (said,) = [notice for notice in scan.notices if "all images are one, 'films'" in notice]
+    assert "labels.csv has" in said and heading.replace(",", ", ") in said
+    if heading.startswith("file"):
+        assert scan_folder(loose, label_column="pathology").class_names == ("clear", "haze")
+    else:
+        with pytest.raises(UserError, match=r"labels\.csv has the columns scan, label, expected"):
+            scan_folder(loose, label_column="label")
 
 
 def test_a_label_column_by_name_and_over_folders(flat):

@@ -157,6 +157,17 @@ def test_the_search_is_done_once_a_content_and_a_limit_is_said(films, tmp_path, 
     assert "20 of the 41 images, drawn at random" in limited
 
 
+def test_films_shown_otherwise_are_searched_anew(films, tmp_path):
+    root = tmp_path / "data"
+    for i, film in enumerate(films):
+        (root / NAMES[i % 2]).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(film[..., 0].astype(np.uint16) * 16).save(root / NAMES[i % 2] / f"{i}.png")
+    Image.fromarray(films[0][:, ::-1, 0].astype(np.uint16) * 16).save(root / "left" / "again.png")
+    black = load(root, tmp_path, value_range="60000,65535")
+    assert not find_notices(black, "copies of others")
+    assert find_notices(load(root, tmp_path, value_range="0,4095"), "copies of others")
+
+
 def test_where_the_cache_can_not_be_written_copies_are_found_all_the_same(
     films, tmp_path, monkeypatch
 ):

@@ -241,8 +241,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(place, tmp_path, flags, sentence)
 def test_a_dry_run_prints_the_config_and_leaves_nothing(place, tmp_path):
     result = train_dcgan(place, tmp_path / "runs", "--class=left", "--dry_run", "--threshold=0.6")
     assert result.returncode == 0, result.stderr
-    text = result.stdout[result.stdout.index("{") :]
-    assert json.loads(text)["settings"]["selection"]["threshold"] == 0.6
+    assert json.loads(result.stdout)["settings"]["selection"]["threshold"] == 0.6
     assert not (tmp_path / "runs").exists()
 
 

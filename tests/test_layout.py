@@ -21,7 +21,7 @@ ops models models.layers models.dcgan models.gmd models.encoder
 
 losses penalties pixels augment augment_classic schedule parallel
 data data.fit data.values
-gan classifier selection listing settings idle dcgan
+gan classifier selection listing settings unused dcgan
 
 event_log console relay files run_folder distributed checkpoint
 
@@ -39,7 +39,7 @@ statistics simulation report figures leaks encoder features quality
 
 loop kept sampling class_run train_dcgan train_conditional train_gmd evaluate keep compare_rules
 
-study study.arms study.settings study.idle study.jobs study.training study.memory study.sources
+study study.arms study.settings study.unused study.jobs study.training study.memory study.sources
 study.folds study.audit study.classifiers study.generators study.coverage study.run
 study.analysis study.page
 

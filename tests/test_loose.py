@@ -104,6 +104,17 @@ def test_links_out_and_pipes_are_named_and_not_read(tmp_path):
         assert name in line and reason in line
 
 
+def test_a_folder_that_is_a_link_out_is_not_left_out_in_silence(tmp_path):
+    write(tmp_path / "private" / "1.png")
+    write(tmp_path / "shared" / "x" / "1.png")
+    (tmp_path / "shared" / "again").symlink_to("x")
+    assert len(read_folders([tmp_path / "shared"])[0]) == 1
+    (tmp_path / "shared" / "y").symlink_to(tmp_path / "private")
+    with pytest.raises(UserError, match=r"shared/y is a link that leads out") as caught:
+        read_folders([tmp_path / "shared"])
+    assert "--follow_links" not in str(caught.value)  # which this command does not have
+
+
 def test_dicom_is_found_by_content(tmp_path):
     (tmp_path / "film").write_bytes(make_film(RNG.integers(0, 256, (9, 9), dtype=np.uint8)))
     (tmp_path / "notes.txt").write_text("no image")

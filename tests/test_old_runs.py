@@ -13,6 +13,8 @@ from jaxgan.kept import read_table
 from jaxgan.run_folder import describe_differences, read_metrics, read_record
 from jaxgan.sampling import draw_from_run, restore_run
 from jaxgan.settings import DcganSettings, GmdSettings, read_settings
+from jaxgan.study.run import run_jobs
+from jaxgan.study.settings import StudySettings
 from jaxgan.train_conditional import make_conditional, train_conditional
 from jaxgan.train_dcgan import describe_run, train_dcgan
 from jaxgan.train_gmd import load_synthetic, train_gmd
@@ -147,3 +149,19 @@ def test_classifiers_go_on(old, films, tmp_path):
     options = {"dataset": films, "workdir": workdir, "num_devices": 1}
     train_gmd(make_gmd(4), synthetic_dir=synthetic_dir, **options)
     check_went_on(old / "finished/gmd/augmented", workdir / "augmented", 4)
+
+
+def test_no_job_of_a_finished_study_is_done_again(old, films, tmp_path, capsys):
+    workdir = copy(old, tmp_path, "finished/study")
+    settings = read_settings(StudySettings, read_record(workdir)["settings"])
+    parts = [
+        load_dataset(DataSpec(old / "films"), image_size=size, channels=1, cache_dir=tmp_path)
+        for size in (settings.gmd.image_size, settings.dcgan.image_size)
+    ]
+    before = list_content(workdir / "jobs")
+    results = run_jobs(
+        settings, dataset=parts[0], gan_dataset=parts[1], workdir=workdir, num_devices=1
+    )
+    assert list_content(workdir / "jobs") == before and len(before) == 15
+    assert results.failures == [] and all(len(done) == 2 for done in results.classifiers.values())
+    assert "changed" not in capsys.readouterr().out

@@ -62,6 +62,13 @@ def test_seeds_that_no_image_is_made_from_have_their_sentence(run, tmp_path, see
     assert len(draw_from_run(run, num=5, seed=2**32 - 5).seeds) == 5
 
 
+@pytest.mark.parametrize("threshold", [float("nan"), float("inf")])
+def test_a_threshold_that_is_no_number_has_its_sentence(run, tmp_path, threshold):
+    with pytest.raises(UserError, match=f"--threshold is {threshold}, expected a finite number"):
+        sample_run(run, tmp_path / "out", num=2, threshold=threshold)
+    assert not (tmp_path / "out").exists()
+
+
 def test_images_of_two_generators_are_not_mixed(run, tmp_path):
     out = tmp_path / "out"
     sample_run(run, out, num=2)

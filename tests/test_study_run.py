@@ -333,3 +333,16 @@ def test_a_study_whose_config_was_deleted_or_edited_goes_on(tmp_path, content, c
     write_record(tmp_path, {"kind": "gmd"})
     with pytest.raises(UserError, match="holds a gmd run, no study"):
         run._check_holds_study(tmp_path)
+
+
+@pytest.mark.parametrize("arms", [["real"], ["real", "gan"]])
+def test_changed_images_are_said_whatever_else_is_asked_now(arms, tmp_path, capsys):
+    record = {"kind": "study", "data": {"name": "made", "fingerprint": "a"}, "arms": ["real"]}
+    run._note_study(tmp_path, record)
+    notes = {"command": "python launch/study.py"}
+    run._note_study(tmp_path, record | {"arms": ["real", "duplicates"]}, notes)
+    assert json.loads((tmp_path / "config.json").read_text())["notes"] == notes
+    assert "changed" not in capsys.readouterr().out
+    data = {"name": "made", "fingerprint": "b"}
+    run._note_study(tmp_path, record | {"data": data, "arms": arms})
+    assert "The images have changed since" in capsys.readouterr().out

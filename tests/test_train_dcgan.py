@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 
 import jax
@@ -242,7 +243,8 @@ def test_a_rule_that_nothing_passes_ends_with_a_sentence(tmp_path, capsys):
         "Could not reach 11 images of class left with rule paper_text at threshold 1.5 in 24 tries"
         in out
     )
-    assert "here are 0" in out
+    assert re.search(r"24 tries with the generator of epoch \d: here are 0\.", out)
+    assert "in another --workdir with a lower --threshold or --accept=none keeps more" in out
     assert (run / "figures" / "real_beside_kept.png").is_file()
 
 
@@ -264,6 +266,16 @@ def test_rules_that_rank_choose_from_the_finished_generator(rule, tmp_path):
         samples = create_sampler(settings).draw(state, first, 20)
         logits = create_scorer(settings)(state.discriminator, samples.images)
         assert set(seeds) == set(samples.seeds[np.argsort(-logits)[:11]])
+
+
+def test_a_rule_that_ranks_and_tries_too_few_names_what_limits_it(tmp_path, capsys):
+    selection = {"rule": "top_k", "max_tries": 5}
+    run = train(tmp_path, make_dcgan_settings(num_epochs=1, selection=selection))
+    assert len(read_table(run)) == 5
+    out = capsys.readouterr().out
+    assert "with rule top_k in 5 tries with the generator of epoch" in out
+    assert "with a larger config.selection.max_tries or --accept=none keeps more" in out
+    assert "--threshold" not in out
 
 
 @pytest.mark.parametrize(

@@ -144,9 +144,9 @@ def test_runs_that_kept_nothing_are_told(tmp_path):
         load_synthetic(tmp_path, DATASET, SETTINGS)
 
 
-def write_kept(workdir, name, num, *, finished=True):
+def write_kept(workdir, name, num, *, finished=True, rule="paper_text"):
     """A run with so many kept images, without training it."""
-    run = write_run(workdir, name, make_dcgan_settings())
+    run = write_run(workdir, name, make_dcgan_settings(selection={"rule": rule}))
     with open_run_folder(run, read_record(run)) as folder:
         images = KeptImages(folder, rule="none", target=num)
         seeds = np.arange(num)
@@ -191,6 +191,20 @@ def test_the_few_images_of_a_run_that_was_stopped_are_said(tmp_path, capsys):
     assert "--keep" in out and "class left" not in out
 
 
+def test_a_stopped_run_of_the_listing_is_told_to_go_on_and_nothing_else(tmp_path, capsys):
+    """No command draws for it afterwards."""
+    write_kept(tmp_path, "left", 2, finished=False, rule="paper_code")
+    write_kept(tmp_path, "right", 3)
+    assert len(load_synthetic(tmp_path, DATASET, SETTINGS)["left"]) == 2
+    out = capsys.readouterr().out
+    assert "2 images that it had kept are added. Where it was to keep more, let it go on." in out
+    assert "--keep" not in out
+    write_kept(tmp_path / "other", "left", 0, finished=False, rule="paper_code")
+    write_kept(tmp_path / "other", "right", 3)
+    with pytest.raises(UserError, match=r"have kept no image\. Let them go on\. --augment_classes"):
+        load_synthetic(tmp_path / "other", DATASET, SETTINGS)
+
+
 def test_kept_images_that_were_deleted_or_damaged_have_their_sentence(tmp_path):
     for name in DATASET.class_names:
         write_kept(tmp_path, name, 3)
@@ -216,6 +230,17 @@ def test_a_report_that_was_edited_is_left_out_of_the_table(both_arms, tmp_path, 
     text = module._format_arms(tmp_path / "gmd")
     assert "augmented" in text and "Validation accuracy, augmented minus real" not in text
     assert "real/report.json is damaged or was edited" in capsys.readouterr().out
+
+
+def test_a_report_without_the_data_s_fingerprint_is_no_traceback(both_arms, tmp_path, capsys):
+    """Which only the sentence on both arms reads."""
+    shutil.copytree(both_arms, tmp_path / "gmd")
+    file = tmp_path / "gmd" / "augmented" / "report.json"
+    report = json.loads(file.read_text())
+    del report["data"]["fingerprint"]
+    file.write_text(json.dumps(report))
+    assert "Validation accuracy, augmented minus" not in module._format_arms(tmp_path / "gmd")
+    assert "augmented/report.json is damaged or was edited" in capsys.readouterr().out
 
 
 def test_a_longer_run_continues_bit_for_bit(both_arms, tmp_path):

@@ -189,6 +189,39 @@ def test_what_is_not_there_can_not_be_left_out(tmp_path):
         scan_folder(tmp_path, leave_out=("old", "olt", "haze/odl"))
 
 
+@pytest.mark.parametrize("ending", [".gif", ".JP2", ".nii.gz", ".heic"])
+def test_images_of_other_formats_are_not_left_out_in_silence(tmp_path, ending):
+    for label in ("clear", "haze"):
+        fill(tmp_path / label)
+    (tmp_path / "haze" / f"b{ending}").write_bytes(b"GIF89a")
+    ((file, error),) = scan_folder(tmp_path).unusable
+    assert file == f"haze/b{ending}"
+    assert f"not read here ({ending.lower()}): save it as PNG" in str(error)
+
+
+def test_a_jpeg_may_end_as_windows_has_it(tmp_path):
+    for label in ("clear", "haze"):
+        fill(tmp_path / label)
+    (tmp_path / "haze" / "b.jfif").write_bytes(b"x")
+    assert len(scan_folder(tmp_path).images) == 25
+
+
+@pytest.mark.parametrize("place", [".", "haze"])
+def test_the_index_of_a_cd_is_no_image(tmp_path, place):
+    for label in ("clear", "haze"):
+        fill(tmp_path / label)
+    (tmp_path / place / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    scan = scan_folder(tmp_path)
+    assert len(scan.images) == 24 and not scan.unusable
+
+
+def test_a_flag_that_is_advised_can_be_typed_as_it_stands(tmp_path):
+    for name in (".", "lung masks"):
+        fill(tmp_path / "clear" / name)
+    with pytest.raises(UserError, match="leave out a folder with '--leave_out=lung masks'"):
+        scan_folder(tmp_path)
+
+
 def test_long_lists_stop_at_ten(tmp_path):
     for name in ("clear", "haze"):
         fill(tmp_path / name)
@@ -246,6 +279,19 @@ def test_links_are_followed_where_that_is_asked(linked, kind):
         scan_folder(linked / kind)
     scan = scan_folder(linked / kind, follow_links=True)
     assert len(scan.images) == 24 and scan.class_names == ("clear", "haze") and not scan.unusable
+
+
+@pytest.mark.parametrize("place", ["clear", "train/clear"])
+def test_a_patient_who_is_a_link_out_is_not_left_out(tmp_path, place):
+    root = tmp_path / "data"
+    for n in range(5):
+        fill(root / place / f"p{n}", 3)
+    fill(tmp_path / "store" / "p5", 3)
+    (root / place / "p5").symlink_to(tmp_path / "store" / "p5")
+    with pytest.raises(UserError, match=rf"{place}/p5 is a link that leads out"):
+        scan_folder(root)
+    assert len(scan_folder(root, follow_links=True).images) == 18
+    assert len(scan_folder(root, leave_out=["p5"]).images) == 15
 
 
 def test_a_deep_nest_of_folders_ends(tmp_path):

@@ -127,6 +127,21 @@ def test_a_small_part_is_shown_from_the_least_to_the_largest_of_all_films():
     assert choose_ranges(films) == {"k": (0.0, 6000.0)}
 
 
+def test_films_of_other_slopes_are_shown_alike_though_each_fills_its_bits():
+    """PET: each slice has a slope of its own, so that its largest number is its largest value."""
+    slopes = (1.0, 2.0, 1.5)
+    films = [make([[0, 32767]], high=32767, slope=slope) for slope in slopes]
+    ranges = choose_ranges([measure(film) for film in films])
+    assert ranges == {"k": (0.0, 65534.0)}
+    same = [make([[round(30_000 / slope)]], high=32767, slope=slope) for slope in slopes]
+    assert {int(show(film, View(ranges=ranges))[0, 0]) for film in same} == {117}
+    spreads = {str(film.slope): measure(film) for film in films}
+    (notice,) = values.describe_ranges(spreads, ranges)
+    assert "what the bits can hold is not the same in all" in notice
+    flat = measure(make([[7]], high=32767, slope=9.0))  # nor does a blank film have its own
+    assert choose_ranges([spread(0, 65535), flat]) == {"k": (0.0, 65535.0)}
+
+
 def test_an_offset_is_no_use_of_the_bits():
     assert choose_ranges([spread(30_000, 35_000)]) == {"k": (30_000.0, 35_000.0)}
 

@@ -31,7 +31,8 @@ _KINDS = {
     "unfinished files": rf"((?:arrays/{_HEX64}|contents|copies|encoders)/\.[\w.-]+\.\d+\.beside)",
 }
 _TOPS = ("folder", "phantom", "arrays", "contents", "copies", "encoders", "xla", "tfds")
-_TFDS_INDEX = "jaxgan_index.json"  # jaxgan has read this data set of the catalogue
+# jaxgan has read this data set of the catalogue, this version or an earlier one
+_TFDS_INDEX = re.compile(r"jaxgan_index\w*\.json")
 # What a process was writing: its host and number are in the name.
 _UNFINISHED = re.compile(rf"(?:folder|phantom)/{_HEX32}\.(.+)\.(\d+)\.[0-9a-f]{{8}}")
 
@@ -147,5 +148,5 @@ def _is_ours(item: Item) -> bool:
     if item.kind == "unfinished files":  # until then a process may be writing it
         return item.used < time.time() - SECONDS_A_DAY
     if item.kind == "catalogue data sets":
-        return _TFDS_INDEX in names
+        return any(map(_TFDS_INDEX.fullmatch, names))
     return item.kind != "prepared images" or "index.json" in names

@@ -57,7 +57,7 @@ _DECODERS = (
 )  # fmt: skip
 _HEAD_KINDS = ("AE", "OB", "SH", "UI", "UL", "UN", "UR", None)  # PS3.10, 7.1; None: not said
 _TABLES = ("ModalityLUTSequence", "VOILUTSequence")
-_INSTEAD = " (WindowWidth (0028,1051)): give --window or --value_range instead"
+_WINDOW = "(WindowWidth (0028,1051))"
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _MAX_VALUE_BYTES = 2**18  # of what is not pixels: a table of 65536 levels has 2**17
 _INVERTED, _PALETTE, _RGB = "MONOCHROME1", "PALETTE COLOR", "RGB"
@@ -480,8 +480,10 @@ def _to_gray(film: "Dataset", values: np.ndarray) -> np.ndarray:
     try:
         with np.errstate(all="ignore"):  # a slope of 1e300 has its own answer below
             shares = _compute_shares(film, values)
-    except ImageError:
-        raise
+    except ImageError as error:
+        # Films of 8 bits are shown as they ask, whatever the user asks.
+        remedy = ": give --window or --value_range instead" if _is_deep(film) else ""
+        raise ImageError(f"{error}{remedy}") from None
     except Exception:
         raise ImageError(_describe_bad_look(film)) from None
     whole = np.nan_to_num(shares, nan=0.0, posinf=1.0, neginf=0.0)
@@ -615,14 +617,14 @@ def apply_window(values: np.ndarray, center: float, width: float, function: str)
     if function == "SIGMOID":
         if width <= 0.0:
             raise ImageError(
-                f"is a DICOM file with a window {width:g} wide, expected above 0{_INSTEAD}"
+                f"is a DICOM file with a window {width:g} wide, expected above 0 {_WINDOW}"
             )
         steepness = np.clip(-4.0 * (values - center) / width, -80.0, 80.0)
         return 1.0 / (1.0 + np.exp(steepness))
     exact = function == "LINEAR_EXACT"
     if width < 1.0 and not (exact and width > 0.0):
         raise ImageError(
-            f"is a DICOM file with a window {width:g} wide, expected 1 or more{_INSTEAD}"
+            f"is a DICOM file with a window {width:g} wide, expected 1 or more {_WINDOW}"
         )
     if not exact:
         center, width = center - 0.5, width - 1.0

@@ -4,7 +4,6 @@ Nothing is decoded here and nothing is assumed about what the classes are called
 """
 
 import codecs
-import contextlib
 import csv
 import hashlib
 import io
@@ -45,6 +44,10 @@ TABLE_ENDINGS = (".csv", ".tsv")
 _EXAMPLES = 5  # of files, where a sentence is about them
 _MAX_ABOVE = 8  # folders on top of those of the classes
 PATIENTS_FROM = ("auto", "table", "dicom", "folders", "none")  # what may tell whose an image is
+_NO_PATIENTS = {
+    "dicom": "no DICOM header among the images names a patient",
+    "folders": "no class has a folder for each patient",
+}
 MAX_ROWS = 500_000  # of a manifest: two seconds
 MAX_MANIFEST_BYTES = 32 * 2**20  # four seconds where they are a thousand columns
 MAX_HASHED_BYTES = 2**30  # of all images: two to five seconds at every launch
@@ -98,6 +101,12 @@ class _Options:
         asked = self.patient_column or self.patient_pattern
         return asked is not None or self.patients_from != "auto"
 
+    @property
+    def asks_table(self) -> bool:
+        """Whether the user wants a table to be read."""
+        asked = (self.patient_column, self.label_column)
+        return any(column is not None for column in asked) or self.patients_from == "table"
+
 
 def scan_folder(
     root: Path,
@@ -132,11 +141,13 @@ def scan_folder(
 
 def _scan(tree: Folder, options: _Options) -> FolderScan:
     top = go_down(tree)
-    tables = _find_tables(_list_between(top.path, tree.path))
+    tables, unread = _find_tables(_list_between(top.path, tree.path))
+    if options.asks_table and unread and not tables:
+        raise UserError(unread[0])
     knows_patients = any(_choose_patients(t, options.patient_column) for t in tables)
     layout = find_layout(top, trust_folders=options.says_who or knows_patients)
     unusable = [(p.relative_to(top.path).as_posix(), error) for p, error in layout.unusable]
-    placed, label_notices = _label(layout, tables, options.label_column)
+    placed, label_notices = _label(layout, tables, unread, options.label_column)
     splits = _list_splits(layout, placed)
     try:
         class_names = _check_classes(layout, splits, placed)
@@ -155,10 +166,17 @@ def _scan(tree: Folder, options: _Options) -> FolderScan:
         *_describe_others(layout, tables),
         *label_notices,
         *patient_notices,
+        *(_describe_unread(unread, images) if not (layout.is_flat or options.says_who) else ()),
         *_describe_risk(images, splits),
         *_describe_alike(class_names),
     )
     return FolderScan(top.path, class_names, splits, tuple(images), notices, tuple(unusable))
+
+
+def _describe_unread(unread: Sequence[str], images: Sequence[FolderImage]) -> list[str]:
+    """Say which tables were not understood, where they might have told the patients."""
+    is_known = all(image.patient is not None for image in images)
+    return [] if is_known else [f"Not read: {reason}." for reason in unread[:LISTED]]
 
 
 def _list_splits(layout: Layout, placed: Sequence[Placed]) -> tuple[str, ...]:
@@ -279,9 +297,12 @@ def _describe(image: Placed, class_names: Sequence[str], patient: str | None) ->
 
 
 def _label(
-    layout: Layout, tables: Sequence["Table"], column: str | None
+    layout: Layout, tables: Sequence["Table"], unread: Sequence[str], column: str | None
 ) -> tuple[list[Placed], list[str]]:
-    """Return the images with their classes, of a table where that tells them, and notices."""
+    """Return the images with their classes, of a table where that tells them, and notices.
+
+    `unread` says of other tables why they are none.
+    """
     files = [image.file for image in layout.images]
     table, chosen = _choose_labels(tables, column, files, is_needed=layout.is_flat)
     placed, notices = list(layout.images), list[str]()
@@ -300,6 +321,7 @@ def _label(
     elif layout.is_flat:
         name = layout.root.resolve().name or "images"
         placed = [replace(image, class_name=name) for image in placed]
+        notices.append(_describe_one_class(name, tables, unread))
     elif table is not None and chosen is not None and is_alone:
         notices.append(
             f"The one folder is the class, and {table.path.name} is not asked for another: "
@@ -309,6 +331,14 @@ def _label(
         whole = (t for t in tables if t.is_manifest or _covers(t, files))
         return _divide(placed, files, next(whole, None), notices)
     return placed, notices
+
+
+def _describe_one_class(name: str, tables: Sequence["Table"], unread: Sequence[str]) -> str:
+    """Say that all images are one class, and what the tables are that tell no other."""
+    found = [f"{table.path} has {list_some(table.columns)}" for table in tables]
+    why = "".join(f"; {reason}" for reason in [*found, *unread][:LISTED])
+    remedy = f". --label_column=NAME takes the classes from a table's column{why}" if why else ""
+    return f"No folder and no table tells classes: all images are one, {printable(name)!r}{remedy}."
 
 
 def _choose_labels(
@@ -398,6 +428,11 @@ def _find_patients(
     if source in ("auto", "folders") and not patients:
         patients, more = _find_folder_patients(placed, files)
         notices = [*notices, *more]
+    if source in _NO_PATIENTS and not patients:
+        raise UserError(
+            f"--patients_from={source} was given, but {_NO_PATIENTS[source]}: leave it out, or "
+            "tell the patients by --patient_column or --patient_pattern"
+        )
     return patients, notices
 
 
@@ -498,28 +533,39 @@ def _read_patients(
 ) -> tuple[dict[str, str] | None, list[str]]:
     """Return the patient of each file out of a table, or None and why there is none."""
     column = options.patient_column
+    is_asked = column is not None or options.patients_from == "table"
     chosen = [(table, _choose_patients(table, column)) for table in tables]
     found = [(table, name) for table, name in chosen if name is not None]
-    if not found and (column is not None or options.patients_from == "table"):
+    if not found and is_asked:
         raise _missing_column_error("patient", column, tables, root / MANIFEST)
-    if len(found) > 1:
-        names = list_some([table.path.name for table, _ in found])
-        return None, [f"Several tables name patients ({names}): call the one to use {MANIFEST}."]
     if not found:
         return None, [notice for table in tables for notice in _describe_unknown(table)]
-    ((table, name),) = found
-    if not table.is_manifest and not _covers(table, files):
+    whole = [(table, name) for table, name in found if table.is_manifest or _covers(table, files)]
+    if len(whole) > 1 or (len(found) > 1 and not whole):
+        names = list_some([table.path.name for table, _ in whole or found])
+        several = f"Several tables name patients ({names}): call the one to use {MANIFEST}."
+        if is_asked:
+            raise UserError(several)
+        return None, [several]
+    if not whole and not is_asked:
         return None, [
-            f"{table.path.name} has no row for some images, and is not read: call it {MANIFEST} "
-            "where it is meant to tell their patients."
+            f"{found[0][0].path.name} has no row for some images, or one for several, and is not "
+            f"read: call it {MANIFEST} where it is meant to tell their patients."
         ]
+    ((table, name),) = whole or found
     patients, notices = match_rows(table.path, table.rows, name, files)
+    if not patients:
+        return None, notices
     told = f"Patients are told by the column {printable(name)!r} of {table.path.name}"
     return patients, [f"{told}: {len(set(patients.values()))} of them.", *notices]
 
 
 def _covers(table: "Table", files: Sequence[str]) -> bool:
-    cells = match_cells(table.path, table.rows, table.columns[0], files)
+    """Whether a table has a row for each file; one that is about other files is no mistake."""
+    try:
+        cells = match_cells(table.path, table.rows, table.columns[0], files)
+    except UserError:
+        return False
     return cells.keys() >= set(files)
 
 
@@ -580,17 +626,22 @@ def _list_tables(folder: Path) -> list[Path]:
     ]
 
 
-def _find_tables(folders: Sequence[Path]) -> list[Table]:
-    """Return the manifest alone where there is one, else every table that has rows for files."""
+def _find_tables(folders: Sequence[Path]) -> tuple[list[Table], list[str]]:
+    """Return the manifest alone where there is one, else every table that has rows for files.
+
+    And why others are not read: they are none of ours, and need not be as we like them.
+    """
     paths = [path for folder in folders for path in _list_tables(folder)]
     manifests = [path for path in paths if _is_manifest(path)]
     if manifests:
-        return [_read_table(manifests[0])]
-    found = []
+        return [_read_table(manifests[0])], []
+    found, unread = [], []
     for path in paths:
-        with contextlib.suppress(UserError):  # it is none of ours, and need not be as we like it
+        try:
             found.append(_read_table(path))
-    return found
+        except UserError as error:
+            unread.append(str(error))
+    return found, unread
 
 
 def find_manifest(root: Path) -> Path | None:
@@ -811,11 +862,14 @@ def _list_places(folder: Path, cells: Sequence[str]) -> list[str]:
 def _check_inside(path: Path, entry: str, places: Sequence[str]) -> str:
     """Return the path of a row in plain form, having refused any way out of the table's folder.
 
+    A table that is no manifest may have been written elsewhere: of its paths the ends will do.
     Links need no look, which would take a minute a million rows: only `files` of the scan are read.
     """
     plain = entry.strip().replace("\\", "/")
     for place in places:
         plain = plain.removeprefix(place)
+    if not _is_manifest(path):
+        return posixpath.normpath(f"/{plain}").lstrip("/") or "."
     if plain.startswith("/") or ".." in plain.split("/") or "\0" in plain:
         raise UserError(
             f"{path} names {entry!r}, which lies outside the folder: expected paths relative "

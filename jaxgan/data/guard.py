@@ -82,7 +82,9 @@ def _find_once(
     prepared: "PreparedSet", shas: np.ndarray, first: np.ndarray, cache_dir: Path
 ) -> Copies:
     """Return the copies among records `first`, the one for each of `shas`: found once a content."""
-    key = hashlib.sha256(f"{VERSION}".encode() + "".join(shas).encode()).hexdigest()[:32]
+    asked = prepared.view.asked  # what is all black under it has no copies
+    settings = f"{VERSION}" + (f"{asked}" if asked else "")
+    key = hashlib.sha256(settings.encode() + "".join(shas).encode()).hexdigest()[:32]
     path = cache_dir / "copies" / f"{key}.npz"
     known = read_arrays(path)
     if known is not None:

@@ -15,7 +15,7 @@ from jaxgan.data.images import (
     measure_files,
 )
 from jaxgan.data.limits import ImageError, unusable_images_error
-from jaxgan.data.tree import ENDINGS, is_image, is_no_data
+from jaxgan.data.tree import ENDINGS, is_image, is_inside, is_no_data
 from jaxgan.data.values import (
     AS_STORED,
     ASKED,
@@ -170,6 +170,7 @@ def _list_images(root: Path) -> list[Path]:
         if path.name in SHEETS or any(map(is_no_data, parts)):
             continue
         try:
+            _refuse_link_out(path, root)
             if is_image(path, root):
                 visible.append(path)
         except ImageError as error:
@@ -179,6 +180,16 @@ def _list_images(root: Path) -> list[Path]:
     if not visible:
         raise UserError(f"There are no images in {root}: expected {', '.join(ENDINGS)}.")
     return visible
+
+
+def _refuse_link_out(path: Path, root: Path) -> None:
+    """Refuse a link to a file or folder elsewhere: images behind it would be left out in silence.
+
+    One to a folder of images in `root` is passed over, which has them already.
+    """
+    leads_out = path.is_symlink() and path.exists() and not is_inside(path, root)
+    if leads_out and (path.is_dir() or path.is_file()):
+        raise ImageError("is a link that leads out of the folder: copy there what it leads to")
 
 
 def _create(

@@ -5,6 +5,7 @@ silence.
 """
 
 import os
+import shlex
 import stat
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -17,7 +18,13 @@ from jaxgan.data.limits import LISTED, ImageError
 from jaxgan.errors import UserError, list_some
 from jaxgan.untrusted import printable
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom")
+_JPEGS = (".jpg", ".jpeg", ".jfif", ".jpe")
+ENDINGS = (".png", *_JPEGS, ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom")
+# Images all the same, which are not to be missed in silence.
+_OTHER_ENDINGS = (
+    *(".gif", ".jp2", ".j2k", ".jpx", ".jxl", ".heic", ".heif", ".avif"),
+    *(".pgm", ".ppm", ".pbm", ".pnm", ".nii", ".nii.gz", ".nrrd", ".mha", ".mhd"),
+)
 SPLITS = ("train", "val", "test")
 MIN_TRAIN_IMAGES = 10
 
@@ -37,6 +44,7 @@ _SYSTEM_FOLDERS = (
     *("lost+found", "$recycle.bin", "recycler", "system volume information", "__macosx"),
     *("@eadir", "#recycle", "@recycle", "#snapshot", "@tmp", "@recently-snapshot"),
 )
+_DICOM_INDEX = "dicomdir"  # of a CD, in DICOM itself, without a picture: PS3.10, 8.6
 # Folders of a class that hold what belongs to its images, and are no patients.
 _BESIDE_WORDS = ("mask", "segment", "annotat", "label", "overlay", "heatmap", "contour", "bbox")
 _CONTAINERS = ("images", "image", "imgs", "img", "films", "pictures", "data", "files")  # as endings
@@ -126,7 +134,7 @@ def is_image(entry: Path, root: Path, *, follow_links: bool = False) -> bool:
     except OSError as error:
         what = "is a link that leads nowhere" if entry.is_symlink() else "cannot be read"
         raise ImageError(f"{what} ({error.strerror})") from None
-    if stat.S_ISDIR(mode):
+    if stat.S_ISDIR(mode) or entry.name.casefold() == _DICOM_INDEX:
         return False
     is_named = entry.suffix.lower() in ENDINGS
     if not is_named and not stat.S_ISREG(mode):
@@ -137,12 +145,20 @@ def is_image(entry: Path, root: Path, *, follow_links: bool = False) -> bool:
             "with --follow_links"
         )
     if not is_named and not dicom.starts_as_dicom(entry):
+        _refuse_other_image(entry)
         return False
     if not stat.S_ISREG(mode):
         raise ImageError("is not an ordinary file")
     if not _is_unicode(str(entry)) and not _is_unicode(str(entry.relative_to(root))):
         raise ImageError("has a name that is not UTF-8: rename it")
     return True
+
+
+def _refuse_other_image(entry: Path) -> None:
+    """Refuse an image of a format that is not read."""
+    found = [ending for ending in _OTHER_ENDINGS if entry.name.lower().endswith(ending)]
+    if found:
+        raise ImageError(f"is of a format that is not read here ({found[0]}): save it as PNG")
 
 
 def is_inside(path: Path, root: Path) -> bool:
@@ -203,14 +219,12 @@ def _read(path: Path, ways: _Ways, above: tuple[str, ...]) -> Folder:
         try:
             if is_image(entry, root, follow_links=not may_lead_out):
                 images.append(entry)
-            elif (
-                not entry.is_dir()
-                or is_no_data(entry.name)
-                or not _may_enter(entry, follow_links, above)
-            ):
+            elif not entry.is_dir() or is_no_data(entry.name):
                 others.append(entry)
             elif may_lead_out and not is_inside(entry, root):
                 folders.append(Folder(entry, is_way_out=True))
+            elif not _may_enter(entry, follow_links, above):
+                others.append(entry)
             else:
                 below = (*above, os.path.realpath(entry))
                 folders.append(_read(entry, ways, below))
@@ -287,12 +301,15 @@ def find_layout(root: Folder, *, trust_folders: bool = False) -> Layout:
         for split, top in (tops or {"train": root}).items()
         for found in _list_classes(split, top)
     ]
-    _check_folders(root.path, [*tops.values(), *(found.folder for found in outer)])
+    folders = [*tops.values(), *(found.folder for found in outer)]
+    _check_no_way_out(root.path, folders)
+    _check_names(root.path, folders)
     classes = outer if tops else _divide_classes(outer)
     for found in classes:
         if not trust_folders:
             _check_few(found, root.path)
     read = [folder for found in classes for folder in _list_read(found.folder)]
+    _check_no_way_out(root.path, read)
     _check_all_used(root, read)
     splits = {found.split for found in classes} if tops or classes != outer else ()
     beside = [folder.path for folder in root.folders if tops and folder not in tops.values()]
@@ -368,15 +385,21 @@ def _divide_classes(classes: Sequence[_Class]) -> Sequence[_Class]:
     return divided
 
 
-def _check_folders(root: Path, folders: Sequence[Folder]) -> None:
-    """Refuse folders that are links out of the data, and class names that cannot be shown."""
+def _check_no_way_out(root: Path, folders: Sequence[Folder]) -> None:
+    """Refuse folders of images, also of patients, that are links out of the data."""
     for folder in folders:
         if folder.is_way_out:
             raise UserError(
                 f"the folder {printable(str(folder.path))} is a link that leads out of {root}: "
                 "expected all images inside it. Copy them there, name the folder that holds "
-                "everything, or follow all links with --follow_links."
+                "everything, follow all links with --follow_links, or leave it out with "
+                "--leave_out=NAME."
             )
+
+
+def _check_names(root: Path, folders: Sequence[Folder]) -> None:
+    """Refuse class names that cannot be shown."""
+    for folder in folders:
         if folder.path != root and not folder.name.isprintable():  # nor is what is not UTF-8
             raise UserError(
                 f"the class folder {folder.name!r} has a name with control characters or bytes "
@@ -470,7 +493,8 @@ def _check_all_used(root: Folder, read: Sequence[Folder]) -> None:
     more = [f"  and {len(lines) - LISTED} more folders"] if len(lines) > LISTED else []
     same = {path.name for path in unused}
     example = printable(same.pop() if len(same) == 1 and "." not in names else names[0])
-    what = "a file by its name" if example == "." else f"a folder with --leave_out={example}"
+    flag = shlex.quote(f"--leave_out={example}")
+    what = "a file by its name" if example == "." else f"a folder with {flag}"
     raise UserError(
         "\n".join(
             [

@@ -11,7 +11,8 @@ Numbers are compared within one *kind* alone: 16-bit numbers of PNG and TIFF are
 films (of so many stored bits, signed or not) others, Hounsfield units another. The range of a kind
 is the first of four in which its middle film keeps 64 grays:
 
-1. all that the bits can hold, as most films are made to be shown;
+1. all that the bits can hold, as most films are made to be shown: of all films together, where
+   slopes differ (PET);
 2. from the least number of all films to the largest: nothing is cut off;
 3. the same without each film's half per cent of darkest and of brightest pixels, which may be a
    marker, a hot pixel or padding;
@@ -23,13 +24,13 @@ how bright a film is beside another may be the finding. Two passes are made over
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
-from jaxgan.errors import UserError
+from jaxgan.errors import UserError, list_some
 from jaxgan.untrusted import printable
 
 MIN_GRAYS = 64  # of 256: a film that keeps fewer is named
@@ -247,9 +248,10 @@ def _choose(spreads: Sequence[Spread]) -> Range | None:
         return None
     # Of a film that is nearly all of one gray, the tails are one number.
     middle = float(np.median([(f.high - f.low) or (f.largest - f.least) for f in films]))
-    full = (min(film.full[0] for film in films), max(film.full[1] for film in films))
+    full = _join(film.full for film in films)
     if _keeps_grays(middle, full):
-        return None
+        # As stored, films whose slopes differ would each have a black and a white of their own.
+        return full if len({spread.full for spread in spreads}) > 1 else None
     ranges = [
         (min(film.least for film in films), max(film.largest for film in films)),
         (min(film.low for film in films), max(film.high for film in films)),
@@ -257,6 +259,12 @@ def _choose(spreads: Sequence[Spread]) -> Range | None:
     ]
     usable = [(low, high) for low, high in ranges if high > low]
     return next((bounds for bounds in usable if _keeps_grays(middle, bounds)), usable[-1])
+
+
+def _join(ranges: Iterable[Range]) -> Range:
+    """Return the least range that has all of `ranges` in it."""
+    lows, highs = zip(*ranges, strict=True)
+    return min(lows), max(highs)
 
 
 def _keeps_grays(span: float, bounds: Range) -> bool:
@@ -284,15 +292,20 @@ def _describe_range(kind: str, spreads: Mapping[str, Spread], bounds: Range) -> 
     beyond = [f for f, s in sorted(of_kind.items()) if s.low < bounds[0] or s.high > bounds[1]]
     cut = (
         f" {len(beyond)} of them have more than {_TAIL:.1%} of their pixels beyond it, which "
-        f"become all black or all white: {name_files(beyond)}."
+        f"become all black or all white: {list_some(beyond)}."
         if beyond
         else ""
     )
+    is_whole = bounds == _join(s.full for s in of_kind.values() if s.largest > s.least)
+    why = (
+        "and what the bits can hold is not the same in all"
+        if is_whole
+        else "a small part of what the bits can hold"
+    )
     return (
-        f"{len(of_kind)} image(s) of {kind} bring no window and use {low:g} to {high:g}, a small "
-        f"part of what the bits can hold: {bounds[0]:g} is shown as black and {bounds[1]:g} as "
-        f"white, for all of them alike.{cut} Choose otherwise by --value_range=LOW,HIGH or "
-        "--window=CENTER,WIDTH."
+        f"{len(of_kind)} image(s) of {kind} bring no window and use {low:g} to {high:g}, {why}: "
+        f"{bounds[0]:g} is shown as black and {bounds[1]:g} as white, for all of them alike.{cut} "
+        "Choose otherwise by --value_range=LOW,HIGH or --window=CENTER,WIDTH."
     )
 
 
@@ -320,8 +333,3 @@ def describe_few_grays(grays: Mapping[str, int | None]) -> list[str]:
         "Where they hold more than 8 bits, --value_range=LOW,HIGH or --window=CENTER,WIDTH may "
         "show more of them."
     ]
-
-
-def name_files(files: Sequence[str]) -> str:
-    """Return the first ten of several files, in a line that they can not break."""
-    return ", ".join(map(printable, files[:NAMED])) + (", ..." if len(files) > NAMED else "")

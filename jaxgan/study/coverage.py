@@ -7,7 +7,6 @@ of this kind are worth on average, the mean over all studies, is what the interv
 should hold.
 """
 
-import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,7 +29,7 @@ from jaxgan.statistics import (
 )
 from jaxgan.study.classifiers import ClassifierLab, duplicate
 from jaxgan.study.folds import Folds, create_folds
-from jaxgan.study.jobs import Job, JobRunner, Result
+from jaxgan.study.jobs import Job, JobRunner, Result, describe_data, to_record
 from jaxgan.study.settings import StudySettings
 
 NUM_FRESH = 10_000  # patients, one film each
@@ -91,7 +90,7 @@ def run_coverage(
             return _judge(lab, folds, draw_fresh(), num_seeds=settings.num_seeds, seed=study)
 
         record = {
-            "gmd": dataclasses.asdict(settings.gmd),
+            "gmd": {**to_record(settings.gmd), "data": describe_data(settings.gmd.data)},
             "phantom_subtlety": settings.data.phantom_subtlety,
             "num_folds": settings.num_folds,
             "num_seeds": settings.num_seeds,
@@ -106,9 +105,8 @@ def run_coverage(
     results = [runner.run(create_job(study)) for study in range(num_studies)]
     done = [result for result in results if result is not None]
     if not done:
-        raise UserError(
-            f"No study could be done; the first one failed: {runner.failures[0].reason}."
-        )
+        reason = runner.failures[0].reason.rstrip(".")
+        raise UserError(f"No study could be done; the first one failed: {reason}.")
     return {
         "num_studies": len(done),
         "num_failed": len(runner.failures),

@@ -30,9 +30,9 @@ from jaxgan.selection import (
     choose_by_rank,
 )
 from jaxgan.settings import DcganSettings, to_dict
-from jaxgan.study.jobs import Job, Result, hash_files, to_record
+from jaxgan.study.jobs import Job, Result, describe_averaging, hash_files, to_record
 from jaxgan.study.training import Curves, Trainer
-from jaxgan.types import Metrics, Params
+from jaxgan.types import Key, Metrics, Params
 
 # Fields of DcganSettings that do not alter what a study makes of it; of `selection` the threshold
 # alone does, see `_GanNotes`.
@@ -52,7 +52,8 @@ _WITHOUT = (
 # Jobs of before have looked at such a step once for every epoch that it ends.
 _ONE_LOOK = "at every step that ends an epoch or several, once"
 _DRAWN = ("images", "scores", "logits")
-DRAWING_VERSION = 2  # raise it when images are drawn otherwise of the same generator
+# GANs of seeds below 100, a study's first of every fold and class, have so many latents each.
+_NUM_NUMBERED, _LATENTS_EACH = 100, 10_000_000
 
 
 class GeneratorLab:
@@ -85,6 +86,7 @@ class GeneratorLab:
             "seed": seed,
             "holdout": holdout,
             "least_held": MIN_HELD_OUT,
+            **describe_averaging(self._settings),
         }
         if self._settings.batch_size > len(hold_out_enough(images, holdout, seed)[0]):
             record["looks"] = _ONE_LOOK
@@ -96,7 +98,7 @@ class GeneratorLab:
 
         Those of a smaller `num` are the first of a larger one.
         """
-        record = {"generator": str(trained["record"]), "num": num, "version": DRAWING_VERSION}
+        record = {"generator": str(trained["record"]), "num": num}
         return Job("images", name, record, functools.partial(self._draw, trained, seed, num))
 
     def _train(self, images: ImageSet, partial: Path, *, seed: int, holdout: float) -> Result:
@@ -138,12 +140,22 @@ class GeneratorLab:
             ema=None,  # what there is of it is in `variables`
             augment_strength=jnp.float32(0.0),
         )
-        # Every GAN its own latents: of the same ones all of a class would make like images.
-        key = jax.random.fold_in(self._sampler.key, seed)
-        samples = dataclasses.replace(self._sampler, key=key).draw(state, 0, num)
+        key, first = _choose_latents(self._sampler.key, seed)
+        samples = dataclasses.replace(self._sampler, key=key).draw(state, first, num)
         logits = self._score(state.discriminator, samples.images)
         _check_finite(logits)
         return {"images": samples.images, "scores": samples.scores, "logits": logits}
+
+
+def _choose_latents(key: Key, seed: int) -> tuple[Key, int]:
+    """Return the key and the first number of the latents of the GANs of `seed`, which are theirs.
+
+    Of the same ones all of a class would make like images. Those of small seeds, all that studies
+    could have at first, are told apart by number, and their images stay what they were.
+    """
+    if seed < _NUM_NUMBERED:
+        return key, seed * _LATENTS_EACH
+    return jax.random.fold_in(key, seed), 0
 
 
 def join_made(trained: Result, drawn: Result) -> Result:

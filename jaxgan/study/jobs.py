@@ -18,6 +18,7 @@ from jaxgan.console import WorkingClock, say
 from jaxgan.errors import DiskError, IncompleteError, find_memory_error
 from jaxgan.files import make_folder, read_arrays, written_beside
 from jaxgan.loop import Stopped
+from jaxgan.settings import DataSettings, DcganSettings
 
 JOB_VERSION = 2  # raise it when jobs come out differently, so that they are done again
 
@@ -176,6 +177,20 @@ def hash_files(files: tuple[str, ...], labels: np.ndarray) -> str:
     digest = hashlib.sha256("\n".join(files).encode())
     digest.update(np.asarray(labels, np.int32).tobytes())
     return digest.hexdigest()[:20]
+
+
+def describe_data(settings: DataSettings) -> dict[str, Any]:
+    """Return these settings as a job's record has them: jobs of before keep their names.
+
+    So a field that came later is noted where it is not at its default alone.
+    """
+    values = [(field, getattr(settings, field.name)) for field in dataclasses.fields(settings)]
+    return {f.name: v for f, v in values if f.default is dataclasses.MISSING or v != f.default}
+
+
+def describe_averaging(settings: DcganSettings) -> dict[str, str]:
+    """Return what tells a GAN's job from one of before, whose average moved while D alone did."""
+    return {"averaged": "at updates of G"} if settings.num_critic_steps > 1 else {}
 
 
 def to_record(settings: Any, *, without: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -13,12 +13,7 @@ from jaxgan.data.sets import Dataset, ImageSet, check_classes
 from jaxgan.errors import UserError, list_some
 from jaxgan.files import hold_folder, holds_nothing, make_folder, remove_leftovers
 from jaxgan.parallel import check_batch_size, choose_devices
-from jaxgan.run_folder import (
-    describe_differences,
-    find_record,
-    is_same_but_for_data,
-    write_record,
-)
+from jaxgan.run_folder import CONTENT, find_record, flatten, write_record
 from jaxgan.study import audit as audits
 from jaxgan.study.arms import Arm, describe_lacking_targets
 from jaxgan.study.classifiers import (
@@ -28,7 +23,7 @@ from jaxgan.study.classifiers import (
     duplicate,
 )
 from jaxgan.study.folds import Folds, create_folds, describe_leaks, pool
-from jaxgan.study.generators import DRAWING_VERSION, GeneratorLab, join_made, select
+from jaxgan.study.generators import GeneratorLab, join_made, select
 from jaxgan.study.jobs import Failure, JobRunner, Result, to_record
 from jaxgan.study.settings import StudySettings
 
@@ -260,7 +255,6 @@ class _Study:
                 self._results.generators[fold, gan_seed, label] for label in self._label_range()
             ]
             described["generators"] = [str(m["record"]) for m in made]
-            described["drawing"] = DRAWING_VERSION
             described["threshold"] = self._settings.dcgan.selection.threshold
         if arm.chooses:
             described["candidates"] = self._count_candidates(arm, fold)
@@ -309,18 +303,20 @@ def run_jobs(
     workdir: Path,
     num_devices: int = 0,
     sources: Sequence[str] = (),
+    notes: Mapping[str, str] | None = None,
 ) -> StudyResults:
     """Do what of the study is not yet done in `workdir`/jobs and return all results.
 
     `gan_dataset` is the same data in the generators' image size. `sources` names each image's
-    hospital, in the order of the splits joined, or is empty.
+    hospital, in the order of the splits joined, or is empty. `notes` (the command, where the data
+    lie) are kept in `config.json` and decide nothing.
     """
     record = describe_study(settings, dataset)
     make_folder(workdir)
     _check_holds_study(workdir)
     with hold_folder(workdir):
         remove_leftovers(workdir)
-        _note_study(workdir, record)
+        _note_study(workdir, record, notes)
         return _run_jobs(settings, dataset, gan_dataset, workdir, num_devices, sources)
 
 
@@ -389,19 +385,21 @@ def _holds_jobs(workdir: Path) -> bool:
     return any(workdir.glob("jobs/*.npz")) and not (workdir / "ablation.json").exists()
 
 
-def _note_study(workdir: Path, record: Mapping[str, Any]) -> None:
+def _note_study(
+    workdir: Path, record: Mapping[str, Any], notes: Mapping[str, str] | None = None
+) -> None:
     """Note what was asked of the study last; say so where the images have changed since then."""
     old = find_record(workdir) or record
     if _holds_jobs(workdir) and old is record:
         say(
             f"{workdir / 'config.json'} is damaged or gone: it is written anew, and no job is lost."
         )
-    if describe_differences(old, record) and is_same_but_for_data(old, record):
+    if flatten(old).get(CONTENT) != flatten(record)[CONTENT]:
         say(
             f"The images have changed since this study was last run in {workdir}: what was "
             "trained on those of before does not count, and is trained again."
         )
-    write_record(workdir, record)
+    write_record(workdir, record, notes)
 
 
 def run_audit(results: StudyResults) -> audits.Audit:

@@ -88,7 +88,7 @@ def launch(monkeypatch, capsys):
         forget_flags(before)
         sys.modules.pop("cli", None)
         monkeypatch.setattr(sys, "argv", [f"{launcher}.py", *given])  # the config's flag reads it
-        calls = []
+        calls = run.calls = []
         module = load(launcher)
         for name in noted:
             monkeypatch.setattr(module, name, note(name, calls))
@@ -197,3 +197,34 @@ def test_a_run_that_goes_on_is_told_and_not_refused(launch):
     assert "train_gmd" in [call[0] for call in calls]
     assert "config.data.val_fraction has no effect: made has a validation split of its own." in said
     assert "config.data.phantom_seed has no effect: the images are those of made" in said
+
+
+def test_what_concerns_a_folder_alone_is_named_where_a_run_s_images_are_drawn_to_keep(launch):
+    way = WAYS["sample kept"]
+    calls, said = launch(way[0], [*way[1], "--on_bad_image=skip"], way[2])
+    assert "keep_images" in [call[0] for call in calls]
+    assert "--on_bad_image has no effect: the images are the phantom's." in said
+
+
+@pytest.mark.parametrize(
+    ("way", "flag"), [("evaluate a run", "json"), ("evaluate rules", "json"), ("simulate", "out")]
+)
+def test_a_folder_in_the_place_of_a_file_is_refused_before_the_work(way, flag, launch, tmp_path):
+    launcher, given, noted = WAYS[way]
+    with pytest.raises(
+        UserError, match=f"--{flag}={tmp_path} is a folder: expected the name of a file"
+    ):
+        launch(launcher, [*given, f"--{flag}={tmp_path}"], noted)
+    assert launch.calls == []
+
+
+def test_classes_to_augment_without_augmentation_are_refused_before_data_are_read(launch):
+    with pytest.raises(UserError, match="--augment_classes has no effect without --augment"):
+        launch("train_gmd", ["--augment_classes=left"], ["train_gmd"])
+    assert launch.calls == []
+
+
+def test_a_study_notes_its_command_and_where_its_data_lie(launch):
+    calls, _ = launch("study", ["--data_dir=films"], WAYS["study"][2])
+    (options,) = [call[2] for call in calls if call[0] == "run_jobs"]
+    assert "--data_dir=films" in options["notes"] and "'data': " in options["notes"]

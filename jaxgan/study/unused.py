@@ -1,8 +1,8 @@
 """Which settings of a study have no effect, and why: what a run of its own would need alone."""
 
-from jaxgan.idle import find_idle_gan, find_idle_gmd
 from jaxgan.study.arms import Arm
 from jaxgan.study.settings import StudySettings
+from jaxgan.unused import find_unused_by_gan, find_unused_by_gmd
 
 _SEED = "every job of a study has a seed of its own, made of fold and number"
 _DATA = "the data of a study are those of config.data"
@@ -37,51 +37,51 @@ NEVER_READ = {
 }
 
 
-def find_idle_study(settings: StudySettings) -> dict[str, str]:
+def find_unused_by_study(settings: StudySettings) -> dict[str, str]:
     """Return which fields of a study's config have no effect."""
     arms = settings.create_arms()
-    idle = {
-        **_find_idle_amounts(settings),
+    unused = {
+        **_find_unused_amounts(settings),
         **NEVER_READ,
-        **find_idle_gmd(settings.gmd, "config.gmd"),
+        **find_unused_by_gmd(settings.gmd, "config.gmd"),
     }
     if not settings.needs_generators:
         reason = "no arm of config.arms has generated images"
         names = ("config.dcgan", "config.num_gan_seeds", "config.holdout", "config.pool")
-        return {**dict.fromkeys(names, reason), **idle}
-    idle |= find_idle_gan(settings.dcgan, "config.dcgan")
+        return {**dict.fromkeys(names, reason), **unused}
+    unused |= find_unused_by_gan(settings.dcgan, "config.dcgan")
     if not any(arm.chooses for arm in arms):
-        idle["config.pool"] = "no arm of config.arms chooses among generated images"
+        unused["config.pool"] = "no arm of config.arms chooses among generated images"
     if not any(_compares(arm) for arm in arms):
         reason = "no arm of config.arms compares with a threshold"
-        idle["config.dcgan.selection.threshold"] = reason
+        unused["config.dcgan.selection.threshold"] = reason
     if not any(arm.has_own_counts for arm in arms):
         reason = "no arm of config.arms adds images in the numbers of a table"
-        idle["config.dcgan.selection.targets"] = reason
-    return idle
+        unused["config.dcgan.selection.targets"] = reason
+    return unused
 
 
 def _compares(arm: Arm) -> bool:
     return arm.source in ("paper_text", "paper_code")
 
 
-def _find_idle_amounts(settings: StudySettings) -> dict[str, str]:
+def _find_unused_amounts(settings: StudySettings) -> dict[str, str]:
     adding = [kind for kind in settings.arms if Arm(kind).source and not Arm(kind).has_own_counts]
     if not adding:
         reason = "no arm of config.arms adds images by amount"
         return {"config.amounts": reason, "config.amount_arms": reason}
-    idle = {}
+    unused = {}
     strangers = [kind for kind in settings.amount_arms if kind not in adding]
     if strangers:
         reason = f"no arm {' or '.join(strangers)} of this study adds images by amount"
-        idle["config.amount_arms"] = reason
+        unused["config.amount_arms"] = reason
     if len(settings.amounts) == 1 and not strangers:
-        idle["config.amount_arms"] = "config.amounts has one amount, which all arms have"
+        unused["config.amount_arms"] = "config.amounts has one amount, which all arms have"
     if len(settings.amounts) > 1 and len(strangers) == len(settings.amount_arms):
         used = next(arm.amount for arm in settings.create_arms() if arm.kind in adding)
         reason = f"all but {used:g} are left out, for no arm is among config.amount_arms"
-        idle["config.amounts"] = reason
-    return idle
+        unused["config.amounts"] = reason
+    return unused
 
 
 # Coverage ---------------------------------------------------------------------------------------
@@ -103,7 +103,7 @@ _NOT_OF_COVERAGE = (
 )
 
 
-def find_idle_coverage(settings: StudySettings) -> dict[str, str]:
+def find_unused_by_coverage(settings: StudySettings) -> dict[str, str]:
     """Return which fields of a study's config have no effect on `jaxgan.study.coverage`."""
     studies = "the studies of coverage have arms, patients and folds of their own"
     kept = "a study of coverage is done anew where it was not finished"
@@ -111,5 +111,5 @@ def find_idle_coverage(settings: StudySettings) -> dict[str, str]:
         **{f"config.{name}": studies for name in _NOT_OF_COVERAGE},
         **NEVER_READ,
         "config.gmd.checkpoint_every_seconds": kept,
-        **find_idle_gmd(settings.gmd, "config.gmd"),
+        **find_unused_by_gmd(settings.gmd, "config.gmd"),
     }

@@ -11,34 +11,34 @@ import numpy as np
 import pytest
 
 from jaxgan import classifier
-from jaxgan.ablation import find_idle_ablation
+from jaxgan.ablation import find_unused_by_ablation
 from jaxgan.dcgan import create_state, create_step
 from jaxgan.errors import UserError
-from jaxgan.idle import check_idle, describe_idle, find_idle_run, find_idle_training
 from jaxgan.settings import RULES, DcganSettings, GmdSettings, to_dict
 from jaxgan.study import classifiers, coverage, generators
 from jaxgan.study import run as study_run
-from jaxgan.study.idle import find_idle_coverage, find_idle_study
 from jaxgan.study.jobs import JobRunner
+from jaxgan.study.unused import find_unused_by_coverage, find_unused_by_study
 from jaxgan.train_dcgan import train_dcgan
 from jaxgan.train_gmd import create_model, create_optimizer, train_gmd
 from jaxgan.types import Batch
+from jaxgan.unused import check_unused, describe_unused, find_unused_by_run, find_unused_by_training
 from tests.helpers import make_dataset, make_dcgan_settings, make_gmd_settings, replace
 from tests.test_ablation import make_settings as make_ablation
 from tests.test_study_run import make_data, make_settings
 
 
 def test_what_has_no_effect_is_told_by_reason():
-    idle = {"config.dcgan": "no GAN", "config.seed": "none", "--num": "none"}
+    unused = {"config.dcgan": "no GAN", "config.seed": "none", "--num": "none"}
     changed = ["config.dcgan.data.split_seed", "config.seed", "--num", "config.dcganother"]
-    assert describe_idle(changed, idle) == (
+    assert describe_unused(changed, unused) == (
         "config.dcgan.data.split_seed has no effect: no GAN. config.seed, --num have no effect: "
         "none."
     )
-    assert describe_idle(["config.width"], idle) is None
-    check_idle(["config.width"], idle)
+    assert describe_unused(["config.width"], unused) is None
+    check_unused(["config.width"], unused)
     with pytest.raises(UserError, match=r"config\.seed has no effect: none\. Leave out"):
-        check_idle(["config.seed"], idle)
+        check_unused(["config.seed"], unused)
 
 
 # A study --------------------------------------------------------------------------------------
@@ -236,8 +236,8 @@ def note_study(settings, folder, monkeypatch):
     return [noted, loaded, programs]
 
 
-def without_effect(name, idle):
-    return describe_idle([f"config.{name}"], idle) is not None
+def without_effect(name, unused):
+    return describe_unused([f"config.{name}"], unused) is not None
 
 
 SETTINGS = make_study()
@@ -270,12 +270,12 @@ def test_each_field_of_a_study_changes_what_is_computed_or_is_named(
         together = replace(SETTINGS, dcgan=replace(SETTINGS.dcgan, **TOGETHER[name]))
         base = note_study(together, tmp_path / "together", monkeypatch)
     # What is named has none, and what is not named has one.
-    assert (noted == base) == without_effect(name, find_idle_study(settings))
+    assert (noted == base) == without_effect(name, find_unused_by_study(settings))
 
 
 # Runs of their own, ablations, coverage --------------------------------------------------------
 
-RECORDS = ("settings.py", "dataclasses.py", "jobs.py", "idle.py")  # what reads all fields
+RECORDS = ("settings.py", "dataclasses.py", "jobs.py", "unused.py")  # what reads all fields
 DATA = {f"data.{f.name}" for f in dataclasses.fields(SETTINGS.data)} - {"data.resident_bytes"}
 
 
@@ -298,10 +298,10 @@ def spy(settings, read, path=""):
     return spied
 
 
-def find_unread(settings, read, idle):
+def find_unread(settings, read, unused):
     """The fields that nothing has asked for and that are not named as without effect."""
     unread = [name for name in list_fields(settings) if name not in read]
-    return [name for name in unread if not without_effect(name, idle)]
+    return [name for name in unread if not without_effect(name, unused)]
 
 
 @pytest.mark.slow
@@ -310,17 +310,19 @@ def test_a_dcgan_s_run_reads_every_field_that_is_not_named(rule, tmp_path):
     settings, read = make_dcgan_settings(num_epochs=1, selection={"rule": rule}), set()
     dataset = make_dataset()
     train_dcgan(spy(settings, read), dataset=dataset, class_name="left", workdir=tmp_path)
-    assert find_unread(settings, read | DATA | {"num_classes"}, find_idle_run(settings)) == []
+    assert find_unread(settings, read | DATA | {"num_classes"}, find_unused_by_run(settings)) == []
 
 
 def test_a_classifier_s_run_reads_every_field_that_is_not_named(tmp_path):
     settings, read = make_gmd_settings(optimizer="adam", num_epochs=1), set()
     dataset = make_dataset(size=24)
     train_gmd(spy(settings, read), dataset=dataset, workdir=tmp_path, synthetic_dir=None)
-    idle = find_idle_training(settings, augment=False)
-    assert find_unread(settings, read | DATA, idle) == [] and "momentum" not in read
-    assert without_effect("momentum", idle)
-    assert not without_effect("momentum", find_idle_training(make_gmd_settings(), augment=True))
+    unused = find_unused_by_training(settings, augment=False)
+    assert find_unread(settings, read | DATA, unused) == [] and "momentum" not in read
+    assert without_effect("momentum", unused)
+    assert not without_effect(
+        "momentum", find_unused_by_training(make_gmd_settings(), augment=True)
+    )
 
 
 def test_coverage_reads_every_field_that_is_not_named(tmp_path, monkeypatch):
@@ -330,20 +332,20 @@ def test_coverage_reads_every_field_that_is_not_named(tmp_path, monkeypatch):
     options = {"num_studies": 1, "films_per_class": 9, "num_fresh": 6, "folder": tmp_path}
     with pytest.raises(UserError, match="No study could be done"):
         coverage.run_coverage(spy(settings, read), **options)
-    idle = find_idle_coverage(settings)
-    unread = find_unread(settings, read, idle)
+    unused = find_unused_by_coverage(settings)
+    unread = find_unread(settings, read, unused)
     assert [name for name in unread if not name.startswith("gmd.")] == []
     for name in ("num_folds", "num_seeds", "num_updates", "data.phantom_subtlety", "gmd.width"):
-        assert not without_effect(name, idle)
-    for name in find_idle_study(settings):
-        assert not name.startswith("config.gmd.") or name in idle
+        assert not without_effect(name, unused)
+    for name in find_unused_by_study(settings):
+        assert not name.startswith("config.gmd.") or name in unused
 
 
 def test_an_ablation_names_what_its_variants_leave_without_effect():
     settings = make_ablation(dcgan=make_dcgan_settings(diffaugment=False))
-    idle = find_idle_ablation(settings)
+    unused = find_unused_by_ablation(settings)
     for name in ("selection.rule", "look_every_epochs", "augment_policy", "augment_ramp_images"):
-        assert without_effect(f"dcgan.{name}", idle)
-    assert not without_effect("dcgan.num_epochs", idle)
+        assert without_effect(f"dcgan.{name}", unused)
+    assert not without_effect("dcgan.num_epochs", unused)
     augmented = make_ablation(variants={"all": {}, "none": {"diffaugment": False}})
-    assert not without_effect("dcgan.augment_policy", find_idle_ablation(augmented))
+    assert not without_effect("dcgan.augment_policy", find_unused_by_ablation(augmented))
