@@ -20,11 +20,9 @@ if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "0"
 
-import jax
 import numpy as np
 
 from tests.helpers import refusing_nans
 
 for name in ("assert_allclose", "assert_array_equal"):
     setattr(np.testing, name, refusing_nans(getattr(np.testing, name)))
-
