@@ -21,9 +21,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy.optimize import brentq
+import scipy  # optimize is loaded by the first use of it, which most launches never make
 from scipy.special import expit
-from sklearn.linear_model import LogisticRegression
 
 from jaxgan.errors import UserError
 from jaxgan.seeds import wrap_seed
@@ -104,6 +103,8 @@ def calibrate(logits: np.ndarray, held_logits: np.ndarray) -> np.ndarray:
     values = np.concatenate([logits, held_logits])
     scale = max(float(values.std()), 1e-6)
     is_real = np.r_[np.zeros(len(logits)), np.ones(len(held_logits))]
+    from sklearn.linear_model import LogisticRegression  # above, it cost every launch a second
+
     model = LogisticRegression(class_weight="balanced")
     model.fit(values[:, None] / scale, is_real)
     if model.coef_[0, 0] <= 0.0:
@@ -140,5 +141,9 @@ def compute_acceptance(log_odds: np.ndarray, num: int) -> np.ndarray:
     def compute_missing(gamma: float) -> float:
         return num - float(expit(raw - gamma).sum())
 
-    gamma = 0.0 if compute_missing(0.0) <= 0.0 else float(brentq(compute_missing, -60.0, 0.0))
+    gamma = (
+        0.0
+        if compute_missing(0.0) <= 0.0
+        else float(scipy.optimize.brentq(compute_missing, -60.0, 0.0))
+    )
     return expit(raw - gamma)

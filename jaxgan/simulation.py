@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 from jaxgan.errors import UserError
 from jaxgan.statistics import Design, Verdict, draw_patients, judge
@@ -50,7 +50,7 @@ class World:
     def find_latent(self, accuracy: float) -> float:
         """Return the latent mean at which a share `accuracy` of films is told rightly."""
         trainings = self.fold**2 + self.seed**2
-        return float(norm.ppf(accuracy) * np.sqrt(self.spread**2 + trainings))
+        return float(ndtri(accuracy) * np.sqrt(self.spread**2 + trainings))
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def simulate_study(
         shifts = shifts + world.seed * rng.standard_normal((world.num_folds, world.num_seeds))
         wobble = world.wobble * rng.standard_normal((world.num_seeds, len(patients)))
         right[arm] = shared + own + shifts[folds].T + wobble > 0
-        truth[arm] = float(norm.cdf(shifts / world.spread).mean())
+        truth[arm] = float(ndtr(shifts / world.spread).mean())
     return SimulatedStudy(design, right, truth)
 
 

@@ -275,9 +275,10 @@ def describe_origin() -> dict[str, str]:
 
 
 def use_devices() -> None:
-    """Set JAX up: a compilation cache on disk, and devices."""
-    jax.config.update("jax_compilation_cache_dir", str(get_cache_dir() / "xla"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    """Set JAX up: a compilation cache on disk, where the user has set none, and devices."""
+    if jax.config.values.get("jax_compilation_cache_dir") is None:
+        jax.config.update("jax_compilation_cache_dir", str(get_cache_dir() / "xla"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     ask_for_devices()
 
 

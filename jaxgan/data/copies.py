@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # fft is loaded where it is used: half a second of every launch
 from PIL import Image
-from scipy.fft import dctn
 from scipy.ndimage import uniform_filter
 
 THUMBNAIL = 32
@@ -191,7 +191,7 @@ def _compute_prints(pixels: np.ndarray, owners: np.ndarray) -> _Prints:
 
 def _compute_print(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return signs [num, 120] and details [num, 1024] of thumbnails [num, 32, 32]."""
-    spectrum = dctn(thumbnails, axes=(1, 2), norm="ortho")[:, :_HASH_SIDE, :_HASH_SIDE]
+    spectrum = scipy.fft.dctn(thumbnails, axes=(1, 2), norm="ortho")[:, :_HASH_SIDE, :_HASH_SIDE]
     spectrum = spectrum.reshape(len(thumbnails), _HASH_SIDE**2)[:, 1:]
     signs = np.where(spectrum > np.median(spectrum, axis=1, keepdims=True), 1.0, -1.0)
     coarse = uniform_filter(thumbnails, size=(0, _DETAIL, _DETAIL), mode="nearest")

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
+import scipy  # optimize is loaded where it is used: half a second
 from scipy.special import ndtri  # not scipy.stats: half a second of every launch
 
 LEVEL = 0.95
@@ -93,8 +93,8 @@ def compute_auc_interval(
         return (true - auc) ** 2 - _Z**2 * true * (1 - true) * spread / pairs
 
     inside = min(max(auc, 1e-9), 1 - 1e-9)  # at 0 and 1 the estimate is itself a root
-    low = brentq(excess, 0.0, inside) if auc > 0 else 0.0
-    high = brentq(excess, inside, 1.0) if auc < 1 else 1.0
+    low = scipy.optimize.brentq(excess, 0.0, inside) if auc > 0 else 0.0
+    high = scipy.optimize.brentq(excess, inside, 1.0) if auc < 1 else 1.0
     return float(low), float(high)
 
 
@@ -114,7 +114,7 @@ def compute_smallest_gain(*, accuracy: float, count: int, power: float = 0.8) ->
 
     if accuracy >= 1 or excess(1.0) < 0:
         return None
-    return float(brentq(excess, accuracy, 1.0)) - accuracy
+    return float(scipy.optimize.brentq(excess, accuracy, 1.0)) - accuracy
 
 
 def _check(probabilities: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> None:

@@ -32,9 +32,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import scipy  # stats is loaded where it is used: half a second
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.spatial.distance import cdist
-from scipy.stats import rankdata
 
 from jaxgan.metrics.measure import (
     LEVEL,
@@ -159,7 +159,7 @@ def deal_sides(
 def compare_ratios(generated: np.ndarray, held_out: np.ndarray) -> float:
     """Return how much oftener a generated ratio [n] is below a held-out one [m] than above it."""
     n, m = len(generated), len(held_out)
-    ranks = rankdata(np.concatenate([generated, held_out]))
+    ranks = scipy.stats.rankdata(np.concatenate([generated, held_out]))
     above = ranks[:n].sum() - n * (n + 1) / 2  # pairs with the generated one above, ties half
     return float(1.0 - 2.0 * above / (n * m))
 
