@@ -5,6 +5,7 @@ passes, so that batch norm sees each alone), then G learns from the same fakes t
 D. The fakes are made once: what G needs for its gradient is kept as the pullback of that one pass.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -332,6 +333,7 @@ def _update_ema(
     return jax.tree.map(lambda old, new: jnp.where(is_due, new, old), ema, moved)
 
 
+@functools.partial(jax.jit, static_argnames="latent_size")
 def draw_latents(key: Key, seeds: Array, latent_size: int) -> Array:
     """Return latents [num, latent_size], each a function of its own seed [num] alone."""
     return jax.vmap(lambda seed: jax.random.normal(jax.random.fold_in(key, seed), (latent_size,)))(

@@ -179,6 +179,7 @@ def _run_steps(
     prepared = feed.prepare(data)
     step_fn = make_step(axis_name)
 
+    @functools.partial(jax.jit, inline=True)  # traced once, for the shapes and for the loop
     def run_one(offset: Array, state: Any) -> tuple[Any, Metrics]:
         batch = feed.gather(prepared, offset, axis_name)
         return step_fn(state, batch, jax.random.fold_in(key, begin + offset))
