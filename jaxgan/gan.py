@@ -6,7 +6,7 @@ D. The fakes are made once: what G needs for its gradient is kept as the pullbac
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -85,32 +85,30 @@ def create_gan_state(
     augment_strength: float = 1.0,
 ) -> GanState:
     """Draw both networks' parameters; `image_shape` is [height, width, channels]."""
-
-    def create(key: Key) -> GanState:
-        generator_key, discriminator_key = jax.random.split(key)
-        generator_state = _create_network_state(
-            generator, generator_key, jnp.zeros((1, latent_size)), generator_optimizer
-        )
-        discriminator_state = _create_network_state(
-            discriminator,
-            discriminator_key,
-            jnp.zeros((1, *image_shape)),
-            discriminator_optimizer,
-        )
-        ema = jax.tree.map(jnp.copy, generator_state.variables) if keep_ema else None
-        strength = jnp.float32(augment_strength)
-        return GanState(jnp.int32(0), generator_state, discriminator_state, ema, strength)
-
-    # One program: operation by operation, a first launch compiled hundreds, for 15 seconds.
-    return jax.jit(create)(key)
+    generator_key, discriminator_key = jax.random.split(key)
+    generator_state = _create_network_state(
+        generator, generator_key, (latent_size,), generator_optimizer
+    )
+    discriminator_state = _create_network_state(
+        discriminator, discriminator_key, image_shape, discriminator_optimizer
+    )
+    ema = jax.tree.map(jnp.copy, generator_state.variables) if keep_ema else None
+    strength = jnp.float32(augment_strength)
+    return GanState(jnp.int32(0), generator_state, discriminator_state, ema, strength)
 
 
 def _create_network_state(
-    network: nn.Module, key: Key, example: Array, optimizer: optax.GradientTransformation
+    network: nn.Module, key: Key, shape: Sequence[int], optimizer: optax.GradientTransformation
 ) -> NetworkState:
-    variables = network.init(key, example, jnp.zeros(1, jnp.int32), train=False)
-    params = variables["params"]
-    return NetworkState(params, variables.get("batch_stats", {}), optimizer.init(params))
+    example = jnp.zeros((1, *shape)), jnp.zeros(1, jnp.int32)
+
+    def create_statistics(key: Key) -> Params:
+        return network.init(key, *example, train=False).get("batch_stats", {})
+
+    # Lazily: the parameters are drawn one by one (`layers.normal`), and nothing else is computed.
+    shapes = jax.eval_shape(lambda: example)
+    params = network.lazy_init(key, *shapes, train=True)["params"]
+    return NetworkState(params, jax.jit(create_statistics)(key), jax.jit(optimizer.init)(params))
 
 
 def train_step(

@@ -6,6 +6,7 @@ that; its parameters, and the statistics of batch norm, stay float32.
 """
 
 import functools
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,15 +23,40 @@ Dtype = Any  # what `jnp.dtype` takes; None: that of parameters and input
 # What a setting may name. Nothing is cast for float32, so float64 stays what it is.
 DTYPES: Mapping[str, Dtype] = {"float32": None, "bfloat16": jnp.bfloat16}
 
+
+def normal(mean: float, stddev: float) -> nn.initializers.Initializer:
+    """Return what draws an array from N(mean, stddev), by a program for arrays of many sizes.
+
+    XLA takes a second to compile normal numbers, and would for every array anew. As a number
+    depends on the key and its place alone (`jax_threefry_partitionable`), those of a smaller array
+    are the first of a larger one: where nothing traces it, few sizes are ever compiled.
+    """
+
+    def draw(key: Key, shape: tuple[int, ...], dtype: Dtype = float) -> Array:
+        num = math.prod(shape)
+        drawn = num if isinstance(key, jax.core.Tracer) else _round_up(num)
+        return _draw_normal(key, drawn, mean, stddev, dtype)[:num].reshape(shape)
+
+    return draw
+
+
+def _round_up(num: int) -> int:
+    """Return the smallest power of 8, 4,096 at least, that is not below `num`."""
+    return 8 ** max(4, math.ceil((num - 1).bit_length() / 3))
+
+
+@functools.partial(jax.jit, static_argnames=("num", "mean", "stddev", "dtype"))
+def _draw_normal(key: Key, num: int, mean: float, stddev: float, dtype: Dtype) -> Array:
+    numbers = jax.random.normal(key, (num,), dtype) * stddev
+    return numbers + mean if mean else numbers
+
+
 # DCGAN, section 4: all weights are drawn from N(0, 0.02).
-normal_init = nn.initializers.normal(stddev=0.02)
+normal_init = normal(0.0, 0.02)
+# Scales of batch norm from N(1, 0.02), as the DCGAN reference implementation draws them.
+scale_init = normal(1.0, 0.02)
 # Keras' default, and so most likely the paper's for GMD.
 glorot_init = nn.initializers.glorot_uniform()
-
-
-def scale_init(key: Key, shape: tuple[int, ...], dtype: Dtype = jnp.float32) -> Array:
-    """Draw batch-norm scales from N(1, 0.02), as the DCGAN reference implementation does."""
-    return 1.0 + 0.02 * jax.random.normal(key, shape, dtype)
 
 
 class Conv(nn.Module):

@@ -65,7 +65,7 @@ class GeneratorLab:
             settings, seed=0, measure_every_epochs=0, select_checkpoint="newest"
         )
         self._settings = settings
-        self._create_state = jax.jit(functools.partial(create_state, settings))
+        self._create_state = functools.partial(create_state, settings)
         self._trainer = Trainer(
             functools.partial(create_step, settings),
             capacity=capacity,
