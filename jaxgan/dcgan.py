@@ -59,7 +59,11 @@ def create_networks(
 
 def create_optimizer(settings: DcganSettings) -> optax.GradientTransformation:
     """Return Adam with the run's rates (the paper's section 4.1)."""
-    return optax.adam(settings.learning_rate, b1=settings.beta1, b2=settings.beta2)
+    return _create_adam(settings.learning_rate, settings.beta1, settings.beta2)
+
+
+# One of equal rates: what is compiled for an optimizer belongs to that very object.
+_create_adam = functools.cache(optax.adam)
 
 
 def create_discriminator_optimizer(settings: DcganSettings) -> optax.GradientTransformation:

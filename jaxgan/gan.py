@@ -92,7 +92,7 @@ def create_gan_state(
     discriminator_state = _create_network_state(
         discriminator, discriminator_key, image_shape, discriminator_optimizer
     )
-    ema = jax.tree.map(jnp.copy, generator_state.variables) if keep_ema else None
+    ema = _copy(generator_state.variables) if keep_ema else None
     strength = jnp.float32(augment_strength)
     return GanState(jnp.int32(0), generator_state, discriminator_state, ema, strength)
 
@@ -100,15 +100,28 @@ def create_gan_state(
 def _create_network_state(
     network: nn.Module, key: Key, shape: Sequence[int], optimizer: optax.GradientTransformation
 ) -> NetworkState:
-    example = jnp.zeros((1, *shape)), jnp.zeros(1, jnp.int32)
-
-    def create_statistics(key: Key) -> Params:
-        return network.init(key, *example, train=False).get("batch_stats", {})
-
     # Lazily: the parameters are drawn one by one (`layers.normal`), and nothing else is computed.
-    shapes = jax.eval_shape(lambda: example)
-    params = network.lazy_init(key, *shapes, train=True)["params"]
-    return NetworkState(params, jax.jit(create_statistics)(key), jax.jit(optimizer.init)(params))
+    example = jax.ShapeDtypeStruct((1, *shape), jnp.result_type(float))
+    labels = jax.ShapeDtypeStruct((1,), jnp.int32)
+    params = network.lazy_init(key, example, labels, train=True)["params"]
+    statistics = _create_statistics(key, network=network, shape=tuple(shape))
+    return NetworkState(params, statistics, _init(params, optimizer=optimizer))
+
+
+@functools.partial(jax.jit, static_argnames=("network", "shape"))
+def _create_statistics(key: Key, *, network: nn.Module, shape: tuple[int, ...]) -> Params:
+    example, labels = jnp.zeros((1, *shape)), jnp.zeros(1, jnp.int32)
+    return network.init(key, example, labels, train=False).get("batch_stats", {})
+
+
+@functools.partial(jax.jit, static_argnames="optimizer")
+def _init(params: Params, *, optimizer: optax.GradientTransformation) -> optax.OptState:
+    return optimizer.init(params)
+
+
+@jax.jit
+def _copy(tree: Params) -> Params:
+    return jax.tree.map(jnp.copy, tree)
 
 
 def train_step(

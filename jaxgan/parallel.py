@@ -189,6 +189,6 @@ def _run_steps(
         state, metrics = run_one(offset, state)
         return state, jax.tree.map(lambda row, m: row.at[offset].set(m), rows, metrics)
 
-    shapes = jax.eval_shape(run_one, jnp.int32(0), state)[1]
+    shapes = jax.eval_shape(run_one, 0, state)[1]
     rows = jax.tree.map(lambda s: jnp.zeros((max_steps, *s.shape), s.dtype), shapes)
     return jax.lax.fori_loop(0, num_steps, body, (state, rows))

@@ -6,10 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 from jaxgan.dcgan import create_schedule
 from jaxgan.kept import read_table
 from jaxgan.listing import look_at_epoch_ends
+from jaxgan.run_folder import read_metrics
 from jaxgan.schedule import Schedule
 from jaxgan.study.generators import GeneratorLab, _GanNotes
 from jaxgan.train_dcgan import train_dcgan
@@ -78,28 +80,49 @@ def test_a_study_trains_again_what_may_have_saved_an_image_twice(num_images, is_
     assert ("looks" in job.record) is is_done_again
 
 
-def test_more_epochs_a_dispatch_keep_the_same_images(tmp_path):
-    dataset = make_dataset()
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Runs of seven epochs by the listing's rule, with one and with three epochs a dispatch.
+
+    With D barely trained its loss on fakes is about 0.69: a threshold below keeps each epoch.
+    """
     settings = {
         "num_epochs": 7,
         "diffaugment": False,
         "measure_every_epochs": 0,
+        "sample_every_epochs": 7,
         "select_checkpoint": "newest",
         "max_steps_per_dispatch": 20,
         "selection": {"rule": "paper_code", "threshold": 0.3},
     }
-    kept = []
+    made = {}
     for epochs in (1, 3):
-        workdir = tmp_path / str(epochs)
+        workdir = tmp_path_factory.mktemp(f"listing_{epochs}")
         train_dcgan(
             make_dcgan_settings(**settings, epochs_per_dispatch=epochs),
-            dataset=dataset,
+            dataset=make_dataset(),
             class_name="left",
             workdir=workdir,
             num_devices=1,
         )
-        files = [path.read_bytes() for path in sorted((workdir / "left" / "accepted").iterdir())]
-        kept.append((read_table(workdir / "left"), files))
-    assert kept[0] == kept[1]
-    assert [row.epoch for row in kept[0][0]] == [1, 2, 3, 4, 5, 6, 7]
-    assert len(set(kept[0][1])) == 7
+        made[epochs] = workdir / "left"
+    return made
+
+
+def test_more_epochs_a_dispatch_keep_the_same_images(runs):
+    rows, more_rows = (read_table(run) for run in runs.values())
+    assert rows == more_rows
+    assert [row.epoch for row in rows] == [1, 2, 3, 4, 5, 6, 7]
+    files, more_files = (
+        [path.read_bytes() for path in sorted((run / "accepted").iterdir())]
+        for run in runs.values()
+    )
+    assert files == more_files
+    assert len(set(files)) == 7
+
+
+def test_the_rule_keeps_the_stretched_first_image_of_a_lost_batch(runs):
+    assert [line["acceptance_rate"] for line in read_metrics(runs[1])] == [1.0] * 7
+    for row in read_table(runs[1]):
+        with Image.open(runs[1] / "accepted" / row.file) as image:
+            assert image.getextrema() == (0, 255)

@@ -14,7 +14,6 @@ from jaxgan.data.sets import Dataset
 from jaxgan.errors import UserError
 from jaxgan.kept import KeptImages
 from jaxgan.run_folder import open_run_folder, read_metrics, read_record
-from jaxgan.train_dcgan import train_dcgan
 from jaxgan.train_gmd import (
     create_model,
     create_optimizer,
@@ -28,6 +27,7 @@ from tests.helpers import (
     make_dataset,
     make_dcgan_settings,
     make_gmd_settings,
+    make_image_set,
     replace,
     write_run,
 )
@@ -56,15 +56,24 @@ def restore(run):
         return checkpoints.resume(template)[1]
 
 
+def write_kept(workdir, name, num, *, finished=True, rule="paper_text"):
+    """A run with so many kept images, without training it."""
+    run = write_run(workdir, name, make_dcgan_settings(selection={"rule": rule}))
+    with open_run_folder(run, read_record(run)) as folder:
+        images = KeptImages(folder, rule="none", target=num)
+        seeds = np.arange(num)
+        images.add(make_image_set(num).images, seeds=seeds, scores=seeds, epoch=1)
+        if finished:
+            folder.finish(3)
+    return run
+
+
 @pytest.fixture(scope="module")
 def synthetic_dir(tmp_path_factory):
-    """DCGAN runs of both classes on the same data, as the fingerprint says."""
+    """Runs of both classes on the same data, as the fingerprint says, that have kept images."""
     workdir = tmp_path_factory.mktemp("dcgan")
-    settings = make_dcgan_settings(num_epochs=1, selection={"rule": "none", "num_accept": 4})
     for name in DATASET.class_names:
-        train_dcgan(
-            settings, dataset=make_dataset(32), class_name=name, workdir=workdir, num_devices=1
-        )
+        write_kept(workdir, name, 4)
     return workdir
 
 
@@ -135,25 +144,10 @@ def test_missing_generators_are_told_with_the_command_that_makes_them(tmp_path):
 
 
 def test_runs_that_kept_nothing_are_told(tmp_path):
-    settings = make_dcgan_settings(num_epochs=1, selection={"threshold": 2.0, "max_tries": 8})
     for name in DATASET.class_names:
-        train_dcgan(
-            settings, dataset=make_dataset(32), class_name=name, workdir=tmp_path, num_devices=1
-        )
+        write_kept(tmp_path, name, 0)
     with pytest.raises(UserError, match="have kept no image at all"):
         load_synthetic(tmp_path, DATASET, SETTINGS)
-
-
-def write_kept(workdir, name, num, *, finished=True, rule="paper_text"):
-    """A run with so many kept images, without training it."""
-    run = write_run(workdir, name, make_dcgan_settings(selection={"rule": rule}))
-    with open_run_folder(run, read_record(run)) as folder:
-        images = KeptImages(folder, rule="none", target=num)
-        seeds = np.arange(num)
-        images.add(np.zeros((num, 32, 32, 1), np.uint8), seeds=seeds, scores=seeds, epoch=1)
-        if finished:
-            folder.finish(3)
-    return run
 
 
 def test_a_class_without_a_generated_image_is_refused_or_left_out_on_purpose(tmp_path, capsys):
