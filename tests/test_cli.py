@@ -116,7 +116,11 @@ def test_a_closed_terminal_saves_as_a_kill_does(place):
 @pytest.mark.parametrize("platform", ["cuda", "nonsense"])
 def test_a_platform_that_is_not_there_is_told_before_anything_is_done(place, tmp_path, platform):
     command = train_command(place, tmp_path / "runs", f"--cache_dir={tmp_path / 'cache'}")
-    result = run(command, JAX_PLATFORMS=platform)
+    if platform == "nonsense":
+        result = run(command, JAX_PLATFORMS=platform)
+    else:
+        as_by_its_variable = f"import jax; jax.config.update('jax_platforms', '{platform}')"
+        result = forks.run("train_gmd", command[2:], before=as_by_its_variable)
     assert result.returncode == 2
     (line,) = result.stderr.strip().splitlines()
     assert line.startswith(f"Error: JAX_PLATFORMS is '{platform}', and JAX finds no such devices")
