@@ -95,50 +95,48 @@ def train_classifier(
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Train the same network to tell classes alone; return images -> labels [num]."""
     params = _train(images, labels, seed=seed, num_steps=CLASSIFIER_STEPS, with_views=False)
-    num_classes = int(labels.max()) + 1
-
-    @jax.jit
-    def predict(batch: Array) -> Array:
-        outputs: Any = EncoderHeads(num_classes).apply({"params": params}, scale_to_unit(batch))
-        return jnp.argmax(outputs[1], axis=-1)
-
+    predict = functools.partial(_predict, params, num_classes=int(labels.max()) + 1)
     return lambda queries: _map_batches(predict, queries)
+
+
+@functools.partial(jax.jit, static_argnames="num_classes")
+def _predict(params: Params, batch: Array, *, num_classes: int) -> Array:
+    outputs: Any = EncoderHeads(num_classes).apply({"params": params}, scale_to_unit(batch))
+    return jnp.argmax(outputs[1], axis=-1)
 
 
 def _train(
     images: np.ndarray, labels: np.ndarray, *, seed: int, num_steps: int, with_views: bool
 ) -> Params:
     num_classes = int(labels.max()) + 1
-    model = EncoderHeads(num_classes)
     init_key, steps_key = jax.random.split(jax.random.key(wrap_seed(seed)))
-    params = model.init(init_key, scale_to_unit(jnp.asarray(images[:1])))["params"]
-    optimizer = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, num_steps))
-    run = jax.jit(
-        functools.partial(
-            _run_steps,
-            model=model,
-            optimizer=optimizer,
-            num_steps=num_steps,
-            with_views=with_views,
-            with_classes=num_classes > 1,
-        )
+    first = scale_to_unit(jnp.asarray(images[:1]))
+    params = EncoderHeads(num_classes).init(init_key, first)["params"]
+    return _run_steps(
+        params,
+        jnp.asarray(images),
+        jnp.asarray(labels),
+        steps_key,
+        num_classes=num_classes,
+        num_steps=num_steps,
+        with_views=with_views,
     )
-    return run(params, jnp.asarray(images), jnp.asarray(labels), steps_key)
 
 
+@functools.partial(jax.jit, static_argnames=("num_classes", "num_steps", "with_views"))
 def _run_steps(
     params: Params,
     images: Array,
     labels: Array,
     key: Key,
     *,
-    model: EncoderHeads,
-    optimizer: optax.GradientTransformation,
+    num_classes: int,
     num_steps: int,
     with_views: bool,
-    with_classes: bool,
 ) -> Params:
-    """Descend for all the steps, in one dispatch."""
+    """Descend for all the steps, in one dispatch; traced once for trainings of the same sizes."""
+    model = EncoderHeads(num_classes)
+    optimizer = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, num_steps))
     batch_size = min(BATCH_SIZE, len(images))
 
     def loss_fn(params: Params, chosen: Array, key: Key) -> Array:
@@ -149,7 +147,7 @@ def _run_steps(
         loss = jnp.float32(0.0)
         if with_views:
             loss += compute_view_loss(projections)
-        if with_classes:
+        if num_classes > 1:
             both = jnp.tile(labels[chosen], 2)
             loss += jnp.mean(softmax_cross_entropy(logits=logits, labels=both))
         return loss

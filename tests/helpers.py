@@ -148,11 +148,12 @@ def make_dataset(size: int = 32, num_train: int = 22, num_val: int = 9) -> Datas
 
 def draw_films(finding: str, num: int, first_patient: int = 0) -> np.ndarray:
     """Phantom films uint8 [num, 32, 32, 1] of as many patients, easy to tell apart by finding."""
-    films = [
-        draw_film(seed=0, patient=first_patient + i, film=0, finding=finding, size=32, subtlety=0)
-        for i in range(num)
-    ]
-    return np.stack(films)[..., None]
+    return np.stack([_draw_film(finding, first_patient + i) for i in range(num)])[..., None]
+
+
+@functools.cache
+def _draw_film(finding: str, patient: int) -> np.ndarray:
+    return draw_film(seed=0, patient=patient, film=0, finding=finding, size=32, subtlety=0)
 
 
 def compute_difference(tree, other) -> float:

@@ -18,31 +18,22 @@ from jaxgan.benchmark.alternate import run_case
 from jaxgan.benchmark.record import compute_ratio, format_table, spread
 from jaxgan.benchmark.run import add_utilisation, measure_peak
 from jaxgan.benchmark.worker import Worker
-from jaxgan.benchmark.workload import Case, Contender, Workload
+from jaxgan.benchmark.workload import Case, Contender
+from tests import forks
 from tests.helpers import make_environment
+from tests.naps import make_contender
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-def build_sleep(*, seconds, fail=False):
-    """A workload of a known time."""
-    if fail:
-        raise ValueError("no such thing")
-    return Workload(functools.partial(time.sleep, seconds), images=10, flop=10**9)
 
 
 def make_case(*contenders):
     return Case("sleep", "a nap", {}, contenders)
 
 
-def make_contender(name, peer, **arguments):
-    return Contender(name, peer, functools.partial(build_sleep, **arguments))
-
-
 @pytest.fixture
 def short_rounds(monkeypatch):
     """Naps take as long as they say: a few a round are enough."""
-    monkeypatch.setattr(alternate, "_ROUND_SECONDS", 0.8)
+    monkeypatch.setattr(alternate, "_ROUND_SECONDS", 0.4)
 
 
 @pytest.mark.usefixtures("short_rounds")
@@ -125,14 +116,8 @@ def test_a_peer_that_is_not_installed_is_skipped(monkeypatch, capsys):
 
 
 def run_benchmark(*flags):
-    return subprocess.run(
-        [sys.executable, str(ROOT / "launch" / "benchmark.py"), *flags],
-        capture_output=True,
-        text=True,
-        env=make_environment(),
-        timeout=300,
-        check=False,
-    )
+    short = "from jaxgan.benchmark import alternate; alternate._ROUND_SECONDS = 0.4"
+    return forks.run("benchmark", flags, before=short)
 
 
 def test_the_command_writes_json_and_a_chart(tmp_path):
@@ -169,7 +154,15 @@ def test_mistakes_are_told(flag, words):
 
 @pytest.mark.slow
 def test_the_launcher_itself_is_measured():
-    answer = run_benchmark("--suite=startup,end_to_end", "--small", "--rounds=1")
+    command = [sys.executable, str(ROOT / "launch" / "benchmark.py"), "--suite=startup,end_to_end"]
+    answer = subprocess.run(
+        [*command, "--small", "--rounds=1"],
+        capture_output=True,
+        text=True,
+        env=make_environment(),
+        timeout=300,
+        check=False,
+    )
     assert answer.returncode == 0, answer.stderr
     assert "| train_dcgan :quick, cold |" in answer.stdout
     assert "| train_dcgan :quick, 10 steps a round | bare step |" in answer.stdout

@@ -13,8 +13,9 @@ import pytest
 from jaxgan.data import cache, catalogue
 from jaxgan.data.source import DataSpec, load_dataset
 from jaxgan.encoder import TrainedEncoder, _read, _write
-from tests.helpers import can_mount, make_environment, mount_small_disk, write_split_folder
-from tests.test_launch import TINY_GMD, make_command, run
+from tests import forks
+from tests.helpers import can_mount, mount_small_disk, write_split_folder
+from tests.test_launch import TINY_GMD, fork
 
 DAY = 86400.0
 
@@ -149,11 +150,7 @@ def test_links_are_not_followed(kept, tmp_path):
 
 def test_the_command_shows_and_empties(kept, place):
     def run_cache(*flags):
-        command = make_command("cache", place, *flags)
-        command[2] = f"--cache_dir={kept}"
-        result = subprocess.run(
-            command, capture_output=True, text=True, env=make_environment(), check=False
-        )
+        result = forks.run("cache", [f"--cache_dir={kept}", *flags])
         return result.returncode, result.stdout + result.stderr
 
     code, shown = run_cache("--older_than_days=30")
@@ -182,7 +179,7 @@ def test_a_read_only_cache_is_used_in_silence_and_what_it_lacks_is_said(place, t
         for size, is_said in ((24, False), (26, True)):
             flags = (*TINY_GMD, f"--config.image_size={size}", "--dry_run")
             flags = (*flags, f"--data_dir={place / 'data'}", f"--cache_dir={disk}")
-            result = run("train_gmd", place, *flags)
+            result = fork("train_gmd", place, *flags)
             assert result.returncode == 0, result.stderr
             assert ("can not be written: what is prepared goes" in result.stderr) == is_said
             assert "Warning" not in result.stderr
@@ -210,10 +207,7 @@ def test_a_cache_that_is_yet_to_be_made_is_as_writable_as_what_is_above_it(tmp_p
 @pytest.mark.parametrize("flag", ["workdir", "cache_dir"])
 def test_nothing_is_written_into_the_folder_of_the_images(place, flag):
     inside = f"--{flag}={place / 'data' / 'train' / '..' / 'runs'}"
-    command = [*make_command("train_gmd", place, *TINY_GMD), f"--data_dir={place / 'data'}", inside]
-    result = subprocess.run(
-        command, capture_output=True, text=True, env=make_environment(), check=False
-    )
+    result = fork("train_gmd", place, *TINY_GMD, f"--data_dir={place / 'data'}", inside)
     assert result.returncode == 2
     assert f"{inside} lies in the data folder" in result.stderr
     assert sorted(p.name for p in (place / "data").iterdir()) == ["train", "val"]

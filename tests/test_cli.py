@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from absl import flags as absl_flags
 
+from tests import forks
 from tests.helpers import make_environment, write_split_folder
 from tests.test_launch import ROOT, TINY_GMD, make_command
 
@@ -115,7 +116,11 @@ def test_a_closed_terminal_saves_as_a_kill_does(place):
 @pytest.mark.parametrize("platform", ["cuda", "nonsense"])
 def test_a_platform_that_is_not_there_is_told_before_anything_is_done(place, tmp_path, platform):
     command = train_command(place, tmp_path / "runs", f"--cache_dir={tmp_path / 'cache'}")
-    result = run(command, JAX_PLATFORMS=platform)
+    if platform == "nonsense":
+        result = run(command, JAX_PLATFORMS=platform)
+    else:
+        as_by_its_variable = f"import jax; jax.config.update('jax_platforms', '{platform}')"
+        result = forks.run("train_gmd", command[2:], before=as_by_its_variable)
     assert result.returncode == 2
     (line,) = result.stderr.strip().splitlines()
     assert line.startswith(f"Error: JAX_PLATFORMS is '{platform}', and JAX finds no such devices")
@@ -132,7 +137,7 @@ def test_a_platform_that_is_not_there_is_told_before_anything_is_done(place, tmp
     ],
 )
 def test_a_mistake_in_a_flag_is_one_line(flags, sentence):
-    result = run([sys.executable, str(LAUNCH / "train_gmd.py"), *flags])
+    result = forks.run("train_gmd", flags)
     assert result.returncode == 2 and not result.stdout
     (line,) = result.stderr.strip().splitlines()
     assert line.startswith("Error: ") and sentence in line
@@ -156,11 +161,10 @@ def test_a_variable_of_jax_that_makes_no_sense_is_one_line():
     ],
 )
 def test_a_dry_run_prints_the_configuration_and_what_is_said_goes_elsewhere(place, launcher, flags):
-    command = [sys.executable, str(LAUNCH / f"{launcher}.py"), "--dry_run"]
-    if flags is not None:
-        where = [f"--data_dir={place / 'data'}", f"--cache_dir={place / 'cache'}"]
-        command += [*where, *flags]
-    result = run(command, JAX_ENABLE_X64="1")
+    where = [f"--data_dir={place / 'data'}", f"--cache_dir={place / 'cache'}"]
+    flags = ["--dry_run", *([] if flags is None else [*where, *flags])]
+    as_by_its_variable = "import jax; jax.config.update('jax_enable_x64', True)"
+    result = forks.run(launcher, flags, before=as_by_its_variable)
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)
     assert "JAX_ENABLE_X64 of the environment" in result.stderr

@@ -9,7 +9,6 @@ from jaxgan import compare_rules as module
 from jaxgan import encoder
 from jaxgan.errors import UserError
 from jaxgan.sampling import Samples
-from jaxgan.train_dcgan import train_dcgan
 from tests.helpers import make_dataset, make_dcgan_settings, replace, write_run
 
 
@@ -21,7 +20,7 @@ def _train_briefly(monkeypatch):
 def test_every_rule_has_its_row(tmp_path, capsys):
     dataset = make_dataset(num_train=48, num_val=44)  # a file name, so a patient, is in both
     settings = make_dcgan_settings(num_epochs=1, selection={"threshold": 0.0})
-    train_dcgan(settings, dataset=dataset, class_name="left", workdir=tmp_path)
+    write_run(tmp_path, settings=settings, dataset=dataset)
     result = module.compare_rules([tmp_path], "left", dataset, out=tmp_path / "out")
     assert result == json.loads((tmp_path / "out" / "selection.json").read_text())
     rules = result["rules"]
@@ -65,7 +64,7 @@ def test_copies_are_searched_among_as_many_images_as_evaluate_does_or_it_is_said
     monkeypatch.setattr(module, "MAX_COMPARED", 22)
     dataset = make_dataset(num_train=80, num_val=44)
     settings = make_dcgan_settings(num_epochs=1, selection={"rule": "none"})
-    train_dcgan(settings, dataset=dataset, class_name="left", workdir=tmp_path)
+    write_run(tmp_path, settings=settings, dataset=dataset)
 
     def compare(out):
         result = module.compare_rules([tmp_path], "left", dataset, out=tmp_path / out, num=30)
@@ -81,7 +80,7 @@ def test_copies_are_searched_among_as_many_images_as_evaluate_does_or_it_is_said
 def test_a_score_that_is_no_probability_has_no_paper_rule_to_answer_for(tmp_path, capsys):
     dataset = make_dataset(num_train=48, num_val=40)
     settings = make_dcgan_settings(num_epochs=1, objective="hinge", selection={"rule": "top_k"})
-    train_dcgan(settings, dataset=dataset, class_name="left", workdir=tmp_path)
+    write_run(tmp_path, settings=settings, dataset=dataset)
     result = module.compare_rules([tmp_path], "left", dataset, out=tmp_path / "out")
     assert result["rules"].keys() == {"none", "calibrated", "top_k"}
     assert "does not apply" in result["answer"]
@@ -120,7 +119,7 @@ def test_several_runs_are_averaged_with_an_interval_over_them():
 def test_a_run_that_was_to_calibrate_does_so_with_what_its_gan_has_not_seen(tmp_path, monkeypatch):
     dataset = make_dataset(num_train=80, num_val=40)
     settings = make_dcgan_settings(num_epochs=1, selection={"rule": "calibrated"})
-    train_dcgan(settings, dataset=dataset, class_name="left", workdir=tmp_path)
+    write_run(tmp_path, settings=settings, dataset=dataset)
     seen = []
     choose = module.choose_by_rank
 

@@ -19,7 +19,10 @@ def films():
     return train, np.repeat([0, 1], 60), draw_films("normal", 60, 400)
 
 
-@pytest.fixture(scope="module", params=["two classes", "one class"])
+# Without classes it has views alone to learn from; that classes are learned is seen below.
+@pytest.fixture(
+    scope="module", params=[pytest.param("two classes", marks=pytest.mark.slow), "one class"]
+)
 def trained(films, request):
     """Encoders are trained on all of the films, or on those of one class."""
     train, labels, _ = films
@@ -133,7 +136,8 @@ def test_a_damaged_file_is_made_again(tmp_path, damage):
     np.testing.assert_array_equal(again.encode(images.images), made.encode(images.images))
 
 
-def test_the_classifier_learns_two_kinds():
+def test_the_classifier_learns_two_kinds(monkeypatch):
+    monkeypatch.setattr(encoder, "CLASSIFIER_STEPS", 100)  # a quarter
     train, test = make_image_set(40), make_image_set(30, seed=1)
     predict = encoder.train_classifier(train.images, train.labels)
     assert compute_balanced_accuracy(test.labels, predict(test.images)) > 0.9

@@ -18,7 +18,7 @@ from PIL import Image
 from jaxgan import encoder, evaluate
 from jaxgan.data.images import write_png
 from jaxgan.errors import UserError
-from jaxgan.train_dcgan import train_dcgan
+from tests import forks
 from tests.helpers import (
     list_content,
     make_dataset,
@@ -74,11 +74,24 @@ def place(tmp_path_factory):
     return path
 
 
+@pytest.fixture
+def encoded(place):
+    """The place, where the encoder that `evaluate` wants has been trained, and briefly."""
+    subjects = evaluate.load_folders(place / "copies", place / "train", place / "held_out")
+    images, labels = subjects.encoder_set
+    encoder.load_or_train_encoder(images, labels, cache_dir=place / "briefly")
+    return place
+
+
+def make_command(place, *flags):
+    command = [sys.executable, str(ROOT / "launch" / "evaluate.py")]
+    return [*command, f"--cache_dir={place / 'briefly'}", *flags]
+
+
 def run(place, *flags):
     """Run the launcher in a process, on one device as a user has it."""
-    command = [sys.executable, str(ROOT / "launch" / "evaluate.py")]
     return subprocess.run(
-        [*command, f"--cache_dir={place / 'cache'}", *flags],
+        make_command(place, *flags),
         capture_output=True,
         text=True,
         cwd=place,
@@ -93,13 +106,15 @@ def measure_folders(place, generated, tmp_path, **options):
     return evaluate.evaluate(subjects, out=tmp_path, cache_dir=place / "briefly", **options)
 
 
-def test_two_folders_as_a_user_compares_them(place, tmp_path):
+def test_two_folders_as_a_user_compares_them(encoded, tmp_path):
+    place, before = encoded, list_content(encoded / "briefly" / "encoders").keys()
     flags = [f"--{name}={place / name}" for name in ("held_out",)]
     flags += [f"--generated={place / 'copies'}", f"--against={place / 'train'}"]
     result = run(place, *flags, f"--json={tmp_path / 'deep' / 'a.json'}", f"--out={tmp_path}")
     assert result.returncode == 0, result.stderr
     assert "kernel distance" in result.stdout
     assert "COPIES" in result.stdout
+    assert list_content(place / "briefly" / "encoders").keys() == before  # the one that was there
     report = json.loads((tmp_path / "deep" / "a.json").read_text())
     for name in (*MEASURES, "memorisation"):
         assert {"value", "interval", "floor", "n"} <= report[name].keys(), name
@@ -156,7 +171,7 @@ def test_classes_in_subfolders_give_gan_train(tmp_path):
             write_folder(tmp_path / name / "ab"[label], made.images[made.labels == label])
     folders = [tmp_path / name for name in ("generated", "train", "val")]
     subjects = evaluate.load_folders(*folders)
-    result = evaluate.evaluate(subjects, out=tmp_path / "out")
+    result = evaluate.measure_classes(subjects.classes)  # as `evaluate` does: see the next test
     for name in ("gan_train", "gan_test"):
         assert result[name]["value"] > 0.9
         assert result[name]["floor"] > 0.9
@@ -166,9 +181,7 @@ def test_classes_in_subfolders_give_gan_train(tmp_path):
 def test_a_run_is_compared_with_the_images_of_its_class(tmp_path):
     dataset = make_dataset(num_train=48, num_val=40)
     for name in dataset.class_names:
-        train_dcgan(
-            make_dcgan_settings(num_epochs=1), dataset=dataset, class_name=name, workdir=tmp_path
-        )
+        write_run(tmp_path, name, dataset=dataset)
     subjects = evaluate.load_run(tmp_path, "left", dataset, num=30)
     assert len(subjects.generated.images) == 30
     np.testing.assert_array_equal(subjects.real.images, dataset.train.of_class(0).images)
@@ -183,7 +196,8 @@ def test_a_run_is_compared_with_the_images_of_its_class(tmp_path):
     # Twenty held-out images and as many others, less one: file names, so patients, are shared.
     assert result["kernel_distance"]["n"] == 19
     assert not result["memorisation"]["flag"]
-    assert result["gan_train"]["value"] < result["gan_train"]["floor"]
+    for name in ("gan_train", "gan_test"):
+        assert result[name]["value"] < result[name]["floor"]
     (tmp_path / "right" / "checkpoints").rename(tmp_path / "gone")
     assert evaluate.load_run(tmp_path, "left", dataset).classes is None
     splits = {split: images.of_class(0) for split, images in dataset.splits.items()}
@@ -202,8 +216,7 @@ def test_patients_reach_every_floor_and_the_search_for_copies(tmp_path, monkeypa
     everyone = dataclasses.replace(made, patients=names)
     train, val = everyone.take(np.arange(72)), everyone.take(np.arange(72, 120))
     dataset = dataclasses.replace(make_dataset(), splits={"train": train, "val": val})
-    settings = make_dcgan_settings(num_epochs=1)
-    train_dcgan(settings, dataset=dataset, class_name="left", workdir=tmp_path)
+    write_run(tmp_path, dataset=dataset)
     subjects = evaluate.load_run(tmp_path, "left", dataset, num=30)
     seen = {"measure": [], "measure_memorisation": []}
     for name, found in seen.items():
@@ -393,7 +406,7 @@ def test_it_is_said_when_not_all_training_images_were_searched(place, tmp_path, 
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(place, flags, sentence):
-    result = run(place, *flags)
+    result = forks.run("evaluate", make_command(place, *flags)[2:], cwd=place)
     assert result.returncode == 2, result.stdout
     (line,) = [line for line in result.stderr.splitlines() if line.strip()]
     assert line.startswith("Error: ")

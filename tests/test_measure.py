@@ -142,7 +142,7 @@ def test_an_interval_of_means_covers_the_truth_in_19_of_20_cases():
     assert 0.88 < covered / 150 <= 0.99
 
 
-@pytest.mark.parametrize("distance", [0.3, 1.0])
+@pytest.mark.parametrize("distance", [pytest.param(0.3, marks=pytest.mark.slow), 1.0])
 def test_an_interval_of_kernel_distances_covers_the_truth(distance):
     def draw(rng, num, shift):
         return rng.normal(size=(num, 4)) + shift
