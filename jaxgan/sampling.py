@@ -344,7 +344,9 @@ def restore_run(run: Path, checkpoint: str | None = None) -> RestoredRun:
         raise UserError(
             f"{run} is the run of a model of all classes: name one of them, as --class=NAME."
         )
-    template = create_state(settings, create_keys(settings.seed).init)
+    # Of the shapes alone: a state that is drawn takes longer than to read the one that is wanted.
+    shapes = jax.eval_shape(functools.partial(create_state, settings), jax.random.key(0))
+    template = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     model = find_model(run)
     with read_checkpoints(model) as checkpoints:
         step = checkpoints.newest_step

@@ -14,6 +14,9 @@ def make_image(seed=0):
     return jax.random.uniform(jax.random.key(seed), (SIZE, SIZE, 1), minval=-1.0, maxval=1.0)
 
 
+DIFFAUGMENT = jax.jit(augment.diffaugment, static_argnames="policy")
+
+
 def make_keys(num):
     return jax.random.split(jax.random.key(5), num)
 
@@ -94,16 +97,14 @@ def test_cutout_removes_at_most_its_square():
 def test_every_image_has_its_own_draw_whatever_its_neighbours():
     images = jnp.stack([make_image()] * 6)
     keys = make_keys(6)
-    changed = augment.diffaugment(images, keys)
+    changed = DIFFAUGMENT(images, keys)
     assert len({np.asarray(image).tobytes() for image in changed}) == 6
-    np.testing.assert_allclose(
-        augment.diffaugment(images[2:3], keys[2:3])[0], changed[2], atol=1e-6
-    )
+    np.testing.assert_allclose(DIFFAUGMENT(images[2:3], keys[2:3])[0], changed[2], atol=1e-6)
 
 
 def test_gradients_pass_through():
     images, keys = jnp.stack([make_image()] * 4), make_keys(4)
-    gradient = jax.grad(lambda x: jnp.sum(augment.diffaugment(x, keys) ** 2))(images)
+    gradient = jax.jit(jax.grad(lambda x: jnp.sum(augment.diffaugment(x, keys) ** 2)))(images)
     assert np.isfinite(gradient).all()
     # The mean of every image reaches all pixels, so that even those cut out have a gradient.
     assert np.mean(np.asarray(gradient) != 0.0) > 0.9
@@ -118,7 +119,7 @@ def test_every_part_passes_the_gradient_of_every_region(part):
 
     @jax.jit
     def change(images):
-        return augment.diffaugment(images, keys, policy=(part,))
+        return DIFFAUGMENT(images, keys, policy=(part,))
 
     gradient = jax.grad(lambda x: jnp.sum(wanted * change(x)))(images)
     fields = np.abs(gradient).reshape(num, 4, field, 4, field).mean(axis=(0, 2, 4))
@@ -148,10 +149,10 @@ def test_rotation_turns_a_disc_by_no_more_than_its_range():
 
 def test_strength_is_the_chance_of_every_change():
     images, keys = jnp.stack([make_image()] * 400), make_keys(400)
-    still = augment.diffaugment(images, keys, jnp.float32(0.0), policy=tuple(augment.PARTS))
+    still = DIFFAUGMENT(images, keys, jnp.float32(0.0), policy=tuple(augment.PARTS))
     np.testing.assert_array_equal(still, images)
-    shifted = augment.diffaugment(images, keys, jnp.float32(0.25), policy=("shift",))
+    shifted = DIFFAUGMENT(images, keys, jnp.float32(0.25), policy=("shift",))
     share = np.mean([not np.array_equal(a, b) for a, b in zip(shifted, images, strict=True)])
     assert 0.17 < share < 0.33  # four standard errors
-    always = augment.diffaugment(images[:8], keys[:8], jnp.float32(1.0))
-    np.testing.assert_allclose(always, augment.diffaugment(images[:8], keys[:8]), atol=1e-6)
+    always = DIFFAUGMENT(images[:8], keys[:8], jnp.float32(1.0))
+    np.testing.assert_allclose(always, DIFFAUGMENT(images[:8], keys[:8]), atol=1e-6)

@@ -1,5 +1,6 @@
 """One model of all classes: what it leaves, what else takes it for the runs of its classes."""
 
+import functools
 import json
 import shutil
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ from PIL import Image
 
 from jaxgan import figures
 from jaxgan import train_conditional as module
-from jaxgan.dcgan import create_networks
+from jaxgan.dcgan import create_networks, create_state
 from jaxgan.errors import UserError
 from jaxgan.evaluate import load_run
 from jaxgan.kept import read_table
@@ -21,7 +22,6 @@ from jaxgan.quality import MEASURES
 from jaxgan.run_folder import read_metrics
 from jaxgan.sampling import draw_from_run, restore_run, sample_run
 from jaxgan.train_conditional import make_conditional, train_conditional
-from jaxgan.train_dcgan import train_dcgan
 from jaxgan.train_gmd import load_synthetic
 from tests.helpers import (
     compute_difference,
@@ -29,6 +29,7 @@ from tests.helpers import (
     make_dcgan_settings,
     make_gmd_settings,
     replace,
+    write_run,
 )
 
 DATASET = make_dataset(num_train=44, num_val=40)
@@ -101,21 +102,28 @@ def test_a_kept_image_can_be_drawn_again_from_its_seed_and_class(whole):
     assert again.scores[0] == pytest.approx(row.score, abs=1e-5)
 
 
+class Signals:
+    """A signal that comes during the second dispatch, in which the first epoch ends."""
+
+    def __enter__(self):
+        signals = iter((0, 15))
+        return lambda: next(signals)
+
+    def __exit__(self, *_):
+        return None
+
+
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(whole, tmp_path, monkeypatch):
-    original = module._measure
-
-    def stop(*args):
-        if args[-1].epoch == 1:
-            monkeypatch.setattr(module, "_measure", original)
-            raise Stopped(1, 2, 15)
-        return original(*args)
-
-    monkeypatch.setattr(module, "_measure", stop)
-    with pytest.raises(Stopped):
-        train(tmp_path)
-    train(tmp_path)
+    settings = replace(SETTINGS, sample_every_epochs=2)  # sheets to look at
+    with monkeypatch.context() as patch, pytest.raises(Stopped, match="after epoch 1 of 2"):
+        patch.setattr("jaxgan.loop.catch_stop_signals", Signals)
+        train(tmp_path, settings)
+    train(tmp_path, settings)
     assert read_metrics(tmp_path / "all") == read_metrics(whole / "all")
-    assert read_table(tmp_path / "left") == read_table(whole / "left")
+    for name in DATASET.class_names:
+        assert read_table(tmp_path / name) == read_table(whole / name)
+    one, other = (restore_run(run / "left").state for run in (tmp_path, whole))
+    assert compute_difference(one, other) == 0.0
 
 
 def make_class_run(label, settings, drawn):
@@ -209,13 +217,14 @@ def test_two_devices_make_the_same_model(whole, tmp_path):
 def test_both_networks_see_the_label(norm):
     settings = replace(SETTINGS, discriminator_norm=norm)
     generator, discriminator = create_networks(settings)
+    state = create_state(settings, jax.random.key(0))
     latents, labels = jnp.ones((2, settings.latent_size)), jnp.array([0, 1])
-    variables = generator.init(jax.random.key(0), latents, labels, train=False)
-    images = generator.apply(variables, latents, labels, train=False)
+    variables = state.generator.variables
+    images = jax.jit(functools.partial(generator.apply, train=False))(variables, latents, labels)
     assert (np.asarray(images[0]) != np.asarray(images[1])).any()
-    scores = discriminator.init(jax.random.key(1), images, labels, train=False)
     same = jnp.stack([images[0], images[0]])
-    logits = np.asarray(discriminator.apply(scores, same, labels, train=False))
+    score = jax.jit(functools.partial(discriminator.apply, train=False))
+    logits = np.asarray(score(state.discriminator.variables, same, labels))
     assert logits[0] != logits[1]
     with pytest.raises(ValueError, match="found no labels"):
         generator.apply(variables, latents, train=False)
@@ -237,8 +246,7 @@ def test_what_can_not_be_trained_so_is_refused():
 
 
 def test_the_run_of_a_class_is_not_written_over(tmp_path):
-    settings = make_dcgan_settings(num_epochs=1, selection={"rule": "none"})
-    train_dcgan(settings, dataset=DATASET, class_name="right", workdir=tmp_path)
+    write_run(tmp_path, "right", dataset=DATASET)
     before = (tmp_path / "right" / "config.json").read_text()
     with pytest.raises(UserError, match="right holds another run"):
         train(tmp_path)
