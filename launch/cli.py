@@ -259,7 +259,9 @@ def announce(dataset: Dataset) -> None:
 
 def print_configuration(configuration: Any) -> None:
     """Print what --dry_run shows, as JSON: nothing else is on standard output."""
-    print(json.dumps(configuration, indent=2), file=_OUTPUT[-1] if _OUTPUT else sys.stdout)
+    stream = _OUTPUT[-1] if _OUTPUT else sys.stdout
+    # Flushed by hand: at the end Python flushes what `sys.stdout` is by then alone.
+    print(json.dumps(configuration, indent=2), file=stream, flush=True)
 
 
 def describe_command() -> str:

@@ -371,6 +371,15 @@ def test_numbers_are_set_to_what_jax_computes_with_by_default(cli):
     assert json.loads(result.stdout) == list(cli._NUMBERS.values())
 
 
+def test_the_configuration_is_out_at_once_whatever_standard_output_is_by_the_end(
+    cli, tmp_path, monkeypatch
+):
+    with (tmp_path / "out").open("w") as stream:
+        monkeypatch.setattr(cli, "_OUTPUT", [stream])
+        cli.print_configuration({"seed": 1})
+        assert json.loads((tmp_path / "out").read_text()) == {"seed": 1}
+
+
 @pytest.mark.parametrize("name", ["train_dcgan", "sample"])
 def test_what_few_launches_need_is_loaded_where_it_is_used(name):
     command = [sys.executable, "-X", "importtime", str(ROOT / "launch" / f"{name}.py"), "--help"]
