@@ -556,7 +556,7 @@ def _describe_no_evidence(arm: ArmResult) -> str:
     sentence = (
         "There is no evidence that GAN augmentation helps or hurts: the best arm, "
         f"{arm.arm}, changes balanced accuracy by {_format(arm.against_real)} against "
-        f"{arm.against_real.control}."
+        f"{arm.against_real.control}.{_describe_doubt(arm.against_real)}"
     )
     if arm.smallest is None:
         sentence += " No difference however large is shown by so few patients and trainings"
@@ -574,6 +574,26 @@ def _describe_no_evidence(arm: ArmResult) -> str:
             "; more patients alone would not show the one observed: it takes more folds or seeds."
         )
     return sentence + "."
+
+
+def _describe_doubt(comparison: Comparison) -> str:
+    """Say why a difference is not shown although its interval over patients leaves out 0."""
+    if not _leaves_out_zero(comparison.by_patient.interval):
+        return ""
+    if _leaves_out_zero(comparison.by_training.interval):
+        short = "above all its controls" if comparison.estimate > 0 else "below its first control"
+        return f" No interval of it holds 0, but it is not {short} after Holm's adjustment."
+    if comparison.by_training.interval is None:
+        return " That interval is over patients; so few trainings give none."
+    low, high = comparison.by_training.interval
+    return (
+        f" That interval is over patients; over trainings it is [{100 * low:+z.1f}, "
+        f"{100 * high:+z.1f}], so other seeds or folds may turn it round."
+    )
+
+
+def _leaves_out_zero(interval: tuple[float, float] | None) -> bool:
+    return interval is not None and not interval[0] <= 0.0 <= interval[1]
 
 
 def _format(comparison: Comparison) -> str:

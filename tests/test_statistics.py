@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from jaxgan import statistics as module
 from jaxgan.statistics import (
     Design,
     adjust_holm,
@@ -142,6 +143,30 @@ def test_one_film_of_thousands_is_no_minus_zero():
     right = {"real": real, "gan": gan}
     verdict = judge({"gan": ("real",)}, right=right, design=design, counts=count(design))
     assert "by +0.0 points" in verdict.sentence
+
+
+@pytest.mark.parametrize(
+    ("patients", "trainings", "words"),
+    [
+        ((-0.01, 0.02), (-0.1, 0.2), ""),
+        ((0.001, 0.02), (-0.1, 0.2), "over trainings it is [-10.0, +20.0], so other seeds"),
+        ((0.001, 0.02), (0.01, 0.2), "it is not above all its controls after Holm's"),
+        ((-0.02, -0.001), (-0.2, -0.01), "it is not below its first control after Holm's"),
+        ((0.001, 0.02), None, "over patients; so few trainings give none"),
+    ],
+)
+def test_no_evidence_is_explained_where_an_interval_leaves_out_zero(patients, trainings, words):
+    def make_test(interval):
+        middle = 0.0 if interval is None else sum(interval) / 2
+        return module.Test(middle, 0.1, 5, 0.5, interval)
+
+    tests = make_test(trainings), make_test(patients)
+    comparison = module.Comparison("gan", "real", *tests, np.zeros((3, 2)), np.zeros(9), 0.0)
+    sentence = module._describe_no_evidence(
+        module.ArmResult("gan", (comparison,), 1.0, 1.0, 0.2, None)
+    )
+    assert words in sentence
+    assert bool(words) == any(w in sentence for w in ("holds 0", "over trainings", "so few"))
 
 
 def test_no_arm_no_verdict(design):
