@@ -100,7 +100,8 @@ def create_gan_state(
 def _create_network_state(
     network: nn.Module, key: Key, shape: Sequence[int], optimizer: optax.GradientTransformation
 ) -> NetworkState:
-    # Lazily: the parameters are drawn one by one (`layers.normal`), and nothing else is computed.
+    # Lazily: the parameters are drawn one by one (`layers.normal`), and nothing else is computed;
+    # without `train`, what batch norm makes of its first statistics would be.
     example = jax.ShapeDtypeStruct((1, *shape), jnp.result_type(float))
     labels = jax.ShapeDtypeStruct((1,), jnp.int32)
     params = network.lazy_init(key, example, labels, train=True)["params"]

@@ -582,13 +582,13 @@ def _describe_doubt(comparison: Comparison) -> str:
         return ""
     if _leaves_out_zero(comparison.by_training.interval):
         short = "above all its controls" if comparison.estimate > 0 else "below its first control"
-        return f" No interval of it holds 0, but it is not {short} after Holm's adjustment."
+        return f" Neither of its intervals holds 0, but it is not {short} by Holm's adjusted p."
     if comparison.by_training.interval is None:
-        return " That interval is over patients; so few trainings give none."
+        return " That interval is over patients; one over trainings takes more of them."
     low, high = comparison.by_training.interval
     return (
         f" That interval is over patients; over trainings it is [{100 * low:+z.1f}, "
-        f"{100 * high:+z.1f}], so other seeds or folds may turn it round."
+        f"{100 * high:+z.1f}], so with other seeds or folds it may have the other sign."
     )
 
 

@@ -163,10 +163,10 @@ def _check_kept(synthetic_dir: Path, counts: Mapping[str, int]) -> None:
             "give --augment_classes=CLASS,... to add images to some classes only, on purpose."
         )
     for name in stopped:
-        more = "draw them with: " + keep if name in drawable else "let it go on."
+        remedy = f"draw them with: {keep}" if name in drawable else "let it go on."
         say(
             f"The run of class {name} in {synthetic_dir} was stopped before its end: the "
-            f"{counts[name]} images that it had kept are added. Where it was to keep more, {more}"
+            f"{counts[name]} images that it had kept are added. For more, {remedy}"
         )
 
 

@@ -6,6 +6,7 @@ import importlib
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -369,6 +370,18 @@ def test_numbers_are_set_to_what_jax_computes_with_by_default(cli):
         check=True,
     )
     assert json.loads(result.stdout) == list(cli._NUMBERS.values())
+
+
+def test_compiled_programs_are_kept_where_the_user_wants_and_else_in_the_cache(place, tmp_path):
+    cache, users = tmp_path / "cache", tmp_path / "users"
+    for chosen, kept in ((None, cache / "xla"), (str(users), users)):
+        update = f"jax.config.update('jax_compilation_cache_dir', {chosen!r})"
+        command = train_command(place, tmp_path / f"run{chosen is None}", f"--cache_dir={cache}")
+        result = forks.run("train_gmd", command[2:], before=f"import jax; {update}")
+        assert result.returncode == 0, result.stderr
+        assert list(kept.glob("jit__run_steps*"))
+        shutil.rmtree(cache / "xla", ignore_errors=True)
+    assert list(cache.iterdir()) and not (cache / "xla").exists()
 
 
 def test_the_configuration_is_out_at_once_whatever_standard_output_is_by_the_end(

@@ -149,10 +149,10 @@ def test_one_film_of_thousands_is_no_minus_zero():
     ("patients", "trainings", "words"),
     [
         ((-0.01, 0.02), (-0.1, 0.2), ""),
-        ((0.001, 0.02), (-0.1, 0.2), "over trainings it is [-10.0, +20.0], so other seeds"),
-        ((0.001, 0.02), (0.01, 0.2), "it is not above all its controls after Holm's"),
-        ((-0.02, -0.001), (-0.2, -0.01), "it is not below its first control after Holm's"),
-        ((0.001, 0.02), None, "over patients; so few trainings give none"),
+        ((0.001, 0.02), (-0.1, 0.2), "over trainings it is [-10.0, +20.0], so with other seeds"),
+        ((0.001, 0.02), (0.01, 0.2), "it is not above all its controls by Holm's"),
+        ((-0.02, -0.001), (-0.2, -0.01), "it is not below its first control by Holm's"),
+        ((0.001, 0.02), None, "over patients; one over trainings takes more"),
     ],
 )
 def test_no_evidence_is_explained_where_an_interval_leaves_out_zero(patients, trainings, words):
@@ -166,7 +166,7 @@ def test_no_evidence_is_explained_where_an_interval_leaves_out_zero(patients, tr
         module.ArmResult("gan", (comparison,), 1.0, 1.0, 0.2, None)
     )
     assert words in sentence
-    assert bool(words) == any(w in sentence for w in ("holds 0", "over trainings", "so few"))
+    assert bool(words) == any(w in sentence for w in ("holds 0", "over trainings"))
 
 
 def test_no_arm_no_verdict(design):

@@ -191,7 +191,7 @@ def test_a_stopped_run_of_the_listing_is_told_to_go_on_and_nothing_else(tmp_path
     write_kept(tmp_path, "right", 3)
     assert len(load_synthetic(tmp_path, DATASET, SETTINGS)["left"]) == 2
     out = capsys.readouterr().out
-    assert "2 images that it had kept are added. Where it was to keep more, let it go on." in out
+    assert "2 images that it had kept are added. For more, let it go on." in out
     assert "--keep" not in out
     write_kept(tmp_path / "other", "left", 0, finished=False, rule="paper_code")
     write_kept(tmp_path / "other", "right", 3)
