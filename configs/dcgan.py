@@ -57,7 +57,7 @@ def paper() -> ConfigDict:
     config.max_steps_per_dispatch = 50
 
     config.selection = ConfigDict()
-    config.selection.rule = "paper_text"  # see jaxgan/selection.py for the others
+    config.selection.rule = "paper_text"  # see jaxgan/sampling/selection.py for the others
     config.selection.threshold = 0.76
     config.selection.num_accept = 0  # of each class; 0: that of `targets`, or the class's size
     # Table 2. Of data with these three classes alone, and of this variant.

@@ -12,14 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from jaxgan.augment import PARTS
+from jaxgan.core.errors import UserError
+from jaxgan.core.seeds import NUM_SEEDS, check_seed
 from jaxgan.data.fit import FITS
 from jaxgan.data.values import AUTO, parse_view
-from jaxgan.errors import UserError
-from jaxgan.losses import CROSS_ENTROPY_OBJECTIVES, OBJECTIVES
-from jaxgan.models.dcgan import DISCRIMINATOR_NORMS, IMAGE_SIZES
-from jaxgan.models.layers import DTYPES
-from jaxgan.seeds import NUM_SEEDS, check_seed
+from jaxgan.gans.dcgan import DISCRIMINATOR_NORMS, IMAGE_SIZES
+from jaxgan.gans.objectives import CROSS_ENTROPY_OBJECTIVES, OBJECTIVES
+from jaxgan.networks.layers import DTYPES
+from jaxgan.ops.augment import PARTS
 
 RULES = ("paper_text", "paper_code", "none", "calibrated", "top_k")
 PROBABILITY_RULES = ("paper_text", "paper_code")  # the paper's, which compare with a threshold
@@ -70,7 +70,7 @@ class DataSettings:
 
 @dataclass(frozen=True)
 class SelectionSettings:
-    """Which generated images are kept (see `jaxgan.selection`)."""
+    """Which generated images are kept (see `jaxgan.sampling.selection`)."""
 
     rule: str
     threshold: float

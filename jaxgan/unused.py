@@ -6,8 +6,8 @@ group of fields stands for all that is in it.
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from jaxgan.errors import UserError
-from jaxgan.selection import RANKING_RULES
+from jaxgan.core.errors import UserError
+from jaxgan.sampling.selection import RANKING_RULES
 from jaxgan.settings import DcganSettings, GmdSettings
 
 LOOK_FLAGS = ("--fit", "--value_range", "--window")  # data flags that concern any folder
@@ -59,7 +59,7 @@ def find_unused_by_gan(settings: DcganSettings, group: str) -> dict[str, str]:
 
 
 def find_unused_by_run(settings: DcganSettings) -> dict[str, str]:
-    """Return which fields and flags of a GAN's own run (`jaxgan.train_dcgan`) have no effect."""
+    """Return which fields and flags of a GAN's own run have no effect."""
     unused = {**find_unused_by_gan(settings, "config"), **_find_unused_by_selection(settings)}
     if settings.selection.rule == "paper_code":
         unused["config.look_every_epochs"] = "rule paper_code looks at the end of every epoch"
@@ -90,7 +90,7 @@ def _find_unused_by_selection(settings: DcganSettings) -> dict[str, str]:
 
 
 def find_unused_by_training(settings: GmdSettings, *, augment: bool) -> dict[str, str]:
-    """Return which fields and flags of a classifier's own run (`jaxgan.train_gmd`) do nothing."""
+    """Return which fields and flags of a classifier's own run do nothing."""
     flags = {} if augment else {"--synthetic_dir": "--augment is not given"}
     return {**flags, **find_unused_by_gmd(settings, "config")}
 

@@ -6,10 +6,10 @@ from typing import Any
 import cli
 from absl import flags
 
-from jaxgan.ablation import AblationSettings, find_unused_by_ablation, run_ablation
-from jaxgan.ablation_classes import run_all_classes
+from jaxgan.experiments.ablation import AblationSettings, find_unused_by_ablation, run_ablation
+from jaxgan.experiments.ablation_classes import run_all_classes
 from jaxgan.settings import read_settings
-from jaxgan.study.jobs import check_complete
+from jaxgan.training.jobs import check_complete
 
 FLAGS = flags.FLAGS
 cli.define_data_flags()
@@ -30,7 +30,7 @@ def main() -> None:
     if FLAGS.dry_run:
         cli.print_configuration(values)
         return
-    # Gray: variants of three channels repeat it (see jaxgan/ablation.py).
+    # Gray: variants of three channels repeat it (see jaxgan/experiments/ablation.py).
     size = settings.dcgan.image_size
     dataset = cli.load_data(settings.dcgan.data, image_size=size, channels=1)
     cli.announce(dataset)

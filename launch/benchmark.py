@@ -9,7 +9,7 @@ from absl import flags
 from jaxgan.benchmark.launched import Launcher
 from jaxgan.benchmark.run import run_benchmark
 from jaxgan.benchmark.suites import PEERS, SUITES
-from jaxgan.loop import list_end_signals
+from jaxgan.training.loop import list_end_signals
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("suite", list(SUITES), f"Which suites, with commas: {', '.join(SUITES)}.")

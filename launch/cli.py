@@ -36,19 +36,19 @@ import paths
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from jaxgan import distributed
-from jaxgan.console import say
+from jaxgan.core.console import say
+from jaxgan.core.errors import UserError, find_memory_error, find_refusal
+from jaxgan.core.untrusted import printable, printable_lines
 from jaxgan.data import cache
 from jaxgan.data.fit import FITS
 from jaxgan.data.folder import PATIENTS_FROM
 from jaxgan.data.sets import Dataset
 from jaxgan.data.source import DataSpec, load_dataset
 from jaxgan.data.values import AUTO, parse_view
-from jaxgan.errors import UserError, find_memory_error, find_refusal
-from jaxgan.loop import Stopped
+from jaxgan.devices import distributed
 from jaxgan.settings import DataSettings, DcganSettings, GmdSettings
 from jaxgan.study.folds import has_made_split
-from jaxgan.untrusted import printable, printable_lines
+from jaxgan.training.loop import Stopped
 from jaxgan.unused import Unused, check_unused, describe_unused, find_unused_by_evaluation
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -6,9 +6,9 @@ from typing import Any
 import cli
 from absl import flags
 
-from jaxgan.compare_rules import compare_rules
-from jaxgan.evaluate import check_subjects, evaluate, load_folders, load_run
-from jaxgan.sampling import read_run_settings
+from jaxgan.evaluation.evaluate import check_subjects, evaluate, load_folders, load_run
+from jaxgan.evaluation.rules import compare_rules
+from jaxgan.sampling.sampler import read_run_settings
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("class", None, "The class whose run to evaluate.")

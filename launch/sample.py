@@ -5,9 +5,9 @@ from pathlib import Path
 import cli
 from absl import flags
 
-from jaxgan.errors import UserError
-from jaxgan.keep import keep_images
-from jaxgan.sampling import read_run_settings, sample_run
+from jaxgan.core.errors import UserError
+from jaxgan.experiments.keep import keep_images
+from jaxgan.sampling.sampler import read_run_settings, sample_run
 from jaxgan.unused import find_unused_by_keeping, find_unused_by_sampling
 
 FLAGS = flags.FLAGS

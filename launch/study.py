@@ -6,12 +6,12 @@ import cli
 from absl import flags
 
 from jaxgan.settings import read_settings
-from jaxgan.study.jobs import check_complete
 from jaxgan.study.page import write_study
 from jaxgan.study.run import describe_study, run_jobs
 from jaxgan.study.settings import StudySettings
 from jaxgan.study.sources import read_sources
 from jaxgan.study.unused import NEVER_READ, find_unused_by_study
+from jaxgan.training.jobs import check_complete
 
 FLAGS = flags.FLAGS
 cli.define_data_flags()

@@ -5,9 +5,9 @@ from typing import Any
 import cli
 from absl import flags
 
+from jaxgan.experiments.train_conditional import make_conditional, train_conditional
+from jaxgan.experiments.train_gan import describe_run, list_classes, train_dcgan
 from jaxgan.settings import RULES, DcganSettings, read_settings
-from jaxgan.train_conditional import make_conditional, train_conditional
-from jaxgan.train_dcgan import describe_run, list_classes, train_dcgan
 from jaxgan.unused import find_unused_by_run
 
 FLAGS = flags.FLAGS
@@ -17,7 +17,7 @@ cli.define_process_flags()
 flags.DEFINE_string("class", None, "The class to train on, or 'all' for one DCGAN each.")
 flags.DEFINE_bool("conditional", False, "With --class=all: one model that learns all classes.")
 flags.DEFINE_string("workdir", "runs/dcgan", "The run of class C is written to WORKDIR/C.")
-flags.DEFINE_enum("accept", None, RULES, "Which images are kept; see jaxgan/selection.py.")
+flags.DEFINE_enum("accept", None, RULES, "Which images are kept; see jaxgan/sampling/selection.py.")
 flags.DEFINE_float("threshold", None, "What the rule compares with: 0.76 in the paper.")
 flags.DEFINE_integer("num_accept", None, "How many images to keep; 0: as the config says.")
 flags.mark_flag_as_required("class")

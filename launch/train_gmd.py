@@ -5,9 +5,9 @@ from pathlib import Path
 import cli
 from absl import flags
 
-from jaxgan.errors import UserError
+from jaxgan.core.errors import UserError
+from jaxgan.experiments.train_classifier import describe_run, load_synthetic, train_gmd
 from jaxgan.settings import GmdSettings, read_settings
-from jaxgan.train_gmd import describe_run, load_synthetic, train_gmd
 from jaxgan.unused import find_unused_by_training
 
 FLAGS = flags.FLAGS

@@ -17,12 +17,12 @@ import numpy as np
 from jaxgan.data.images import write_png
 from jaxgan.data.phantom import draw_film
 from jaxgan.data.sets import Dataset, ImageSet
-from jaxgan.dcgan import create_keys, create_state
-from jaxgan.kept import KeptImages
-from jaxgan.run_folder import open_run_folder
-from jaxgan.sampling import open_checkpoints
+from jaxgan.experiments.train_gan import describe_run
+from jaxgan.gans.recipe import create_keys, create_state
+from jaxgan.sampling.kept import KeptImages
+from jaxgan.sampling.sampler import open_checkpoints
 from jaxgan.settings import DcganSettings, GmdSettings, read_settings
-from jaxgan.train_dcgan import describe_run
+from jaxgan.training.run_folder import open_run_folder
 from tests.xla_flags import FAST_COMPILATION
 
 CXR = Path(__file__).resolve().parents[2] / "shared" / "data" / "cxr"

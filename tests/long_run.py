@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxgan.run_folder import read_metrics
+from jaxgan.training.run_folder import read_metrics
 from tests.helpers import make_environment, write_split_folder
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -7,12 +7,12 @@ import pytest
 
 from configs import ablate
 from configs import dcgan as dcgan_config
-from jaxgan import ablation as module
-from jaxgan import encoder
-from jaxgan.ablation import AblationSettings, repeat_channels, run_ablation
-from jaxgan.errors import IncompleteError, UserError
+from jaxgan.core.errors import IncompleteError, UserError
+from jaxgan.evaluation import encoder
+from jaxgan.experiments import ablation as module
+from jaxgan.experiments.ablation import AblationSettings, repeat_channels, run_ablation
 from jaxgan.settings import DcganSettings, read_settings, to_dict
-from jaxgan.study.jobs import check_complete
+from jaxgan.training.jobs import check_complete
 from tests.helpers import make_dataset, make_dcgan_settings, replace
 
 VARIANTS = {"all": {}, "all - best": {"select_checkpoint": "newest"}, "broken": {"batch_size": 7}}

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from jaxgan import ablation_classes as module
-from jaxgan import encoder
-from jaxgan.ablation import Ablation
-from jaxgan.ablation_classes import run_all_classes
-from jaxgan.errors import UserError
-from jaxgan.study.jobs import JobRunner
+from jaxgan.core.errors import UserError
+from jaxgan.evaluation import encoder
+from jaxgan.experiments import ablation_classes as module
+from jaxgan.experiments.ablation import Ablation
+from jaxgan.experiments.ablation_classes import run_all_classes
+from jaxgan.training.jobs import JobRunner
 from tests.helpers import make_dataset
 from tests.test_ablation import make_settings
 

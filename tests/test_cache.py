@@ -12,7 +12,7 @@ import pytest
 
 from jaxgan.data import cache, catalogue
 from jaxgan.data.source import DataSpec, load_dataset
-from jaxgan.encoder import TrainedEncoder, _read, _write
+from jaxgan.evaluation.encoder import TrainedEncoder, _read, _write
 from tests import forks
 from tests.helpers import can_mount, mount_small_disk, write_split_folder
 from tests.test_launch import TINY_GMD, fork

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan.checkpoint import Checkpoints
-from jaxgan.errors import DiskError, UserError
+from jaxgan.core.errors import DiskError, UserError
+from jaxgan.training.checkpoint import Checkpoints
 from tests.helpers import can_mount, mount_small_disk
 
 STATE = {"w": jnp.arange(6.0).reshape(2, 3), "n": jnp.int32(4), "empty": None}

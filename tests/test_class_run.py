@@ -1,4 +1,4 @@
-from jaxgan.class_run import EmptyLooks
+from jaxgan.experiments.class_run import EmptyLooks
 from tests.helpers import make_dcgan_settings
 
 

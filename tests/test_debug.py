@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan import classifier
-from jaxgan.dcgan import create_keys, create_state, create_step
-from jaxgan.train_gmd import create_model, create_optimizer
-from jaxgan.types import Batch
+from jaxgan.classifiers import step as classifier
+from jaxgan.core.types import Batch
+from jaxgan.experiments.train_classifier import create_model, create_optimizer
+from jaxgan.gans.recipe import create_keys, create_state, create_step
 from tests.helpers import make_dcgan_settings, make_gmd_settings, make_image_set
 
 CHECKS = ("jax_debug_key_reuse", "jax_debug_nans")

@@ -12,14 +12,14 @@ import jax
 import numpy as np
 import pytest
 
-from jaxgan import distributed
-from jaxgan.checkpoint import Checkpoints
-from jaxgan.dcgan import create_keys, create_state
-from jaxgan.errors import DivergedError, UserError
-from jaxgan.parallel import choose_devices
-from jaxgan.relay import find_free_port
-from jaxgan.run_folder import read_metrics, read_record
+from jaxgan.core.errors import DivergedError, UserError
+from jaxgan.devices import distributed
+from jaxgan.devices.parallel import choose_devices
+from jaxgan.devices.relay import find_free_port
+from jaxgan.gans.recipe import create_keys, create_state
 from jaxgan.settings import DcganSettings, read_settings
+from jaxgan.training.checkpoint import Checkpoints
+from jaxgan.training.run_folder import read_metrics, read_record
 from tests.helpers import compute_difference, make_environment, write_split_folder
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -8,9 +8,10 @@ import numpy as np
 import optax
 import pytest
 
-from jaxgan import classifier, dcgan
-from jaxgan.models.gmd import Gmd
-from jaxgan.types import Batch
+from jaxgan.classifiers import step as classifier
+from jaxgan.classifiers.gmd import Gmd
+from jaxgan.core.types import Batch
+from jaxgan.gans import recipe
 from tests.helpers import compute_difference, make_dcgan_settings, make_image_set, replace
 
 SETTINGS = make_dcgan_settings(diffaugment=False)
@@ -24,12 +25,12 @@ def make_batch(seed=0, num=8, size=32):
 @functools.cache
 def make_step(dtype="float32"):
     """Compiled once for all tests."""
-    return jax.jit(dcgan.create_step(replace(SETTINGS, dtype=dtype), None))
+    return jax.jit(recipe.create_step(replace(SETTINGS, dtype=dtype), None))
 
 
 def train_gan(settings, num_steps):
     step = make_step(settings.dtype)
-    state, rows = dcgan.create_state(settings, jax.random.key(0)), []
+    state, rows = recipe.create_state(settings, jax.random.key(0)), []
     for i in range(num_steps):
         state, metrics = step(state, make_batch(i), jax.random.fold_in(jax.random.key(1), i))
         rows.append((float(metrics["loss_d"]), float(metrics["loss_g"])))
@@ -53,8 +54,8 @@ def test_fifty_gan_steps_in_bfloat16_stay_near_float32():
 @pytest.mark.parametrize("train", [True, False])
 def test_what_leaves_a_network_is_float32(train):
     settings = replace(SETTINGS, dtype="bfloat16")
-    generator, discriminator = dcgan.create_networks(settings)
-    state = dcgan.create_state(settings, jax.random.key(0))
+    generator, discriminator = recipe.create_networks(settings)
+    state = recipe.create_state(settings, jax.random.key(0))
 
     def apply(network, variables, x):
         return jax.eval_shape(
@@ -88,9 +89,9 @@ def test_fifty_classifier_steps_in_bfloat16_stay_near_float32():
 
 def test_models_trained_together_are_those_trained_alone():
     """Three seeds vmapped into one step, 20 steps: each is the one trained by itself."""
-    alone, together = make_step(), jax.jit(jax.vmap(dcgan.create_step(SETTINGS, None)))
+    alone, together = make_step(), jax.jit(jax.vmap(recipe.create_step(SETTINGS, None)))
     keys = jax.random.split(jax.random.key(0), 3)
-    states = [dcgan.create_state(SETTINGS, key) for key in keys]
+    states = [recipe.create_state(SETTINGS, key) for key in keys]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
     for i in range(20):
         batches = [make_batch(3 * i + j) for j in range(3)]

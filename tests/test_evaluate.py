@@ -15,9 +15,9 @@ import pytest
 from jax import export
 from PIL import Image
 
-from jaxgan import encoder, evaluate
+from jaxgan.core.errors import UserError
 from jaxgan.data.images import write_png
-from jaxgan.errors import UserError
+from jaxgan.evaluation import encoder, evaluate
 from tests import forks
 from tests.helpers import (
     list_content,

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from jax import export
 
-from jaxgan.errors import UserError
-from jaxgan.evaluate import measure_space
-from jaxgan.features import (
+from jaxgan.core.errors import UserError
+from jaxgan.evaluation.evaluate import measure_space
+from jaxgan.evaluation.features import (
     ExportedFeatures,
     PixelFeatures,
     choose_spare,

@@ -6,9 +6,9 @@ import pytest
 from matplotlib.colors import to_hex
 from PIL import Image
 
-from jaxgan import figures
-from jaxgan.errors import DiskError
+from jaxgan.core.errors import DiskError
 from jaxgan.metrics.classification import compute_classification_report, compute_wilson_interval
+from jaxgan.reports import figures
 
 
 def make_images(num, size=64, channels=1, seed=0):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from jaxgan import files
-from jaxgan.errors import DiskError, find_disk_error, find_memory_error, find_refusal
+from jaxgan.core import files
+from jaxgan.core.errors import DiskError, find_disk_error, find_memory_error, find_refusal
 from tests.helpers import can_mount, mount_small_disk
 
 ROOT = Path(__file__).resolve().parents[1]

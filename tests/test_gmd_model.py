@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxgan.models.gmd import Gmd
+from jaxgan.classifiers.gmd import Gmd
 
 
 def count_parameters(model, size, channels=3):

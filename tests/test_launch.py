@@ -10,11 +10,11 @@ import pytest
 from array_record.python.array_record_module import ArrayRecordReader
 from PIL import Image
 
-from jaxgan.checkpoint import Checkpoints
 from jaxgan.data.source import DataSpec, load_dataset
-from jaxgan.dcgan import create_keys, create_state
-from jaxgan.run_folder import read_record
+from jaxgan.gans.recipe import create_keys, create_state
 from jaxgan.settings import DcganSettings, read_settings
+from jaxgan.training.checkpoint import Checkpoints
+from jaxgan.training.run_folder import read_record
 from tests import forks, kills, long_run
 from tests.fuzz.seeds import IDENTITY, make_film
 from tests.helpers import compute_difference, make_environment, write_run, write_split_folder

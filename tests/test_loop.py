@@ -8,15 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan import loop
-from jaxgan.checkpoint import Checkpoints
-from jaxgan.errors import DivergedError
-from jaxgan.loop import catch_stop_signals
-from jaxgan.run_folder import open_run_folder, read_metrics
-from jaxgan.schedule import Schedule
+from jaxgan.core.errors import DivergedError
+from jaxgan.training import loop
+from jaxgan.training.checkpoint import Checkpoints
+from jaxgan.training.epochs import EpochPlan
+from jaxgan.training.loop import catch_stop_signals
+from jaxgan.training.run_folder import open_run_folder, read_metrics
 
 RECORD = {"kind": "toy", "settings": {"num_epochs": 3}}
-SCHEDULE = Schedule(num_examples=16, batch_size=2, num_epochs=3, max_steps=3)
+SCHEDULE = EpochPlan(num_examples=16, batch_size=2, num_epochs=3, max_steps=3)
 # Its dispatches end after 3, 6, 8, 11, 14, 16, 19, 22 and 24 steps: epochs of eight, cut.
 
 
@@ -58,7 +58,7 @@ def run(path, dispatcher, *, every_epochs=1, every_seconds=0.0, hooks=()):
         state = loop.run_loop(
             state,
             start_step=step,
-            schedule=SCHEDULE,
+            plan=SCHEDULE,
             dispatcher=dispatcher,
             hooks=hooks,
             folder=folder,

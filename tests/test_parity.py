@@ -20,10 +20,11 @@ import numpy as np
 import optax
 import pytest
 
-from jaxgan import classifier, dcgan, gan
-from jaxgan.gan import GanState, NetworkState
-from jaxgan.models.gmd import Gmd
-from jaxgan.types import Batch
+from jaxgan.classifiers import step as classifier
+from jaxgan.classifiers.gmd import Gmd
+from jaxgan.core.types import Batch
+from jaxgan.gans import recipe, two_player
+from jaxgan.gans.two_player import GanState, NetworkState
 from tests.helpers import make_dcgan_settings
 
 torch = pytest.importorskip(
@@ -224,7 +225,7 @@ def to_unit(pixels, dtype="float32"):
 @pytest.fixture
 def float64(monkeypatch):
     """Compute in float64, the scale of pixels too: the steps would magnify its rounding."""
-    for module in (gan, classifier):
+    for module in (two_player, classifier):
         monkeypatch.setattr(module, "scale_to_unit", lambda x: jnp.float64(x) / 127.5 - 1.0)
     with jax.enable_x64(True):
         yield
@@ -250,7 +251,7 @@ def make_settings():
 def draw_gan(dtype="float32"):
     """Return drawn variables of both networks, and PyTorch's networks with the same."""
     settings = make_settings()
-    shapes = jax.eval_shape(lambda: dcgan.create_state(settings, jax.random.key(0)))
+    shapes = jax.eval_shape(lambda: recipe.create_state(settings, jax.random.key(0)))
     variables = [
         draw_variables(network.variables, use_dcgan_scale, dtype, seed)
         for seed, network in enumerate((shapes.generator, shapes.discriminator))
@@ -270,7 +271,7 @@ def check_outputs(ours, theirs):
 
 @pytest.mark.parametrize("train", [True, False], ids=["train", "eval"])
 def test_dcgan_outputs(train):
-    generator, discriminator = dcgan.create_networks(make_settings())
+    generator, discriminator = recipe.create_networks(make_settings())
     variables, peers = draw_gan()
     assert [count_weights(peer) for peer in peers] == [3_576_704, 2_765_568]
     rng = np.random.default_rng(5)
@@ -356,13 +357,13 @@ def run_both(dtype, rates: tuple[float, float] | None, num_steps: int):
     begin = [take_weights(peer) for peer in peers]
     parameters = [peer.network.parameters() for peer in peers]
     if rates is None:
-        optimizers = [dcgan.create_optimizer(settings)] * 2
+        optimizers = [recipe.create_optimizer(settings)] * 2
         theirs = [torch.optim.Adam(p, lr=2e-4, betas=(0.5, 0.999)) for p in parameters]
     else:
         optimizers = [optax.sgd(rate) for rate in rates]
         theirs = [torch.optim.SGD(p, lr=r) for p, r in zip(parameters, rates, strict=True)]
     step_fn: Any = functools.partial(
-        dcgan.create_step(settings, None),
+        recipe.create_step(settings, None),
         **{"generator_optimizer": optimizers[0], "discriminator_optimizer": optimizers[1]},
     )
     step = jax.jit(step_fn)

@@ -4,15 +4,15 @@ import jax
 import numpy as np
 import pytest
 
-from jaxgan import quality
-from jaxgan.dcgan import create_keys, create_networks, create_state
-from jaxgan.quality import (
+from jaxgan.evaluation import quality
+from jaxgan.evaluation.quality import (
     QualityMeter,
     compute_class_share,
     compute_label_effect,
     describe_ignored_label,
     summarise,
 )
+from jaxgan.gans.recipe import create_keys, create_networks, create_state
 from tests.helpers import make_dcgan_settings, make_image_set
 
 SETTINGS = make_dcgan_settings()

@@ -10,10 +10,11 @@ import sys
 import numpy as np
 import pytest
 
-from jaxgan import run_folder
-from jaxgan.checkpoint import Checkpoints
-from jaxgan.errors import DiskError, UserError
-from jaxgan.run_folder import (
+from jaxgan.core.errors import DiskError, UserError
+from jaxgan.settings import DcganSettings, GmdSettings, to_dict
+from jaxgan.training import run_folder
+from jaxgan.training.checkpoint import Checkpoints
+from jaxgan.training.run_folder import (
     RunFolder,
     describe_differences,
     drop_notes,
@@ -22,7 +23,6 @@ from jaxgan.run_folder import (
     read_metrics,
     read_record,
 )
-from jaxgan.settings import DcganSettings, GmdSettings, to_dict
 from tests.helpers import make_dcgan_settings, make_gmd_settings
 
 RECORD = {"kind": "dcgan", "settings": {"num_epochs": 3, "seed": 0, "data": {"seed": 1}}}
@@ -88,7 +88,7 @@ def test_two_runs_in_one_folder_are_refused_while_the_first_lives(tmp_path):
 
 def test_the_lock_of_a_dead_process_is_none(tmp_path):
     program = (
-        "import os, pathlib, signal; from jaxgan.files import hold_folder\n"
+        "import os, pathlib, signal; from jaxgan.core.files import hold_folder\n"
         f"with hold_folder(pathlib.Path({str(tmp_path)!r})): os.kill(os.getpid(), signal.SIGKILL)"
     )
     process = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True)
@@ -328,7 +328,7 @@ def test_settings_that_came_later_have_a_default():
 def test_the_notes_of_a_run_decide_nothing_and_stay(tmp_path):
     notes = {"command": "python launch/train_dcgan.py --class=a", "data": "/scans"}
     RunFolder(tmp_path, RECORD, notes)
-    RunFolder(tmp_path, RECORD)  # as `jaxgan.keep` opens it
+    RunFolder(tmp_path, RECORD)  # as `jaxgan.experiments.keep` opens it
     assert json.loads((tmp_path / "config.json").read_text())["notes"] == notes
     RunFolder(tmp_path, RECORD, {"command": "another"})
     assert json.loads((tmp_path / "config.json").read_text())["notes"] == {"command": "another"}

@@ -8,18 +8,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan import dcgan, gan, train_gmd
+from jaxgan.core.errors import UserError
+from jaxgan.core.seeds import NUM_SEEDS, wrap_seed
 from jaxgan.data.phantom import FINDINGS, draw_film, plan_films
 from jaxgan.data.split import split_by_patient
-from jaxgan.errors import UserError
-from jaxgan.sampling import create_sampler
-from jaxgan.schedule import Schedule
-from jaxgan.seeds import NUM_SEEDS, wrap_seed
-from jaxgan.selection import choose_by_rank
+from jaxgan.experiments import train_classifier
+from jaxgan.experiments.train_gan import train_dcgan
+from jaxgan.gans import recipe, two_player
+from jaxgan.sampling.sampler import create_sampler
+from jaxgan.sampling.selection import choose_by_rank
 from jaxgan.settings import DataSettings
-from jaxgan.simulation import World, run_simulations
 from jaxgan.study.folds import create_folds
-from jaxgan.train_dcgan import train_dcgan
+from jaxgan.study.simulation import World, run_simulations
+from jaxgan.training.epochs import EpochPlan
 from tests.helpers import make_dataset, make_dcgan_settings, make_gmd_settings
 from tests.test_ablation import make_settings as make_ablation_settings
 
@@ -31,14 +32,14 @@ def use_dcgan_seed(seed):
     settings = make_dcgan_settings(
         seed=seed, num_epochs=1, selection={"rule": "calibrated", "max_tries": 9}
     )
-    keys = dcgan.create_keys(settings.seed)
+    keys = recipe.create_keys(settings.seed)
     logits = np.linspace(-1, 1, 9)
     chosen = choose_by_rank("calibrated", logits, logits[:4], 3, seed=settings.seed)
     return [*jax.random.key_data(keys.latents).tolist(), *chosen.tolist()]
 
 
 def use_gmd_seed(seed):
-    return jax.random.key_data(train_gmd.create_keys(make_gmd_settings(seed=seed).seed).init)
+    return jax.random.key_data(train_classifier.create_keys(make_gmd_settings(seed=seed).seed).init)
 
 
 def use_split_seed(seed):
@@ -68,8 +69,8 @@ def draw_latents(first, num):
         return jnp.zeros((len(latents), 2, 2, 1)), jnp.zeros(len(latents))
 
     sampler = dataclasses.replace(create_sampler(make_dcgan_settings()), run=run)
-    network = gan.NetworkState({}, {}, ())
-    state = gan.GanState(jnp.int32(0), network, network, None, jnp.float32(0.0))
+    network = two_player.NetworkState({}, {}, ())
+    state = two_player.GanState(jnp.int32(0), network, network, None, jnp.float32(0.0))
     samples = sampler.draw(state, first, num)
     return np.concatenate(seen), samples.seeds.tolist()
 
@@ -122,8 +123,8 @@ def test_a_seed_that_jax_would_take_for_another_is_refused():
 
 
 def test_the_latents_of_a_seed_are_what_they_always_were():
-    key = dcgan.create_keys(0).latents
-    expected = gan.draw_latents(key, jnp.arange(8) + 5, make_dcgan_settings().latent_size)
+    key = recipe.create_keys(0).latents
+    expected = two_player.draw_latents(key, jnp.arange(8) + 5, make_dcgan_settings().latent_size)
     np.testing.assert_array_equal(draw_latents(5, 3)[0], expected)
     last, _ = draw_latents(NUM_SEEDS - 2, 2)  # the rest of the batch wraps around
     np.testing.assert_array_equal(last[2:], draw_latents(0, 6)[0][:6])
@@ -135,7 +136,7 @@ def test_a_run_whose_looks_would_run_out_of_latents_is_refused_before_it_begins(
     with pytest.raises(UserError, match="num_epochs is 300000000, expected at most 268435455"):
         make_dcgan_settings(num_epochs=300_000_000)
     with pytest.raises(UserError, match="expected fewer than 2147483648"):
-        Schedule(num_examples=1000, batch_size=2, num_epochs=10**7, max_steps=1)
+        EpochPlan(num_examples=1000, batch_size=2, num_epochs=10**7, max_steps=1)
 
 
 def test_a_large_seed_trains_to_the_end(tmp_path):

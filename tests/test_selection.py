@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from jaxgan.errors import UserError
-from jaxgan.selection import (
+from jaxgan.core.errors import UserError
+from jaxgan.sampling.selection import (
     MIN_HELD_OUT,
     accept_by_batch_loss,
     accept_by_probability,

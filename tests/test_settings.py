@@ -6,7 +6,7 @@ import operator
 import pytest
 
 from configs import dcgan, gmd, study
-from jaxgan.errors import UserError
+from jaxgan.core.errors import UserError
 from jaxgan.settings import DcganSettings, GmdSettings, read_settings, to_dict
 from jaxgan.study.settings import StudySettings
 from tests.helpers import make_dcgan_settings, make_gmd_settings

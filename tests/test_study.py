@@ -8,18 +8,18 @@ import jinja2
 import numpy as np
 import pytest
 
+from jaxgan.core.errors import UserError
 from jaxgan.data.sets import Dataset, ImageSet
-from jaxgan.errors import UserError
-from jaxgan.loop import Stopped
 from jaxgan.study import page
 from jaxgan.study.arms import Arm, create_arms, describe_lacking_targets, find_controls
 from jaxgan.study.audit import Audit, mask_images, run_probes
 from jaxgan.study.classifiers import ClassifierLab, create_training_set, duplicate
 from jaxgan.study.folds import create_folds
 from jaxgan.study.generators import GeneratorLab, select
-from jaxgan.study.jobs import Job, JobRunner
 from jaxgan.study.memory import compute_nearness, summarise
-from jaxgan.study.training import Curves, Trainer
+from jaxgan.training.jobs import Job, JobRunner
+from jaxgan.training.loop import Stopped
+from jaxgan.training.many import Curves, Trainer
 from tests.helpers import make_dataset, make_dcgan_settings, make_gmd_settings, make_image_set
 
 

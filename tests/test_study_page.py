@@ -10,21 +10,21 @@ import subprocess
 import numpy as np
 import pytest
 
-from jaxgan import figures
+from jaxgan.core.errors import IncompleteError, UserError
 from jaxgan.data.copies import Copies
 from jaxgan.data.images import write_png
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.data.source import DataSpec, load_dataset
-from jaxgan.errors import IncompleteError, UserError
+from jaxgan.reports import figures
 from jaxgan.settings import to_dict
 from jaxgan.study import audit, page
 from jaxgan.study.analysis import analyse
 from jaxgan.study.arms import ARMS
 from jaxgan.study.folds import Folds, create_folds, find_given_splits
-from jaxgan.study.jobs import Failure, check_complete
 from jaxgan.study.memory import compute_nearness, join_generated, summarise
 from jaxgan.study.run import StudyResults
 from jaxgan.study.settings import StudySettings
+from jaxgan.training.jobs import Failure, check_complete
 from tests.helpers import draw_films, make_dataset, make_dcgan_settings, make_gmd_settings
 
 NAMES = ("正常", "肺炎")

@@ -9,17 +9,17 @@ import jax
 import numpy as np
 import pytest
 
+from jaxgan.core.errors import UserError
 from jaxgan.data.sets import Dataset, ImageSet
-from jaxgan.errors import UserError
-from jaxgan.run_folder import read_record, write_record
-from jaxgan.selection import MIN_HELD_OUT
+from jaxgan.sampling.selection import MIN_HELD_OUT
 from jaxgan.settings import DcganSettings, read_settings
 from jaxgan.study import run
 from jaxgan.study.generators import GeneratorLab, hold_out_enough, join_made
-from jaxgan.study.jobs import Failure
 from jaxgan.study.page import write_study
 from jaxgan.study.settings import MOST_FOLDS, MOST_SEEDS, StudySettings
-from jaxgan.study.training import Trainer
+from jaxgan.training.jobs import Failure
+from jaxgan.training.many import Trainer
+from jaxgan.training.run_folder import read_record, write_record
 from tests.helpers import make_dcgan_settings, make_gmd_settings, make_image_set, replace
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan import figures
-from jaxgan import train_conditional as module
-from jaxgan.dcgan import create_networks, create_state
-from jaxgan.errors import UserError
-from jaxgan.evaluate import load_run
-from jaxgan.kept import read_table
-from jaxgan.loop import Stopped
-from jaxgan.quality import MEASURES
-from jaxgan.run_folder import read_metrics
-from jaxgan.sampling import draw_from_run, restore_run, sample_run
-from jaxgan.train_conditional import make_conditional, train_conditional
-from jaxgan.train_gmd import load_synthetic
+from jaxgan.core.errors import UserError
+from jaxgan.evaluation.evaluate import load_run
+from jaxgan.evaluation.quality import MEASURES
+from jaxgan.experiments import train_conditional as module
+from jaxgan.experiments.train_classifier import load_synthetic
+from jaxgan.experiments.train_conditional import make_conditional, train_conditional
+from jaxgan.gans.recipe import create_networks, create_state
+from jaxgan.reports import figures
+from jaxgan.sampling.kept import read_table
+from jaxgan.sampling.sampler import draw_from_run, restore_run, sample_run
+from jaxgan.training.loop import Stopped
+from jaxgan.training.run_folder import read_metrics
 from tests.helpers import (
     compute_difference,
     make_dataset,
@@ -116,7 +116,7 @@ class Signals:
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(whole, tmp_path, monkeypatch):
     settings = replace(SETTINGS, sample_every_epochs=2)  # sheets to look at
     with monkeypatch.context() as patch, pytest.raises(Stopped, match="after epoch 1 of 2"):
-        patch.setattr("jaxgan.loop.catch_stop_signals", Signals)
+        patch.setattr("jaxgan.training.loop.catch_stop_signals", Signals)
         train(tmp_path, settings)
     train(tmp_path, settings)
     assert read_metrics(tmp_path / "all") == read_metrics(whole / "all")

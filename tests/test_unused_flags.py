@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 from absl import app, flags, logging  # noqa: F401
 
+from jaxgan.core.errors import UserError
+
 # Imported before the flags are counted: the libraries below have flags of their own.
-from jaxgan import ablation_classes, compare_rules, train_conditional, train_gmd  # noqa: F401
-from jaxgan.errors import UserError
+from jaxgan.experiments import (
+    train_classifier,  # noqa: F401
+)
 from jaxgan.study import coverage, page  # noqa: F401
 from tests.helpers import make_dataset, make_dcgan_settings
 

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from configs import ablate, dcgan, gmd, study
-from jaxgan import encoder
-from jaxgan.ablation import AblationSettings, run_ablation
 from jaxgan.data.sets import Dataset, ImageSet
+from jaxgan.evaluation import encoder
+from jaxgan.experiments.ablation import AblationSettings, run_ablation
+from jaxgan.experiments.train_classifier import train_gmd
+from jaxgan.experiments.train_gan import train_dcgan
 from jaxgan.settings import DcganSettings, GmdSettings, read_settings
 from jaxgan.study.page import write_study
 from jaxgan.study.run import run_jobs
 from jaxgan.study.settings import StudySettings
-from jaxgan.train_dcgan import train_dcgan
-from jaxgan.train_gmd import train_gmd
 
 CLASSES = ("normal", "other")  # one of the paper's Table 2, one that it has not
 

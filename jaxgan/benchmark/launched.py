@@ -13,12 +13,12 @@ from typing import Any
 
 import jax
 
-from jaxgan import dcgan
 from jaxgan.benchmark import ours
 from jaxgan.benchmark.record import Record, compute_ratio, spread
 from jaxgan.benchmark.worker import Worker
 from jaxgan.benchmark.workload import Contender, Workload
-from jaxgan.errors import UserError
+from jaxgan.core.errors import UserError
+from jaxgan.gans import recipe
 from jaxgan.settings import DcganSettings, read_settings, to_dict
 
 _POLL_SECONDS = 0.005
@@ -136,9 +136,9 @@ def measure_startup(launcher: Launcher, variant: str, *, rounds: int) -> list[Re
 def bare_step(*, values: Mapping[str, Any]) -> Workload:
     """One step of the settings `values`, on a batch that lies on the device, nothing around it."""
     settings = read_settings(DcganSettings, values)
-    state = dcgan.create_state(settings, jax.random.key(0))
+    state = recipe.create_state(settings, jax.random.key(0))
     batch = ours.draw_batch(settings.batch_size, settings.image_size, settings.channels)
-    run = ours.repeat(dcgan.create_step(settings, None), state, batch)
+    run = ours.repeat(recipe.create_step(settings, None), state, batch)
     return Workload(run, settings.batch_size)
 
 

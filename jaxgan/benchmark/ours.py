@@ -9,13 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxgan import classifier, gan, losses, ops
+from jaxgan import ops
 from jaxgan.benchmark.count import count_gan_step, count_generator, count_gmd_step, count_product
 from jaxgan.benchmark.workload import Workload
-from jaxgan.models.dcgan import Discriminator, Generator
-from jaxgan.models.gmd import Gmd
+from jaxgan.classifiers import step as classifier
+from jaxgan.classifiers.gmd import Gmd
+from jaxgan.core.types import Batch
+from jaxgan.gans import objectives, two_player
+from jaxgan.gans.dcgan import Discriminator, Generator
 from jaxgan.ops.geometry import Padding
-from jaxgan.types import Batch
 
 LATENT_SIZE = 100
 
@@ -52,16 +54,16 @@ def create_dcgan(
         "latent_size": LATENT_SIZE,
     }
     step = functools.partial(
-        gan.train_step,
+        two_player.train_step,
         **parts,
-        objective=losses.OBJECTIVES["non_saturating"],
+        objective=objectives.OBJECTIVES["non_saturating"],
         augment_fn=lambda images, keys, strength: images,
         ema_decay=0.0,
         axis_name=axis_name,
     )
     parts["generator"], parts["discriminator"] = Generator(width=width), Discriminator(width=width)
     create = functools.partial(
-        gan.create_gan_state, **parts, image_shape=(64, 64, 3), keep_ema=False
+        two_player.create_gan_state, **parts, image_shape=(64, 64, 3), keep_ema=False
     )
     return step, create
 

@@ -14,9 +14,9 @@ from jaxgan.benchmark.record import Record, format_table
 from jaxgan.benchmark.suites import find_peers, run_suite
 from jaxgan.benchmark.worker import Worker
 from jaxgan.benchmark.workload import Contender
-from jaxgan.console import say
-from jaxgan.errors import UserError
-from jaxgan.files import write_json
+from jaxgan.core.console import say
+from jaxgan.core.errors import UserError
+from jaxgan.core.files import write_json
 
 
 def run_benchmark(

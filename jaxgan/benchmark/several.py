@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from jaxgan.benchmark import ours
 from jaxgan.benchmark.workload import Workload
-from jaxgan.parallel import AXIS, choose_devices, replicate
+from jaxgan.devices.parallel import AXIS, choose_devices, replicate
 
 
 def dcgan_train_on(*, num_devices: int, batch_size: int, width: int) -> Workload:

@@ -10,7 +10,7 @@ from jaxgan.benchmark.alternate import run_case
 from jaxgan.benchmark.launched import Launcher
 from jaxgan.benchmark.record import Record
 from jaxgan.benchmark.workload import Case, Contender, Workload
-from jaxgan.console import say
+from jaxgan.core.console import say
 
 PEERS = ("torch", "flax")
 _TORCH_VARIANTS = ("eager", "channels_last", "compiled")

@@ -16,6 +16,8 @@ import numpy as np
 from PIL import ExifTags, Image, PngImagePlugin
 from tqdm import tqdm
 
+from jaxgan.core.files import written_beside
+from jaxgan.core.untrusted import printable
 from jaxgan.data import dicom
 from jaxgan.data.fit import fit_square
 from jaxgan.data.limits import (
@@ -40,8 +42,6 @@ from jaxgan.data.values import (
     measure,
     show,
 )
-from jaxgan.files import written_beside
-from jaxgan.untrusted import printable
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 NUM_THREADS = min(8, os.cpu_count() or 1)

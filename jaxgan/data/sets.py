@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxgan.errors import UserError, list_some
-from jaxgan.untrusted import printable
+from jaxgan.core.errors import UserError, list_some
+from jaxgan.core.untrusted import printable
 
 _LONGEST_NAME = 200  # of a class, in bytes
 

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from jaxgan.core.errors import UserError
+from jaxgan.core.files import note_use, reserve, written_beside
+from jaxgan.core.untrusted import printable
 from jaxgan.data import guard
 from jaxgan.data.fit import FITS, describe_fit, fit_square
 from jaxgan.data.folder import check_enough_images, scan_folder
@@ -20,9 +23,6 @@ from jaxgan.data.phantom import TABLE_1
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.data.split import split_by_patient
 from jaxgan.data.values import AUTO, parse_view
-from jaxgan.errors import UserError
-from jaxgan.files import note_use, reserve, written_beside
-from jaxgan.untrusted import printable
 
 if TYPE_CHECKING:  # these import tensorflow_datasets, which takes a second
     from jaxgan.data.builders import PreparedSet, Record

@@ -9,7 +9,12 @@ import numpy as np
 
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.metrics.clustered import compute_clustered_report
-from jaxgan.statistics import (
+from jaxgan.study import memory
+from jaxgan.study.arms import Arm, find_controls
+from jaxgan.study.audit import PADDED_VIEWS, Audit
+from jaxgan.study.folds import describe_leaks
+from jaxgan.study.run import StudyResults, run_audit
+from jaxgan.study.statistics import (
     ALPHA,
     LEVEL,
     NUM_BOOTSTRAP,
@@ -25,12 +30,7 @@ from jaxgan.statistics import (
     estimate_fold_variance,
     judge,
 )
-from jaxgan.study import memory
-from jaxgan.study.arms import Arm, find_controls
-from jaxgan.study.audit import PADDED_VIEWS, Audit
-from jaxgan.study.folds import describe_leaks
-from jaxgan.study.jobs import describe_failures, to_record
-from jaxgan.study.run import StudyResults, run_audit
+from jaxgan.training.jobs import describe_failures, to_record
 
 _PACKAGES = ("jaxgan", "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn", "pillow")
 # Printed in sections 4.2 and 4.3: accuracy on training and validation images.

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from jaxgan.errors import list_some
-from jaxgan.selection import match_targets
+from jaxgan.core.errors import list_some
+from jaxgan.sampling.selection import match_targets
 
 # Where an arm's added images come from: a rule of selection, real ones again, or nowhere.
 _SOURCES = {

@@ -10,17 +10,17 @@ import jax
 import numpy as np
 from PIL import Image
 
-from jaxgan import classifier
-from jaxgan.augment_classic import augment_classic
+from jaxgan.classifiers import step as classifier
+from jaxgan.core.errors import UserError, list_some
+from jaxgan.core.types import Batch, Key, Metrics
 from jaxgan.data.images import as_pixels, resize_square
 from jaxgan.data.sets import ImageSet, join_sets
-from jaxgan.errors import UserError, list_some
+from jaxgan.experiments.train_classifier import Evaluator, create_model, create_optimizer
+from jaxgan.ops.augment_classic import augment_classic
 from jaxgan.settings import GmdSettings
 from jaxgan.study.arms import Arm
-from jaxgan.study.jobs import Job, Result, to_record
-from jaxgan.study.training import Curves, Trainer
-from jaxgan.train_gmd import Evaluator, create_model, create_optimizer
-from jaxgan.types import Batch, Key, Metrics
+from jaxgan.training.jobs import Job, Result, to_record
+from jaxgan.training.many import Curves, Trainer
 
 _WITHOUT = (
     "seed",

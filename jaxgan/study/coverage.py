@@ -15,22 +15,22 @@ from typing import Any
 
 import numpy as np
 
-from jaxgan.console import say
+from jaxgan.core.console import say
+from jaxgan.core.errors import UserError
 from jaxgan.data.phantom import FINDINGS, PhantomFilm, draw_film, plan_films
 from jaxgan.data.sets import Dataset, ImageSet, join_sets
-from jaxgan.errors import UserError
+from jaxgan.devices.parallel import check_batch_size, choose_devices
 from jaxgan.metrics.classification import compute_wilson_interval
-from jaxgan.parallel import check_batch_size, choose_devices
-from jaxgan.statistics import (
+from jaxgan.study.classifiers import ClassifierLab, duplicate
+from jaxgan.study.folds import Folds, create_folds
+from jaxgan.study.settings import StudySettings
+from jaxgan.study.statistics import (
     NUM_BOOTSTRAP,
     Design,
     compare,
     draw_patients,
 )
-from jaxgan.study.classifiers import ClassifierLab, duplicate
-from jaxgan.study.folds import Folds, create_folds
-from jaxgan.study.jobs import Job, JobRunner, Result, describe_data, to_record
-from jaxgan.study.settings import StudySettings
+from jaxgan.training.jobs import Job, JobRunner, Result, describe_data, to_record
 
 NUM_FRESH = 10_000  # patients, one film each
 CONTROL = "real"

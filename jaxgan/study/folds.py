@@ -5,9 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jaxgan.data.sets import Dataset, ImageSet, join_sets
-from jaxgan.data.split import split_by_patient
-from jaxgan.leaks import (
+from jaxgan.data.leaks import (
     Copies,
     check_sides,
     describe_copies,
@@ -15,7 +13,9 @@ from jaxgan.leaks import (
     find_copies,
     group_patients,
 )
-from jaxgan.study.jobs import hash_files
+from jaxgan.data.sets import Dataset, ImageSet, join_sets
+from jaxgan.data.split import split_by_patient
+from jaxgan.training.jobs import hash_files
 
 _MADE_SPLIT = "has no validation split"  # in the notice on data whose val jaxgan has set apart
 
@@ -66,7 +66,7 @@ def pool(splits: Mapping[str, ImageSet]) -> ImageSet:
 def create_folds(dataset: Dataset, num_folds: int, seed: int) -> Folds:
     """Deal all images of `dataset` into folds by patient.
 
-    Patients who share an image, exact or nearly (`jaxgan.leaks`), are dealt as one. Raises
+    Patients who share an image, exact or nearly (`jaxgan.data.leaks`), are dealt as one. Raises
     `UserError` where a class has fewer patients than there are folds.
     """
     images = pool(dataset.splits)

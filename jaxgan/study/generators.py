@@ -15,24 +15,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan import gan
+from jaxgan.core.errors import UserError
+from jaxgan.core.types import Key, Metrics, Params
 from jaxgan.data.sets import ImageSet
 from jaxgan.data.split import hold_out
-from jaxgan.dcgan import create_keys, create_schedule, create_state, create_step
-from jaxgan.errors import UserError
-from jaxgan.listing import look_at_epoch_ends
-from jaxgan.losses import CROSS_ENTROPY_OBJECTIVES
-from jaxgan.sampling import create_sampler, create_scorer
-from jaxgan.schedule import Schedule
-from jaxgan.selection import (
+from jaxgan.gans import two_player
+from jaxgan.gans.objectives import CROSS_ENTROPY_OBJECTIVES
+from jaxgan.gans.recipe import create_keys, create_plan, create_state, create_step
+from jaxgan.sampling.listing import look_at_epoch_ends
+from jaxgan.sampling.sampler import create_sampler, create_scorer
+from jaxgan.sampling.selection import (
     MIN_HELD_OUT,
     accept_by_probability,
     choose_by_rank,
 )
 from jaxgan.settings import DcganSettings, to_dict
-from jaxgan.study.jobs import Job, Result, describe_averaging, hash_files, to_record
-from jaxgan.study.training import Curves, Trainer
-from jaxgan.types import Key, Metrics, Params
+from jaxgan.training.epochs import EpochPlan
+from jaxgan.training.jobs import Job, Result, describe_averaging, hash_files, to_record
+from jaxgan.training.many import Curves, Trainer
 
 # Fields of DcganSettings that do not alter what a study makes of it; of `selection` the threshold
 # alone does, see `_GanNotes`.
@@ -104,12 +104,12 @@ class GeneratorLab:
     def _train(self, images: ImageSet, partial: Path, *, seed: int, holdout: float) -> Result:
         settings = self._settings
         learned, held = hold_out_enough(images, holdout, seed)
-        schedule = create_schedule(settings, len(learned))
-        notes = _GanNotes(schedule, settings)
+        plan = create_plan(settings, len(learned))
+        notes = _GanNotes(plan, settings)
         state = self._trainer.train(
             self._create_state(create_keys(seed).init),
             learned,
-            num_steps=schedule.num_steps,
+            num_steps=plan.num_steps,
             seed=seed,
             notes=notes,
             partial=partial,
@@ -127,13 +127,13 @@ class GeneratorLab:
             "discriminator": _pack(discriminator),
             "settings": np.array(json.dumps(to_dict(dataclasses.replace(settings, seed=seed)))),
             "num_learned": np.array(len(learned)),
-            "num_steps": np.array(schedule.num_steps),
+            "num_steps": np.array(plan.num_steps),
         }
 
     def _draw(self, trained: Result, seed: int, num: int, partial: Path) -> Result:
         """Draw in one go: `partial` would be written too late to be of use."""
         del partial
-        state = gan.GanState(
+        state = two_player.GanState(
             step=jnp.int32(trained["num_steps"]),
             generator=_as_network(_unpack(trained["variables"])),
             discriminator=_as_network(_unpack(trained["discriminator"])),
@@ -182,9 +182,9 @@ def hold_out_enough(images: ImageSet, share: float, seed: int) -> tuple[ImageSet
     return hold_out(images, share, seed)
 
 
-def _as_network(variables: Params) -> gan.NetworkState:
+def _as_network(variables: Params) -> two_player.NetworkState:
     """Return a network that is not trained any more."""
-    return gan.NetworkState(variables["params"], variables["batch_stats"], opt_state=())
+    return two_player.NetworkState(variables["params"], variables["batch_stats"], opt_state=())
 
 
 def _pack(variables: Params) -> np.ndarray:
@@ -204,9 +204,9 @@ def _check_finite(logits: np.ndarray) -> None:
 class _GanNotes(Curves):
     """The curves, and what the paper's listing would save: at most one image an epoch."""
 
-    def __init__(self, schedule: Schedule, settings: DcganSettings):
+    def __init__(self, plan: EpochPlan, settings: DcganSettings):
         super().__init__()
-        self._schedule = schedule
+        self._plan = plan
         self._threshold = settings.selection.threshold
         self._has_probabilities = settings.objective in CROSS_ENTROPY_OBJECTIVES
         shape = (0, settings.image_size, settings.image_size, settings.channels)
@@ -217,7 +217,7 @@ class _GanNotes(Curves):
         super().note(begin, end, rows)
         if not self._has_probabilities:
             return
-        for look in look_at_epoch_ends(self._schedule, begin, end, rows, threshold=self._threshold):
+        for look in look_at_epoch_ends(self._plan, begin, end, rows, threshold=self._threshold):
             if look.image is not None:
                 self._code_images.append(look.image[None])
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from jaxgan.data.leaks import find_copies_between
 from jaxgan.data.sets import ImageSet
-from jaxgan.leaks import find_copies_between
 
 NUM_DRAWS = 100
 SIDE = 32

@@ -10,15 +10,15 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from jaxgan import figures
-from jaxgan.console import say
-from jaxgan.files import write_bytes, write_json, write_text
-from jaxgan.losses import describe_score
+from jaxgan.core.console import say
+from jaxgan.core.files import write_bytes, write_json, write_text
+from jaxgan.core.untrusted import markdown_text
+from jaxgan.gans.objectives import describe_score
+from jaxgan.reports import figures
 from jaxgan.study.analysis import analyse
-from jaxgan.study.jobs import Result
 from jaxgan.study.memory import join_generated
 from jaxgan.study.run import StudyResults
-from jaxgan.untrusted import markdown_text
+from jaxgan.training.jobs import Result
 
 _SHOWN = 8  # images in a row
 MOST_CLASSES = 12  # in a table, and with pictures of their own

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from jaxgan.console import say
+from jaxgan.core.console import say
+from jaxgan.core.errors import UserError, list_some
+from jaxgan.core.files import hold_folder, holds_nothing, make_folder, remove_leftovers
 from jaxgan.data.sets import Dataset, ImageSet, check_classes
-from jaxgan.errors import UserError, list_some
-from jaxgan.files import hold_folder, holds_nothing, make_folder, remove_leftovers
-from jaxgan.parallel import check_batch_size, choose_devices
-from jaxgan.run_folder import CONTENT, find_record, flatten, write_record
+from jaxgan.devices.parallel import check_batch_size, choose_devices
 from jaxgan.study import audit as audits
 from jaxgan.study.arms import Arm, describe_lacking_targets
 from jaxgan.study.classifiers import (
@@ -24,8 +23,9 @@ from jaxgan.study.classifiers import (
 )
 from jaxgan.study.folds import Folds, create_folds, describe_leaks, pool
 from jaxgan.study.generators import GeneratorLab, join_made, select
-from jaxgan.study.jobs import Failure, JobRunner, Result, to_record
 from jaxgan.study.settings import StudySettings
+from jaxgan.training.jobs import Failure, JobRunner, Result, to_record
+from jaxgan.training.run_folder import CONTENT, find_record, flatten, write_record
 
 _SEED_STRIDE = 1000  # folds a seed may have
 

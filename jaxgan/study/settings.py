@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jaxgan.errors import UserError
+from jaxgan.core.errors import UserError
 from jaxgan.settings import (
     PROBABILITY_RULES,
     DataSettings,

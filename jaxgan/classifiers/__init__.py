@@ -1,0 +1,1 @@
+"""The classifiers: what each learns, and how."""

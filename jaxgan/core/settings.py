@@ -1,0 +1,109 @@
+"""What an experiment may be told, typed: a ConfigDict ends here.
+
+`configs/` holds the values with a comment each; `read_settings` refuses a field that is missing,
+unknown, of another type or out of range, with the field's name in the sentence. Of a union of
+dataclasses the field `family` says which one is meant.
+"""
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from jaxgan.core.errors import UserError
+
+Settings = TypeVar("Settings")
+
+
+def read_settings(cls: type[Settings], values: Mapping[str, Any]) -> Settings:
+    """Return `cls` filled from a config's nested dict."""
+    return _read(cls, values, "config")
+
+
+def _read(cls: Any, values: Any, path: str) -> Any:
+    if not isinstance(values, Mapping):
+        raise UserError(f"{path} is {values!r}, expected a group of fields.")
+    hints = typing.get_type_hints(cls)
+    needed = {f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING}
+    unknown, missing = sorted(set(values) - set(hints)), sorted(needed - set(values))
+    if unknown or missing:
+        found = [f"{path}.{name} is not known" for name in unknown]
+        found += [f"{path}.{name} is missing" for name in missing]
+        raise UserError(f"{'; '.join(found)}. The fields are: {', '.join(sorted(hints))}.")
+    given = [name for name in hints if name in values]
+    fields = {name: _convert(hints[name], values[name], f"{path}.{name}") for name in given}
+    try:
+        return cls(**fields)
+    except UserError as error:
+        raise UserError(str(error).replace("config.", f"{_find_config(hints, path)}.")) from None
+
+
+def _find_config(hints: Mapping[str, Any], path: str) -> str:
+    """Return what the settings at `path` call `config`: themselves; of `selection`, their owner.
+
+    So a study's `gmd.width` is not called `config.width`, of which there is none.
+    """
+    has_groups = any(dataclasses.is_dataclass(hint) for hint in hints.values())
+    return path if has_groups else path.rpartition(".")[0] or path
+
+
+def _convert(hint: Any, value: Any, path: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return _read(hint, value, path)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{path} is {value!r}, expected a finite number.")
+    expected = hint if isinstance(hint, type) else typing.get_origin(hint)
+    if expected is tuple and isinstance(value, list):  # as JSON has it
+        return tuple(value)
+    is_bool = isinstance(value, bool)
+    if not isinstance(value, expected) or (is_bool and expected is not bool):
+        raise UserError(f"{path} is {value!r}, expected {_name(expected)}.")
+    return types.MappingProxyType(dict(value)) if isinstance(value, Mapping) else value
+
+
+def _name(expected: Any) -> str:
+    names = {int: "a whole number", float: "a number", bool: "True or False", str: "a word"}
+    return names.get(expected, "a group of fields")
+
+
+def fill_defaults(cls: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a record with those fields that came after it, at their defaults."""
+    hints, filled = typing.get_type_hints(cls), dict(values)
+    for field in dataclasses.fields(cls):
+        if dataclasses.is_dataclass(hints[field.name]):
+            if isinstance(values.get(field.name), Mapping):
+                filled[field.name] = fill_defaults(hints[field.name], values[field.name])
+        elif field.default is not dataclasses.MISSING:
+            filled.setdefault(field.name, _to_plain(field.default))
+    return filled
+
+
+def to_dict(settings: Any) -> dict[str, Any]:
+    """Return settings as plain, JSON-able dicts."""
+    return {
+        field.name: _to_plain(getattr(settings, field.name))
+        for field in dataclasses.fields(settings)
+    }
+
+
+def _to_plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return to_dict(value)
+    if isinstance(value, tuple):
+        return list(value)  # as JSON reads it back
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def check(name: str, value: Any, good: bool, expected: str) -> None:
+    """Raise where a field has a value that is not `good`, in the words of its user."""
+    if not good:
+        raise UserError(f"config.{name} is {value!r}, expected {expected}.")
+
+
+def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
+    """Raise where a field has a value that is none of the choices."""
+    check(name, value, value in choices, f"one of {', '.join(map(str, choices))}")

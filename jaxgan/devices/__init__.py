@@ -1,0 +1,1 @@
+"""One device or several, of one process or several."""

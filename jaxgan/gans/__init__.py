@@ -1,0 +1,1 @@
+"""The GANs: what each learns, and how."""

@@ -1,0 +1,139 @@
+"""The layers that the networks are made of.
+
+Parameters have the names, shapes and meaning of linen's `Conv` and `ConvTranspose`, so checkpoints
+go both ways; the arithmetic is `jaxgan.ops`'. With `dtype` bfloat16 a layer computes and returns
+that; its parameters, and the statistics of batch norm, stay float32.
+"""
+
+import functools
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxgan.core.types import Array, Key
+from jaxgan.ops import conv, conv_transpose
+from jaxgan.ops.geometry import Padding
+
+Dtype = Any  # what `jnp.dtype` takes; None: that of parameters and input
+
+# What a setting may name. Nothing is cast for float32, so float64 stays what it is.
+DTYPES: Mapping[str, Dtype] = {"float32": None, "bfloat16": jnp.bfloat16}
+
+
+def normal(mean: float, stddev: float) -> nn.initializers.Initializer:
+    """Return what draws an array from N(mean, stddev), by a program for arrays of many sizes.
+
+    XLA takes a second to compile normal numbers, and would for every array anew. As a number
+    depends on the key and its place alone (`jax_threefry_partitionable`), those of a smaller array
+    are the first of a larger one: where nothing traces it, few sizes are ever compiled.
+    """
+
+    def draw(key: Key, shape: tuple[int, ...], dtype: Dtype = float) -> Array:
+        num = math.prod(shape)
+        drawn = num if isinstance(key, jax.core.Tracer) else _round_up(num)
+        return _draw_normal(key, drawn, mean, stddev, dtype)[:num].reshape(shape)
+
+    return draw
+
+
+def _round_up(num: int) -> int:
+    """Return the smallest power of 8, 4,096 at least, that is not below `num`."""
+    return 8 ** max(4, math.ceil((num - 1).bit_length() / 3))
+
+
+@functools.partial(jax.jit, static_argnames=("num", "mean", "stddev", "dtype"))
+def _draw_normal(key: Key, num: int, mean: float, stddev: float, dtype: Dtype) -> Array:
+    numbers = jax.random.normal(key, (num,), dtype) * stddev
+    return numbers + mean if mean else numbers
+
+
+# DCGAN, section 4: all weights are drawn from N(0, 0.02).
+normal_init = normal(0.0, 0.02)
+# Scales of batch norm from N(1, 0.02), as the DCGAN reference implementation draws them.
+scale_init = normal(1.0, 0.02)
+# Keras' default, and so most likely the paper's for GMD.
+glorot_init = nn.initializers.glorot_uniform()
+
+
+class Conv(nn.Module):
+    """Square convolution of images [batch, h, w, in] to [batch, h', w', `features`]."""
+
+    features: int
+    kernel_size: int
+    strides: int = 1
+    padding: Padding = "VALID"
+    use_bias: bool = False
+    kernel_init: nn.initializers.Initializer = normal_init
+    dtype: Dtype = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape)
+        x, kernel = nn.dtypes.promote_dtype(x, kernel, dtype=self.dtype)
+        y = conv(x, kernel, strides=self.strides, padding=self.padding)
+        if not self.use_bias:
+            return y
+        bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+        return y + bias.astype(y.dtype)
+
+
+class ConvTranspose(nn.Module):
+    """Square transposed convolution of images [batch, h, w, in] to [batch, h', w', `features`]."""
+
+    features: int
+    kernel_size: int
+    strides: int = 1
+    padding: Padding = "SAME"
+    kernel_init: nn.initializers.Initializer = normal_init
+    dtype: Dtype = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape)
+        x, kernel = nn.dtypes.promote_dtype(x, kernel, dtype=self.dtype)
+        return conv_transpose(x, kernel, strides=self.strides, padding=self.padding)
+
+
+# A 4x4 kernel with stride 2 halves an even image exactly when one pixel is padded on every side.
+DownConv = functools.partial(Conv, kernel_size=4, strides=2, padding=((1, 1), (1, 1)))
+
+# The adjoint of DownConv. linen's 'SAME' is what PyTorch calls padding=1 (with the kernel flipped).
+UpConv = functools.partial(ConvTranspose, kernel_size=4, strides=2, padding="SAME")
+
+# linen's momentum 0.9 is PyTorch's default of 0.1.
+BatchNorm = functools.partial(nn.BatchNorm, momentum=0.9, epsilon=1e-5, scale_init=scale_init)
+
+
+class ClassBatchNorm(nn.Module):
+    """Batch norm with a scale and a bias for each class (de Vries et al. 2017).
+
+    Of features [batch, h, w, features] by labels [batch]; the statistics are of the whole batch,
+    and over the mapped axis `axis_name` where one is given.
+    """
+
+    num_classes: int
+    use_running_average: bool
+    axis_name: str | None = None
+    dtype: Dtype = None
+
+    @nn.compact
+    def __call__(self, x: Array, labels: Array) -> Array:
+        shape = (self.num_classes, x.shape[-1])
+        scale = self.param("scale", scale_init, shape)
+        bias = self.param("bias", nn.initializers.zeros_init(), shape)
+        x = BatchNorm(
+            use_running_average=self.use_running_average,
+            axis_name=self.axis_name,
+            dtype=self.dtype,
+            use_scale=False,
+            use_bias=False,
+            name="norm",
+        )(x)
+        scale, bias = (table[labels][:, None, None, :].astype(x.dtype) for table in (scale, bias))
+        return x * scale + bias

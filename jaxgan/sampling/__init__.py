@@ -1,0 +1,1 @@
+"""Images from a generator, and which of them are kept."""

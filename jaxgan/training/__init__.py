@@ -1,0 +1,1 @@
+"""A run: its batches, its loop, its folder, its checkpoints."""
