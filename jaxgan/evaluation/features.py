@@ -83,25 +83,25 @@ def set_aside(
     new ones, is closer than two sets of new images are, and a floor made of it too low. Of each
     class as many are set aside, by patient, as are held out (`num_held_out`), but at most half.
     """
-    aside, owners = np.zeros(len(labels), bool), np.asarray(patients)
+    unseen, owners = np.zeros(len(labels), bool), np.asarray(patients)
     for label, num in enumerate(num_held_out):
         of_class = labels == label
         wanted = min(num, int(of_class.sum()) // 2)
         for patient in np.random.default_rng(seed).permutation(np.unique(owners[of_class])):
-            if int((aside & of_class).sum()) >= wanted:
+            if int((unseen & of_class).sum()) >= wanted:
                 break
-            aside |= owners == patient
-    return aside
+            unseen |= owners == patient
+    return unseen
 
 
-def choose_spare(aside: np.ndarray, num: int) -> np.ndarray:
-    """Return the indices of the images set aside (`aside`, bool [n]), for the floor.
+def choose_remaining(unseen: np.ndarray, num: int) -> np.ndarray:
+    """Return the indices of the images set aside (`unseen`, bool [n]), for the floor.
 
     Where those are fewer than `num`, ones that the encoder knows fill up: as many as are held out
     are needed for a floor at their n.
     """
-    order = np.argsort(~aside, kind="stable")
-    return order[: max(num, int(aside.sum()))]
+    order = np.argsort(~unseen, kind="stable")
+    return order[: max(num, int(unseen.sum()))]
 
 
 class ExportedFeatures:

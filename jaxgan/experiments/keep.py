@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from jaxgan.core.errors import UserError
-from jaxgan.data.sets import Dataset, ImageSet
-from jaxgan.evaluation.evaluate import check_class, check_same_data
+from jaxgan.data.sets import Dataset, ImageSet, find_label
+from jaxgan.evaluation.subjects import check_same_data
 from jaxgan.experiments.class_run import open_class_run, top_up
 from jaxgan.gans.recipe import create_plan
 from jaxgan.sampling.sampler import restore_run
@@ -23,7 +23,7 @@ def keep_images(
     run that goes on afterwards forgets what was drawn here, and ends as if it had not been.
     """
     run = workdir / class_name
-    check_class(dataset, class_name)
+    find_label(dataset, class_name)
     check_same_data(run, dataset)
     settings, state, label, step = restore_run(run, checkpoint)
     if settings.selection.rule == "paper_code":
