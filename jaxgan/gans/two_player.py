@@ -6,7 +6,7 @@ D. The fakes are made once: what G needs for its gradient is kept as the pullbac
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -18,6 +18,7 @@ from flax import struct
 from jaxgan.core.types import Array, Batch, Key, Metrics, Params
 from jaxgan.devices.parallel import average, compute_whole_batch_size, take_part
 from jaxgan.gans.objectives import Objective
+from jaxgan.networks.state import NetworkState, apply_gradients, create_network_state
 from jaxgan.ops.pixels import scale_to_unit
 
 AugmentFn = Callable[[Array, Key, Array], Array]
@@ -39,19 +40,6 @@ class Adaptation(NamedTuple):
         """Return the next step's strength, a step towards the target's `sign`."""
         change = jnp.sign(sign - self.target) * (batch_size / self.ramp_images)
         return jnp.clip(strength + change, 0.0, 1.0)
-
-
-class NetworkState(struct.PyTreeNode):
-    """What training changes in one network."""
-
-    params: Params
-    batch_stats: Params
-    opt_state: optax.OptState
-
-    @property
-    def variables(self) -> Params:
-        """The network's variables, as linen's `apply` takes them."""
-        return {"params": self.params, "batch_stats": self.batch_stats}
 
 
 class GanState(struct.PyTreeNode):
@@ -86,38 +74,21 @@ def create_gan_state(
 ) -> GanState:
     """Draw both networks' parameters; `image_shape` is [height, width, channels]."""
     generator_key, discriminator_key = jax.random.split(key)
-    generator_state = _create_network_state(
-        generator, generator_key, (latent_size,), generator_optimizer
+    example = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.result_type(float))
+    labels = jax.ShapeDtypeStruct((1,), jnp.int32)
+    generator_state = create_network_state(
+        generator_key, generator, generator_optimizer, example((1, latent_size)), labels
     )
-    discriminator_state = _create_network_state(
-        discriminator, discriminator_key, image_shape, discriminator_optimizer
+    discriminator_state = create_network_state(
+        discriminator_key,
+        discriminator,
+        discriminator_optimizer,
+        example((1, *image_shape)),
+        labels,
     )
     ema = _copy(generator_state.variables) if keep_ema else None
     strength = jnp.float32(augment_strength)
     return GanState(jnp.int32(0), generator_state, discriminator_state, ema, strength)
-
-
-def _create_network_state(
-    network: nn.Module, key: Key, shape: Sequence[int], optimizer: optax.GradientTransformation
-) -> NetworkState:
-    # Lazily: the parameters are drawn one by one (`layers.normal`), and nothing else is computed;
-    # without `train`, what batch norm makes of its first statistics would be.
-    example = jax.ShapeDtypeStruct((1, *shape), jnp.result_type(float))
-    labels = jax.ShapeDtypeStruct((1,), jnp.int32)
-    params = network.lazy_init(key, example, labels, train=True)["params"]
-    statistics = _create_statistics(key, network=network, shape=tuple(shape))
-    return NetworkState(params, statistics, _init(params, optimizer=optimizer))
-
-
-@functools.partial(jax.jit, static_argnames=("network", "shape"))
-def _create_statistics(key: Key, *, network: nn.Module, shape: tuple[int, ...]) -> Params:
-    example, labels = jnp.zeros((1, *shape)), jnp.zeros(1, jnp.int32)
-    return network.init(key, example, labels, train=False).get("batch_stats", {})
-
-
-@functools.partial(jax.jit, static_argnames="optimizer")
-def _init(params: Params, *, optimizer: optax.GradientTransformation) -> optax.OptState:
-    return optimizer.init(params)
 
 
 @jax.jit
@@ -281,7 +252,7 @@ def update_discriminator(
         return metrics["loss_d"] + metrics["penalty"], (stats, metrics)
 
     gradients, (stats, metrics) = jax.grad(loss_fn, has_aux=True)(state.params)
-    return _apply_gradients(state, gradients, stats, optimizer, axis_name), metrics
+    return apply_gradients(state, gradients, stats, optimizer, axis_name), metrics
 
 
 def update_generator(
@@ -310,7 +281,7 @@ def update_generator(
     def update() -> tuple[NetworkState, tuple[Array, Array]]:
         loss_and_logits, cotangent = jax.value_and_grad(mean_loss, has_aux=True)(fake)
         (gradients,) = pullback(cotangent)
-        new = _apply_gradients(state, gradients, batch_stats, optimizer, axis_name)
+        new = apply_gradients(state, gradients, batch_stats, optimizer, axis_name)
         return new, loss_and_logits
 
     if is_due is None:
@@ -319,19 +290,6 @@ def update_generator(
         new_state, (loss, logits) = jax.lax.cond(is_due, update, lambda: (state, mean_loss(fake)))
     score = jnp.mean(objective.score(logits))
     return new_state, {"loss_g": loss, f"{objective.score_name}_fake_after": score}
-
-
-def _apply_gradients(
-    state: NetworkState,
-    gradients: Params,
-    batch_stats: Params,
-    optimizer: optax.GradientTransformation,
-    axis_name: str | None,
-) -> NetworkState:
-    gradients = average(gradients, axis_name)
-    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-    params: Any = optax.apply_updates(state.params, updates)
-    return NetworkState(params, batch_stats, opt_state)
 
 
 def _update_ema(

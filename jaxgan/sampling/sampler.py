@@ -26,6 +26,7 @@ from jaxgan.gans import two_player
 from jaxgan.gans.objectives import OBJECTIVES
 from jaxgan.gans.recipe import create_keys, create_networks, create_state
 from jaxgan.metrics.kernel_distance import METRIC
+from jaxgan.networks.state import NetworkState
 from jaxgan.ops.pixels import scale_to_bytes, scale_to_unit
 from jaxgan.reports import figures
 from jaxgan.sampling.selection import accept_by_probability
@@ -130,7 +131,7 @@ def create_sampler(settings: DcganSettings, *, label: int | None = None) -> Samp
 
 def create_scorer(
     settings: DcganSettings, *, label: int | None = None
-) -> Callable[[two_player.NetworkState, np.ndarray], np.ndarray]:
+) -> Callable[[NetworkState, np.ndarray], np.ndarray]:
     """Return (D, uint8 images [num, h, w, c]) -> D's logits [num], of each image alone.
 
     By D's running statistics: unlike the paper's scores these do not depend on the neighbours.
@@ -139,14 +140,14 @@ def create_scorer(
     size = settings.batch_size
 
     @jax.jit
-    def compute(discriminator: two_player.NetworkState, images: Array) -> Array:
+    def compute(discriminator: NetworkState, images: Array) -> Array:
         labels = None if label is None else jnp.full(len(images), label)
         logits: Any = module.apply(
             discriminator.variables, scale_to_unit(images), labels, train=False
         )
         return logits
 
-    def score(discriminator: two_player.NetworkState, images: np.ndarray) -> np.ndarray:
+    def score(discriminator: NetworkState, images: np.ndarray) -> np.ndarray:
         parts = [np.zeros(0, np.float32)]
         for begin in range(0, len(images), size):
             part = images[begin : begin + size]
