@@ -15,6 +15,7 @@ from jaxgan.data.split import split_by_patient
 from jaxgan.experiments import train_classifier
 from jaxgan.experiments.train_gan import train_dcgan
 from jaxgan.gans import recipe, two_player
+from jaxgan.networks.state import NetworkState
 from jaxgan.sampling.sampler import create_sampler
 from jaxgan.sampling.selection import choose_by_rank
 from jaxgan.settings import DataSettings
@@ -69,7 +70,7 @@ def draw_latents(first, num):
         return jnp.zeros((len(latents), 2, 2, 1)), jnp.zeros(len(latents))
 
     sampler = dataclasses.replace(create_sampler(make_dcgan_settings()), run=run)
-    network = two_player.NetworkState({}, {}, ())
+    network = NetworkState({}, {}, ())
     state = two_player.GanState(jnp.int32(0), network, network, None, jnp.float32(0.0))
     samples = sampler.draw(state, first, num)
     return np.concatenate(seen), samples.seeds.tolist()

@@ -13,6 +13,7 @@ import pytest
 from jaxgan.core.types import Batch
 from jaxgan.devices.parallel import Dispatcher, choose_devices
 from jaxgan.gans import objectives, recipe, two_player
+from jaxgan.networks.state import NetworkState
 from jaxgan.ops.pixels import scale_to_unit
 from jaxgan.training.feed import create_feed
 from tests.helpers import compute_difference, make_dcgan_settings, make_image_set, replace
@@ -433,7 +434,7 @@ def test_a_score_is_a_probability_with_the_cross_entropy_alone(objective):
     generator = LinearGenerator()
     kernel = jnp.zeros((8, 32 * 32)).at[0].set(1.0)
     latents = jnp.zeros((3, 8)).at[:, 0].set(jnp.array([-1.0, 0.2, 1.0]))
-    network = two_player.NetworkState({}, {}, ())
+    network = NetworkState({}, {}, ())
     _, scores = two_player.sample(
         {"params": {"kernel": kernel}},
         network,

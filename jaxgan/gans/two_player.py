@@ -6,8 +6,8 @@ D. The fakes are made once: what G needs for its gradient is kept as the pullbac
 """
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -18,6 +18,7 @@ from flax import struct
 from jaxgan.core.types import Array, Batch, Key, Metrics, Params
 from jaxgan.devices.parallel import average, compute_whole_batch_size, take_part
 from jaxgan.gans.objectives import Objective
+from jaxgan.networks.state import NetworkState, apply_gradients, create_network_state
 from jaxgan.ops.pixels import scale_to_unit
 
 AugmentFn = Callable[[Array, Key, Array], Array]
@@ -66,19 +67,6 @@ class Recipe(NamedTuple):
     adaptation: Adaptation | None = None
 
 
-class NetworkState(struct.PyTreeNode):
-    """What training changes in one network."""
-
-    params: Params
-    batch_stats: Params
-    opt_state: optax.OptState
-
-    @property
-    def variables(self) -> Params:
-        """The network's variables, as linen's `apply` takes them."""
-        return {"params": self.params, "batch_stats": self.batch_stats}
-
-
 class GanState(struct.PyTreeNode):
     """Both networks, and the moving average of the generator's variables where one is kept.
 
@@ -109,34 +97,20 @@ def create_gan_state(
 ) -> GanState:
     """Draw both networks' parameters; `image_shape` is [height, width, channels]."""
     generator_key, discriminator_key = jax.random.split(key)
-    generator_state = _create_network_state(*generator, generator_key, (latent_size,))
-    discriminator_state = _create_network_state(*discriminator, discriminator_key, image_shape)
+    example = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.result_type(float))
+    labels = jax.ShapeDtypeStruct((1,), jnp.int32)
+    generator_state = create_network_state(
+        generator_key, *generator, example((1, latent_size)), labels
+    )
+    discriminator_state = create_network_state(
+        discriminator_key,
+        *discriminator,
+        example((1, *image_shape)),
+        labels,
+    )
     ema = _copy(generator_state.variables) if keep_ema else None
     strength = jnp.float32(augment_strength)
     return GanState(jnp.int32(0), generator_state, discriminator_state, ema, strength)
-
-
-def _create_network_state(
-    network: nn.Module, optimizer: optax.GradientTransformation, key: Key, shape: Sequence[int]
-) -> NetworkState:
-    # Lazily: the parameters are drawn one by one (`layers.normal`), and nothing else is computed;
-    # without `train`, what batch norm makes of its first statistics would be.
-    example = jax.ShapeDtypeStruct((1, *shape), jnp.result_type(float))
-    labels = jax.ShapeDtypeStruct((1,), jnp.int32)
-    params = network.lazy_init(key, example, labels, train=True)["params"]
-    statistics = _create_statistics(key, network=network, shape=tuple(shape))
-    return NetworkState(params, statistics, _init(params, optimizer=optimizer))
-
-
-@functools.partial(jax.jit, static_argnames=("network", "shape"))
-def _create_statistics(key: Key, *, network: nn.Module, shape: tuple[int, ...]) -> Params:
-    example, labels = jnp.zeros((1, *shape)), jnp.zeros(1, jnp.int32)
-    return network.init(key, example, labels, train=False).get("batch_stats", {})
-
-
-@functools.partial(jax.jit, static_argnames="optimizer")
-def _init(params: Params, *, optimizer: optax.GradientTransformation) -> optax.OptState:
-    return optimizer.init(params)
 
 
 @jax.jit
@@ -289,7 +263,7 @@ def update_discriminator(
 
     gradients, (stats, metrics) = jax.grad(loss_fn, has_aux=True)(state.params)
     optimizer = discriminator.optimizer
-    return _apply_gradients(state, gradients, stats, optimizer, axis_name), metrics
+    return apply_gradients(state, gradients, stats, optimizer, axis_name), metrics
 
 
 def update_generator(
@@ -318,7 +292,7 @@ def update_generator(
     def update() -> tuple[NetworkState, tuple[Array, Array]]:
         loss_and_logits, cotangent = jax.value_and_grad(mean_loss, has_aux=True)(fake)
         (gradients,) = pullback(cotangent)
-        new = _apply_gradients(state, gradients, batch_stats, optimizer, axis_name)
+        new = apply_gradients(state, gradients, batch_stats, optimizer, axis_name)
         return new, loss_and_logits
 
     if is_due is None:
@@ -327,19 +301,6 @@ def update_generator(
         new_state, (loss, logits) = jax.lax.cond(is_due, update, lambda: (state, mean_loss(fake)))
     score = jnp.mean(objective.score(logits))
     return new_state, {"loss_g": loss, f"{objective.score_name}_fake_after": score}
-
-
-def _apply_gradients(
-    state: NetworkState,
-    gradients: Params,
-    batch_stats: Params,
-    optimizer: optax.GradientTransformation,
-    axis_name: str | None,
-) -> NetworkState:
-    gradients = average(gradients, axis_name)
-    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-    params: Any = optax.apply_updates(state.params, updates)
-    return NetworkState(params, batch_stats, opt_state)
 
 
 def _update_ema(

@@ -22,6 +22,7 @@ from jaxgan.data.split import hold_out
 from jaxgan.gans import two_player
 from jaxgan.gans.objectives import CROSS_ENTROPY_OBJECTIVES
 from jaxgan.gans.recipe import create_keys, create_plan, create_state, create_step
+from jaxgan.networks.state import NetworkState
 from jaxgan.sampling.listing import look_at_epoch_ends
 from jaxgan.sampling.sampler import create_sampler, create_scorer
 from jaxgan.sampling.selection import (
@@ -182,9 +183,9 @@ def hold_out_enough(images: ImageSet, share: float, seed: int) -> tuple[ImageSet
     return hold_out(images, share, seed)
 
 
-def _as_network(variables: Params) -> two_player.NetworkState:
+def _as_network(variables: Params) -> NetworkState:
     """Return a network that is not trained any more."""
-    return two_player.NetworkState(variables["params"], variables["batch_stats"], opt_state=())
+    return NetworkState(variables["params"], variables["batch_stats"], opt_state=())
 
 
 def _pack(variables: Params) -> np.ndarray:
