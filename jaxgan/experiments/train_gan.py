@@ -307,7 +307,7 @@ def create_stages(
         first = plan.compute_end_of_epoch(epoch)
         epoch += stage.num_epochs
         dispatcher = Dispatcher(
-            functools.partial(stage.create_step, first_step=first),
+            stage.start_at(first),
             feed,
             keys.steps,
             devices=devices,

@@ -52,6 +52,10 @@ class Stage(Generic[State]):
     create_step: Callable[[str | None, int], StepFn]
     begin: Callable[[State], State] = lambda state: state
 
+    def start_at(self, first_step: int) -> Callable[[str | None], StepFn]:
+        """Return what makes the step for a mapped axis, where the stage has this first step."""
+        return lambda axis_name: self.create_step(axis_name, first_step)
+
 
 @dataclass(frozen=True)
 class Augmentation(Generic[State]):
@@ -116,6 +120,10 @@ class FamilySettings:
 
     def find_unused(self) -> Mapping[str, str]:
         """Return which fields have no effect with the others as they are, each with the reason."""
+        return {}
+
+    def describe_job(self) -> Mapping[str, str]:
+        """Return what a job's record has beside these fields, to tell it from jobs of before."""
         return {}
 
 

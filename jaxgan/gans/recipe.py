@@ -92,6 +92,10 @@ class RecipeSettings(FamilySettings):
             unused["augment_ramp_images"] = "config.augment_target is 0, so the strength is fixed"
         return unused
 
+    def describe_job(self) -> Mapping[str, str]:
+        """Return what tells a job from one of before, whose average moved while D alone did."""
+        return {"averaged": "at updates of G"} if self.num_critic_steps > 1 else {}
+
 
 def create_gan(settings: RecipeSettings, create_players: Players, num_epochs: int) -> Gan[GanState]:
     """Return the GAN of two linen modules, G and D; `create_players` takes the axis's name.

@@ -55,8 +55,6 @@ class Sampler:
 
         By D's running statistics: unlike the paper's scores these do not depend on the neighbours.
         """
-        if not len(images):
-            return np.zeros(0, np.float32)
         score = functools.partial(self._score_alone, networks.critic, given=self._given)
         return map_batches(score, images, self.batch_size)
 
