@@ -24,9 +24,15 @@ from jaxgan.data.copies import (
     create_thumbnails,
     join_groups,
     match_among,
+)
+from jaxgan.data.images import (
+    as_pixels,
+    bears_mark,
+    map_in_threads,
+    progress_bar,
+    read_image,
     to_gray,
 )
-from jaxgan.data.images import as_pixels, bears_mark, map_in_threads, progress_bar, read_image
 from jaxgan.data.limits import ImageError, naming, read_file
 
 if TYPE_CHECKING:  # imports tensorflow_datasets, which takes a second

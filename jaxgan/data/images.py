@@ -427,6 +427,27 @@ def as_pixels(image: Image.Image) -> np.ndarray:
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
+def resize_all(images: np.ndarray, side: int) -> np.ndarray:
+    """Return uint8 images [num, height, width, 1 or 3] as `resize_square` scales them."""
+    if images.shape[1:3] == (side, side):
+        return images
+    resized = np.zeros((len(images), side, side, images.shape[3]), np.uint8)
+    for index, image in enumerate(images):
+        picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+        resized[index] = as_pixels(resize_square(picture, side))
+    return resized
+
+
+def to_gray(image: np.ndarray) -> np.ndarray:
+    """Return uint8 [height, width], the mean of the channels of uint8 [height, width, channels]."""
+    return image.mean(axis=-1).round().astype(np.uint8)
+
+
+def shrink_gray(gray: np.ndarray, side: int) -> np.ndarray:
+    """Average a gray image uint8 [height, width] to [side, side], its proportions given up."""
+    return np.asarray(Image.fromarray(gray).resize((side, side), Image.Resampling.BOX))
+
+
 def encode_png(image: Image.Image) -> bytes:
     """Return the image as PNG; level 1 is four times as fast as 6 and a tenth larger."""
     buffer = io.BytesIO()

@@ -9,10 +9,9 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 from jax import export
-from PIL import Image
 
 from jaxgan.core.errors import UserError
-from jaxgan.data.images import as_pixels, resize_square
+from jaxgan.data.images import resize_all
 from jaxgan.evaluation.encoder import SIDE, TrainedEncoder, load_or_train_encoder
 
 PIXEL_SIDE = 16
@@ -149,16 +148,9 @@ def draw_thumbnails(images: np.ndarray, side: int = MEMORISATION_SIDE) -> np.nda
 
 def shrink(images: np.ndarray, side: int, *, enlarge: bool = False) -> np.ndarray:
     """Average uint8 images [n, h, w, c] down to `side`; smaller ones stay, or are enlarged."""
-    if max(images.shape[1:3]) == min(images.shape[1:3]) == side:
-        return images
     if min(images.shape[1:3]) < side and not enlarge:
         side = min(images.shape[1:3])
-    return np.stack([_resize(image, side) for image in images])
-
-
-def _resize(image: np.ndarray, side: int) -> np.ndarray:
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    return as_pixels(resize_square(picture, side))
+    return resize_all(images, side)
 
 
 def _match_channels(images: np.ndarray, channels: int) -> np.ndarray:

@@ -31,7 +31,7 @@ from jaxgan.evaluation.evaluate import (
 from jaxgan.evaluation.features import Features, create_encoder_features
 from jaxgan.gans.objectives import CROSS_ENTROPY_OBJECTIVES
 from jaxgan.metrics.classification import compute_wilson_interval
-from jaxgan.metrics.measure import MIN_IMAGES, compute_seed_interval, get_floor_n
+from jaxgan.metrics.measure import MIN_IMAGES, compute_seed_interval, get_floor_n, summarise_seeds
 from jaxgan.ops.pixels import scale_to_unit, stretch_to_bytes
 from jaxgan.reports.tables import format_rules
 from jaxgan.sampling.sampler import (
@@ -262,9 +262,7 @@ def _average(measures: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | N
     values = [float(measure["value"]) for measure in found]
     floors = [measure["floor"] for measure in found]
     return {
-        "value": float(np.mean(values)),
-        "interval": compute_seed_interval(values),
-        "values": values,
+        **summarise_seeds(values),
         "floor": None if None in floors else float(np.mean(floors)),
         "n": found[0]["n"],
         "floor_n": get_floor_n(found[0]),

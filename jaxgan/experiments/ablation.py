@@ -39,7 +39,7 @@ from jaxgan.evaluation.features import Features, create_encoder_features
 from jaxgan.evaluation.pyramid import fit_pyramid_features
 from jaxgan.experiments.train_gan import train_dcgan
 from jaxgan.metrics.kernel_distance import METRIC
-from jaxgan.metrics.measure import HIGHER_IS_BETTER, compute_seed_interval, get_floor_n
+from jaxgan.metrics.measure import HIGHER_IS_BETTER, get_floor_n, summarise_seeds
 from jaxgan.metrics.neighbours import NUM_NEIGHBOURS
 from jaxgan.reports import figures
 from jaxgan.sampling.sampler import create_sampler, restore_run
@@ -356,15 +356,12 @@ def _summarise(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return mean and interval over the seeds of every measure."""
     row: dict[str, Any] = {
         name: {
-            "value": float(np.mean(values)),
-            "interval": compute_seed_interval(values),
-            "values": values,
+            **summarise_seeds([float(scores[name]["value"]) for scores in found]),
             "floor": float(np.mean([scores[name]["floor"] for scores in found])),
             "n": found[0][name]["n"],
             "floor_n": get_floor_n(found[0][name]),
         }
         for name in COLUMNS
-        for values in [[float(scores[name]["value"]) for scores in found]]
     }
     row["memorisation"]["num_flagged"] = sum(scores["memorisation"]["flag"] for scores in found)
     row["num_collapsed"] = sum(scores["collapsed"] for scores in found)

@@ -20,7 +20,7 @@ from jaxgan.evaluation.encoder import VERSION
 from jaxgan.evaluation.evaluate import measure_classes
 from jaxgan.experiments.ablation import AblationSettings, hash_images, run_ablation
 from jaxgan.metrics.gan_train import Labelled
-from jaxgan.metrics.measure import compute_seed_interval
+from jaxgan.metrics.measure import summarise_seeds
 from jaxgan.training.jobs import Job, JobRunner, Result
 
 _MEASURES = {"gan_train": "GAN-train", "gan_test": "GAN-test"}
@@ -116,14 +116,7 @@ def _summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
     values = {name: [float(row[name]["value"]) for row in rows] for name in _MEASURES}
     values["real"] = [float(row["gan_train"]["floor"]) for row in rows]
     values["gap"] = [r - g for r, g in zip(values["real"], values["gan_train"], strict=True)]
-    return {
-        name: {
-            "value": float(np.mean(found)),
-            "interval": compute_seed_interval(found),
-            "values": found,
-        }
-        for name, found in values.items()
-    }
+    return {name: summarise_seeds(found) for name, found in values.items()}
 
 
 def format_gan_train(result: Mapping[str, Any]) -> str:

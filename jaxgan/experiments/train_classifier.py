@@ -25,7 +25,7 @@ from jaxgan.devices.parallel import Dispatcher, StepFn, check_batch_size, choose
 from jaxgan.metrics.classification import compute_classification_report
 from jaxgan.networks.layers import DTYPES
 from jaxgan.reports import figures
-from jaxgan.reports.tables import format_gmd_reports, read_report
+from jaxgan.reports.tables import ARMS, format_gmd_reports, read_report
 from jaxgan.sampling import kept
 from jaxgan.sampling.sampler import find_model, read_run_settings
 from jaxgan.settings import GmdSettings, to_dict
@@ -42,7 +42,6 @@ from jaxgan.training.run_folder import (
     read_metrics,
 )
 
-ARMS = ("real", "augmented")
 _BEST_NOTE = (
     "the epoch was chosen by these very validation images, so its validation figures are optimistic"
 )

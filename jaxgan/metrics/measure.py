@@ -141,6 +141,12 @@ def compute_seed_interval(values: Sequence[float]) -> list[float] | None:
     return [float(np.mean(values)) - reach, float(np.mean(values)) + reach]
 
 
+def summarise_seeds(values: Sequence[float]) -> dict[str, Any]:
+    """Return the mean over trainings, its interval and the `values` themselves, as JSON has it."""
+    interval = compute_seed_interval(values)
+    return {"value": float(np.mean(values)), "interval": interval, "values": list(values)}
+
+
 def get_floor_n(measured: Mapping[str, Any]) -> int:
     """Return the number of images that the floor of a measure, as JSON holds it, is for."""
     return int(measured.get("floor_n", measured["n"]))

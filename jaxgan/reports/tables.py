@@ -12,7 +12,7 @@ from jaxgan.metrics.classification import compute_smallest_gain
 Row = tuple[str, list[str]]
 
 _SPLITS = {"train": "training", "val": "validation", "test": "test"}
-_ARMS = ("real", "augmented")
+ARMS = ("real", "augmented")
 _MOST_CLASSES, _SHOWN_CLASSES = 20, 10  # of more than these so many are shown
 
 
@@ -23,7 +23,7 @@ def format_gmd_reports(reports: Mapping[str, Mapping[str, Any]]) -> str:
     last epoch. Brackets hold 95 % intervals. With both arms there, a last paragraph says what
     the difference of their validation accuracies is worth.
     """
-    arms = [*(a for a in _ARMS if a in reports), *(a for a in reports if a not in _ARMS)]
+    arms = [*(a for a in ARMS if a in reports), *(a for a in reports if a not in ARMS)]
     rows = list(_list_rows([reports[arm] for arm in arms]))
     lines = _align([("", arms), *rows])
     lines += ["", "Brackets: 95 % intervals. Figures of the last epoch."]
@@ -33,7 +33,7 @@ def format_gmd_reports(reports: Mapping[str, Mapping[str, Any]]) -> str:
             "has all of them."
         )
     lines += [_describe_best(arm, reports[arm]["best"]) for arm in arms if "best" in reports[arm]]
-    if all(arm in reports for arm in _ARMS):
+    if all(arm in reports for arm in ARMS):
         lines += ["", _describe_difference(reports["real"], reports["augmented"])]
     return "\n".join(lines) + "\n"
 
@@ -42,7 +42,7 @@ def read_report(path: Path) -> dict[str, Any] | None:
     """Return the report.json of a GMD arm; None where it is damaged or edited, which is said."""
     try:
         report = dict(json.loads(path.read_bytes()))
-        format_gmd_reports(dict.fromkeys(_ARMS, report))  # all that is read of one, or of two
+        format_gmd_reports(dict.fromkeys(ARMS, report))  # all that is read of one, or of two
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
         say(
             f"{printable(str(path))} is damaged or was edited, and is left out of the table: "

@@ -8,12 +8,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from PIL import Image
 
 from jaxgan.classifiers import step as classifier
 from jaxgan.core.errors import UserError, list_some
 from jaxgan.core.types import Batch, Key, Metrics
-from jaxgan.data.images import as_pixels, resize_square
+from jaxgan.data.images import resize_all
 from jaxgan.data.sets import ImageSet, join_sets
 from jaxgan.experiments.train_classifier import Evaluator, create_model, create_optimizer
 from jaxgan.ops.augment_classic import augment_classic
@@ -164,15 +163,7 @@ def duplicate(images: ImageSet, num: int, seed: int) -> ImageSet:
 
 def as_training_images(images: np.ndarray, label: int, *, image_size: int, name: str) -> ImageSet:
     """Return generated images as a set of class `label` in the classifier's size."""
-    if len(images) and images.shape[1] != image_size:
-        images = np.stack([_resize(image, image_size) for image in images])
-    elif images.shape[1] != image_size:
-        images = np.zeros((0, image_size, image_size, images.shape[3]), np.uint8)
+    images = resize_all(images, image_size)
     files = tuple(f"generated:{name}:{i}" for i in range(len(images)))
     labels = np.full(len(images), label, np.int32)
     return ImageSet(images, labels, files, ("synthetic",) * len(images))
-
-
-def _resize(image: np.ndarray, size: int) -> np.ndarray:
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    return as_pixels(resize_square(picture, size))

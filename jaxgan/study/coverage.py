@@ -20,7 +20,7 @@ from jaxgan.core.errors import UserError
 from jaxgan.data.phantom import FINDINGS, PhantomFilm, draw_film, plan_films
 from jaxgan.data.sets import Dataset, ImageSet, join_sets
 from jaxgan.devices.parallel import check_batch_size, choose_devices
-from jaxgan.metrics.classification import compute_wilson_interval
+from jaxgan.metrics.classification import compute_balanced_accuracy, compute_wilson_interval
 from jaxgan.study.classifiers import ClassifierLab, duplicate
 from jaxgan.study.folds import Folds, create_folds
 from jaxgan.study.settings import StudySettings
@@ -166,7 +166,7 @@ def _judge(
                     made = job.compute(Path(folder) / "partial")
                 guesses = made["probabilities"].argmax(axis=1)
                 right[arm][s, folds.fold_of == fold] = guesses[: len(test)] == test.labels
-                worth[arm].append(_compute_balanced(guesses[len(test) :] == fresh.labels, fresh))
+                worth[arm].append(compute_balanced_accuracy(fresh.labels, guesses[len(test) :]))
     design = Design(folds.images.labels.astype(np.int64), folds.groups, folds.fold_of)
     counts = draw_patients(design, np.random.default_rng(seed), NUM_BOOTSTRAP)
     found = {}
@@ -177,10 +177,6 @@ def _judge(
         bounds = [interval or (np.nan, np.nan) for interval in intervals]
         found[arm] = np.array([truth, compared.estimate, *bounds[0], *bounds[1]])
     return found
-
-
-def _compute_balanced(right: np.ndarray, images: ImageSet) -> float:
-    return float(np.mean([right[images.labels == label].mean() for label in range(len(FINDINGS))]))
 
 
 def _summarise(rows: np.ndarray) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from jaxgan.core.errors import UserError, list_some
 from jaxgan.core.files import hold_folder, holds_nothing, make_folder, remove_leftovers
 from jaxgan.data.sets import Dataset, ImageSet, check_classes
 from jaxgan.devices.parallel import check_batch_size, choose_devices
+from jaxgan.metrics.classification import compute_balanced_accuracy
 from jaxgan.study import audit as audits
 from jaxgan.study.arms import Arm, describe_lacking_targets
 from jaxgan.study.classifiers import (
@@ -421,9 +422,7 @@ def run_audit(results: StudyResults) -> audits.Audit:
 
 
 def _compute_balanced_accuracy(by_fold: Mapping[int, Result], folds: Folds) -> float:
-    labels = folds.images.labels
-    predicted = np.zeros_like(labels)
+    predicted = np.zeros_like(folds.images.labels)
     for fold, result in by_fold.items():
         predicted[folds.fold_of == fold] = result["probabilities"].argmax(axis=1)
-    recalls = [np.mean(predicted[labels == label] == label) for label in np.unique(labels)]
-    return float(np.mean(recalls))
+    return compute_balanced_accuracy(folds.images.labels, predicted)

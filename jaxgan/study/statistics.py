@@ -20,7 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtr, stdtrit  # not scipy.stats: half a second of every launch
 
-LEVEL = 0.95
+from jaxgan.metrics.measure import LEVEL
+
 ALPHA = 1 - LEVEL
 POWER = 0.8
 NUM_BOOTSTRAP = 2000
