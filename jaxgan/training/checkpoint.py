@@ -163,18 +163,21 @@ class Checkpoints:
     def restore(self, step: int, template: Any) -> Any:
         """Return the state of `step`, with the structure, shapes and types of `template`.
 
-        Raises `UserError` where it is damaged, of another run or of another model.
+        Of that no values are read: what `jax.eval_shape` gives will do. Raises `UserError` where
+        the checkpoint is damaged, of another run or of another model.
         """
         if not _is_whole(self._directory, step):
             raise _describe_damage(self._directory, {step})
-        template = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), template)
         arrays = _describe_arrays(template)
         with _telling_damage(self._directory, {step}):
             kept = dict(self._manager.metadata(step).custom_metadata or {})
         self._check_same_run(step, kept.get("run"))
         self._check_same_model(step, kept.get("arrays", arrays), arrays)
         with _telling_damage(self._directory, {step}):
-            return self._manager.restore(step, args=ocp.args.StandardRestore(template))
+            # Array by array: the rest of the tree, such as statistics that a network does not
+            # have, is this version's and need not be that of the version which saved.
+            saved = self._manager.restore(step, args=ocp.args.StandardRestore())
+            return ocp.tree.from_flat_dict(ocp.tree.to_flat_dict(saved), target=template)
 
     @property
     def _shown(self) -> str:
