@@ -10,10 +10,12 @@ import pytest
 from array_record.python.array_record_module import ArrayRecordReader
 from PIL import Image
 
+from jaxgan.core.settings import read_settings
 from jaxgan.data.source import DataSpec, load_dataset
-from jaxgan.gans.recipe import create_keys, create_state
-from jaxgan.settings import DcganSettings, read_settings
+from jaxgan.gans.dcgan import DcganSettings
+from jaxgan.gans.recipe import create_state
 from jaxgan.training.checkpoint import Checkpoints
+from jaxgan.training.keys import create_keys
 from jaxgan.training.run_folder import read_record
 from tests import forks, kills, long_run
 from tests.fuzz.seeds import IDENTITY, make_film

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan.experiments.train_gan import train_dcgan
-from jaxgan.gans.recipe import create_plan
+from jaxgan.experiments.train_gan import create_plan, train_dcgan
 from jaxgan.sampling.kept import read_table
 from jaxgan.sampling.listing import look_at_epoch_ends
 from jaxgan.study.generators import GeneratorLab, _GanNotes

@@ -7,17 +7,24 @@ import numpy as np
 import pytest
 
 from configs import dcgan, gmd
+from jaxgan.core.settings import read_settings
 from jaxgan.data.source import DataSpec, load_dataset
 from jaxgan.evaluation.evaluate import check_same_data
 from jaxgan.experiments.train_classifier import load_synthetic, train_gmd
-from jaxgan.experiments.train_conditional import make_conditional, train_conditional
-from jaxgan.experiments.train_gan import describe_run, train_dcgan
+from jaxgan.experiments.train_gan import (
+    describe_run,
+    make_conditional,
+    train_conditional,
+    train_dcgan,
+)
+from jaxgan.gans.dcgan import DcganSettings
 from jaxgan.sampling.kept import read_table
-from jaxgan.sampling.sampler import draw_from_run, restore_run
-from jaxgan.settings import DcganSettings, GmdSettings, read_settings
+from jaxgan.sampling.runs import draw_from_run, restore_run
+from jaxgan.settings import GmdSettings
 from jaxgan.study.run import run_jobs
 from jaxgan.study.settings import StudySettings
-from jaxgan.training.run_folder import describe_differences, read_metrics, read_record
+from jaxgan.training.record import describe_differences
+from jaxgan.training.run_folder import read_metrics, read_record
 from tests.helpers import list_content, replace
 from tests.old_runs import unpack_format_1
 

@@ -12,7 +12,8 @@ from jaxgan.evaluation.quality import (
     describe_ignored_label,
     summarise,
 )
-from jaxgan.gans.recipe import create_keys, create_networks, create_state
+from jaxgan.gans.recipe import create_networks, create_state
+from jaxgan.training.keys import create_keys
 from tests.helpers import make_dcgan_settings, make_image_set
 
 SETTINGS = make_dcgan_settings()

@@ -9,15 +9,15 @@ import pytest
 from PIL import Image
 
 from jaxgan.core.errors import UserError
-from jaxgan.sampling.sampler import (
+from jaxgan.experiments.sample import sample_run
+from jaxgan.sampling.runs import (
     create_sampler,
-    draw_accepted,
     draw_from_run,
     has_checkpoints,
     read_run_settings,
     restore_run,
-    sample_run,
 )
+from jaxgan.sampling.sampler import draw_accepted
 from tests.helpers import list_content, make_dcgan_settings, write_run
 
 SETTINGS = make_dcgan_settings()

@@ -11,14 +11,14 @@ import pytest
 from jaxgan.core.errors import UserError
 from jaxgan.core.seeds import NUM_SEEDS, wrap_seed
 from jaxgan.data.phantom import FINDINGS, draw_film, plan_films
+from jaxgan.data.settings import DataSettings
 from jaxgan.data.split import split_by_patient
 from jaxgan.experiments import train_classifier
 from jaxgan.experiments.train_gan import train_dcgan
 from jaxgan.gans import recipe, two_player
 from jaxgan.networks.state import NetworkState
-from jaxgan.sampling.sampler import create_sampler
+from jaxgan.sampling.runs import create_sampler
 from jaxgan.sampling.selection import choose_by_rank
-from jaxgan.settings import DataSettings
 from jaxgan.study.folds import create_folds
 from jaxgan.study.simulation import World, run_simulations
 from jaxgan.training.epochs import EpochPlan

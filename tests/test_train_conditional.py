@@ -15,12 +15,13 @@ from jaxgan.core.errors import UserError
 from jaxgan.evaluation.evaluate import load_run
 from jaxgan.evaluation.quality import MEASURES
 from jaxgan.experiments import train_conditional as module
+from jaxgan.experiments.sample import sample_run
 from jaxgan.experiments.train_classifier import load_synthetic
-from jaxgan.experiments.train_conditional import make_conditional, train_conditional
+from jaxgan.experiments.train_gan import make_conditional, train_conditional
 from jaxgan.gans.recipe import create_networks, create_state
 from jaxgan.reports import figures
 from jaxgan.sampling.kept import read_table
-from jaxgan.sampling.sampler import draw_from_run, restore_run, sample_run
+from jaxgan.sampling.runs import draw_from_run, restore_run
 from jaxgan.training.loop import Stopped
 from jaxgan.training.run_folder import read_metrics
 from tests.helpers import (

@@ -14,12 +14,15 @@ from PIL import Image
 
 from jaxgan.core.errors import UserError
 from jaxgan.experiments import train_gan as module
+from jaxgan.experiments.sample import sample_run
 from jaxgan.experiments.train_gan import train_dcgan
-from jaxgan.gans.recipe import create_keys, create_state
+from jaxgan.gans.recipe import create_state
 from jaxgan.reports import figures
 from jaxgan.sampling.kept import read_table
-from jaxgan.sampling.sampler import create_sampler, create_scorer, draw_from_run, sample_run
+from jaxgan.sampling.runs import create_sampler, draw_from_run
+from jaxgan.sampling.sampler import create_scorer
 from jaxgan.training.checkpoint import Checkpoints
+from jaxgan.training.keys import create_keys
 from jaxgan.training.loop import Stopped
 from jaxgan.training.run_folder import read_metrics
 from tests.helpers import compute_difference, make_dataset, make_dcgan_settings, replace

@@ -9,20 +9,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxgan.unused import find_unused_by_training
 
 from jaxgan.classifiers import step as classifier
 from jaxgan.core.errors import UserError
+from jaxgan.core.settings import to_dict
 from jaxgan.core.types import Batch
+from jaxgan.core.unused import check_unused, describe_unused
 from jaxgan.experiments.ablation import find_unused_by_ablation
 from jaxgan.experiments.train_classifier import create_model, create_optimizer, train_gmd
 from jaxgan.experiments.train_gan import train_dcgan
+from jaxgan.experiments.unused import find_unused_by_run
+from jaxgan.gans.dcgan import DcganSettings
 from jaxgan.gans.recipe import create_state, create_step
-from jaxgan.settings import RULES, DcganSettings, GmdSettings, to_dict
+from jaxgan.sampling.selection import RULES
+from jaxgan.settings import GmdSettings
 from jaxgan.study import classifiers, coverage, generators
 from jaxgan.study import run as study_run
 from jaxgan.study.unused import find_unused_by_coverage, find_unused_by_study
 from jaxgan.training.jobs import JobRunner
-from jaxgan.unused import check_unused, describe_unused, find_unused_by_run, find_unused_by_training
 from tests.helpers import make_dataset, make_dcgan_settings, make_gmd_settings, replace
 from tests.test_ablation import make_settings as make_ablation
 from tests.test_study_run import make_data, make_settings

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from configs import ablate, dcgan, gmd, study
+from jaxgan.core.settings import read_settings
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.evaluation import encoder
 from jaxgan.experiments.ablation import AblationSettings, run_ablation
 from jaxgan.experiments.train_classifier import train_gmd
 from jaxgan.experiments.train_gan import train_dcgan
-from jaxgan.settings import DcganSettings, GmdSettings, read_settings
+from jaxgan.gans.dcgan import DcganSettings
+from jaxgan.settings import GmdSettings
 from jaxgan.study.page import write_study
 from jaxgan.study.run import run_jobs
 from jaxgan.study.settings import StudySettings

@@ -18,8 +18,9 @@ from jaxgan.benchmark.record import Record, compute_ratio, spread
 from jaxgan.benchmark.worker import Worker
 from jaxgan.benchmark.workload import Contender, Workload
 from jaxgan.core.errors import UserError
+from jaxgan.core.settings import read_settings, to_dict
 from jaxgan.gans import recipe
-from jaxgan.settings import DcganSettings, read_settings, to_dict
+from jaxgan.gans.dcgan import DcganSettings
 
 _POLL_SECONDS = 0.005
 
