@@ -20,8 +20,11 @@ from jaxgan.data.phantom import draw_film
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.experiments.train_gan import describe_run
 from jaxgan.gans.dcgan import DcganSettings
+from jaxgan.gans.protocol import Networks
+from jaxgan.gans.two_player import GanState
 from jaxgan.sampling.kept import KeptImages
-from jaxgan.sampling.runs import open_checkpoints
+from jaxgan.sampling.runs import create_sampler, open_checkpoints
+from jaxgan.sampling.sampler import Sampler
 from jaxgan.sampling.settings import TrainGanSettings
 from jaxgan.settings import GmdSettings
 from jaxgan.training.keys import create_keys
@@ -92,6 +95,27 @@ def make_dcgan_settings(**changes) -> TrainGanSettings:
     values |= changes
     gan = {name: values.pop(name) for name in [*values] if name in GAN_FIELDS}
     return read_settings(TrainGanSettings, {**values, "gan": gan, "selection": selection})
+
+
+def create_state(settings: TrainGanSettings, key) -> GanState:
+    """The state that the training begins with."""
+    return settings.create_gan().create_state(key)
+
+
+def create_step(settings: TrainGanSettings, axis_name: str | None):
+    """The step of the training's only stage."""
+    (stage,) = settings.create_gan().stages
+    return stage.create_step(axis_name, 0)
+
+
+def make_sampler(settings: TrainGanSettings, label: int | None = None) -> Sampler:
+    """What draws the images of the training."""
+    return create_sampler(settings, settings.create_gan(), label=label)
+
+
+def get_networks(settings: TrainGanSettings, state) -> Networks:
+    """What of a state is needed after the training."""
+    return settings.create_gan().get_networks(state)
 
 
 def make_gmd_settings(**changes) -> GmdSettings:
@@ -229,7 +253,7 @@ def write_run(
         KeptImages(folder, rule=settings.selection.rule, target=0).rewind(0)
         if label is not None:
             return folder.path
-        state = settings.create_gan().create_state(create_keys(settings.seed).init)
+        state: Any = create_state(settings, create_keys(settings.seed).init)
         with open_checkpoints(folder.path, record) as checkpoints:
             for epoch, (step, value) in enumerate(measured.items(), start=1):
                 metrics = {} if value is None else {"kernel_distance": value}

@@ -18,11 +18,10 @@ from jaxgan.devices import distributed
 from jaxgan.devices.parallel import choose_devices
 from jaxgan.devices.relay import find_free_port
 from jaxgan.gans.dcgan import DcganSettings
-from jaxgan.gans.recipe import create_state
 from jaxgan.training.checkpoint import Checkpoints
 from jaxgan.training.keys import create_keys
 from jaxgan.training.run_folder import read_metrics, read_record
-from tests.helpers import compute_difference, make_environment, write_split_folder
+from tests.helpers import compute_difference, create_state, make_environment, write_split_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = (

@@ -18,7 +18,7 @@ from jaxgan.core.types import Batch
 from jaxgan.core.unused import check_unused, describe_unused
 from jaxgan.experiments.ablation import find_unused_by_ablation
 from jaxgan.experiments.train_classifier import create_model, create_optimizer, train_gmd
-from jaxgan.experiments.train_gan import train_dcgan
+from jaxgan.experiments.train_gan import train_gan
 from jaxgan.experiments.unused import find_unused_by_run
 from jaxgan.gans.dcgan import DcganSettings
 from jaxgan.gans.recipe import create_state, create_step
@@ -314,7 +314,7 @@ def find_unread(settings, read, unused):
 def test_a_dcgan_s_run_reads_every_field_that_is_not_named(rule, tmp_path):
     settings, read = make_dcgan_settings(num_epochs=1, selection={"rule": rule}), set()
     dataset = make_dataset()
-    train_dcgan(spy(settings, read), dataset=dataset, class_name="left", workdir=tmp_path)
+    train_gan(spy(settings, read), dataset=dataset, class_name="left", workdir=tmp_path)
     assert find_unread(settings, read | DATA | {"num_classes"}, find_unused_by_run(settings)) == []
 
 
