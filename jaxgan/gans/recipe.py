@@ -122,6 +122,9 @@ def create_gan(settings: RecipeSettings, create_players: Players, num_epochs: in
         )
         return logits
 
+    def to_probability(logits: Array) -> Array:
+        return jax.nn.sigmoid(logits)
+
     return Gan(
         create_state=functools.partial(_create_state, settings, generator, discriminator),
         stages=(
@@ -138,7 +141,7 @@ def create_gan(settings: RecipeSettings, create_players: Players, num_epochs: in
         generate=generate,
         score=score,
         score_batch=score_batch,
-        to_probability=jax.nn.sigmoid if objective.is_probability else None,
+        to_probability=to_probability if objective.is_probability else None,
         meaning=objective.meaning,
         augmentation=_create_augmentation(settings),
     )
