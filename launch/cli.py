@@ -22,7 +22,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 # Where there is no home folder it tells a warning's length of a folder for its fonts.
 standard_logging.getLogger("matplotlib").setLevel(standard_logging.ERROR)
@@ -39,17 +39,18 @@ from ml_collections import ConfigDict, config_flags
 from jaxgan.core.console import say
 from jaxgan.core.errors import UserError, find_memory_error, find_refusal
 from jaxgan.core.untrusted import printable, printable_lines
+from jaxgan.core.unused import Unused, check_unused, describe_unused
 from jaxgan.data import cache
 from jaxgan.data.fit import FITS
 from jaxgan.data.folder import PATIENTS_FROM
 from jaxgan.data.sets import Dataset
+from jaxgan.data.settings import DataSettings
 from jaxgan.data.source import DataSpec, load_dataset
 from jaxgan.data.values import AUTO, parse_view
 from jaxgan.devices import distributed
-from jaxgan.settings import DataSettings, DcganSettings, GmdSettings
+from jaxgan.experiments.unused import find_unused_by_evaluation
 from jaxgan.study.folds import has_made_split
 from jaxgan.training.loop import Stopped
-from jaxgan.unused import Unused, check_unused, describe_unused, find_unused_by_evaluation
 
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = flags.FLAGS
@@ -146,10 +147,13 @@ def _find_cache() -> str | None:
         return None
 
 
-def define_run_flags(config_file: str) -> None:
-    """Define the flags of a training: its config, its devices."""
+def define_run_flags(config_file: str | None) -> None:
+    """Define the flags of a training: its config, required where it has no default; its devices."""
+    default = None if config_file is None else str(ROOT / config_file)
     with _telling_mistakes():  # what is asked of the default's fields is looked at here
-        config_flags.DEFINE_config_file("config", str(ROOT / config_file), "FILE.py[:VARIANT].")
+        config_flags.DEFINE_config_file("config", default, "FILE.py[:VARIANT].")
+    if config_file is None:
+        flags.mark_flag_as_required("config")
     flags.DEFINE_integer("num_devices", 0, "Devices to use, of every process; 0: all.")
     flags.DEFINE_bool("dry_run", False, "Print the resolved configuration and stop.")
 
@@ -245,9 +249,19 @@ def get_file(name: str) -> Path | None:
     return Path(value) if value else None
 
 
-def load_data_of(settings: DcganSettings | GmdSettings) -> Dataset:
-    """Load what the data flags name as a run of these settings sees it."""
-    return load_data(settings.data, image_size=settings.image_size, channels=settings.channels)
+class Sized(Protocol):
+    """The settings of what learns from images of one size."""
+
+    @property
+    def image_size(self) -> int: ...  # noqa: D102 (the class says it)
+
+    @property
+    def channels(self) -> int: ...  # noqa: D102
+
+
+def load_data_of(settings: DataSettings, learner: Sized) -> Dataset:
+    """Load what the data flags name in the size that `learner` sees."""
+    return load_data(settings, image_size=learner.image_size, channels=learner.channels)
 
 
 def announce(dataset: Dataset) -> None:

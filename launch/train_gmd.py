@@ -4,11 +4,12 @@ from pathlib import Path
 
 import cli
 from absl import flags
+from jaxgan.unused import find_unused_by_training
 
 from jaxgan.core.errors import UserError
+from jaxgan.core.settings import read_settings
 from jaxgan.experiments.train_classifier import describe_run, load_synthetic, train_gmd
-from jaxgan.settings import GmdSettings, read_settings
-from jaxgan.unused import find_unused_by_training
+from jaxgan.settings import GmdSettings
 
 FLAGS = flags.FLAGS
 cli.define_data_flags()

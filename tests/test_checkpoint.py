@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -72,6 +73,17 @@ def test_bits_structure_and_types_come_back(tmp_path):
     np.testing.assert_array_equal(restored["w"], STATE["w"])
     assert restored["w"].dtype == np.float32
     assert int(restored["n"]) == 4
+
+
+def test_a_state_may_have_got_parts_without_arrays_since_it_was_saved(tmp_path):
+    later = {**STATE, "statistics": {}, "empty": ()}
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(4, STATE, {})
+    with Checkpoints(tmp_path) as checkpoints:
+        restored = checkpoints.restore(4, jax.eval_shape(lambda: later))
+    assert restored["statistics"] == {} and restored["empty"] == ()
+    np.testing.assert_array_equal(restored["w"], STATE["w"])
+    assert restored["w"].dtype == np.float32
 
 
 def test_leaving_the_context_waits_for_the_save(tmp_path):

@@ -10,8 +10,14 @@ import pytest
 from jaxgan.classifiers import step as classifier
 from jaxgan.core.types import Batch
 from jaxgan.experiments.train_classifier import create_model, create_optimizer
-from jaxgan.gans.recipe import create_keys, create_state, create_step
-from tests.helpers import make_dcgan_settings, make_gmd_settings, make_image_set
+from jaxgan.training.keys import create_keys
+from tests.helpers import (
+    create_state,
+    create_step,
+    make_dcgan_settings,
+    make_gmd_settings,
+    make_image_set,
+)
 
 CHECKS = ("jax_debug_key_reuse", "jax_debug_nans")
 

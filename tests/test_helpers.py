@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from jaxgan.data.folder import scan_folder
-from jaxgan.settings import DcganSettings, GmdSettings
+from jaxgan.gans.dcgan import DcganSettings
+from jaxgan.settings import GmdSettings
 from tests import helpers, kills, mutants
 from tests.helpers import compute_difference, refusing_nans
 

@@ -7,17 +7,24 @@ import numpy as np
 import pytest
 
 from configs import dcgan, gmd
+from jaxgan.core.settings import read_settings
 from jaxgan.data.source import DataSpec, load_dataset
 from jaxgan.evaluation.subjects import check_same_data
 from jaxgan.experiments.train_classifier import load_synthetic, train_gmd
-from jaxgan.experiments.train_conditional import make_conditional, train_conditional
-from jaxgan.experiments.train_gan import describe_run, train_dcgan
+from jaxgan.experiments.train_gan import (
+    describe_run,
+    make_conditional,
+    train_conditional,
+    train_gan,
+)
+from jaxgan.gans.dcgan import DcganSettings
 from jaxgan.sampling.kept import read_table
-from jaxgan.sampling.sampler import draw_from_run, restore_run
-from jaxgan.settings import DcganSettings, GmdSettings, read_settings
+from jaxgan.sampling.runs import draw_from_run, restore_run
+from jaxgan.settings import GmdSettings
 from jaxgan.study.run import run_jobs
 from jaxgan.study.settings import StudySettings
-from jaxgan.training.run_folder import describe_differences, read_metrics, read_record
+from jaxgan.training.record import describe_differences
+from jaxgan.training.run_folder import read_metrics, read_record
 from tests.helpers import list_content, replace
 from tests.old_runs import unpack_format_1
 
@@ -101,10 +108,10 @@ def test_a_finished_run_says_so_and_goes_on_with_more_epochs(old, films, tmp_pat
     workdir = copy(old, tmp_path, "finished/dcgan")
     options = {"dataset": films, "class_name": "right", "workdir": workdir, "num_devices": 1}
     before = read_table(workdir / "right")
-    train_dcgan(make_dcgan(3), **options)
+    train_gan(make_dcgan(3), **options)
     assert "is finished: 3 epochs" in capsys.readouterr().out
     assert read_table(workdir / "right") == before
-    train_dcgan(make_dcgan(5), **options)
+    train_gan(make_dcgan(5), **options)
     assert "Going on after epoch 3 of 5" in capsys.readouterr().out
     check_went_on(old / "finished/dcgan/right", workdir / "right", 5)
 
@@ -124,7 +131,7 @@ def test_a_stopped_run_goes_on_to_its_end(old, films, tmp_path):
     """With other cadences of what is only to be looked at, which takes less time."""
     workdir = copy(old, tmp_path, "stopped/dcgan")
     settings = replace(make_dcgan(40), sample_every_epochs=40, look_every_epochs=40)
-    train_dcgan(settings, dataset=films, class_name="left", workdir=workdir, num_devices=1)
+    train_gan(settings, dataset=films, class_name="left", workdir=workdir, num_devices=1)
     check_went_on(old / "stopped/dcgan/left", workdir / "left", 40)
     assert restore_run(workdir / "left", "newest").step == 50
     assert len(read_table(workdir / "left")) == 6

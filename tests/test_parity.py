@@ -24,7 +24,8 @@ from jaxgan.classifiers import step as classifier
 from jaxgan.classifiers.gmd import Gmd
 from jaxgan.core.types import Batch
 from jaxgan.gans import recipe, two_player
-from jaxgan.gans.two_player import GanState, NetworkState
+from jaxgan.gans.two_player import GanState
+from jaxgan.networks.state import NetworkState
 from tests.helpers import make_dcgan_settings
 
 torch = pytest.importorskip(

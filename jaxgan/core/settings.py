@@ -9,7 +9,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from jaxgan.core.errors import UserError
@@ -25,7 +25,7 @@ def read_settings(cls: type[Settings], values: Mapping[str, Any]) -> Settings:
 def _read(cls: Any, values: Any, path: str) -> Any:
     if not isinstance(values, Mapping):
         raise UserError(f"{path} is {values!r}, expected a group of fields.")
-    hints = typing.get_type_hints(cls)
+    hints = _get_hints(cls)
     needed = {f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING}
     unknown, missing = sorted(set(values) - set(hints)), sorted(needed - set(values))
     if unknown or missing:
@@ -36,22 +36,18 @@ def _read(cls: Any, values: Any, path: str) -> Any:
     fields = {name: _convert(hints[name], values[name], f"{path}.{name}") for name in given}
     try:
         return cls(**fields)
-    except UserError as error:
-        raise UserError(str(error).replace("config.", f"{_find_config(hints, path)}.")) from None
-
-
-def _find_config(hints: Mapping[str, Any], path: str) -> str:
-    """Return what the settings at `path` call `config`: themselves; of `selection`, their owner.
-
-    So a study's `gmd.width` is not called `config.width`, of which there is none.
-    """
-    has_groups = any(dataclasses.is_dataclass(hint) for hint in hints.values())
-    return path if has_groups else path.rpartition(".")[0] or path
+    except UserError as error:  # its sentence is of a config that has these fields at its top
+        raise UserError(str(error).replace("config.", f"{path}.")) from None
 
 
 def _convert(hint: Any, value: Any, path: str) -> Any:
-    if dataclasses.is_dataclass(hint):
-        return _read(hint, value, path)
+    if families := _list_families(hint):
+        return _read(_choose_family(families, value, path), value, path)
+    if typing.get_origin(hint) is typing.Literal:
+        choices = typing.get_args(hint)
+        if value not in choices:
+            raise UserError(f"{path} is {value!r}, expected one of {', '.join(map(str, choices))}.")
+        return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if isinstance(value, float) and not math.isfinite(value):
@@ -65,21 +61,32 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
     return types.MappingProxyType(dict(value)) if isinstance(value, Mapping) else value
 
 
+def _list_families(hint: Any) -> tuple[Any, ...]:
+    """Return the dataclasses that a hint allows: itself, the members of a union, or none."""
+    members = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    return members if all(dataclasses.is_dataclass(member) for member in members) else ()
+
+
+def _choose_family(families: Sequence[Any], values: Any, path: str) -> Any:
+    """Return the dataclass whose `family` is that of `values`; the only one where there is one."""
+    if len(families) == 1:
+        return families[0]
+    by_name = {family.family: family for family in families}
+    found = values.get("family") if isinstance(values, Mapping) else None
+    if found not in by_name:
+        raise UserError(f"{path}.family is {found!r}, expected one of {', '.join(by_name)}.")
+    return by_name[found]
+
+
 def _name(expected: Any) -> str:
     names = {int: "a whole number", float: "a number", bool: "True or False", str: "a word"}
     return names.get(expected, "a group of fields")
 
 
-def fill_defaults(cls: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a record with those fields that came after it, at their defaults."""
-    hints, filled = typing.get_type_hints(cls), dict(values)
-    for field in dataclasses.fields(cls):
-        if dataclasses.is_dataclass(hints[field.name]):
-            if isinstance(values.get(field.name), Mapping):
-                filled[field.name] = fill_defaults(hints[field.name], values[field.name])
-        elif field.default is not dataclasses.MISSING:
-            filled.setdefault(field.name, _to_plain(field.default))
-    return filled
+def _get_hints(cls: Any) -> dict[str, Any]:
+    """Return the type of every field; a name in quotes is looked up now, not when written."""
+    hints = typing.get_type_hints(cls)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
 def to_dict(settings: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from jax import export
 from jaxgan.core.errors import UserError
 from jaxgan.data.images import resize_all
 from jaxgan.evaluation.encoder import SIDE, TrainedEncoder, load_or_train_encoder
+from jaxgan.ops.batches import map_batches
 
 PIXEL_SIDE = 16
 MEMORISATION_SIDE = 32
@@ -127,13 +128,8 @@ class ExportedFeatures:
         inputs = _match_channels(shrink(images, height, enlarge=True), channels)
         if wanted.dtype != np.uint8:
             inputs = inputs.astype(wanted.dtype) / np.asarray(127.5, wanted.dtype) - 1
-        size = num if isinstance(num, int) else _BATCH
-        parts = []
-        for begin in range(0, len(inputs), size):
-            part = inputs[begin : begin + size]
-            padded = np.pad(part, [(0, size - len(part))] + [(0, 0)] * 3)
-            parts.append(np.asarray(self._call(padded), np.float64)[: len(part)])
-        return self._check(np.concatenate(parts))
+        features = map_batches(self._call, inputs, num if isinstance(num, int) else _BATCH)
+        return self._check(features.astype(np.float64))
 
     def _check(self, features: np.ndarray) -> np.ndarray:
         if not np.isfinite(features).all():

@@ -19,19 +19,13 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import flax.linen as nn
-import jax
-import jax.numpy as jnp
 import numpy as np
-from scipy.spatial.distance import cdist
+import scipy  # spatial is loaded where it is used
 
-from jaxgan.core.types import Array, Key, Params
-from jaxgan.evaluation.features import PixelFeatures
+from jaxgan.evaluation.features import Features, PixelFeatures
 from jaxgan.evaluation.pyramid import fit_pyramid_features
-from jaxgan.gans import two_player
 from jaxgan.metrics.kernel_distance import METRIC, create_kernel_comparison
 from jaxgan.metrics.measure import LEVEL
-from jaxgan.ops.pixels import scale_to_bytes
 
 NUM_IMAGES = 256
 MAX_REAL = 1000  # training images compared with
@@ -41,41 +35,33 @@ LEAST_VARIANCE = 0.1
 LEAST_NEIGHBOUR_DISTANCE = 0.25
 LEAST_LABEL_EFFECT = 0.1  # of how much the real images of the classes differ
 MEASURES = (METRIC, "variance_ratio", "neighbour_ratio")
-_FIRST_SEED = 2_000_000_000  # of latents that no image of a run is made from
+FIRST_SEED = 2_000_000_000  # of latents that no image of a run is made from
 _NUM_DIVISIONS = 100
 _SPACE = PixelFeatures()
 
 
 class QualityMeter:
-    """Measure a generator against the real images uint8 [num, h, w, c] of its class.
+    """Measure images against the real ones uint8 [num, h, w, c] of a class.
 
-    Of a class-conditional generator the class is `label`; the latents are the same for all.
+    Generated ones are those of `NUM_IMAGES` latents from number `FIRST_SEED` on.
     """
 
-    def __init__(
-        self,
-        images: np.ndarray,
-        generator: nn.Module,
-        *,
-        key: Key,
-        latent_size: int,
-        batch: int,
-        label: int | None = None,
-    ):
-        images = images[np.random.default_rng(0).permutation(len(images))[:MAX_REAL]]
-        self._features = fit_pyramid_features(images)
-        self._real = self._features(images)
-        self._batch = batch
-        self._latents = functools.partial(two_player.draw_latents, key, latent_size=latent_size)
-        self._labels = None if label is None else jnp.full(batch, label)
-        self._generate = jax.jit(functools.partial(_generate, generator=generator))
+    def __init__(self, images: np.ndarray):
+        self._images = images
 
-    def draw(self, variables: Params) -> np.ndarray:
-        """Return images uint8 [256, h, w, c] of the generator with these variables."""
-        starts = range(_FIRST_SEED, _FIRST_SEED + NUM_IMAGES, self._batch)
-        latents = (self._latents(jnp.arange(self._batch) + start) for start in starts)
-        parts = [np.asarray(self._generate(variables, z, self._labels)) for z in latents]
-        return np.concatenate(parts)[:NUM_IMAGES]
+    @functools.cached_property
+    def _features(self) -> Features:
+        """Fitted where something is measured, which a run that is finished does not."""
+        return fit_pyramid_features(self._compared)
+
+    @functools.cached_property
+    def _real(self) -> np.ndarray:
+        return self._features(self._compared)
+
+    @property
+    def _compared(self) -> np.ndarray:
+        order = np.random.default_rng(0).permutation(len(self._images))
+        return self._images[order[:MAX_REAL]]
 
     def measure(self, images: np.ndarray) -> dict[str, float]:
         """Return the numbers of `MEASURES` for images uint8 [num, h, w, c], two or more."""
@@ -103,16 +89,9 @@ class QualityMeter:
 
 def _average_nearest(features: np.ndarray) -> float:
     """Return the mean distance of features [num, d] to the nearest other of them."""
-    distances = cdist(features, features)
+    distances = scipy.spatial.distance.cdist(features, features)
     np.fill_diagonal(distances, np.inf)
     return float(distances.min(axis=1).mean())
-
-
-def _generate(
-    variables: Params, latents: Array, labels: Array | None, *, generator: nn.Module
-) -> Array:
-    images: Any = generator.apply(variables, latents, labels, train=False)
-    return scale_to_bytes(images)
 
 
 def compute_label_effect(images: Sequence[np.ndarray]) -> float:

@@ -21,28 +21,24 @@ from jaxgan.evaluation.subjects import (
     choose_real,
     take_at_most,
 )
-from jaxgan.gans.objectives import CROSS_ENTROPY_OBJECTIVES
 from jaxgan.metrics.classification import compute_wilson_interval
 from jaxgan.metrics.measure import MIN_IMAGES, compute_seed_interval, get_floor_n, summarise_seeds
 from jaxgan.ops.pixels import scale_to_unit, stretch_to_bytes
 from jaxgan.reports.tables import format_rules
-from jaxgan.sampling.sampler import (
-    RestoredRun,
-    Samples,
-    create_sampler,
-    create_scorer,
-    restore_run,
-)
+from jaxgan.sampling.runs import RestoredRun, restore_run
+from jaxgan.sampling.sampler import Samples
 from jaxgan.sampling.selection import (
     MIN_HELD_OUT,
     RANKING_RULES,
+    RULES,
     accept_by_batch_loss,
     accept_by_probability,
     choose_by_rank,
     count_candidates,
     hold_out_for_calibration,
 )
-from jaxgan.training.run_folder import describe_differences, read_record
+from jaxgan.training.record import describe_differences
+from jaxgan.training.run_folder import read_record
 
 PAPER_THRESHOLD = 0.76
 _TRIES = 20  # images drawn for each one wanted
@@ -162,26 +158,24 @@ def _apply_rules(
     run: RestoredRun, train: ImageSet, held_out: ImageSet, *, num: int, seed: int
 ) -> tuple[dict[str, np.ndarray], dict[str, int]]:
     """Return the images uint8 [kept, h, w, c] that each rule keeps, and of how many."""
-    settings, state, label, _ = run
-    tries = _count_tries(num)
-    sampler = create_sampler(settings, label=label)
-    samples = sampler.draw(state, seed, tries)
+    sampler, selection, tries = run.sampler, run.settings.selection, _count_tries(num)
+    samples = sampler.draw_scored(run.networks, seed, tries)
     kept = {"none": samples.images[:num]}
-    if settings.objective in CROSS_ENTROPY_OBJECTIVES:  # D's score is a probability
-        for threshold in sorted({PAPER_THRESHOLD, settings.selection.threshold}):
+    if run.gan.to_probability is not None:
+        for threshold in sorted({PAPER_THRESHOLD, selection.threshold}):
             mask = accept_by_probability(samples.scores, threshold)
             kept[f"paper_text {threshold:g}"] = samples.images[mask]
         kept["paper_code"] = _apply_listing(samples, sampler.batch_size, PAPER_THRESHOLD)
     drawn = dict.fromkeys(kept, tries) | {"none": num}
-    score = create_scorer(settings, label=label)
-    pool = count_candidates(num, settings.selection.pool, tries)
+    pool = count_candidates(num, selection.pool, tries)
     # Kept from the GAN by a run that was to calibrate; else the images that judge.
-    spared = hold_out_for_calibration(settings.selection.rule, train, settings.data.split_seed)[1]
+    split_seed = run.settings.data.split_seed
+    spared = hold_out_for_calibration(selection.rule, train, split_seed)[1]
     calibrating = spared if len(spared) else held_out
-    logits = score(state.discriminator, samples.images[:pool])
-    held_logits = score(state.discriminator, calibrating.images)
+    logits = sampler.score(run.networks, samples.images[:pool])
+    held_logits = sampler.score(run.networks, calibrating.images)
     for rule in RANKING_RULES:
-        if rule == "top_k" or len(calibrating) >= MIN_HELD_OUT:
+        if not RULES[rule].calibrates or len(calibrating) >= MIN_HELD_OUT:
             kept[rule] = samples.images[choose_by_rank(rule, logits, held_logits, num)]
             drawn[rule] = pool
     return kept, drawn

@@ -26,7 +26,7 @@ from jaxgan.data.values import AS_STORED, View
 from jaxgan.evaluation.features import choose_remaining, set_aside
 from jaxgan.metrics.gan_train import Labelled
 from jaxgan.metrics.measure import MIN_IMAGES
-from jaxgan.sampling.sampler import draw_from_run, has_checkpoints
+from jaxgan.sampling.runs import draw_from_run, has_checkpoints
 from jaxgan.training.run_folder import read_data
 
 MAX_COMPARED = 1000  # images of a kind: the tables of distances grow with the square
@@ -392,7 +392,7 @@ def load_run(
 
     def draw(name: str, num: int) -> np.ndarray:
         check_same_data(workdir / name, dataset)
-        return draw_from_run(workdir / name, num=num, checkpoint=checkpoint, seed=seed).images
+        return draw_from_run(workdir / name, num=num, checkpoint=checkpoint, seed=seed)
 
     num = num or len(real.train)
     check_count("--num: the generated images", num)

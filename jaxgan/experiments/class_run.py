@@ -3,34 +3,36 @@
 The run of one class has one of these, that of a class-conditional model one a class.
 """
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxgan.core.console import say
 from jaxgan.core.errors import list_some
+from jaxgan.core.types import Array
 from jaxgan.data.images import as_pixels, read_image
 from jaxgan.data.sets import ImageSet
 from jaxgan.evaluation.quality import QualityMeter
-from jaxgan.gans import two_player
-from jaxgan.gans.recipe import create_augment, create_keys, create_networks, create_plan
+from jaxgan.gans.protocol import Augmentation, Gan, Networks
 from jaxgan.ops.pixels import scale_to_bytes, scale_to_unit
 from jaxgan.reports import figures
 from jaxgan.sampling.kept import KeptImages
 from jaxgan.sampling.listing import look_at_epoch_ends
-from jaxgan.sampling.sampler import Sampler, Samples, create_sampler, create_scorer, draw_accepted
+from jaxgan.sampling.runs import create_sampler
+from jaxgan.sampling.sampler import Sampler, Samples, draw_accepted
 from jaxgan.sampling.selection import (
-    RANKING_RULES,
     accept_by_probability,
     choose_by_rank,
     count_candidates,
     hold_out_for_calibration,
     match_targets,
 )
-from jaxgan.settings import DcganSettings
+from jaxgan.sampling.settings import SelectionSettings, TrainGanSettings
+from jaxgan.training.epochs import EpochPlan
 from jaxgan.training.loop import Moment
 from jaxgan.training.run_folder import RunFolder
 
@@ -49,7 +51,8 @@ class ClassRun:
     `images` are those that the GAN learns from, `held_out` those that calibrate its D.
     """
 
-    settings: DcganSettings
+    settings: TrainGanSettings
+    gan: Gan[Any]
     class_name: str
     images: ImageSet
     held_out: ImageSet
@@ -57,17 +60,32 @@ class ClassRun:
     kept: KeptImages
     sampler: Sampler
     meter: QualityMeter
-    augment_fn: two_player.AugmentFn
 
     @property
-    def threshold(self) -> float | None:
-        """What the paper's rules compare with, None for a rule without a threshold."""
-        selection = self.settings.selection
-        return selection.threshold if selection.rule in ("paper_text", "paper_code") else None
+    def selection(self) -> SelectionSettings:
+        """Which images are kept."""
+        return self.settings.selection
+
+    @functools.cached_property
+    def augment(self) -> Callable[[Any, np.ndarray, Array], Array]:
+        """What turns a state, uint8 images and a key an image into what D sees, as bytes."""
+        augmentation = self.gan.augmentation
+        assert augmentation is not None
+
+        def augment(state: Any, images: Array, keys: Array) -> Array:
+            return scale_to_bytes(augmentation.apply(state, scale_to_unit(images), keys))
+
+        return jax.jit(augment)
+
+    @property
+    def meaning(self) -> str | None:
+        """How a score of D is to be read, None where it is a probability."""
+        return None if self.gan.to_probability else self.gan.meaning
 
 
 def open_class_run(
-    settings: DcganSettings,
+    settings: TrainGanSettings,
+    gan: Gan[Any],
     class_name: str,
     images: ImageSet,
     folder: RunFolder,
@@ -79,44 +97,30 @@ def open_class_run(
 
     `class_names` are all classes of the data.
     """
-    learned, held_out = hold_out_for_calibration(
-        settings.selection.rule, images, settings.data.split_seed
-    )
+    selection = settings.selection
+    learned, held_out = hold_out_for_calibration(selection.rule, images, settings.data.split_seed)
     if len(held_out):
         say(
             f"{len(held_out)} of the {len(images)} training images of class {class_name} are kept "
             "from the GAN, to calibrate its discriminator with."
         )
-    selection = settings.selection
     table = match_targets(class_names, selection.targets)
-    meter = QualityMeter(
-        learned.images,
-        create_networks(settings)[0],
-        key=create_keys(settings.seed).latents,
-        latent_size=settings.latent_size,
-        batch=settings.batch_size,
-        label=label,
-    )
+    target = selection.num_accept or table.get(class_name, len(learned))
     return ClassRun(
         settings,
+        gan,
         class_name,
         learned,
         held_out,
         folder,
-        kept=KeptImages(
-            folder,
-            rule=selection.rule,
-            target=selection.num_accept or table.get(class_name, len(learned)),
-        ),
-        sampler=create_sampler(settings, label=label),
-        meter=meter,
-        augment_fn=jax.jit(create_augment(settings)),
+        kept=KeptImages(folder, rule=selection.rule, target=target),
+        sampler=create_sampler(settings, gan, label=label),
+        meter=QualityMeter(learned.images),
     )
 
 
-def describe_targets(settings: DcganSettings, class_names: Sequence[str]) -> str | None:
+def describe_targets(selection: SelectionSettings, class_names: Sequence[str]) -> str | None:
     """Return what has to be said of a table of how many images are kept of each class."""
-    selection = settings.selection
     if selection.num_accept or not selection.targets:
         return None
     other = "--num_accept=N keeps N of each class."
@@ -133,14 +137,10 @@ def describe_targets(settings: DcganSettings, class_names: Sequence[str]) -> str
 # While it trains --------------------------------------------------------------------------------
 
 
-def keep_by_code(run: ClassRun, moment: Moment) -> Mapping[str, float]:
+def keep_by_code(run: ClassRun, plan: EpochPlan, moment: Moment) -> Mapping[str, float]:
     """Keep what the listing saves at the ends of the epochs since the last dispatch."""
     looks = look_at_epoch_ends(
-        create_plan(run.settings, len(run.images)),
-        moment.begin,
-        moment.step,
-        moment.rows,
-        threshold=run.settings.selection.threshold,
+        plan, moment.begin, moment.step, moment.rows, threshold=run.selection.threshold
     )
     for look in looks:
         if look.image is not None:
@@ -156,15 +156,15 @@ def keep_by_code(run: ClassRun, moment: Moment) -> Mapping[str, float]:
 
 def look(run: ClassRun, empty_looks: "EmptyLooks", moment: Moment) -> Mapping[str, float]:
     """Score one batch of fresh images; keep those that pass, as many as one look may."""
-    batch_size = run.sampler.batch_size
-    samples = run.sampler.draw(moment.state, moment.epoch * batch_size, batch_size)
+    batch_size, networks = run.sampler.batch_size, run.gan.get_networks(moment.state)
+    samples = run.sampler.draw_scored(networks, moment.epoch * batch_size, batch_size)
     mean_score = float(samples.scores.mean())
-    if run.settings.selection.rule in RANKING_RULES:
+    if run.selection.how.ranks:
         return {"score_mean": mean_score, "num_kept": len(run.kept)}
-    accepted = samples
-    if run.threshold is not None:
-        accepted = samples.take(accept_by_probability(samples.scores, run.threshold))
-    first = accepted.take(np.arange(len(accepted.seeds)) < run.settings.selection.per_epoch)
+    accepted, threshold = samples, run.selection.shown_threshold
+    if threshold is not None:
+        accepted = samples.take(accept_by_probability(samples.scores, threshold))
+    first = accepted.take(np.arange(len(accepted.seeds)) < run.selection.per_epoch)
     run.kept.add(first.images, seeds=first.seeds, scores=first.scores, epoch=moment.epoch)
     rate = len(accepted.seeds) / batch_size
     empty_looks.note(moment.epoch, rate, mean_score)
@@ -174,8 +174,8 @@ def look(run: ClassRun, empty_looks: "EmptyLooks", moment: Moment) -> Mapping[st
 class EmptyLooks:
     """Says so when look after look keeps nothing: with few images D wins for a long time."""
 
-    def __init__(self, settings: DcganSettings):
-        self._threshold = settings.selection.threshold
+    def __init__(self, threshold: float):
+        self._threshold = threshold
         self._count = 0
 
     def note(self, epoch: int, rate: float, mean_score: float) -> None:
@@ -194,19 +194,19 @@ class EmptyLooks:
         )
 
 
-def draw_augmented(run: ClassRun, state: two_player.GanState, images: np.ndarray) -> None:
+def draw_augmented(
+    run: ClassRun, augmentation: Augmentation[Any], state: Any, images: np.ndarray
+) -> None:
     """Show what D sees beside what there is: augmentation is on, and must not be in the images."""
 
     def see(images: np.ndarray) -> np.ndarray:
         keys = jax.random.split(jax.random.key(0), len(images))
-        seen = run.augment_fn(scale_to_unit(jnp.asarray(images)), keys, state.augment_strength)
-        return np.asarray(scale_to_bytes(seen))
+        return np.asarray(run.augment(state, images, keys))
 
     real, generated = run.images.images[:_AUGMENTED_IMAGES], images[:_AUGMENTED_IMAGES]
-    changes = ", ".join(run.settings.augment_policy)
     rows = [
         ("real images", real),
-        (f"real images as D sees them: {changes}", see(real)),
+        (f"real images as D sees them: {', '.join(augmentation.changes)}", see(real)),
         ("generated images as D sees them", see(generated)),
         (
             "generated images: holes, dark edges or shifts here are augmentation that leaks",
@@ -214,7 +214,7 @@ def draw_augmented(run: ClassRun, state: two_player.GanState, images: np.ndarray
         ),
     ]
     path = run.folder.get_folder("figures") / "augmented.png"
-    strength = float(state.augment_strength)
+    strength = augmentation.get_strength(state)
     title = f"Augmentation, class {run.class_name}, each change with a chance of {strength:.0%}"
     figures.plot_rows(rows, path, title=title)
 
@@ -222,14 +222,14 @@ def draw_augmented(run: ClassRun, state: two_player.GanState, images: np.ndarray
 # At the end -------------------------------------------------------------------------------------
 
 
-def top_up(run: ClassRun, state: two_player.GanState, epoch: int) -> None:
+def top_up(run: ClassRun, networks: Networks, epoch: int) -> None:
     """Draw from the generator of `epoch` until the target is reached or the tries are used up.
 
     The listing keeps images only while it trains, so `paper_code` is not topped up.
     """
-    settings, kept, tries = run.settings, run.kept, 0
-    if settings.selection.rule != "paper_code":
-        samples, tries = _draw_kept(run, state)
+    selection, kept, tries = run.selection, run.kept, 0
+    if not selection.how.keeps_batches:
+        samples, tries = _draw_kept(run, networks)
         kept.add(
             samples.images,
             seeds=samples.seeds,
@@ -237,15 +237,16 @@ def top_up(run: ClassRun, state: two_player.GanState, epoch: int) -> None:
             epoch=epoch,
             final=True,
         )
-    rule = settings.selection.rule
+    rule = selection.rule
     if not kept.num_missing:
         say(f"Kept {len(kept)} images of class {run.class_name} by rule {rule}.")
         return
     where = f"{tries} tries with the generator of epoch {epoch}"
     more = "launch/sample.py draws any number of this generator's images, by no rule."
-    if rule == "paper_code":
-        where = f"{settings.num_epochs} epochs, the only moments at which the listing keeps one"
-    limit = "" if run.threshold is None else f" at threshold {run.threshold:g}"
+    if selection.how.keeps_batches:
+        where = f"{run.settings.num_epochs} epochs, the only moments at which the listing keeps one"
+    threshold = selection.shown_threshold
+    limit = "" if threshold is None else f" at threshold {threshold:g}"
     remedy = "a lower --threshold" if limit else "a larger config.selection.max_tries"
     say(
         f"Could not reach {kept.target} images of class {run.class_name} with rule {rule}{limit} "
@@ -254,45 +255,44 @@ def top_up(run: ClassRun, state: two_player.GanState, epoch: int) -> None:
     )
 
 
-def _draw_kept(run: ClassRun, state: two_player.GanState) -> tuple[Samples, int]:
+def _draw_kept(run: ClassRun, networks: Networks) -> tuple[Samples, int]:
     """Draw the missing images by the run's rule; return them, and how many were drawn in all."""
-    selection, num = run.settings.selection, run.kept.num_missing
+    selection, num = run.selection, run.kept.num_missing
     first_seed = (run.settings.num_epochs + 1) * run.sampler.batch_size  # behind all looks'
-    if selection.rule not in RANKING_RULES:
+    if not selection.how.ranks:
         return draw_accepted(
             run.sampler,
-            state,
+            networks,
             num=num,
-            threshold=run.threshold,
+            threshold=selection.shown_threshold,
             first_seed=first_seed,
             max_tries=selection.max_tries,
         )
     tries = count_candidates(num, selection.pool, selection.max_tries)
-    samples = run.sampler.draw(state, first_seed, tries)
-    score = create_scorer(run.settings, label=run.sampler.label)
+    samples = run.sampler.draw_scored(networks, first_seed, tries)
     chosen = choose_by_rank(
         selection.rule,
-        score(state.discriminator, samples.images),
-        score(state.discriminator, run.held_out.images),
+        run.sampler.score(networks, samples.images),
+        run.sampler.score(networks, run.held_out.images),
         num,
         seed=run.settings.seed,
     )
     return samples.take(chosen), tries
 
 
-def draw_class_figures(run: ClassRun, state: two_player.GanState) -> None:
+def draw_class_figures(run: ClassRun, state: Any) -> None:
     """Draw the figures that are of one class: samples, scores, real beside kept, augmentation."""
     path, name = run.folder.get_folder("figures"), f"class {run.class_name}"
-    samples = run.sampler.draw(state, 0, _SCORED_IMAGES)
+    samples = run.sampler.draw_scored(run.gan.get_networks(state), 0, _SCORED_IMAGES)
     figures.write_grid(samples.images[:GRID_IMAGES], path / "samples.png")
-    if run.settings.diffaugment:
-        draw_augmented(run, state, samples.images)
+    if run.gan.augmentation is not None:
+        draw_augmented(run, run.gan.augmentation, state, samples.images)
     figures.plot_score_histogram(
         samples.scores,
         path / "scores.png",
         title=f"D's score of generated images, {name}",
-        objective=run.settings.objective,
-        threshold=run.threshold,
+        meaning=run.meaning,
+        threshold=run.selection.shown_threshold,
     )
     figures.plot_real_beside_generated(
         run.images.images[:_SHOWN_IMAGES],
@@ -304,5 +304,5 @@ def draw_class_figures(run: ClassRun, state: two_player.GanState) -> None:
 
 def _read_kept(run: ClassRun) -> np.ndarray:
     files = run.kept.get_files()[:_SHOWN_IMAGES]
-    images = [as_pixels(read_image(file, run.settings.channels)) for file in files]
+    images = [as_pixels(read_image(file, run.images.images.shape[-1])) for file in files]
     return np.stack(images) if images else run.images.images[:0]

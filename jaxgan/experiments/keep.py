@@ -6,10 +6,9 @@ from jaxgan.core.errors import UserError
 from jaxgan.data.sets import Dataset, ImageSet, find_label
 from jaxgan.evaluation.subjects import check_same_data
 from jaxgan.experiments.class_run import open_class_run, top_up
-from jaxgan.gans.recipe import create_plan
-from jaxgan.sampling.sampler import restore_run
+from jaxgan.experiments.train_gan import create_plan
+from jaxgan.sampling.runs import RestoredRun, restore_run
 from jaxgan.sampling.selection import hold_out_for_calibration
-from jaxgan.settings import DcganSettings
 from jaxgan.training.run_folder import open_run_folder, read_record
 
 
@@ -25,31 +24,36 @@ def keep_images(
     run = workdir / class_name
     find_label(dataset, class_name)
     check_same_data(run, dataset)
-    settings, state, label, step = restore_run(run, checkpoint)
-    if settings.selection.rule == "paper_code":
+    restored = restore_run(run, checkpoint)
+    settings = restored.settings
+    if settings.selection.how.keeps_batches:
         raise UserError(
             f"{run} keeps images by the rule paper_code, which does so only while it trains: let "
             "its training go on. launch/sample.py without --keep draws images by no rule."
         )
-    plan = create_plan(settings, _count_learned(settings, dataset, class_name, label))
+    plan = create_plan(settings, restored.gan, _count_learned(restored, dataset, class_name))
     images = _get_training_images(dataset, class_name)
     with open_run_folder(run, read_record(run)) as folder:
         of_class = open_class_run(
-            settings, class_name, images, folder, class_names=dataset.class_names, label=label
+            settings,
+            restored.gan,
+            class_name,
+            images,
+            folder,
+            class_names=dataset.class_names,
+            label=restored.label,
         )
         of_class.kept.rewind(settings.num_epochs)
-        top_up(of_class, state, plan.compute_epoch(step))
+        top_up(of_class, restored.networks, plan.compute_epoch(restored.step))
 
 
 def _get_training_images(dataset: Dataset, class_name: str) -> ImageSet:
     return dataset.train.of_class(dataset.class_names.index(class_name))
 
 
-def _count_learned(
-    settings: DcganSettings, dataset: Dataset, class_name: str, label: int | None
-) -> int:
+def _count_learned(restored: RestoredRun, dataset: Dataset, class_name: str) -> int:
     """Return how many images the run learns from: a model of all classes from those of all."""
-    names = [class_name] if label is None else dataset.class_names
+    names = [class_name] if restored.label is None else dataset.class_names
     sets = [_get_training_images(dataset, name) for name in names]
-    rule, seed = settings.selection.rule, settings.data.split_seed
+    rule, seed = restored.settings.selection.rule, restored.settings.data.split_seed
     return sum(len(hold_out_for_calibration(rule, images, seed)[0]) for images in sets)

@@ -17,6 +17,7 @@ from jaxgan.core.console import say
 from jaxgan.core.errors import UserError, list_some
 from jaxgan.core.files import write_json
 from jaxgan.core.seeds import wrap_seed
+from jaxgan.core.settings import to_dict
 from jaxgan.core.types import Key, Params
 from jaxgan.data.images import as_pixels, decode_many, resize_square
 from jaxgan.data.sets import Dataset, ImageSet, check_classes, join_sets
@@ -27,20 +28,15 @@ from jaxgan.networks.layers import DTYPES
 from jaxgan.reports import figures
 from jaxgan.reports.tables import ARMS, format_gmd_reports, read_report
 from jaxgan.sampling import kept
-from jaxgan.sampling.sampler import find_model, read_run_settings
-from jaxgan.settings import GmdSettings, to_dict
+from jaxgan.sampling.runs import find_model, read_run_settings
+from jaxgan.settings import GmdSettings
 from jaxgan.training.checkpoint import Checkpoints
 from jaxgan.training.epochs import EpochPlan
 from jaxgan.training.feed import create_feed
 from jaxgan.training.loop import Hook, Moment, run_loop
 from jaxgan.training.progress import Progress
-from jaxgan.training.run_folder import (
-    RunFolder,
-    drop_notes,
-    open_run_folder,
-    read_data,
-    read_metrics,
-)
+from jaxgan.training.record import drop_notes
+from jaxgan.training.run_folder import RunFolder, open_run_folder, read_data, read_metrics
 
 _BEST_NOTE = (
     "the epoch was chosen by these very validation images, so its validation figures are optimistic"

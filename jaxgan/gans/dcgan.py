@@ -9,13 +9,20 @@ norms with a scale and bias a class, D by a projection (Miyato & Koyama 2018, eq
 labels make no difference.
 """
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
 
+from jaxgan.core.errors import UserError
+from jaxgan.core.settings import check, check_choice
 from jaxgan.core.types import Array
+from jaxgan.gans.protocol import Gan
+from jaxgan.gans.recipe import RecipeSettings, create_gan
+from jaxgan.gans.two_player import GanState
 from jaxgan.networks.layers import (
+    DTYPES,
     BatchNorm,
     ClassBatchNorm,
     Conv,
@@ -142,3 +149,55 @@ class Discriminator(nn.Module):
             layer, collection_name="batch_stats", name=f"{layer.name}_spectral"
         )
         return normalised(x, update_stats=train)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DcganSettings(RecipeSettings):
+    """A DCGAN: see configs/dcgan.py for each field."""
+
+    takes_classes: ClassVar[bool] = True
+
+    family: Literal["dcgan"] = "dcgan"
+    generator_width: int
+    discriminator_width: int
+    discriminator_norm: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("image_size", self.image_size, IMAGE_SIZES)
+        check_choice("discriminator_norm", self.discriminator_norm, DISCRIMINATOR_NORMS)
+        for name in ("generator_width", "discriminator_width"):
+            check(name, getattr(self, name), getattr(self, name) >= 1, "1 or more")
+        for name in ("gradient_penalty_weight", "r1_weight"):
+            if getattr(self, name) and self.discriminator_norm == "batch":
+                raise UserError(
+                    f"config.{name} is {getattr(self, name)!r}: it needs the gradient of each "
+                    "image alone, and batch norm mixes the images of a batch. Set "
+                    "config.discriminator_norm to 'none' or 'spectral'."
+                )
+
+    def create(self, num_epochs: int) -> Gan[GanState]:
+        """Return the GAN: one stage, by `jaxgan.gans.two_player`."""
+        return create_gan(self, self.create_networks, num_epochs)
+
+    def create_networks(self, axis_name: str | None = None) -> tuple[Generator, Discriminator]:
+        """Return both networks as linen modules."""
+        dtype = DTYPES[self.dtype]
+        return (
+            Generator(
+                image_size=self.image_size,
+                channels=self.channels,
+                width=self.generator_width,
+                axis_name=axis_name,
+                dtype=dtype,
+                num_classes=self.num_classes,
+            ),
+            Discriminator(
+                image_size=self.image_size,
+                width=self.discriminator_width,
+                norm=self.discriminator_norm,
+                axis_name=axis_name,
+                dtype=dtype,
+                num_classes=self.num_classes,
+            ),
+        )

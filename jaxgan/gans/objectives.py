@@ -80,6 +80,7 @@ class Objective(NamedTuple):
     discriminator_loss: Callable[..., tuple[Array, Array]]
     generator_loss: Callable[..., Array]
     is_probability: bool = False
+    meaning: str = "0.5: as likely real as not"
 
     def score(self, logits: Array) -> Array:
         """Return D's score of each image [batch]."""
@@ -97,20 +98,22 @@ PROBABILITY, RAW_SCORE = "d", "d_score"
 OBJECTIVES = {
     "non_saturating": Objective(discriminator_loss, non_saturating_generator_loss, True),
     "saturating": Objective(discriminator_loss, saturating_generator_loss, True),
-    "least_squares": Objective(least_squares_discriminator_loss, least_squares_generator_loss),
-    "hinge": Objective(hinge_discriminator_loss, wasserstein_generator_loss),
-    "wasserstein": Objective(wasserstein_discriminator_loss, wasserstein_generator_loss),
+    "least_squares": Objective(
+        least_squares_discriminator_loss,
+        least_squares_generator_loss,
+        meaning="least squares: 1 means real, 0 generated",
+    ),
+    "hinge": Objective(
+        hinge_discriminator_loss,
+        wasserstein_generator_loss,
+        meaning="hinge: above 0 means real",
+    ),
+    "wasserstein": Objective(
+        wasserstein_discriminator_loss,
+        wasserstein_generator_loss,
+        meaning="wasserstein: higher means more real, and it has no zero of its own",
+    ),
 }
 CROSS_ENTROPY_OBJECTIVES = tuple(name for name, o in OBJECTIVES.items() if o.is_probability)
-_SCORE_MEANINGS = {
-    "least_squares": "1 means real, 0 generated",
-    "hinge": "above 0 means real",
-    "wasserstein": "higher means more real, and it has no zero of its own",
-}
-
-
-def describe_score(objective: str) -> str:
-    """Return how D's score of an image is to be read, in brackets."""
-    if objective in CROSS_ENTROPY_OBJECTIVES:
-        return "0.5: as likely real as not"
-    return f"{objective.replace('_', ' ')}: {_SCORE_MEANINGS[objective]}"
+# Of these D's logit is above 0 where it takes an image for a real one.
+SIGNED_OBJECTIVES = (*CROSS_ENTROPY_OBJECTIVES, "hinge")

@@ -6,8 +6,8 @@ D. The fakes are made once: what G needs for its gradient is kept as the pullbac
 """
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -18,6 +18,7 @@ from flax import struct
 from jaxgan.core.types import Array, Batch, Key, Metrics, Params
 from jaxgan.devices.parallel import average, compute_whole_batch_size, take_part
 from jaxgan.gans.objectives import Objective
+from jaxgan.networks.state import NetworkState, apply_gradients, create_network_state
 from jaxgan.ops.pixels import scale_to_unit
 
 AugmentFn = Callable[[Array, Key, Array], Array]
@@ -41,17 +42,29 @@ class Adaptation(NamedTuple):
         return jnp.clip(strength + change, 0.0, 1.0)
 
 
-class NetworkState(struct.PyTreeNode):
-    """What training changes in one network."""
+class Player(NamedTuple):
+    """A network and how it learns."""
 
-    params: Params
-    batch_stats: Params
-    opt_state: optax.OptState
+    network: nn.Module
+    optimizer: optax.GradientTransformation
 
-    @property
-    def variables(self) -> Params:
-        """The network's variables, as linen's `apply` takes them."""
-        return {"params": self.params, "batch_stats": self.batch_stats}
+
+class Recipe(NamedTuple):
+    """How two players learn from one another.
+
+    What D is shown is augmented by `augment_fn`: real, generated and G's images, and those of
+    `penalty_fn`. With `num_critic_steps` above 1, G is updated in every so many-th step only; in
+    the others its statistics and the moving average rest with it, so that `ema_decay` counts
+    updates of G.
+    """
+
+    objective: Objective
+    augment_fn: AugmentFn
+    latent_size: int
+    ema_decay: float
+    penalty_fn: PenaltyFn | None = None
+    num_critic_steps: int = 1
+    adaptation: Adaptation | None = None
 
 
 class GanState(struct.PyTreeNode):
@@ -75,10 +88,8 @@ class GanState(struct.PyTreeNode):
 def create_gan_state(
     key: Key,
     *,
-    generator: nn.Module,
-    discriminator: nn.Module,
-    generator_optimizer: optax.GradientTransformation,
-    discriminator_optimizer: optax.GradientTransformation,
+    generator: Player,
+    discriminator: Player,
     latent_size: int,
     image_shape: tuple[int, int, int],
     keep_ema: bool,
@@ -86,38 +97,20 @@ def create_gan_state(
 ) -> GanState:
     """Draw both networks' parameters; `image_shape` is [height, width, channels]."""
     generator_key, discriminator_key = jax.random.split(key)
-    generator_state = _create_network_state(
-        generator, generator_key, (latent_size,), generator_optimizer
+    example = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.result_type(float))
+    labels = jax.ShapeDtypeStruct((1,), jnp.int32)
+    generator_state = create_network_state(
+        generator_key, *generator, example((1, latent_size)), labels
     )
-    discriminator_state = _create_network_state(
-        discriminator, discriminator_key, image_shape, discriminator_optimizer
+    discriminator_state = create_network_state(
+        discriminator_key,
+        *discriminator,
+        example((1, *image_shape)),
+        labels,
     )
     ema = _copy(generator_state.variables) if keep_ema else None
     strength = jnp.float32(augment_strength)
     return GanState(jnp.int32(0), generator_state, discriminator_state, ema, strength)
-
-
-def _create_network_state(
-    network: nn.Module, key: Key, shape: Sequence[int], optimizer: optax.GradientTransformation
-) -> NetworkState:
-    # Lazily: the parameters are drawn one by one (`layers.normal`), and nothing else is computed;
-    # without `train`, what batch norm makes of its first statistics would be.
-    example = jax.ShapeDtypeStruct((1, *shape), jnp.result_type(float))
-    labels = jax.ShapeDtypeStruct((1,), jnp.int32)
-    params = network.lazy_init(key, example, labels, train=True)["params"]
-    statistics = _create_statistics(key, network=network, shape=tuple(shape))
-    return NetworkState(params, statistics, _init(params, optimizer=optimizer))
-
-
-@functools.partial(jax.jit, static_argnames=("network", "shape"))
-def _create_statistics(key: Key, *, network: nn.Module, shape: tuple[int, ...]) -> Params:
-    example, labels = jnp.zeros((1, *shape)), jnp.zeros(1, jnp.int32)
-    return network.init(key, example, labels, train=False).get("batch_stats", {})
-
-
-@functools.partial(jax.jit, static_argnames="optimizer")
-def _init(params: Params, *, optimizer: optax.GradientTransformation) -> optax.OptState:
-    return optimizer.init(params)
 
 
 @jax.jit
@@ -130,42 +123,32 @@ def train_step(
     batch: Batch,
     key: Key,
     *,
-    generator: nn.Module,
-    discriminator: nn.Module,
-    generator_optimizer: optax.GradientTransformation,
-    discriminator_optimizer: optax.GradientTransformation,
-    objective: Objective,
-    augment_fn: AugmentFn,
-    latent_size: int,
-    ema_decay: float,
-    penalty_fn: PenaltyFn | None = None,
-    num_critic_steps: int = 1,
-    adaptation: Adaptation | None = None,
+    generator: Player,
+    discriminator: Player,
+    recipe: Recipe,
     axis_name: str | None = None,
 ) -> tuple[GanState, Metrics]:
     """Update D, then G through the updated D, on this device's part of the batch.
 
-    Whatever D is shown is augmented: real, generated and G's images, and those of `penalty_fn`.
-    With `num_critic_steps` above 1, G is updated in every so many-th step only; in the others its
-    statistics and the moving average rest with it, so that `ema_decay` counts updates of G. Metrics
-    are means over the whole batch, and `first_fake` [height, width, channels]: the first image G
-    made in this step, which the listing's acceptance rule looks at.
+    Metrics are means over the whole batch, and `first_fake` [height, width, channels]: the first
+    image G made in this step, which the listing's acceptance rule looks at.
     """
+    num_critic_steps = recipe.num_critic_steps
     is_due = None if num_critic_steps == 1 else (state.step + 1) % num_critic_steps == 0
     batch_size = compute_whole_batch_size(batch.images.shape[0], axis_name)
     latent_key, real_key, fake_key, generator_key = jax.random.split(key, 4)
-    latents = jax.random.normal(latent_key, (batch_size, latent_size))
+    latents = jax.random.normal(latent_key, (batch_size, recipe.latent_size))
 
     def split(key: Key) -> Key:
         return take_part(jax.random.split(key, batch_size), axis_name)
 
     def augment(images: Array, key: Key) -> Array:
-        return augment_fn(images, split(key), state.augment_strength)
+        return recipe.augment_fn(images, split(key), state.augment_strength)
 
     # Fakes of the classes that the real images have: in both D meets the same classes as often.
     labels = batch.labels
     fake, pullback, generator_stats = _generate(
-        state.generator, take_part(latents, axis_name), labels, generator
+        state.generator, take_part(latents, axis_name), labels, generator.network
     )
     new_discriminator, discriminator_metrics = update_discriminator(
         state.discriminator,
@@ -173,10 +156,9 @@ def train_step(
         fake=augment(fake, fake_key),
         labels=labels,
         discriminator=discriminator,
-        optimizer=discriminator_optimizer,
-        objective=objective,
-        penalty_fn=penalty_fn,
-        penalty_keys=None if penalty_fn is None else split(jax.random.fold_in(key, 4)),
+        objective=recipe.objective,
+        penalty_fn=recipe.penalty_fn,
+        penalty_keys=None if recipe.penalty_fn is None else split(jax.random.fold_in(key, 4)),
         axis_name=axis_name,
     )
     new_generator, generator_metrics = update_generator(
@@ -184,28 +166,28 @@ def train_step(
         fake=fake,
         pullback=pullback,
         batch_stats=generator_stats,
-        score_fn=lambda images: discriminator.apply(
+        score_fn=lambda images: discriminator.network.apply(
             new_discriminator.variables,
             augment(images, generator_key),
             labels,
             train=True,
             mutable=["batch_stats"],
         )[0],
-        objective=objective,
-        optimizer=generator_optimizer,
+        objective=recipe.objective,
+        optimizer=generator.optimizer,
         is_due=is_due,
         axis_name=axis_name,
     )
     metrics = average({**discriminator_metrics, **generator_metrics}, axis_name)
     strength = state.augment_strength
-    if adaptation is not None:
-        strength = adaptation.adapt(strength, metrics["d_real_sign"], batch_size)
+    if recipe.adaptation is not None:
+        strength = recipe.adaptation.adapt(strength, metrics["d_real_sign"], batch_size)
         metrics["augment_strength"] = strength
     new_state = GanState(
         step=state.step + 1,
         generator=new_generator,
         discriminator=new_discriminator,
-        ema=_update_ema(state.ema, new_generator.variables, ema_decay, is_due),
+        ema=_update_ema(state.ema, new_generator.variables, recipe.ema_decay, is_due),
         augment_strength=strength,
     )
     return new_state, {**metrics, "first_fake": fake[0]}
@@ -232,8 +214,7 @@ def update_discriminator(
     real: Array,
     fake: Array,
     labels: Array,
-    discriminator: nn.Module,
-    optimizer: optax.GradientTransformation,
+    discriminator: Player,
     objective: Objective,
     penalty_fn: PenaltyFn | None = None,
     penalty_keys: Key | None = None,
@@ -250,7 +231,7 @@ def update_discriminator(
         logits = []
         for images in (real, jax.lax.stop_gradient(fake)):
             variables = {"params": params, "batch_stats": stats}
-            scores, updates = discriminator.apply(
+            scores, updates = discriminator.network.apply(
                 variables, images, labels, train=True, mutable=["batch_stats"]
             )
             stats = updates.get("batch_stats", {})
@@ -271,7 +252,7 @@ def update_discriminator(
 
         def score(images: Array) -> Array:
             variables = {"params": params, "batch_stats": state.batch_stats}
-            return discriminator.apply(
+            return discriminator.network.apply(
                 variables, images, labels, train=True, mutable=["batch_stats"]
             )[0]
 
@@ -281,7 +262,8 @@ def update_discriminator(
         return metrics["loss_d"] + metrics["penalty"], (stats, metrics)
 
     gradients, (stats, metrics) = jax.grad(loss_fn, has_aux=True)(state.params)
-    return _apply_gradients(state, gradients, stats, optimizer, axis_name), metrics
+    optimizer = discriminator.optimizer
+    return apply_gradients(state, gradients, stats, optimizer, axis_name), metrics
 
 
 def update_generator(
@@ -310,7 +292,7 @@ def update_generator(
     def update() -> tuple[NetworkState, tuple[Array, Array]]:
         loss_and_logits, cotangent = jax.value_and_grad(mean_loss, has_aux=True)(fake)
         (gradients,) = pullback(cotangent)
-        new = _apply_gradients(state, gradients, batch_stats, optimizer, axis_name)
+        new = apply_gradients(state, gradients, batch_stats, optimizer, axis_name)
         return new, loss_and_logits
 
     if is_due is None:
@@ -319,19 +301,6 @@ def update_generator(
         new_state, (loss, logits) = jax.lax.cond(is_due, update, lambda: (state, mean_loss(fake)))
     score = jnp.mean(objective.score(logits))
     return new_state, {"loss_g": loss, f"{objective.score_name}_fake_after": score}
-
-
-def _apply_gradients(
-    state: NetworkState,
-    gradients: Params,
-    batch_stats: Params,
-    optimizer: optax.GradientTransformation,
-    axis_name: str | None,
-) -> NetworkState:
-    gradients = average(gradients, axis_name)
-    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-    params: Any = optax.apply_updates(state.params, updates)
-    return NetworkState(params, batch_stats, opt_state)
 
 
 def _update_ema(
@@ -351,26 +320,3 @@ def draw_latents(key: Key, seeds: Array, latent_size: int) -> Array:
     return jax.vmap(lambda seed: jax.random.normal(jax.random.fold_in(key, seed), (latent_size,)))(
         seeds
     )
-
-
-def sample(
-    generator_variables: Params,
-    discriminator: NetworkState,
-    latents: Array,
-    labels: Array | None = None,
-    *,
-    generator: nn.Module,
-    discriminator_module: nn.Module,
-    objective: Objective,
-) -> tuple[Array, Array]:
-    """Return images [num, height, width, channels] in [-1, 1] and D's score of each [num].
-
-    G uses its running statistics, so that an image depends on its latent alone. D, as in the
-    listing, is in training mode: it normalises by the statistics of the batch it is shown. With
-    `labels` [num] it is not: a batch of one class is not what it has learnt from.
-    """
-    images: Any = generator.apply(generator_variables, latents, labels, train=False)
-    logits, _ = discriminator_module.apply(
-        discriminator.variables, images, labels, train=labels is None, mutable=["batch_stats"]
-    )
-    return images, objective.score(logits)

@@ -13,6 +13,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxgan.core.types import Array, Key
 from jaxgan.ops import conv, conv_transpose
@@ -34,8 +35,10 @@ def normal(mean: float, stddev: float) -> nn.initializers.Initializer:
 
     def draw(key: Key, shape: tuple[int, ...], dtype: Dtype = float) -> Array:
         num = math.prod(shape)
-        drawn = num if isinstance(key, jax.core.Tracer) else _round_up(num)
-        return _draw_normal(key, drawn, mean, stddev, dtype)[:num].reshape(shape)
+        if isinstance(key, jax.core.Tracer):
+            return _draw_normal(key, num, mean, stddev, dtype).reshape(shape)
+        numbers = np.asarray(_draw_normal(key, _round_up(num), mean, stddev, dtype))
+        return jnp.asarray(numbers[:num].reshape(shape))  # cut by numpy, which compiles nothing
 
     return draw
 

@@ -23,7 +23,6 @@ from scipy.ndimage import median_filter
 
 from jaxgan.core.files import write_bytes
 from jaxgan.data.images import GENERATED_KEY, create_mark
-from jaxgan.gans.objectives import OBJECTIVES, describe_score
 from jaxgan.metrics.classification import compute_wilson_interval
 
 Records = Sequence[Mapping[str, Any]]
@@ -76,9 +75,12 @@ def write_grid(
     write_bytes(path, buffer.getvalue())
 
 
-def plot_gan_losses(records: Records, path: Path, *, title: str, objective: str) -> None:
-    """Draw the losses of G and D, and D(x) and D(G(z)), over epochs (paper, Fig. 7 to 9)."""
-    name, is_probability = OBJECTIVES[objective].score_name, OBJECTIVES[objective].is_probability
+def plot_gan_losses(records: Records, path: Path, *, title: str, meaning: str | None) -> None:
+    """Draw the losses of G and D, and D(x) and D(G(z)), over epochs (paper, Fig. 7 to 9).
+
+    `meaning` says how a score of D is to be read, None where it is a probability.
+    """
+    name, is_probability = "d" if meaning is None else "d_score", meaning is None
     with _open_panels(path, title=title, rows=2) as (figure, (losses, scores)):
         notes = [
             *_draw_series(losses, records, {"loss_g": ("G", ORANGE), "loss_d": ("D", BLUE)}),
@@ -96,7 +98,7 @@ def plot_gan_losses(records: Records, path: Path, *, title: str, objective: str)
         if is_probability:
             scores.set_ylim(-0.03, 1.03)
         else:
-            notes.append(f"D's score is no probability ({describe_score(objective)}).")
+            notes.append(f"D's score is no probability ({meaning}).")
         _write_notes(figure, notes)
 
 
@@ -164,11 +166,14 @@ def plot_score_histogram(
     path: Path,
     *,
     title: str,
-    objective: str,
+    meaning: str | None,
     threshold: float | None,
     real_scores: np.ndarray | None = None,
 ) -> None:
-    """Draw how D's scores [num] of generated (and real) images are spread."""
+    """Draw how D's scores [num] of generated (and real) images are spread.
+
+    `meaning` says how a score is to be read, None where it is a probability.
+    """
     with _open_panels(path, title=title, rows=1, height=4.5) as (figure, (axes,)):
         groups = {
             name: (np.asarray(values), color)
@@ -178,7 +183,7 @@ def plot_score_histogram(
             )
             if values is not None
         }
-        is_probability = OBJECTIVES[objective].is_probability
+        is_probability = meaning is None
         span = (0.0, 1.0) if is_probability else _find_span([v for v, _ in groups.values()])
         notes: list[str] = []
         for name, (values, color) in groups.items():
@@ -190,7 +195,7 @@ def plot_score_histogram(
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
         xlabel = "D's probability that the image is real"
         if not is_probability:
-            xlabel = f"D's score ({describe_score(objective)})"
+            xlabel = f"D's score ({meaning})"
         _finish_panel(axes, ylabel="share of images", xlabel=xlabel, legend_columns=1)
         _write_notes(figure, notes)
 

@@ -19,6 +19,7 @@ Both of the paper's rules keep what fools D, at the moments when D fails: not th
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import scipy  # optimize is loaded by the first use of it, which most launches never make
@@ -29,7 +30,31 @@ from jaxgan.core.seeds import wrap_seed
 from jaxgan.data.sets import ImageSet
 from jaxgan.data.split import hold_out
 
-RANKING_RULES = ("calibrated", "top_k")  # they choose from many images of the finished generator
+
+class Rule(NamedTuple):
+    """What a rule does.
+
+    `compares`: with a threshold, and so needs a D that gives probabilities. `keeps_looks`: of
+    images that a look at the training draws. `keeps_batches`: of the training's own batches, and
+    then of nothing else. `ranks`: chooses from many images of the finished generator. `calibrates`:
+    needs real images that D has not seen.
+    """
+
+    compares: bool = False
+    keeps_looks: bool = False
+    keeps_batches: bool = False
+    ranks: bool = False
+    calibrates: bool = False
+
+
+RULES: Mapping[str, Rule] = {
+    "paper_text": Rule(compares=True, keeps_looks=True),
+    "paper_code": Rule(compares=True, keeps_batches=True),
+    "none": Rule(keeps_looks=True),
+    "calibrated": Rule(ranks=True, calibrates=True),
+    "top_k": Rule(ranks=True),
+}
+RANKING_RULES = tuple(name for name, rule in RULES.items() if rule.ranks)
 MIN_HELD_OUT = 3  # real images that a calibration needs at the least
 _CALIBRATING = 0.1  # of a class's training images, by patient
 
@@ -103,7 +128,7 @@ def hold_out_for_calibration(rule: str, images: ImageSet, seed: int) -> tuple[Im
     Those come out of the training images: the validation images judge the classifier that the kept
     images go to, and have no part in choosing them. None where the rule is another.
     """
-    if rule != "calibrated":
+    if not RULES[rule].calibrates:
         return images, images.take(np.arange(0))
     share = max(_CALIBRATING, MIN_HELD_OUT / len(images))
     learned, held_out = hold_out(images, min(share, 0.5), seed)

@@ -11,7 +11,7 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from jaxgan.core.errors import UserError, find_disk_error, find_memory_error
 from jaxgan.core.files import write_json
 from jaxgan.core.untrusted import printable
 from jaxgan.devices.distributed import is_several, leads
-from jaxgan.training.run_folder import describe_differences, number_record, upgrade_record
+from jaxgan.training.record import describe_differences, number_record, upgrade_record
 
 _DIGESTS = "sha256.json"
 # Where orbax moves a checkpoint that is not kept, at one stroke. Were it removed in place, a kill
@@ -147,10 +147,13 @@ class Checkpoints:
                 step, args=ocp.args.StandardSave(state), metrics=metrics, custom_metadata=kept
             )
 
-    def resume(self, state: Any) -> tuple[int, Any]:
-        """Return the newest step and its state; 0 and `state` where there is no checkpoint."""
+    def resume(self, shapes: Any, create: Callable[[], Any]) -> tuple[int, Any]:
+        """Return the newest step and its state; 0 and a new one where there is no checkpoint.
+
+        `shapes` are those of the state, see `restore`.
+        """
         step = self.newest_step
-        return (0, state) if step is None else (step, self.restore(step, state))
+        return (0, create()) if step is None else (step, self.restore(step, shapes))
 
     def wait(self) -> None:
         """Wait until every save begun is complete."""
@@ -160,18 +163,21 @@ class Checkpoints:
     def restore(self, step: int, template: Any) -> Any:
         """Return the state of `step`, with the structure, shapes and types of `template`.
 
-        Raises `UserError` where it is damaged, of another run or of another model.
+        Of that no values are read: what `jax.eval_shape` gives will do. Raises `UserError` where
+        the checkpoint is damaged, of another run or of another model.
         """
         if not _is_whole(self._directory, step):
             raise _describe_damage(self._directory, {step})
-        template = jax.tree.map(np.asarray, template)
         arrays = _describe_arrays(template)
         with _telling_damage(self._directory, {step}):
             kept = dict(self._manager.metadata(step).custom_metadata or {})
         self._check_same_run(step, kept.get("run"))
         self._check_same_model(step, kept.get("arrays", arrays), arrays)
         with _telling_damage(self._directory, {step}):
-            return self._manager.restore(step, args=ocp.args.StandardRestore(template))
+            # Array by array: the rest of the tree, such as statistics that a network does not
+            # have, is this version's and need not be that of the version which saved.
+            saved = self._manager.restore(step, args=ocp.args.StandardRestore())
+            return ocp.tree.from_flat_dict(ocp.tree.to_flat_dict(saved), target=template)
 
     @property
     def _shown(self) -> str:

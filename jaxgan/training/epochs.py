@@ -15,7 +15,8 @@ from jaxgan.core.errors import UserError
 class EpochPlan:
     """A run of `num_epochs` over `num_examples` images.
 
-    A dispatch ends with every `epochs_per_dispatch`-th epoch, and after `max_steps` at the latest.
+    A dispatch ends with every `epochs_per_dispatch`-th epoch, with each epoch of `borders` (where
+    another stage begins), and after `max_steps` at the latest.
     """
 
     num_examples: int
@@ -23,6 +24,7 @@ class EpochPlan:
     num_epochs: int
     max_steps: int
     epochs_per_dispatch: int = 1
+    borders: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         # A step's number is folded into its key as 32 bits with a sign.
@@ -58,7 +60,8 @@ class EpochPlan:
         epoch = self.compute_epoch(step) // self.epochs_per_dispatch * self.epochs_per_dispatch
         while (end := self.compute_end_of_epoch(epoch)) <= step and epoch < self.num_epochs:
             epoch += self.epochs_per_dispatch
-        return min(end, step + self.max_steps, self.num_steps)
+        borders = (self.compute_end_of_epoch(epoch) for epoch in self.borders)
+        return min(end, step + self.max_steps, self.num_steps, *(b for b in borders if b > step))
 
     def is_due(self, every_epochs: int, before: int, after: int) -> bool:
         """Whether something done every so many epochs, and at the end, falls into (before, after].

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from jaxgan.core.console import say
 from jaxgan.core.errors import DiskError, IncompleteError, find_memory_error
 from jaxgan.core.files import make_folder, read_arrays, written_beside
-from jaxgan.settings import DataSettings, DcganSettings
+from jaxgan.data.settings import DataSettings
 from jaxgan.training.loop import Stopped
 from jaxgan.training.progress import WorkingClock
 
@@ -187,11 +187,6 @@ def describe_data(settings: DataSettings) -> dict[str, Any]:
     """
     values = [(field, getattr(settings, field.name)) for field in dataclasses.fields(settings)]
     return {f.name: v for f, v in values if f.default is dataclasses.MISSING or v != f.default}
-
-
-def describe_averaging(settings: DcganSettings) -> dict[str, str]:
-    """Return what tells a GAN's job from one of before, whose average moved while D alone did."""
-    return {"averaged": "at updates of G"} if settings.num_critic_steps > 1 else {}
 
 
 def to_record(settings: Any, *, without: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -106,60 +106,94 @@ def catch_stop_signals() -> Iterator[Callable[[], int]]:
         restore()
 
 
-def run_loop(
-    state: Any,
-    *,
-    start_step: int,
-    plan: EpochPlan,
-    dispatcher: Dispatcher,
-    hooks: Sequence[Hook],
-    folder: RunFolder,
-    checkpoints: Checkpoints,
-    checkpoint_every_epochs: int,
-    checkpoint_every_seconds: float,
-    progress: Progress,
-) -> Any:
-    """Train from `start_step` to the end of the plan and return the state.
+class LoopStage(NamedTuple):
+    """Steps `first_step` to `last_step` of a run, which have a dispatcher of their own.
 
-    After every dispatch: the hooks that are due, one line of metrics (means over the dispatch's
-    steps), the checkpoint that is due by epochs or by time (0 seconds: by epochs alone). Only one
-    that is due by epochs may become the best, so that no result depends on the clock. Raises
-    `Stopped` when a signal asked for it and `DivergedError` before anything not finite is kept.
+    `begin` turns the state that the stage before has left into the one that this one begins with.
     """
-    state = dispatcher.place(state)
-    step, patience = start_step, Patience(checkpoint_every_seconds)
+
+    first_step: int
+    last_step: int
+    dispatcher: Dispatcher
+    begin: Callable[[Any], Any] = lambda state: state
+
+
+@dataclass(frozen=True)
+class Loop:
+    """What a run does between two dispatches, besides training.
+
+    The hooks that are due, one line of metrics (means over the dispatch's steps), the checkpoint
+    that is due by epochs or by time (0 seconds: by epochs alone). Only one that is due by epochs
+    may become the best, so that no result depends on the clock.
+    """
+
+    plan: EpochPlan
+    hooks: Sequence[Hook]
+    folder: RunFolder
+    checkpoints: Checkpoints
+    checkpoint_every_epochs: int
+    checkpoint_every_seconds: float
+    progress: Progress
+
+
+def run_loop(loop: Loop, stages: Sequence[LoopStage], state: Any, *, start_step: int) -> Any:
+    """Train from `start_step` to the end of the last stage and return the state.
+
+    Raises `Stopped` when a signal asked for it and `DivergedError` before anything not finite is
+    kept.
+    """
+    step, patience = start_step, Patience(loop.checkpoint_every_seconds)
     with catch_stop_signals() as get_signal:
-        while step < plan.num_steps:
-            begin, step = step, plan.compute_next(step)
-            state, rows = dispatcher(state, begin, step)
-            check_finite(rows, begin, step)
-            epoch = plan.compute_epoch(step)
-            line = {"step": step, "epoch": epoch, **_compute_means(rows, step - begin)}
+        for stage in stages:
+            if step < stage.last_step:
+                state = stage.begin(state) if step == stage.first_step else state
+                state = _run_stage(loop, stage, state, step, patience, get_signal)
+                step = stage.last_step
+    return state
 
-            due = [hook for hook in hooks if plan.is_due(hook.every_epochs, begin, step)]
-            for hook in due:
-                line |= hook.run(Moment(step, epoch, dispatcher.unplace(state), begin, rows))
-            trouble = find_trouble(line)
-            if trouble is None:
-                speed = progress.update(step, line)
-                folder.append(line, {} if speed is None else {"images_per_second": speed})
 
-            is_due = plan.is_due(checkpoint_every_epochs, begin, step)
-            is_due = is_due or any(hook.saves for hook in due)
-            host_state = None
-            if is_due or patience.is_over():
-                host_state = jax.device_get(dispatcher.unplace(state))
-                trouble = trouble or find_trouble_of_state(host_state, step)
-            signal_number = agree_to_go_on(trouble, get_signal())
-            if signal_number:
-                host_state = jax.device_get(dispatcher.unplace(state))
-                agree_to_go_on(find_trouble_of_state(host_state, step), 0)
-            if host_state is not None:
-                folder.sync()
-                checkpoints.save(step, host_state, line if is_due else {})
-                patience.renew()
-            if signal_number and step < plan.num_steps:
-                raise Stopped(epoch, plan.num_epochs, signal_number)
+def _run_stage(
+    loop: Loop,
+    stage: LoopStage,
+    state: Any,
+    step: int,
+    patience: "Patience",
+    get_signal: Callable[[], int],
+) -> Any:
+    plan, dispatcher = loop.plan, stage.dispatcher
+    state = dispatcher.place(state)
+    while step < stage.last_step:
+        begin, step = step, plan.compute_next(step)
+        state, rows = dispatcher(state, begin, step)
+        rows = _fetch_scalars(rows)
+        check_finite(rows, begin, step)
+        epoch = plan.compute_epoch(step)
+        line = {"step": step, "epoch": epoch, **_compute_means(rows, step - begin)}
+
+        due = [hook for hook in loop.hooks if plan.is_due(hook.every_epochs, begin, step)]
+        for hook in due:
+            line |= hook.run(Moment(step, epoch, dispatcher.unplace(state), begin, rows))
+        trouble = find_trouble(line)
+        if trouble is None:
+            speed = loop.progress.update(step, line)
+            loop.folder.append(line, {} if speed is None else {"images_per_second": speed})
+
+        is_due = plan.is_due(loop.checkpoint_every_epochs, begin, step)
+        is_due = is_due or any(hook.saves for hook in due)
+        host_state = None
+        if is_due or patience.is_over():
+            host_state = jax.device_get(dispatcher.unplace(state))
+            trouble = trouble or find_trouble_of_state(host_state, step)
+        signal_number = agree_to_go_on(trouble, get_signal())
+        if signal_number:
+            host_state = jax.device_get(dispatcher.unplace(state))
+            agree_to_go_on(find_trouble_of_state(host_state, step), 0)
+        if host_state is not None:
+            loop.folder.sync()
+            loop.checkpoints.save(step, host_state, line if is_due else {})
+            patience.renew()
+        if signal_number and step < plan.num_steps:
+            raise Stopped(epoch, plan.num_epochs, signal_number)
     return dispatcher.unplace(state)
 
 
@@ -177,6 +211,12 @@ class Patience:
     def is_over(self) -> bool:
         """Whether the seconds have passed."""
         return 0 < self._seconds <= time.monotonic() - self._began
+
+
+def _fetch_scalars(rows: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metrics with those that are one number a step on the host, fetched at once."""
+    scalars = {name: row for name, row in rows.items() if row.ndim == 1}
+    return {**rows, **jax.device_get(scalars)}
 
 
 def check_finite(rows: Mapping[str, Any], begin: int, end: int) -> None:
@@ -216,8 +256,8 @@ def agree_to_go_on(trouble: DivergedError | None, signal_number: int) -> int:
 
 def _compute_means(rows: Mapping[str, Any], num_steps: int) -> dict[str, float]:
     """Return the mean over a dispatch's steps of every metric that is one number a step."""
-    scalars = {name: row for name, row in rows.items() if row.ndim == 1}
     return {
         name: float(np.mean(row[:num_steps], dtype=np.float64))
-        for name, row in jax.device_get(scalars).items()
+        for name, row in rows.items()
+        if row.ndim == 1
     }

@@ -3,17 +3,15 @@
 Every file is complete or absent (see `core.files`) but for `metrics.jsonl`, which grows by whole
 lines and is cut back to the checkpoint that a run resumes from, and TensorBoard's events.
 
-What defines a run is its **record**: `config.json`, of which every checkpoint holds a copy. It has
-a format number; `upgrade_record` brings one of any earlier format to what this version writes.
+What defines a run is its record (`training.record`): `config.json`, copied to every checkpoint.
 """
 
 import contextlib
 import json
-import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from jaxgan.core.console import say
 from jaxgan.core.errors import UserError, list_some
@@ -28,25 +26,18 @@ from jaxgan.core.files import (
     write_text,
 )
 from jaxgan.core.untrusted import printable
-from jaxgan.settings import (
-    FREE_FIELDS,
-    LOOKING_RULES,
-    DcganSettings,
-    GmdSettings,
-    fill_defaults,
-)
 from jaxgan.training.event_log import SummaryWriter
-
-FORMAT = 1  # of records; records without a number are of format 1
-GROWING = "num_epochs"  # the one field of the result that a run may be given anew: larger
-_TABLE = "settings.selection.targets."
-CONTENT = "data.fingerprint"  # decides whether a run's data are those it was begun with
-NOTES = ("data.name", "data.skipped")  # told of the data; of two runs they tell nothing apart
+from jaxgan.training.record import (
+    check_same_fields,
+    describe_differences,
+    is_number,
+    is_same_but_for_data,
+    number_record,
+    upgrade_record,
+)
 
 _CONFIG, _FINISHED, _METRICS = "config.json", "finished.json", "metrics.jsonl"
-_SETTINGS: Mapping[str, type] = {"dcgan": DcganSettings, "gmd": GmdSettings}
 _NO_RECORD = "it is damaged or was edited"
-_LISTED = 5
 
 
 class RunFolder:
@@ -157,11 +148,6 @@ class RunFolder:
 # What is written --------------------------------------------------------------------------------
 
 
-def number_record(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record of this version with its format number, as it is kept."""
-    return {"format": FORMAT, **record}
-
-
 def write_record(
     path: Path, record: Mapping[str, Any], notes: Mapping[str, Any] | None = None
 ) -> None:
@@ -199,16 +185,10 @@ def _read_line(text: bytes) -> dict[str, Any] | None:
         line = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(line, dict) or not all(_is_number(value) for value in line.values()):
+    if not isinstance(line, dict) or not all(is_number(value) for value in line.values()):
         return None
     whole = all(isinstance(line.get(name), int) for name in ("step", "epoch"))
     return line if whole else None
-
-
-def _is_number(value: Any) -> TypeGuard[float]:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return math.isfinite(value)
 
 
 def _say_what_is_missing(path: Path, lines: Sequence[Mapping[str, Any]], step: int) -> None:
@@ -271,21 +251,9 @@ def read_data(path: Path) -> dict[str, str]:
     return {name: str(data[name]) for name in ("name", "fingerprint")}
 
 
-def upgrade_record(record: Mapping[str, Any], shown: str) -> dict[str, Any]:
-    """Return a record of any format as this version writes it, without format and notes.
-
-    `shown` is what it is called in a sentence. Every place that reads a record, or the copy of one
-    in a checkpoint, calls this: a new format needs one more rule here, and nothing elsewhere.
-    """
-    number = record.get("format", 1)
-    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-        raise UserError(f"{shown} has the format {number!r}, expected a number from 1 to {FORMAT}.")
-    if number > FORMAT:
-        raise UserError(
-            f"{shown} was written by a newer version of jaxgan (format {number}; this one reads up "
-            f"to {FORMAT}): use that version for it, or choose another --workdir."
-        )
-    return {name: value for name, value in record.items() if name not in ("format", "notes")}
+def read_report(path: Path) -> dict[str, Any] | None:
+    """Return the `report.json` of the run in `path`, None where it has none or it is damaged."""
+    return _read_object(path / "report.json")
 
 
 def _read_object(file: Path) -> dict[str, Any] | None:
@@ -351,7 +319,7 @@ def _check_same_run(path: Path, record: Mapping[str, Any]) -> None:
     differences = describe_differences(old, record)
     if not differences:
         return
-    check_same_fields(path, *(_fill_defaults(r).get("settings", {}) for r in (old, record)))
+    check_same_fields(path, old, record)
     if is_same_but_for_data(old, record):
         raise UserError(
             f"The images have changed since the run in {path} began ({differences}): put back "
@@ -361,86 +329,3 @@ def _check_same_run(path: Path, record: Mapping[str, Any]) -> None:
         f"The work folder {path} holds another run: {differences}. "
         "Choose another --workdir, or give the settings it was begun with."
     )
-
-
-def check_same_fields(path: Path, old: Iterable[str], known: Iterable[str]) -> None:
-    """Raise where the run in `path` has other settings than this version of jaxgan knows."""
-    names = sorted(set(old) ^ set(known))
-    if names:
-        raise UserError(
-            f"The run in {path} was begun with another version of jaxgan, whose settings were "
-            f"others ({list_some(names)}): use that version "
-            "for it, or train anew in another --workdir."
-        )
-
-
-def is_same_but_for_data(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether two records name the same data by the same settings and their images differ."""
-    if old.get("data", {}).get("name") != new.get("data", {}).get("name"):
-        return False
-    return not describe_differences({**old, "data": None}, {**new, "data": None})
-
-
-def describe_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """Return in words where two runs' records differ, nothing where `new` may go on from `old`.
-
-    Compared after the defaults of fields that came later; see `jaxgan.settings.FREE_FIELDS` for
-    those that may differ.
-    """
-    old, new = (flatten(_fill_defaults(json.loads(json.dumps(r)))) for r in (old, new))
-    differing = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
-    differing = [name for name in differing if not _may_change(name, old, new)]
-    # Runs of before have noted the paper's numbers, whatever variant they are of.
-    differing = [name for name in differing if not name.startswith(_TABLE) or name in new]
-    if CONTENT not in differing:
-        differing = [name for name in differing if name not in NOTES]
-    return _describe(differing, old, new) if differing else ""
-
-
-def _fill_defaults(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record whose settings have the fields that came after it, at their defaults."""
-    settings, cls = record.get("settings"), _SETTINGS.get(str(record.get("kind")))
-    if not isinstance(settings, Mapping):
-        return dict(record)
-    if cls is not None:
-        return {**record, "settings": fill_defaults(cls, settings)}
-    parts = {  # a study's hold those of its GAN and of its classifier
-        name: fill_defaults(of_part, settings[name])
-        for name, of_part in _SETTINGS.items()
-        if isinstance(settings.get(name), Mapping)
-    }
-    return {**record, "settings": {**settings, **parts}}
-
-
-def _may_change(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether a field, by its dotted name, may differ where a run goes on."""
-    group, _, field = name.rpartition(".")
-    if field == GROWING:
-        before, after = old.get(name), new.get(name)
-        return _is_number(before) and _is_number(after) and before < after
-    if field == "look_every_epochs":
-        keeps = old.get(f"{group}.selection.rule") in LOOKING_RULES
-        return not (keeps and old.get(f"{group}.selection.per_epoch"))
-    return any(name.endswith(f".{free}") for free in FREE_FIELDS)
-
-
-def drop_notes(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a record decides which run it is of, as one level with dotted names."""
-    return {name: value for name, value in flatten(record).items() if name not in NOTES}
-
-
-def _describe(names: Sequence[str], old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    shown = [f"{name} was {old.get(name)!r} and is {new.get(name)!r}" for name in names[:_LISTED]]
-    more = [f"{len(names) - _LISTED} more fields differ"] if len(names) > _LISTED else []
-    return "; ".join(shown + more)
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return a nested dict as one level with dotted names."""
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat
