@@ -115,8 +115,9 @@ def create_gan(settings: RecipeSettings, create_players: Players, num_epochs: in
         return logits
 
     def score_batch(variables: Params, images: Array, given: Given) -> Array:
-        # A batch of one class is not what a D of all classes has learnt the statistics of.
-        train = given.labels is None
+        # A batch of one class is not what a D of all classes has learnt the statistics of; and of a
+        # D without statistics every image is judged alone.
+        train = given.labels is None and bool(jax.tree.leaves(variables["batch_stats"]))
         logits, _ = discriminator.apply(
             variables, images, given.labels, train=train, mutable=["batch_stats"]
         )
