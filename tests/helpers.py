@@ -58,6 +58,7 @@ def make_dcgan_settings(**changes) -> TrainGanSettings:
         "pool": 2.0,
     }
     values = {
+        "family": "dcgan",
         "seed": 0,
         "dtype": "float32",
         "image_size": 32,
