@@ -209,9 +209,8 @@ def _load_kept(path: Path, label: int, dataset: Dataset, settings: GmdSettings) 
         use=lambda image: as_pixels(resize_square(image, settings.image_size)),
     )
     files = tuple(row.file for row in rows)
-    labels = np.full(len(rows), label, np.int32)
     pixels = np.stack(images) if images else _create_empty(settings).images
-    return ImageSet(pixels, labels, files, ("synthetic",) * len(rows))
+    return create_generated_set(pixels, label, files)
 
 
 def _create_empty(settings: GmdSettings) -> ImageSet:
