@@ -17,6 +17,7 @@ from jaxgan.classifiers.gmd import Gmd
 from jaxgan.core.types import Batch
 from jaxgan.gans import objectives, two_player
 from jaxgan.gans.dcgan import Discriminator, Generator
+from jaxgan.gans.two_player import Player, Recipe
 from jaxgan.ops.geometry import Padding
 
 LATENT_SIZE = 100
@@ -46,24 +47,25 @@ def create_dcgan(
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Return the paper's step at 64x64x3, and what draws its state from a key."""
     optimizer = optax.adam(2e-4, b1=0.5)
-    parts: dict[str, Any] = {
-        "generator": Generator(width=width, axis_name=axis_name),
-        "discriminator": Discriminator(width=width, axis_name=axis_name),
-        "generator_optimizer": optimizer,
-        "discriminator_optimizer": optimizer,
-        "latent_size": LATENT_SIZE,
-    }
     step = functools.partial(
         two_player.train_step,
-        **parts,
-        objective=objectives.OBJECTIVES["non_saturating"],
-        augment_fn=lambda images, keys, strength: images,
-        ema_decay=0.0,
+        generator=Player(Generator(width=width, axis_name=axis_name), optimizer),
+        discriminator=Player(Discriminator(width=width, axis_name=axis_name), optimizer),
+        recipe=Recipe(
+            objectives.OBJECTIVES["non_saturating"],
+            augment_fn=lambda images, keys, strength: images,
+            latent_size=LATENT_SIZE,
+            ema_decay=0.0,
+        ),
         axis_name=axis_name,
     )
-    parts["generator"], parts["discriminator"] = Generator(width=width), Discriminator(width=width)
     create = functools.partial(
-        two_player.create_gan_state, **parts, image_shape=(64, 64, 3), keep_ema=False
+        two_player.create_gan_state,
+        generator=Player(Generator(width=width), optimizer),
+        discriminator=Player(Discriminator(width=width), optimizer),
+        latent_size=LATENT_SIZE,
+        image_shape=(64, 64, 3),
+        keep_ema=False,
     )
     return step, create
 

@@ -13,8 +13,10 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxgan.core.types import Array, Key
+from jaxgan.devices.parallel import compute_whole_batch_size, take_part
 from jaxgan.ops import conv, conv_transpose
 from jaxgan.ops.geometry import Padding
 
@@ -34,8 +36,10 @@ def normal(mean: float, stddev: float) -> nn.initializers.Initializer:
 
     def draw(key: Key, shape: tuple[int, ...], dtype: Dtype = float) -> Array:
         num = math.prod(shape)
-        drawn = num if isinstance(key, jax.core.Tracer) else _round_up(num)
-        return _draw_normal(key, drawn, mean, stddev, dtype)[:num].reshape(shape)
+        if isinstance(key, jax.core.Tracer):
+            return _draw_normal(key, num, mean, stddev, dtype).reshape(shape)
+        numbers = np.asarray(_draw_normal(key, _round_up(num), mean, stddev, dtype))
+        return jnp.asarray(numbers[:num].reshape(shape))  # cut by numpy, which compiles nothing
 
     return draw
 
@@ -137,3 +141,22 @@ class ClassBatchNorm(nn.Module):
         )(x)
         scale, bias = (table[labels][:, None, None, :].astype(x.dtype) for table in (scale, bias))
         return x * scale + bias
+
+
+class Dropout(nn.Module):
+    """Set a share `rate` of x [batch, ...] to 0 and scale the rest to the same mean.
+
+    What is dropped is drawn for the whole batch over the mapped axis `axis_name`, so that one
+    device and several drop the same. In training `apply` needs the key `dropout`.
+    """
+
+    rate: float
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool) -> Array:
+        if not train or self.rate == 0.0:
+            return x
+        shape = (compute_whole_batch_size(len(x), self.axis_name), *x.shape[1:])
+        kept = jax.random.bernoulli(self.make_rng("dropout"), 1.0 - self.rate, shape)
+        return jnp.where(take_part(kept, self.axis_name), x / (1.0 - self.rate), 0.0)
