@@ -46,8 +46,12 @@ class ToySettings(FamilySettings):
         def score(mean, images, given):
             return -jnp.mean((images - mean) ** 2, axis=(1, 2, 3))
 
-        learn_mean = Stage("mean", first, lambda *place: create_step("mean", *place))
-        learn_spread = Stage("spread", num_epochs - first, lambda *p: create_step("spread", *p))
+        learn_mean: Stage[ToyState] = Stage(
+            "mean", first, lambda *place: create_step("mean", *place)
+        )
+        learn_spread: Stage[ToyState] = Stage(
+            "spread", num_epochs - first, lambda *p: create_step("spread", *p)
+        )
         return Gan(
             create_state=lambda key: ToyState(jnp.int32(0), jnp.zeros(shape), jnp.float32(1.0)),
             stages=(learn_mean, learn_spread),

@@ -13,6 +13,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxgan.core.types import Array, Key
 from jaxgan.devices.parallel import compute_whole_batch_size, take_part
@@ -59,7 +60,10 @@ def _choose_num(key: Key, shape: tuple[int, ...]) -> int:
 
 
 def _take(shape: tuple[int, ...], numbers: Array) -> Array:
-    return numbers[: math.prod(shape)].reshape(shape)
+    num = math.prod(shape)
+    if isinstance(numbers, jax.core.Tracer):
+        return numbers[:num].reshape(shape)
+    return jnp.asarray(np.asarray(numbers)[:num].reshape(shape))  # numpy compiles nothing
 
 
 @functools.partial(jax.jit, static_argnames=("num", "mean", "stddev", "dtype"))
