@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from jaxgan.settings import GmdSettings
 
 from configs import dcgan, gmd
 from jaxgan.core.settings import read_settings
@@ -20,7 +21,6 @@ from jaxgan.experiments.train_gan import (
 from jaxgan.gans.dcgan import DcganSettings
 from jaxgan.sampling.kept import read_table
 from jaxgan.sampling.runs import draw_from_run, restore_run
-from jaxgan.settings import GmdSettings
 from jaxgan.study.run import run_jobs
 from jaxgan.study.settings import StudySettings
 from jaxgan.training.record import describe_differences

@@ -148,7 +148,9 @@ def describe_renamed(names: Mapping[str, str]) -> list[str]:
 
 
 def join_sets(sets: Sequence[ImageSet]) -> ImageSet:
-    """Return the images of several sets as one."""
+    """Return the images of several sets, one at least, as one."""
+    if len(sets) == 1:  # which may lie on disk
+        return sets[0]
     return ImageSet(
         np.concatenate([s.images for s in sets]),
         np.concatenate([s.labels for s in sets]),

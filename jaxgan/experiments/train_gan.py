@@ -157,8 +157,7 @@ class _Training:
     @functools.cached_property
     def images(self) -> ImageSet:
         """What it learns from."""
-        sets = [run.images for run in self.runs]
-        return join_sets(sets) if len(sets) > 1 else sets[0]
+        return join_sets([run.images for run in self.runs])
 
     @functools.cached_property
     def plan(self) -> EpochPlan:
@@ -278,14 +277,7 @@ def is_conditional(runs: Sequence[ClassRun]) -> bool:
 def create_plan(settings: TrainGanSettings, gan: Gan[Any], num_examples: int) -> EpochPlan:
     """Return when what happens in a run over `num_examples` images."""
     ends = itertools.accumulate(stage.num_epochs for stage in gan.stages)
-    return EpochPlan(
-        num_examples=num_examples,
-        batch_size=settings.batch_size,
-        num_epochs=settings.num_epochs,
-        max_steps=settings.max_steps_per_dispatch,
-        epochs_per_dispatch=settings.epochs_per_dispatch,
-        borders=tuple(ends)[:-1],
-    )
+    return settings.create_plan(num_examples, borders=tuple(ends)[:-1])
 
 
 def create_stages(
