@@ -20,13 +20,14 @@ from jaxgan.data.phantom import draw_film
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.experiments.train_gan import describe_run
 from jaxgan.gans.dcgan import DcganSettings
-from jaxgan.gans.protocol import Networks
+from jaxgan.gans.protocol import Networks, describe_shapes
 from jaxgan.gans.two_player import GanState
 from jaxgan.sampling.kept import KeptImages
-from jaxgan.sampling.runs import create_sampler, open_checkpoints
+from jaxgan.sampling.runs import create_sampler, open_checkpoints, read_run_settings
 from jaxgan.sampling.sampler import Sampler
 from jaxgan.sampling.settings import TrainGanSettings
 from jaxgan.settings import GmdSettings
+from jaxgan.training.checkpoint import Checkpoints
 from jaxgan.training.keys import create_keys
 from jaxgan.training.run_folder import open_run_folder
 from tests.xla_flags import FAST_COMPILATION
@@ -94,6 +95,7 @@ def make_dcgan_settings(**changes) -> TrainGanSettings:
     selection |= changes.pop("selection", {})
     values |= changes
     gan = {name: values.pop(name) for name in [*values] if name in GAN_FIELDS}
+    gan = {"family": "dcgan", **gan}
     return read_settings(TrainGanSettings, {**values, "gan": gan, "selection": selection})
 
 
@@ -116,6 +118,15 @@ def make_sampler(settings: TrainGanSettings, label: int | None = None) -> Sample
 def get_networks(settings: TrainGanSettings, state) -> Networks:
     """What of a state is needed after the training."""
     return settings.create_gan().get_networks(state)
+
+
+def restore_newest(run: Path) -> tuple[int, Any]:
+    """The newest checkpoint of a run of a GAN: its step, and the whole state."""
+    shapes = describe_shapes(read_run_settings(run).create_gan())
+    with Checkpoints(run / "checkpoints") as checkpoints:
+        step = checkpoints.newest_step
+        assert step is not None, f"no checkpoint in {run}"
+        return step, checkpoints.restore(step, shapes)
 
 
 def make_gmd_settings(**changes) -> GmdSettings:
