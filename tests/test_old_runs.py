@@ -5,11 +5,12 @@ import shutil
 
 import numpy as np
 import pytest
+from jaxgan.settings import GmdSettings
 
 from configs import dcgan, gmd
 from jaxgan.core.settings import read_settings
 from jaxgan.data.source import DataSpec, load_dataset
-from jaxgan.evaluation.evaluate import check_same_data
+from jaxgan.evaluation.subjects import check_same_data
 from jaxgan.experiments.train_classifier import load_synthetic, train_gmd
 from jaxgan.experiments.train_gan import (
     describe_run,
@@ -20,7 +21,6 @@ from jaxgan.experiments.train_gan import (
 from jaxgan.gans.dcgan import DcganSettings
 from jaxgan.sampling.kept import read_table
 from jaxgan.sampling.runs import draw_from_run, restore_run
-from jaxgan.settings import GmdSettings
 from jaxgan.study.run import run_jobs
 from jaxgan.study.settings import StudySettings
 from jaxgan.training.record import describe_differences

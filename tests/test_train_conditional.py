@@ -12,16 +12,16 @@ import pytest
 from PIL import Image
 
 from jaxgan.core.errors import UserError
-from jaxgan.evaluation.evaluate import load_run
 from jaxgan.evaluation.quality import MEASURES
+from jaxgan.evaluation.subjects import load_run
 from jaxgan.experiments import train_gan as module
 from jaxgan.experiments.sample import sample_run
-from jaxgan.experiments.train_classifier import load_synthetic
 from jaxgan.experiments.train_gan import make_conditional, train_conditional
 from jaxgan.gans.dcgan import DcganSettings
 from jaxgan.reports import figures
 from jaxgan.sampling.kept import read_table
 from jaxgan.sampling.runs import draw_from_run, restore_run
+from jaxgan.sampling.synthetic import load_synthetic
 from jaxgan.training.loop import Stopped
 from jaxgan.training.run_folder import read_metrics
 from tests.helpers import (
@@ -29,7 +29,6 @@ from tests.helpers import (
     create_state,
     make_dataset,
     make_dcgan_settings,
-    make_gmd_settings,
     replace,
     restore_newest,
     write_run,
@@ -88,7 +87,7 @@ def test_other_commands_take_a_class_for_a_run(whole, tmp_path):
     assert (left != right).any()
     sample_run(whole / "left", tmp_path / "out", num=6)
     assert len(list((tmp_path / "out").glob("seed_*.png"))) == 6
-    kept = load_synthetic(whole, DATASET, make_gmd_settings())
+    kept = load_synthetic(whole, DATASET)
     assert {name: len(images) for name, images in kept.items()} == {"left": 5, "right": 5}
     subjects = load_run(whole, "right", DATASET, num=25)
     assert subjects.classes is not None

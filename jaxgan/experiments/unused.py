@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from jaxgan.core.unused import prefix_unused
+from jaxgan.experiments.train_classifier import TrainClassifierSettings
 from jaxgan.sampling.settings import SelectionSettings, TrainGanSettings
 
 LOOK_FLAGS = ("--fit", "--value_range", "--window")  # data flags that concern any folder
@@ -18,6 +19,12 @@ def find_unused_by_run(settings: TrainGanSettings) -> dict[str, str]:
         reason = "nothing is measured (config.measure_every_epochs is 0), and the newest is taken"
         unused["config.select_checkpoint"] = reason
     return unused
+
+
+def find_unused_by_training(settings: TrainClassifierSettings, *, augment: bool) -> dict[str, str]:
+    """Return which fields and flags of a classifier's own run have no effect."""
+    flags = {} if augment else {"--synthetic_dir": "--augment is not given"}
+    return {**flags, **prefix_unused("config.optimizer", settings.optimizer.find_unused())}
 
 
 def _find_unused_by_selection(

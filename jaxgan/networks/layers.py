@@ -27,26 +27,43 @@ DTYPES: Mapping[str, Dtype] = {"float32": None, "bfloat16": jnp.bfloat16}
 
 
 def normal(mean: float, stddev: float) -> nn.initializers.Initializer:
-    """Return what draws an array from N(mean, stddev), by a program for arrays of many sizes.
-
-    XLA takes a second to compile normal numbers, and would for every array anew. As a number
-    depends on the key and its place alone (`jax_threefry_partitionable`), those of a smaller array
-    are the first of a larger one: where nothing traces it, few sizes are ever compiled.
-    """
+    """Return what draws an array from N(mean, stddev), by a program for arrays of many sizes."""
 
     def draw(key: Key, shape: tuple[int, ...], dtype: Dtype = float) -> Array:
-        num = math.prod(shape)
-        if isinstance(key, jax.core.Tracer):
-            return _draw_normal(key, num, mean, stddev, dtype).reshape(shape)
-        numbers = np.asarray(_draw_normal(key, _round_up(num), mean, stddev, dtype))
-        return jnp.asarray(numbers[:num].reshape(shape))  # cut by numpy, which compiles nothing
+        return _take(shape, _draw_normal(key, _choose_num(key, shape), mean, stddev, dtype))
 
     return draw
 
 
-def _round_up(num: int) -> int:
-    """Return the smallest power of 8, 4,096 at least, that is not below `num`."""
-    return 8 ** max(4, math.ceil((num - 1).bit_length() / 3))
+def glorot_init(key: Key, shape: tuple[int, ...], dtype: Dtype = float) -> Array:
+    """Draw a kernel [..., in, out] as Glorot & Bengio 2010 do (eq. 16), by such a program.
+
+    It is Keras' default, and so most likely the paper's for GMD.
+    """
+    place = math.prod(shape[:-2])
+    variance = jnp.asarray(2.0 / (place * (shape[-2] + shape[-1])), dtype)
+    return _take(shape, _draw_uniform(key, _choose_num(key, shape), jnp.sqrt(3 * variance), dtype))
+
+
+def _choose_num(key: Key, shape: tuple[int, ...]) -> int:
+    """Return how many numbers are drawn for an array, of which it takes the first.
+
+    XLA takes a second to compile normal numbers, and would for every array anew. As a number
+    depends on the key and its place alone (`jax_threefry_partitionable`), those of a smaller array
+    are the first of a larger one: where nothing traces it, few sizes are ever compiled. A size is
+    the smallest power of 8, 4,096 at least, that holds the array.
+    """
+    num = math.prod(shape)
+    if isinstance(key, jax.core.Tracer):
+        return num
+    return int(8 ** max(4, math.ceil((num - 1).bit_length() / 3)))
+
+
+def _take(shape: tuple[int, ...], numbers: Array) -> Array:
+    num = math.prod(shape)
+    if isinstance(numbers, jax.core.Tracer):
+        return numbers[:num].reshape(shape)
+    return jnp.asarray(np.asarray(numbers)[:num].reshape(shape))  # numpy compiles nothing
 
 
 @functools.partial(jax.jit, static_argnames=("num", "mean", "stddev", "dtype"))
@@ -55,12 +72,15 @@ def _draw_normal(key: Key, num: int, mean: float, stddev: float, dtype: Dtype) -
     return numbers + mean if mean else numbers
 
 
+@functools.partial(jax.jit, static_argnames=("num", "dtype"))
+def _draw_uniform(key: Key, num: int, limit: Array, dtype: Dtype) -> Array:
+    return jax.random.uniform(key, (num,), dtype, -1) * limit
+
+
 # DCGAN, section 4: all weights are drawn from N(0, 0.02).
 normal_init = normal(0.0, 0.02)
 # Scales of batch norm from N(1, 0.02), as the DCGAN reference implementation draws them.
 scale_init = normal(1.0, 0.02)
-# Keras' default, and so most likely the paper's for GMD.
-glorot_init = nn.initializers.glorot_uniform()
 
 
 class Conv(nn.Module):
@@ -144,10 +164,10 @@ class ClassBatchNorm(nn.Module):
 
 
 class Dropout(nn.Module):
-    """Set a share `rate` of x [batch, ...] to 0 and scale the rest to the same mean.
+    """Set features to 0 with the chance `rate` in training, and make up for it in the others.
 
-    What is dropped is drawn for the whole batch over the mapped axis `axis_name`, so that one
-    device and several drop the same. In training `apply` needs the key `dropout`.
+    Of features [batch, ...]. Which ones follows from the key `dropout` and the place in the whole
+    batch, of which every device over the mapped axis `axis_name` has a part.
     """
 
     rate: float
@@ -155,8 +175,9 @@ class Dropout(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
-        if not train or self.rate == 0.0:
+        if not train or self.is_initializing():
             return x
-        shape = (compute_whole_batch_size(len(x), self.axis_name), *x.shape[1:])
-        kept = jax.random.bernoulli(self.make_rng("dropout"), 1.0 - self.rate, shape)
-        return jnp.where(take_part(kept, self.axis_name), x / (1.0 - self.rate), 0.0)
+        num = compute_whole_batch_size(len(x), self.axis_name)
+        key = self.make_rng("dropout")
+        keeps = jax.random.bernoulli(key, 1.0 - self.rate, (num, *x.shape[1:]))
+        return jnp.where(take_part(keeps, self.axis_name), x / (1.0 - self.rate), 0.0)

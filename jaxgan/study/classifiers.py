@@ -9,64 +9,44 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxgan.classifiers import step as classifier
+from jaxgan.classifiers.predict import create_predict
+from jaxgan.classifiers.step import ClassifierState, create_classifier_state, train_step
 from jaxgan.core.errors import UserError, list_some
 from jaxgan.core.types import Batch, Key, Metrics
 from jaxgan.data.images import resize_all
 from jaxgan.data.sets import ImageSet, join_sets
-from jaxgan.experiments.train_classifier import Evaluator, create_model, create_optimizer
+from jaxgan.devices.parallel import StepFn
 from jaxgan.ops.augment_classic import augment_classic
-from jaxgan.settings import GmdSettings
 from jaxgan.study.arms import Arm
+from jaxgan.study.settings import StudySettings
 from jaxgan.training.jobs import Job, Result, to_record
 from jaxgan.training.many import Curves, Trainer
-
-_WITHOUT = (
-    "seed",
-    "data",
-    "num_epochs",
-    "eval_batch_size",
-    "evaluate_every_epochs",
-    "checkpoint_every_epochs",
-    "checkpoint_every_seconds",
-    "epochs_per_dispatch",
-    "max_steps_per_dispatch",
-)
 
 
 class ClassifierLab:
     """Train and test the classifiers of all arms, folds and seeds with one compiled program.
 
-    Two, to be exact: with and without classic augmentation.
+    Two, to be exact: with and without classic augmentation. `capacity` is the number of images in
+    the largest training set.
     """
 
     def __init__(
         self,
-        settings: GmdSettings,
+        settings: StudySettings,
         *,
         num_classes: int,
-        num_updates: int,
         capacity: int,
         devices: Sequence[jax.Device],
     ):
-        self._settings, self._num_updates = settings, num_updates
-        self._model = create_model(settings, num_classes)
-        self._optimizer = create_optimizer(settings)
-        self._evaluator = Evaluator(self._model, settings.eval_batch_size)
-        self._create_state = jax.jit(
-            functools.partial(
-                classifier.create_classifier_state,
-                model=self._model,
-                optimizer=self._optimizer,
-                image_shape=(settings.image_size, settings.image_size, settings.channels),
-            )
-        )
+        self._settings = settings
+        classifier, optimizer = settings.classifier.create(num_classes), settings.optimizer.create()
+        bound = {"classifier": classifier, "optimizer": optimizer}
+        self._predict = create_predict(classifier, settings.eval_batch_size)
+        self._create_state = functools.partial(create_classifier_state, **bound)
 
-        def create_trainer(step: Any) -> Trainer:
+        def create_trainer(step: StepFn) -> Trainer:
             return Trainer(
-                lambda axis_name: functools.partial(
-                    step, model=self._model, optimizer=self._optimizer, axis_name=axis_name
-                ),
+                lambda axis_name: functools.partial(step, **bound, axis_name=axis_name),
                 capacity=capacity,
                 batch_size=settings.batch_size,
                 max_steps=settings.max_steps_per_dispatch,
@@ -74,7 +54,7 @@ class ClassifierLab:
             )
 
         self._trainers = {
-            False: create_trainer(classifier.train_step),
+            False: create_trainer(train_step),
             True: create_trainer(_train_step_classic),
         }
 
@@ -94,8 +74,8 @@ class ClassifierLab:
         Training stops after the study's number of updates: nothing is chosen by the test images.
         """
         full = {
-            "settings": to_record(self._settings, without=_WITHOUT),
-            "num_updates": self._num_updates,
+            "settings": describe_classifier(self._settings),
+            "num_updates": self._settings.num_updates,
             "classic": is_classic,
             "seed": seed,
             **record,
@@ -110,15 +90,17 @@ class ClassifierLab:
         state = self._trainers[is_classic].train(
             self._create_state(jax.random.key(seed)),
             train,
-            num_steps=self._num_updates,
+            num_steps=settings.num_updates,
             seed=seed,
             notes=curves,
             partial=partial,
             save_every_seconds=settings.checkpoint_every_seconds,
         )
-        probabilities = self._evaluator.predict(state.params, test.images)
+        probabilities = self._predict(state.variables, test.images)
         if not np.isfinite(probabilities).all():
-            raise UserError("the classifier has diverged: a lower config.gmd.learning_rate helps")
+            raise UserError(
+                "the classifier has diverged: a lower config.optimizer.learning_rate helps"
+            )
         return {
             **curves.to_arrays(),
             "probabilities": probabilities,
@@ -127,14 +109,26 @@ class ClassifierLab:
         }
 
 
+def describe_classifier(settings: StudySettings) -> dict[str, Any]:
+    """Return what decides how a study's classifiers learn, as a job's record has it.
+
+    The names are those of before there were families: so the jobs of old studies are found again.
+    """
+    classifier, optimizer = to_record(settings.classifier), to_record(settings.optimizer)
+    family = classifier.pop("family")
+    named = {} if family == "gmd" else {"family": family}
+    rule = {"optimizer": optimizer.pop("name"), "batch_size": settings.batch_size}
+    return {**named, **classifier, **optimizer, **rule}
+
+
 def _train_step_classic(
-    state: classifier.ClassifierState, batch: Batch, key: Key, **bound: Any
-) -> tuple[classifier.ClassifierState, Metrics]:
+    state: ClassifierState, batch: Batch, key: Key, **bound: Any
+) -> tuple[ClassifierState, Metrics]:
     """Augment every image of the batch anew, then do the usual step."""
-    keys = jax.random.split(key, len(batch.images))
-    return classifier.train_step(
-        state, Batch(augment_classic(batch.images, keys), batch.labels), key, **bound
-    )
+    num = len(batch.images)
+    images = augment_classic(batch.images, jax.random.split(key, num))
+    # The key behind those of the images.
+    return train_step(state, Batch(images, batch.labels), jax.random.fold_in(key, num), **bound)
 
 
 def create_training_set(

@@ -66,9 +66,8 @@ def run_coverage(
     devices = choose_devices(num_devices)
     check_batch_size(settings.gmd.batch_size, len(devices))
     lab = ClassifierLab(
-        settings.gmd,
+        settings,
         num_classes=len(FINDINGS),
-        num_updates=settings.num_updates,
         capacity=2 * len(FINDINGS) * films_per_class,
         devices=devices,
     )

@@ -78,9 +78,8 @@ class _Study:
         check_batch_size(settings.gmd.batch_size, len(devices))
         self._names = results.dataset.class_names
         self._classifiers = ClassifierLab(
-            settings.gmd,
+            settings,
             num_classes=len(self._names),
-            num_updates=settings.num_updates,
             capacity=self._compute_classifier_capacity(),
             devices=devices,
         )

@@ -168,8 +168,13 @@ def _read_partial(path: Path | None, seeded: SeededState, notes: Notes) -> tuple
         say(f"{path} is damaged: this job begins anew.")
         return 0, seeded
     tree = flax.serialization.msgpack_restore(content)
+    try:
+        restored = flax.serialization.from_state_dict(seeded, tree["seeded"])
+    except ValueError:  # has other fields
+        say(f"{path} was written by another version of jaxgan: this job begins anew.")
+        return 0, seeded
     notes.restore(tree["notes"])
-    return int(tree["step"]), flax.serialization.from_state_dict(seeded, tree["seeded"])
+    return int(tree["step"]), restored
 
 
 class Curves:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from jaxgan.core.seeds import check_seed
 from jaxgan.core.settings import check
 from jaxgan.data.settings import DataSettings
+from jaxgan.training.epochs import EpochPlan
 
 CHECKPOINTS = ("best", "newest")
 
@@ -32,3 +33,14 @@ class RunSettings:
         # trial.
         steps = self.max_steps_per_dispatch
         check("max_steps_per_dispatch", steps, 1 <= steps <= 50, "1 to 50")
+
+    def create_plan(self, num_examples: int, borders: tuple[int, ...] = ()) -> EpochPlan:
+        """Return when what happens in a run over so many images; `borders` see `EpochPlan`."""
+        return EpochPlan(
+            num_examples=num_examples,
+            batch_size=self.batch_size,
+            num_epochs=self.num_epochs,
+            max_steps=self.max_steps_per_dispatch,
+            epochs_per_dispatch=self.epochs_per_dispatch,
+            borders=borders,
+        )
