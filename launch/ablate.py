@@ -6,9 +6,9 @@ from typing import Any
 import cli
 from absl import flags
 
+from jaxgan.core.settings import read_settings
 from jaxgan.experiments.ablation import AblationSettings, find_unused_by_ablation, run_ablation
 from jaxgan.experiments.ablation_classes import run_all_classes
-from jaxgan.settings import read_settings
 from jaxgan.training.jobs import check_complete
 
 FLAGS = flags.FLAGS

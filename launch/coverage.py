@@ -6,7 +6,7 @@ import cli
 from absl import flags
 
 from jaxgan.core.files import write_json
-from jaxgan.settings import read_settings
+from jaxgan.core.settings import read_settings
 from jaxgan.study.coverage import format_coverage, run_coverage
 from jaxgan.study.settings import StudySettings
 from jaxgan.study.unused import find_unused_by_coverage

@@ -8,7 +8,7 @@ from absl import flags
 
 from jaxgan.evaluation.evaluate import check_subjects, evaluate, load_folders, load_run
 from jaxgan.evaluation.rules import compare_rules
-from jaxgan.sampling.sampler import read_run_settings
+from jaxgan.sampling.runs import read_run_settings
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("class", None, "The class whose run to evaluate.")

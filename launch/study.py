@@ -5,7 +5,7 @@ from pathlib import Path
 import cli
 from absl import flags
 
-from jaxgan.settings import read_settings
+from jaxgan.core.settings import read_settings
 from jaxgan.study.page import write_study
 from jaxgan.study.run import describe_study, run_jobs
 from jaxgan.study.settings import StudySettings

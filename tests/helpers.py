@@ -14,14 +14,21 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxgan.classifiers.gmd import GmdSettings
+from jaxgan.core.settings import read_settings
 from jaxgan.data.images import write_png
 from jaxgan.data.phantom import draw_film
 from jaxgan.data.sets import Dataset, ImageSet
+from jaxgan.experiments.train_classifier import TrainClassifierSettings
 from jaxgan.experiments.train_gan import describe_run
-from jaxgan.gans.recipe import create_keys, create_state
+from jaxgan.gans.dcgan import DcganSettings
+from jaxgan.gans.protocol import Networks
+from jaxgan.gans.two_player import GanState
 from jaxgan.sampling.kept import KeptImages
-from jaxgan.sampling.sampler import open_checkpoints
-from jaxgan.settings import DcganSettings, GmdSettings, read_settings
+from jaxgan.sampling.runs import create_sampler, open_checkpoints
+from jaxgan.sampling.sampler import Sampler
+from jaxgan.sampling.settings import TrainGanSettings
+from jaxgan.training.keys import create_keys
 from jaxgan.training.run_folder import open_run_folder
 from tests.xla_flags import FAST_COMPILATION
 
@@ -37,8 +44,11 @@ _DATA = {
 }
 
 
-def make_dcgan_settings(**changes) -> DcganSettings:
-    """A DCGAN of 32x32x1 with a few thousand parameters."""
+GAN_FIELDS = {field.name for field in dataclasses.fields(DcganSettings)}
+
+
+def make_dcgan_settings(**changes) -> TrainGanSettings:
+    """The run of a DCGAN of 32x32x1 with a few thousand parameters; fields by their own names."""
     selection = {
         "rule": "paper_text",
         "threshold": 0.76,
@@ -83,13 +93,43 @@ def make_dcgan_settings(**changes) -> DcganSettings:
         "data": _DATA,
     }
     selection |= changes.pop("selection", {})
-    return read_settings(DcganSettings, {**values, **changes, "selection": selection})
+    values |= changes
+    gan = {name: values.pop(name) for name in [*values] if name in GAN_FIELDS}
+    return read_settings(TrainGanSettings, {**values, "gan": gan, "selection": selection})
 
 
-def make_gmd_settings(**changes) -> GmdSettings:
-    """A GMD of 24x24x1 with a few thousand parameters."""
+def create_state(settings: TrainGanSettings, key) -> GanState:
+    """The state that the training begins with."""
+    return settings.create_gan().create_state(key)
+
+
+def create_step(settings: TrainGanSettings, axis_name: str | None):
+    """The step of the training's only stage."""
+    (stage,) = settings.create_gan().stages
+    return stage.create_step(axis_name, 0)
+
+
+def make_sampler(settings: TrainGanSettings, label: int | None = None) -> Sampler:
+    """What draws the images of the training."""
+    return create_sampler(settings, settings.create_gan(), label=label)
+
+
+def get_networks(settings: TrainGanSettings, state) -> Networks:
+    """What of a state is needed after the training."""
+    return settings.create_gan().get_networks(state)
+
+
+GMD_FIELDS = {field.name for field in dataclasses.fields(GmdSettings)}
+
+
+def make_gmd_settings(**changes) -> TrainClassifierSettings:
+    """The run of a GMD of 24x24x1 with a few thousand parameters; fields by their own names.
+
+    Those of the optimizer are `optimizer` (its name), `learning_rate` and `momentum`.
+    """
     values = {
         "seed": 0,
+        "family": "gmd",
         "dtype": "float32",
         "image_size": 24,
         "channels": 1,
@@ -108,7 +148,12 @@ def make_gmd_settings(**changes) -> GmdSettings:
         "max_steps_per_dispatch": 4,
         "data": _DATA,
     }
-    return read_settings(GmdSettings, {**values, **changes})
+    values |= changes
+    optimizer = {name: values.pop(name) for name in ("learning_rate", "momentum")}
+    optimizer["name"] = values.pop("optimizer")
+    classifier = {name: values.pop(name) for name in [*values] if name in GMD_FIELDS}
+    groups = {"classifier": classifier, "optimizer": optimizer}
+    return read_settings(TrainClassifierSettings, {**values, **groups})
 
 
 def make_image_set(num: int, size: int = 32, channels: int = 1, seed: int = 0) -> ImageSet:
@@ -193,14 +238,17 @@ def refusing_nans(check):
 
 
 def replace(settings, **changes):
-    """A copy of frozen settings with other values."""
+    """A copy of frozen settings with other values; fields of the GAN by their own names."""
+    if isinstance(settings, TrainGanSettings):
+        of_gan = {name: changes.pop(name) for name in [*changes] if name in GAN_FIELDS}
+        changes |= {"gan": dataclasses.replace(settings.gan, **of_gan)} if of_gan else {}
     return dataclasses.replace(settings, **changes)
 
 
 def write_run(
     workdir: Path,
     class_name: str = "left",
-    settings: DcganSettings | None = None,
+    settings: TrainGanSettings | None = None,
     *,
     dataset: Dataset | None = None,
     measured: Mapping[int, float | None] = MappingProxyType({2: None}),
@@ -218,7 +266,7 @@ def write_run(
         KeptImages(folder, rule=settings.selection.rule, target=0).rewind(0)
         if label is not None:
             return folder.path
-        state = create_state(settings, create_keys(settings.seed).init)
+        state: Any = create_state(settings, create_keys(settings.seed).init)
         with open_checkpoints(folder.path, record) as checkpoints:
             for epoch, (step, value) in enumerate(measured.items(), start=1):
                 metrics = {} if value is None else {"kernel_distance": value}

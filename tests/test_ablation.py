@@ -8,10 +8,11 @@ import pytest
 from configs import ablate
 from configs import dcgan as dcgan_config
 from jaxgan.core.errors import IncompleteError, UserError
+from jaxgan.core.settings import read_settings, to_dict
 from jaxgan.evaluation import encoder
 from jaxgan.experiments import ablation as module
 from jaxgan.experiments.ablation import AblationSettings, repeat_channels, run_ablation
-from jaxgan.settings import DcganSettings, read_settings, to_dict
+from jaxgan.gans.dcgan import DcganSettings
 from jaxgan.training.jobs import check_complete
 from tests.helpers import make_dataset, make_dcgan_settings, replace
 

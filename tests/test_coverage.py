@@ -7,8 +7,8 @@ import pytest
 
 from configs import study as study_config
 from jaxgan.core.errors import IncompleteError, UserError
+from jaxgan.core.settings import read_settings
 from jaxgan.data.phantom import FINDINGS
-from jaxgan.settings import read_settings
 from jaxgan.study import coverage
 from jaxgan.study.coverage import format_coverage, run_coverage
 from jaxgan.study.settings import StudySettings

@@ -13,14 +13,15 @@ import numpy as np
 import pytest
 
 from jaxgan.core.errors import DivergedError, UserError
+from jaxgan.core.settings import read_settings
 from jaxgan.devices import distributed
 from jaxgan.devices.parallel import choose_devices
 from jaxgan.devices.relay import find_free_port
-from jaxgan.gans.recipe import create_keys, create_state
-from jaxgan.settings import DcganSettings, read_settings
+from jaxgan.gans.dcgan import DcganSettings
 from jaxgan.training.checkpoint import Checkpoints
+from jaxgan.training.keys import create_keys
 from jaxgan.training.run_folder import read_metrics, read_record
-from tests.helpers import compute_difference, make_environment, write_split_folder
+from tests.helpers import compute_difference, create_state, make_environment, write_split_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = (

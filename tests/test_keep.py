@@ -6,7 +6,7 @@ import pytest
 
 from jaxgan.core.errors import UserError
 from jaxgan.experiments.keep import keep_images
-from jaxgan.experiments.train_gan import train_dcgan
+from jaxgan.experiments.train_gan import train_gan
 from jaxgan.sampling.kept import read_table
 from jaxgan.training.loop import Stopped
 from tests.helpers import (
@@ -38,9 +38,7 @@ def train(workdir, *, stop=False):
         if stop:
             patch.setattr("jaxgan.training.loop.catch_stop_signals", Signals)
         with pytest.raises(Stopped) if stop else contextlib.nullcontext():
-            train_dcgan(
-                SETTINGS, dataset=DATASET, class_name="left", workdir=workdir, num_devices=1
-            )
+            train_gan(SETTINGS, dataset=DATASET, class_name="left", workdir=workdir, num_devices=1)
     return workdir / "left"
 
 

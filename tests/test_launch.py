@@ -10,14 +10,21 @@ import pytest
 from array_record.python.array_record_module import ArrayRecordReader
 from PIL import Image
 
+from jaxgan.core.settings import read_settings
 from jaxgan.data.source import DataSpec, load_dataset
-from jaxgan.gans.recipe import create_keys, create_state
-from jaxgan.settings import DcganSettings, read_settings
+from jaxgan.gans.dcgan import DcganSettings
 from jaxgan.training.checkpoint import Checkpoints
+from jaxgan.training.keys import create_keys
 from jaxgan.training.run_folder import read_record
 from tests import forks, kills, long_run
 from tests.fuzz.seeds import IDENTITY, make_film
-from tests.helpers import compute_difference, make_environment, write_run, write_split_folder
+from tests.helpers import (
+    compute_difference,
+    create_state,
+    make_environment,
+    write_run,
+    write_split_folder,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "configs"
@@ -309,7 +316,7 @@ def test_a_data_folder_that_changes_between_start_and_resume_is_noticed(tmp_path
     flags = (tmp_path, tmp_path / "runs", "--class=left", "--accept=none")
     record = json.loads(train_dcgan(*flags, "--dry_run").stdout)
     settings = read_settings(DcganSettings, record["settings"])
-    look = {"image_size": 32, "channels": settings.channels}
+    look = {"image_size": 32, "channels": settings.gan.channels}
     dataset = load_dataset(DataSpec(tmp_path / "data"), cache_dir=tmp_path / "cache", **look)
     write_run(tmp_path / "runs", settings=settings, dataset=dataset)
     before = (tmp_path / "runs/left/config.json").read_bytes()

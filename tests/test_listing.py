@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan.experiments.train_gan import train_dcgan
-from jaxgan.gans.recipe import create_plan
+from jaxgan.experiments.train_gan import create_plan, train_gan
 from jaxgan.sampling.kept import read_table
 from jaxgan.sampling.listing import look_at_epoch_ends
 from jaxgan.study.generators import GeneratorLab, _GanNotes
@@ -98,7 +97,7 @@ def runs(tmp_path_factory):
     made = {}
     for epochs in (1, 3):
         workdir = tmp_path_factory.mktemp(f"listing_{epochs}")
-        train_dcgan(
+        train_gan(
             make_dcgan_settings(**settings, epochs_per_dispatch=epochs),
             dataset=make_dataset(),
             class_name="left",

@@ -12,8 +12,8 @@ from jaxgan.evaluation.quality import (
     describe_ignored_label,
     summarise,
 )
-from jaxgan.gans.recipe import create_keys, create_networks, create_state
-from tests.helpers import make_dcgan_settings, make_image_set
+from jaxgan.training.keys import create_keys
+from tests.helpers import create_state, make_dcgan_settings, make_image_set
 
 SETTINGS = make_dcgan_settings()
 
@@ -22,9 +22,9 @@ SETTINGS = make_dcgan_settings()
 def meter():
     return QualityMeter(
         make_image_set(40).of_class(0).images,
-        create_networks(SETTINGS)[0],
+        SETTINGS.gan.create_networks()[0],
         key=jax.random.key(1),
-        latent_size=SETTINGS.latent_size,
+        latent_size=SETTINGS.gan.latent_size,
         batch=100,
     )
 

@@ -9,15 +9,16 @@ import sys
 
 import numpy as np
 import pytest
+from jaxgan.settings import GmdSettings
 
 from jaxgan.core.errors import DiskError, UserError
-from jaxgan.settings import DcganSettings, GmdSettings, to_dict
+from jaxgan.core.settings import to_dict
+from jaxgan.gans.dcgan import DcganSettings
 from jaxgan.training import run_folder
 from jaxgan.training.checkpoint import Checkpoints
+from jaxgan.training.record import describe_differences, drop_notes
 from jaxgan.training.run_folder import (
     RunFolder,
-    describe_differences,
-    drop_notes,
     open_run_folder,
     read_data,
     read_metrics,

@@ -9,15 +9,15 @@ import pytest
 from PIL import Image
 
 from jaxgan.core.errors import UserError
-from jaxgan.sampling.sampler import (
+from jaxgan.experiments.sample import sample_run
+from jaxgan.sampling.runs import (
     create_sampler,
-    draw_accepted,
     draw_from_run,
     has_checkpoints,
     read_run_settings,
     restore_run,
-    sample_run,
 )
+from jaxgan.sampling.sampler import draw_accepted
 from tests.helpers import list_content, make_dcgan_settings, write_run
 
 SETTINGS = make_dcgan_settings()
@@ -135,7 +135,7 @@ def test_it_is_said_where_the_best_checkpoint_is_gone(run, tmp_path, capsys):
         ({"batch_size": None}, "batch_size is None"),
         ({"selection": 3}, "selection is 3, expected a group"),
         ({"seed": 5}, "of another run: settings.seed was 0 and is 5"),
-        ({"latent_size": 9}, "of another run: settings.latent_size was 8 and is 9"),
+        ({"latent_size": 9}, "of another run: settings.gan.latent_size was 8 and is 9"),
         ({"num_epochs": 2}, "of another run: settings.num_epochs was 3 and is 2"),
         ({"nonsense": 1}, r"another version of jaxgan.*\(nonsense\)"),
     ],

@@ -11,17 +11,18 @@ import pytest
 from jaxgan.core.errors import UserError
 from jaxgan.core.seeds import NUM_SEEDS, wrap_seed
 from jaxgan.data.phantom import FINDINGS, draw_film, plan_films
+from jaxgan.data.settings import DataSettings
 from jaxgan.data.split import split_by_patient
 from jaxgan.experiments import train_classifier
-from jaxgan.experiments.train_gan import train_dcgan
-from jaxgan.gans import recipe, two_player
+from jaxgan.experiments.train_gan import train_gan
+from jaxgan.gans import two_player
 from jaxgan.networks.state import NetworkState
-from jaxgan.sampling.sampler import create_sampler
+from jaxgan.sampling.runs import create_sampler
 from jaxgan.sampling.selection import choose_by_rank
-from jaxgan.settings import DataSettings
 from jaxgan.study.folds import create_folds
 from jaxgan.study.simulation import World, run_simulations
 from jaxgan.training.epochs import EpochPlan
+from jaxgan.training.keys import create_keys
 from tests.helpers import make_dataset, make_dcgan_settings, make_gmd_settings
 from tests.test_ablation import make_settings as make_ablation_settings
 
@@ -33,7 +34,7 @@ def use_dcgan_seed(seed):
     settings = make_dcgan_settings(
         seed=seed, num_epochs=1, selection={"rule": "calibrated", "max_tries": 9}
     )
-    keys = recipe.create_keys(settings.seed)
+    keys = create_keys(settings.seed)
     logits = np.linspace(-1, 1, 9)
     chosen = choose_by_rank("calibrated", logits, logits[:4], 3, seed=settings.seed)
     return [*jax.random.key_data(keys.latents).tolist(), *chosen.tolist()]
@@ -124,7 +125,7 @@ def test_a_seed_that_jax_would_take_for_another_is_refused():
 
 
 def test_the_latents_of_a_seed_are_what_they_always_were():
-    key = recipe.create_keys(0).latents
+    key = create_keys(0).latents
     expected = two_player.draw_latents(key, jnp.arange(8) + 5, make_dcgan_settings().latent_size)
     np.testing.assert_array_equal(draw_latents(5, 3)[0], expected)
     last, _ = draw_latents(NUM_SEEDS - 2, 2)  # the rest of the batch wraps around
@@ -144,7 +145,5 @@ def test_a_large_seed_trains_to_the_end(tmp_path):
     settings = make_dcgan_settings(
         seed=3_000_000_000, num_epochs=1, diffaugment=False, selection={"rule": "none"}
     )
-    train_dcgan(
-        settings, dataset=make_dataset(), class_name="left", workdir=tmp_path, num_devices=1
-    )
+    train_gan(settings, dataset=make_dataset(), class_name="left", workdir=tmp_path, num_devices=1)
     assert (tmp_path / "left" / "report.json").is_file()

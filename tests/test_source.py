@@ -12,7 +12,8 @@ from jaxgan.data import phantom, source
 from jaxgan.data.images import as_pixels, read_image, resize_square
 from jaxgan.data.sets import check_classes
 from jaxgan.data.source import DataSpec, load_dataset
-from jaxgan.training.run_folder import describe_differences, read_record
+from jaxgan.training.record import describe_differences
+from jaxgan.training.run_folder import read_record
 from tests.fuzz.seeds import make_film
 from tests.old_runs import unpack_format_1
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from jaxgan.core.errors import IncompleteError, UserError
+from jaxgan.core.settings import to_dict
 from jaxgan.data.copies import Copies
 from jaxgan.data.images import write_png
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.data.source import DataSpec, load_dataset
 from jaxgan.reports import figures
-from jaxgan.settings import to_dict
 from jaxgan.study import audit, page
 from jaxgan.study.analysis import analyse
 from jaxgan.study.arms import ARMS

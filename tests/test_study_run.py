@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from jaxgan.core.errors import UserError
+from jaxgan.core.settings import read_settings
 from jaxgan.data.sets import Dataset, ImageSet
+from jaxgan.gans.dcgan import DcganSettings
 from jaxgan.sampling.selection import MIN_HELD_OUT
-from jaxgan.settings import DcganSettings, read_settings
 from jaxgan.study import run
 from jaxgan.study.generators import GeneratorLab, hold_out_enough, join_made
 from jaxgan.study.page import write_study

@@ -15,16 +15,17 @@ from jaxgan.core.errors import UserError
 from jaxgan.evaluation.evaluate import load_run
 from jaxgan.evaluation.quality import MEASURES
 from jaxgan.experiments import train_conditional as module
+from jaxgan.experiments.sample import sample_run
 from jaxgan.experiments.train_classifier import load_synthetic
-from jaxgan.experiments.train_conditional import make_conditional, train_conditional
-from jaxgan.gans.recipe import create_networks, create_state
+from jaxgan.experiments.train_gan import make_conditional, train_conditional
 from jaxgan.reports import figures
 from jaxgan.sampling.kept import read_table
-from jaxgan.sampling.sampler import draw_from_run, restore_run, sample_run
+from jaxgan.sampling.runs import draw_from_run, restore_run
 from jaxgan.training.loop import Stopped
 from jaxgan.training.run_folder import read_metrics
 from tests.helpers import (
     compute_difference,
+    create_state,
     make_dataset,
     make_dcgan_settings,
     make_gmd_settings,
@@ -216,9 +217,9 @@ def test_two_devices_make_the_same_model(whole, tmp_path):
 @pytest.mark.parametrize("norm", ["batch", "spectral", "none"])
 def test_both_networks_see_the_label(norm):
     settings = replace(SETTINGS, discriminator_norm=norm)
-    generator, discriminator = create_networks(settings)
+    generator, discriminator = settings.gan.create_networks()
     state = create_state(settings, jax.random.key(0))
-    latents, labels = jnp.ones((2, settings.latent_size)), jnp.array([0, 1])
+    latents, labels = jnp.ones((2, settings.gan.latent_size)), jnp.array([0, 1])
     variables = state.generator.variables
     images = jax.jit(functools.partial(generator.apply, train=False))(variables, latents, labels)
     assert (np.asarray(images[0]) != np.asarray(images[1])).any()

@@ -14,22 +14,30 @@ from PIL import Image
 
 from jaxgan.core.errors import UserError
 from jaxgan.experiments import train_gan as module
-from jaxgan.experiments.train_gan import train_dcgan
-from jaxgan.gans.recipe import create_keys, create_state
+from jaxgan.experiments.sample import sample_run
+from jaxgan.experiments.train_gan import train_gan
 from jaxgan.reports import figures
 from jaxgan.sampling.kept import read_table
-from jaxgan.sampling.sampler import create_sampler, create_scorer, draw_from_run, sample_run
+from jaxgan.sampling.runs import create_sampler, draw_from_run
+from jaxgan.sampling.sampler import create_scorer
 from jaxgan.training.checkpoint import Checkpoints
+from jaxgan.training.keys import create_keys
 from jaxgan.training.loop import Stopped
 from jaxgan.training.run_folder import read_metrics
-from tests.helpers import compute_difference, make_dataset, make_dcgan_settings, replace
+from tests.helpers import (
+    compute_difference,
+    create_state,
+    make_dataset,
+    make_dcgan_settings,
+    replace,
+)
 
 SETTINGS = make_dcgan_settings(selection={"threshold": 0.5})
 DATASET = make_dataset()
 
 
 def train(workdir, settings=SETTINGS, *, dataset=DATASET, num_devices=1):
-    train_dcgan(
+    train_gan(
         settings, dataset=dataset, class_name="left", workdir=workdir, num_devices=num_devices
     )
     return workdir / "left"
@@ -349,7 +357,7 @@ def test_augmentation_is_shown_where_it_is_on_and_only_there(
 
 def test_an_unknown_class_names_those_there_are(tmp_path):
     with pytest.raises(UserError, match=r"no class 'up' in made: the classes are left, right"):
-        train_dcgan(SETTINGS, dataset=DATASET, class_name="up", workdir=tmp_path)
+        train_gan(SETTINGS, dataset=DATASET, class_name="up", workdir=tmp_path)
 
 
 def test_another_configs_folder_is_refused_and_left_alone(whole_run):
@@ -361,7 +369,7 @@ def test_another_configs_folder_is_refused_and_left_alone(whole_run):
 
 def test_a_batch_that_devices_can_not_share_has_its_sentence(tmp_path):
     with pytest.raises(UserError, match="multiple of 2"):
-        train_dcgan(
+        train_gan(
             replace(SETTINGS, batch_size=7),
             dataset=DATASET,
             class_name="left",
@@ -369,7 +377,7 @@ def test_a_batch_that_devices_can_not_share_has_its_sentence(tmp_path):
             num_devices=2,
         )
     with pytest.raises(UserError, match="JAX sees 2"):
-        train_dcgan(SETTINGS, dataset=DATASET, class_name="left", workdir=tmp_path, num_devices=9)
+        train_gan(SETTINGS, dataset=DATASET, class_name="left", workdir=tmp_path, num_devices=9)
     assert not (tmp_path / "left").exists()
 
 

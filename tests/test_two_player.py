@@ -16,7 +16,15 @@ from jaxgan.gans import objectives, recipe, two_player
 from jaxgan.networks.state import NetworkState
 from jaxgan.ops.pixels import scale_to_unit
 from jaxgan.training.feed import create_feed
-from tests.helpers import compute_difference, make_dcgan_settings, make_image_set, replace
+from jaxgan.training.keys import create_keys
+from tests.helpers import (
+    compute_difference,
+    create_state,
+    create_step,
+    make_dcgan_settings,
+    make_image_set,
+    replace,
+)
 
 SETTINGS = make_dcgan_settings()
 OBJECTIVE = objectives.OBJECTIVES["non_saturating"]
@@ -42,17 +50,17 @@ def once_a_setting(make):
 
 @once_a_setting
 def make_step(settings):
-    return jax.jit(recipe.create_step(settings, None))
+    return jax.jit(create_step(settings, None))
 
 
 @once_a_setting
 def make_state(settings):
-    return recipe.create_state(settings, jax.random.key(0))
+    return create_state(settings, jax.random.key(0))
 
 
 def make_parts():
-    generator, discriminator = recipe.create_networks(SETTINGS)
-    return make_state(), generator, discriminator, recipe.create_optimizer(SETTINGS)
+    generator, discriminator = SETTINGS.gan.create_networks()
+    return make_state(), generator, discriminator, recipe.create_optimizer(SETTINGS.gan)
 
 
 def test_the_discriminator_step_leaves_the_generator_and_learns():
@@ -160,7 +168,7 @@ def test_first_fake_is_the_first_image_of_the_step():
     state = make_state()
     _, metrics = make_step()(state, make_batch(), jax.random.key(1))
     latent_key = jax.random.split(jax.random.key(1), 4)[0]
-    generator, _ = recipe.create_networks(SETTINGS)
+    generator, _ = SETTINGS.gan.create_networks()
     images, _ = generator.apply(
         state.generator.variables,
         jax.random.normal(latent_key, (8, 8)),
@@ -175,19 +183,19 @@ def run_steps(settings, num_devices, num_steps=20):
     images = make_image_set(22)
     plan = recipe.create_plan(replace(settings, num_epochs=1000), len(images))
     devices = choose_devices(num_devices)
-    keys = recipe.create_keys(0)
+    keys = create_keys(0)
     traced = []
 
     def make_step(axis_name):
         def step(*args):
             traced.append(axis_name)
-            return recipe.create_step(settings, axis_name)(*args)
+            return create_step(settings, axis_name)(*args)
 
         return step
 
     feed = create_feed(images, keys.data, plan, devices, resident_bytes=2**20)
     dispatcher = Dispatcher(make_step, feed, keys.steps, devices=devices, max_steps=4)
-    state, step = dispatcher.place(recipe.create_state(settings, keys.init)), 0
+    state, step = dispatcher.place(create_state(settings, keys.init)), 0
     while step < num_steps:
         begin, step = step, min(plan.compute_next(step), num_steps)
         state, metrics = dispatcher(state, begin, step)
@@ -227,9 +235,12 @@ def test_one_device_equals_two_batch_statistics_included(values):
 def test_parameters_are_the_bytes_that_one_program_would_draw(values):
     """They are drawn one by one, a second of compilation less for each."""
     settings, key = make_dcgan_settings(**values), jax.random.key(7)
-    state = recipe.create_state(settings, key)
-    shapes = (settings.latent_size,), (settings.image_size, settings.image_size, settings.channels)
-    drawn = zip(recipe.create_networks(settings), jax.random.split(key), shapes, strict=True)
+    state = create_state(settings, key)
+    shapes = (
+        (settings.gan.latent_size,),
+        (settings.gan.image_size, settings.gan.image_size, settings.gan.channels),
+    )
+    drawn = zip(settings.gan.create_networks(), jax.random.split(key), shapes, strict=True)
     for (network, own_key, shape), found in zip(
         drawn, (state.generator, state.discriminator), strict=True
     ):
@@ -280,14 +291,14 @@ def test_every_objective_moves_both_networks(values):
     state = make_state(settings)
     new, metrics = make_step(settings)(state, make_batch(), jax.random.key(1))
     assert all(np.isfinite(value).all() for value in metrics.values())
-    is_probability = settings.objective in objectives.CROSS_ENTROPY_OBJECTIVES
+    is_probability = settings.gan.objective in objectives.CROSS_ENTROPY_OBJECTIVES
     for name in ("real", "fake", "fake_after"):
         assert (f"d_{name}" in metrics) is is_probability
         assert (f"d_score_{name}" in metrics) is not is_probability
     for name in ("generator", "discriminator"):
         old_params, new_params = getattr(state, name).params, getattr(new, name).params
         assert compute_difference(old_params, new_params) > 1e-6
-    if settings.clip_weights:
+    if settings.gan.clip_weights:
         leaves = jax.tree.leaves(new.discriminator.params)
         assert max(float(jnp.abs(leaf).max()) for leaf in leaves) <= 0.01 + 1e-6
 
@@ -344,7 +355,7 @@ def test_a_step_is_the_closed_form_of_its_settings_on_augmented_images(values):
     shapes = {"latent_size": 8, "image_shape": (32, 32, 1), "keep_ema": False}
     state = two_player.create_gan_state(jax.random.key(0), **parts, **shapes, augment_strength=0.5)
     step = functools.partial(
-        recipe.create_step(settings, None), **parts, augment_fn=add_strength, ema_decay=0.0
+        create_step(settings, None), **parts, augment_fn=add_strength, ema_decay=0.0
     )
     batch, key = make_batch(), jax.random.key(1)
     new, metrics = jax.jit(step)(state, batch, key)
@@ -363,21 +374,21 @@ def test_a_step_is_the_closed_form_of_its_settings_on_augmented_images(values):
         logits, slopes = score(kernel, real), kernel * real
         between = kernel * (share * real + (1.0 - share) * fake)
         lengths = jnp.sqrt(jnp.sum(between**2, axis=(1, 2, 3)))
-        r1 = settings.r1_weight / 2 * jnp.mean(jnp.sum(slopes**2, axis=(1, 2, 3)))
-        smoothing = settings.label_smoothing
+        r1 = settings.gan.r1_weight / 2 * jnp.mean(jnp.sum(slopes**2, axis=(1, 2, 3)))
+        smoothing = settings.gan.label_smoothing
         return {
             "loss_d_real": jnp.mean(
                 (1.0 - smoothing) * softplus(-logits) + smoothing * softplus(logits)
             ),
             "loss_d_fake": jnp.mean(softplus(score(kernel, fake))),
-            "penalty": r1 + settings.gradient_penalty_weight * jnp.mean((lengths - 1.0) ** 2),
+            "penalty": r1 + settings.gan.gradient_penalty_weight * jnp.mean((lengths - 1.0) ** 2),
         }
 
     def compute_generator_loss(generator_kernel):
         images = make(generator_kernel)
         return jnp.mean(softplus(-score(new.discriminator.params["kernel"], images)))
 
-    is_penalised = settings.r1_weight or settings.gradient_penalty_weight
+    is_penalised = settings.gan.r1_weight or settings.gan.gradient_penalty_weight
     assert ("penalty" in metrics) == bool(is_penalised)
     for name, expected in compute_parts(kernel).items():
         assert float(metrics.get(name, 0.0)) == pytest.approx(float(expected), rel=1e-4), name
@@ -464,7 +475,7 @@ def test_between_two_updates_of_the_generator_nothing_of_it_moves():
     """Six steps with three of D for each of G, the moving average and statistics by hand."""
     settings = make_alternative(objective="wasserstein", num_critic_steps=3, ema_decay=0.9)
     state, step = make_state(settings), make_step(settings)
-    generator, _ = recipe.create_networks(settings)
+    generator, _ = settings.gan.create_networks()
     ema, stats = state.ema, state.generator.batch_stats
     for number in range(6):
         key = jax.random.key(number)
@@ -487,7 +498,7 @@ def test_between_two_updates_of_the_generator_nothing_of_it_moves():
 def test_spectral_norm_bounds_every_kernel():
     settings = make_alternative(discriminator_norm="spectral")
     state, step = make_state(settings), make_step(settings)
-    _, discriminator = recipe.create_networks(settings)
+    _, discriminator = settings.gan.create_networks()
     for number in range(8):
         state, _ = step(state, make_batch(), jax.random.key(number))
     kernel = state.discriminator.params["down1"]["kernel"]

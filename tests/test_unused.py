@@ -9,20 +9,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxgan.settings import GmdSettings
+from jaxgan.unused import find_unused_by_training
 
 from jaxgan.classifiers import step as classifier
 from jaxgan.core.errors import UserError
+from jaxgan.core.settings import to_dict
 from jaxgan.core.types import Batch
+from jaxgan.core.unused import check_unused, describe_unused
 from jaxgan.experiments.ablation import find_unused_by_ablation
 from jaxgan.experiments.train_classifier import create_model, create_optimizer, train_gmd
-from jaxgan.experiments.train_gan import train_dcgan
+from jaxgan.experiments.train_gan import train_gan
+from jaxgan.experiments.unused import find_unused_by_run
+from jaxgan.gans.dcgan import DcganSettings
 from jaxgan.gans.recipe import create_state, create_step
-from jaxgan.settings import RULES, DcganSettings, GmdSettings, to_dict
+from jaxgan.sampling.selection import RULES
 from jaxgan.study import classifiers, coverage, generators
 from jaxgan.study import run as study_run
 from jaxgan.study.unused import find_unused_by_coverage, find_unused_by_study
 from jaxgan.training.jobs import JobRunner
-from jaxgan.unused import check_unused, describe_unused, find_unused_by_run, find_unused_by_training
 from tests.helpers import make_dataset, make_dcgan_settings, make_gmd_settings, replace
 from tests.test_ablation import make_settings as make_ablation
 from tests.test_study_run import make_data, make_settings
@@ -309,7 +314,7 @@ def find_unread(settings, read, unused):
 def test_a_dcgan_s_run_reads_every_field_that_is_not_named(rule, tmp_path):
     settings, read = make_dcgan_settings(num_epochs=1, selection={"rule": rule}), set()
     dataset = make_dataset()
-    train_dcgan(spy(settings, read), dataset=dataset, class_name="left", workdir=tmp_path)
+    train_gan(spy(settings, read), dataset=dataset, class_name="left", workdir=tmp_path)
     assert find_unread(settings, read | DATA | {"num_classes"}, find_unused_by_run(settings)) == []
 
 

@@ -8,14 +8,16 @@ import re
 
 import numpy as np
 import pytest
+from jaxgan.settings import GmdSettings
 
 from configs import ablate, dcgan, gmd, study
+from jaxgan.core.settings import read_settings
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.evaluation import encoder
 from jaxgan.experiments.ablation import AblationSettings, run_ablation
 from jaxgan.experiments.train_classifier import train_gmd
-from jaxgan.experiments.train_gan import train_dcgan
-from jaxgan.settings import DcganSettings, GmdSettings, read_settings
+from jaxgan.experiments.train_gan import train_gan
+from jaxgan.gans.dcgan import DcganSettings
 from jaxgan.study.page import write_study
 from jaxgan.study.run import run_jobs
 from jaxgan.study.settings import StudySettings
@@ -101,7 +103,7 @@ def test_every_dcgan_trains_to_its_end(variant, tmp_path):
     make_small_dcgan(config)
     settings = read_settings(DcganSettings, config.to_dict())
     data = make_data(32, settings.channels)
-    train_dcgan(settings, dataset=data, class_name="normal", workdir=tmp_path, num_devices=1)
+    train_gan(settings, dataset=data, class_name="normal", workdir=tmp_path, num_devices=1)
     assert (tmp_path / "normal" / "figures" / "samples.png").is_file()
 
 

@@ -18,8 +18,8 @@ from jaxgan.benchmark.record import Record, compute_ratio, spread
 from jaxgan.benchmark.worker import Worker
 from jaxgan.benchmark.workload import Contender, Workload
 from jaxgan.core.errors import UserError
-from jaxgan.gans import recipe
-from jaxgan.settings import DcganSettings, read_settings, to_dict
+from jaxgan.core.settings import read_settings, to_dict
+from jaxgan.sampling.settings import TrainGanSettings
 
 _POLL_SECONDS = 0.005
 
@@ -70,10 +70,10 @@ class Launched:
             return 0
         return int(json.loads(lines[-1])["step"]) if lines else 0
 
-    def read_settings(self) -> DcganSettings:
+    def read_settings(self) -> TrainGanSettings:
         """Return the settings on record."""
         config = json.loads((self._folder / "config.json").read_text())
-        return read_settings(DcganSettings, config["settings"])
+        return read_settings(TrainGanSettings, config["settings"])
 
     def measure(self, steps: int) -> float:
         """Let the process work on until `steps` more are on record; return the seconds a step.
@@ -135,10 +135,11 @@ def measure_startup(launcher: Launcher, variant: str, *, rounds: int) -> list[Re
 
 def bare_step(*, values: Mapping[str, Any]) -> Workload:
     """One step of the settings `values`, on a batch that lies on the device, nothing around it."""
-    settings = read_settings(DcganSettings, values)
-    state = recipe.create_state(settings, jax.random.key(0))
-    batch = ours.draw_batch(settings.batch_size, settings.image_size, settings.channels)
-    run = ours.repeat(recipe.create_step(settings, None), state, batch)
+    settings = read_settings(TrainGanSettings, values)
+    gan, size = settings.create_gan(), settings.gan.image_size
+    batch = ours.draw_batch(settings.batch_size, size, settings.gan.channels)
+    step = gan.stages[0].create_step(None, 0)
+    run = ours.repeat(step, gan.create_state(jax.random.key(0)), batch)
     return Workload(run, settings.batch_size)
 
 

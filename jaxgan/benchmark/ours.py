@@ -12,11 +12,13 @@ import optax
 from jaxgan import ops
 from jaxgan.benchmark.count import count_gan_step, count_generator, count_gmd_step, count_product
 from jaxgan.benchmark.workload import Workload
-from jaxgan.classifiers import step as classifier
 from jaxgan.classifiers.gmd import Gmd
+from jaxgan.classifiers.protocol import Classifier, InputForm
+from jaxgan.classifiers.step import create_classifier_state, train_step
 from jaxgan.core.types import Batch
 from jaxgan.gans import objectives, two_player
 from jaxgan.gans.dcgan import Discriminator, Generator
+from jaxgan.gans.two_player import Player, Recipe
 from jaxgan.ops.geometry import Padding
 
 LATENT_SIZE = 100
@@ -46,24 +48,25 @@ def create_dcgan(
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Return the paper's step at 64x64x3, and what draws its state from a key."""
     optimizer = optax.adam(2e-4, b1=0.5)
-    parts: dict[str, Any] = {
-        "generator": Generator(width=width, axis_name=axis_name),
-        "discriminator": Discriminator(width=width, axis_name=axis_name),
-        "generator_optimizer": optimizer,
-        "discriminator_optimizer": optimizer,
-        "latent_size": LATENT_SIZE,
-    }
     step = functools.partial(
         two_player.train_step,
-        **parts,
-        objective=objectives.OBJECTIVES["non_saturating"],
-        augment_fn=lambda images, keys, strength: images,
-        ema_decay=0.0,
+        generator=Player(Generator(width=width, axis_name=axis_name), optimizer),
+        discriminator=Player(Discriminator(width=width, axis_name=axis_name), optimizer),
+        recipe=Recipe(
+            objectives.OBJECTIVES["non_saturating"],
+            augment_fn=lambda images, keys, strength: images,
+            latent_size=LATENT_SIZE,
+            ema_decay=0.0,
+        ),
         axis_name=axis_name,
     )
-    parts["generator"], parts["discriminator"] = Generator(width=width), Discriminator(width=width)
     create = functools.partial(
-        two_player.create_gan_state, **parts, image_shape=(64, 64, 3), keep_ema=False
+        two_player.create_gan_state,
+        generator=Player(Generator(width=width), optimizer),
+        discriminator=Player(Discriminator(width=width), optimizer),
+        latent_size=LATENT_SIZE,
+        image_shape=(64, 64, 3),
+        keep_ema=False,
     )
     return step, create
 
@@ -83,11 +86,10 @@ def dcgan_train(*, batch_size: int, width: int) -> Workload:
 
 def gmd_train(*, batch_size: int, width: int, image_size: int) -> Workload:
     """One step of GMD with SGD."""
-    model, optimizer = Gmd(width=width), optax.sgd(1e-3)
-    step = functools.partial(classifier.train_step, model=model, optimizer=optimizer)
-    state = classifier.create_classifier_state(
-        jax.random.key(0), model=model, optimizer=optimizer, image_shape=(image_size, image_size, 3)
-    )
+    model, form = Gmd(width=width), InputForm(image_size, channels=3)
+    bound = {"classifier": Classifier(lambda axis_name: model, form), "optimizer": optax.sgd(1e-3)}
+    step = functools.partial(train_step, **bound)
+    state = create_classifier_state(jax.random.key(0), **bound)
     flop = count_gmd_step(width, image_size) * batch_size
     return Workload(repeat(step, state, draw_batch(batch_size, image_size)), batch_size, flop)
 

@@ -14,8 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import scipy  # fft is loaded where it is used: half a second of every launch
-from scipy.ndimage import uniform_filter
+import scipy  # fft and ndimage are loaded where they are used: a second of every launch
 
 from jaxgan.data.images import shrink_gray, to_gray
 
@@ -186,7 +185,7 @@ def _compute_print(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     spectrum = scipy.fft.dctn(thumbnails, axes=(1, 2), norm="ortho")[:, :_HASH_SIDE, :_HASH_SIDE]
     spectrum = spectrum.reshape(len(thumbnails), _HASH_SIDE**2)[:, 1:]
     signs = np.where(spectrum > np.median(spectrum, axis=1, keepdims=True), 1.0, -1.0)
-    coarse = uniform_filter(thumbnails, size=(0, _DETAIL, _DETAIL), mode="nearest")
+    coarse = scipy.ndimage.uniform_filter(thumbnails, size=(0, _DETAIL, _DETAIL), mode="nearest")
     details = (thumbnails - coarse).reshape(len(thumbnails), THUMBNAIL**2)
     details = details - details.mean(axis=1, keepdims=True)
     norms = np.linalg.norm(details, axis=1, keepdims=True)

@@ -78,7 +78,10 @@ def check_batch_size(batch_size: int, num_devices: int) -> None:
 def replicate(tree: Tree, devices: Sequence[jax.Device]) -> Tree:
     """Place a tree on one device, or a copy on each of this process's, along a new axis 0."""
     if len(devices) == 1:
-        return jax.device_put(tree, devices[0])
+        # Without naming the default device: a program is another one for arrays that are bound to
+        # a device, and would be compiled again for those that a checkpoint gives.
+        is_default = devices[0] == jax.local_devices()[0]
+        return jax.device_put(tree, None if is_default else devices[0])
     # The name of pmap's own axis: with any other name its program would be compiled twice.
     own = [devices[i] for i in find_own_parts(devices)]
     return flax.jax_utils.replicate(tree, own, axis_name=AXIS)

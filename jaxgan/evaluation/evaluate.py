@@ -52,7 +52,7 @@ from jaxgan.metrics.neighbours import create_neighbour_comparison
 from jaxgan.metrics.sliced_wasserstein import create_sliced_wasserstein_comparison, describe_levels
 from jaxgan.reports import figures
 from jaxgan.reports.tables import format_evaluation
-from jaxgan.sampling.sampler import draw_from_run, has_checkpoints
+from jaxgan.sampling.runs import draw_from_run, has_checkpoints
 from jaxgan.training.run_folder import read_data
 
 MAX_COMPARED = 1000  # images of a kind: the tables of distances grow with the square

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.spatial.distance import cdist
+import scipy  # spatial is loaded where it is used
 
 from jaxgan.evaluation.features import Features, PixelFeatures
 from jaxgan.evaluation.pyramid import fit_pyramid_features
@@ -89,7 +89,7 @@ class QualityMeter:
 
 def _average_nearest(features: np.ndarray) -> float:
     """Return the mean distance of features [num, d] to the nearest other of them."""
-    distances = cdist(features, features)
+    distances = scipy.spatial.distance.cdist(features, features)
     np.fill_diagonal(distances, np.inf)
     return float(distances.min(axis=1).mean())
 

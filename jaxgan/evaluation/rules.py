@@ -34,13 +34,8 @@ from jaxgan.metrics.classification import compute_wilson_interval
 from jaxgan.metrics.measure import MIN_IMAGES, compute_seed_interval, get_floor_n, summarise_seeds
 from jaxgan.ops.pixels import scale_to_unit, stretch_to_bytes
 from jaxgan.reports.tables import format_rules
-from jaxgan.sampling.sampler import (
-    RestoredRun,
-    Samples,
-    create_sampler,
-    create_scorer,
-    restore_run,
-)
+from jaxgan.sampling.runs import RestoredRun, create_sampler, restore_run
+from jaxgan.sampling.sampler import Samples, create_scorer
 from jaxgan.sampling.selection import (
     MIN_HELD_OUT,
     RANKING_RULES,
@@ -50,7 +45,8 @@ from jaxgan.sampling.selection import (
     count_candidates,
     hold_out_for_calibration,
 )
-from jaxgan.training.run_folder import describe_differences, read_record
+from jaxgan.training.record import describe_differences
+from jaxgan.training.run_folder import read_record
 
 PAPER_THRESHOLD = 0.76
 _TRIES = 20  # images drawn for each one wanted

@@ -22,6 +22,7 @@ import numpy as np
 from jaxgan.core.console import say
 from jaxgan.core.errors import UserError
 from jaxgan.core.files import write_json, write_text
+from jaxgan.core.settings import read_settings, to_dict
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.evaluation import encoder
 from jaxgan.evaluation.evaluate import (
@@ -38,12 +39,12 @@ from jaxgan.evaluation.evaluate import (
 from jaxgan.evaluation.features import Features, create_encoder_features
 from jaxgan.evaluation.pyramid import fit_pyramid_features
 from jaxgan.experiments.train_gan import train_dcgan
+from jaxgan.gans.dcgan import DcganSettings
 from jaxgan.metrics.kernel_distance import METRIC
 from jaxgan.metrics.measure import HIGHER_IS_BETTER, get_floor_n, summarise_seeds
 from jaxgan.metrics.neighbours import NUM_NEIGHBOURS
 from jaxgan.reports import figures
-from jaxgan.sampling.sampler import create_sampler, restore_run
-from jaxgan.settings import CHECKPOINTS, DcganSettings, read_settings, to_dict
+from jaxgan.sampling.runs import create_sampler, restore_run
 from jaxgan.training.jobs import (
     Job,
     JobRunner,
@@ -53,6 +54,7 @@ from jaxgan.training.jobs import (
     to_record,
 )
 from jaxgan.training.run_folder import read_metrics
+from jaxgan.training.settings import CHECKPOINTS
 from jaxgan.unused import find_unused_by_gan
 
 COLUMNS = {

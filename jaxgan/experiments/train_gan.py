@@ -456,15 +456,14 @@ def _draw_curves(training: _Training) -> None:
 def _report_quality(training: _Training, selected_epoch: int) -> None:
     """Write what the measurements say of the run; say where it, or a class of it, has collapsed."""
     runs, folder = training.runs, training.folder
-    records = read_metrics(folder.path)
+    records: Sequence[Mapping[str, Any]] = read_metrics(folder.path)
     if not any(METRIC in line for line in records):
         return
     if is_conditional(runs):
-        found = _summarise_classes(records, runs, selected_epoch)
+        records, report = _summarise_classes(records, runs, selected_epoch)
     else:
         floor = runs[0].meter.compute_floor()
-        found = records, summarise(records, floor=floor, selected_epoch=selected_epoch)
-    records, report = found
+        report = summarise(records, floor=floor, selected_epoch=selected_epoch)
     if report is None:
         return
     write_json(folder.path / "report.json", report)

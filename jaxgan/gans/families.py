@@ -4,5 +4,6 @@ A newcomer is one file in this folder and one name here: see docs/add-a-gan.md.
 """
 
 from jaxgan.gans.dcgan import DcganSettings
+from jaxgan.gans.mlp import MlpSettings
 
-GanSettings = DcganSettings
+GanSettings = DcganSettings | MlpSettings

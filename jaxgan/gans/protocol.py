@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import jax
-from jax.typing import ArrayLike
 
 from jaxgan.core.types import Array, Key, Params
 from jaxgan.devices.parallel import StepFn
@@ -91,7 +90,7 @@ class Gan(Generic[State]):
     generate: Callable[[Params, Any, Given], Array]
     score: Callable[[Params, Array, Given], Array]
     score_batch: Callable[[Params, Array, Given], Array]
-    to_probability: Callable[[ArrayLike], Array] | None = None
+    to_probability: Callable[[Array], Array] | None = None
     meaning: str = "higher means more real"
     augmentation: Augmentation[State] | None = None
 

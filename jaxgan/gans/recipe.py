@@ -115,12 +115,16 @@ def create_gan(settings: RecipeSettings, create_players: Players, num_epochs: in
         return logits
 
     def score_batch(variables: Params, images: Array, given: Given) -> Array:
-        # A batch of one class is not what a D of all classes has learnt the statistics of.
-        train = given.labels is None
+        # A batch of one class is not what a D of all classes has learnt the statistics of; and of a
+        # D without statistics every image is judged alone.
+        train = given.labels is None and bool(jax.tree.leaves(variables["batch_stats"]))
         logits, _ = discriminator.apply(
             variables, images, given.labels, train=train, mutable=["batch_stats"]
         )
         return logits
+
+    def to_probability(logits: Array) -> Array:
+        return jax.nn.sigmoid(logits)
 
     return Gan(
         create_state=functools.partial(_create_state, settings, generator, discriminator),
@@ -138,7 +142,7 @@ def create_gan(settings: RecipeSettings, create_players: Players, num_epochs: in
         generate=generate,
         score=score,
         score_batch=score_batch,
-        to_probability=jax.nn.sigmoid if objective.is_probability else None,
+        to_probability=to_probability if objective.is_probability else None,
         meaning=objective.meaning,
         augmentation=_create_augmentation(settings),
     )

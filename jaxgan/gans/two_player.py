@@ -6,7 +6,7 @@ D. The fakes are made once: what G needs for its gradient is kept as the pullbac
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -150,6 +150,7 @@ def train_step(
     fake, pullback, generator_stats = _generate(
         state.generator, take_part(latents, axis_name), labels, generator.network
     )
+    dropout_keys = jax.random.split(jax.random.fold_in(key, 5), 3)
     new_discriminator, discriminator_metrics = update_discriminator(
         state.discriminator,
         real=augment(scale_to_unit(batch.images), real_key),
@@ -159,6 +160,7 @@ def train_step(
         objective=recipe.objective,
         penalty_fn=recipe.penalty_fn,
         penalty_keys=None if recipe.penalty_fn is None else split(jax.random.fold_in(key, 4)),
+        dropout_keys=dropout_keys,
         axis_name=axis_name,
     )
     new_generator, generator_metrics = update_generator(
@@ -166,12 +168,12 @@ def train_step(
         fake=fake,
         pullback=pullback,
         batch_stats=generator_stats,
-        score_fn=lambda images: discriminator.network.apply(
+        score_fn=lambda images: _discriminate(
+            discriminator.network,
             new_discriminator.variables,
             augment(images, generator_key),
             labels,
-            train=True,
-            mutable=["batch_stats"],
+            dropout_keys[2],
         )[0],
         objective=recipe.objective,
         optimizer=generator.optimizer,
@@ -208,6 +210,21 @@ def _generate(
     return jax.vjp(apply, state.params, has_aux=True)
 
 
+def _discriminate(
+    network: nn.Module, variables: Params, images: Array, labels: Array, key: Key | None
+) -> tuple[Array, Params]:
+    """Return D's logits [batch] in training mode, and its new statistics."""
+    logits, updates = network.apply(
+        variables,
+        images,
+        labels,
+        train=True,
+        mutable=["batch_stats"],
+        rngs=None if key is None else {"dropout": key},
+    )
+    return logits, updates.get("batch_stats", {})
+
+
 def update_discriminator(
     state: NetworkState,
     *,
@@ -218,23 +235,23 @@ def update_discriminator(
     objective: Objective,
     penalty_fn: PenaltyFn | None = None,
     penalty_keys: Key | None = None,
+    dropout_keys: Sequence[Key | None] | Key = (None, None),
     axis_name: str | None = None,
 ) -> tuple[NetworkState, Metrics]:
     """Descend the objective's loss of D on images [batch, height, width, channels] in [-1, 1].
 
     The `labels` [batch] are of the real and of the generated images. With `objective`
-    non-saturating or saturating it is the negative of eq. 2.
+    non-saturating or saturating it is the negative of eq. 2. The `dropout_keys` are of the real and
+    of the generated images, for a D that drops any of its units.
     """
+    network = discriminator.network
 
     def loss_fn(params: Params) -> tuple[Array, tuple[Params, Metrics]]:
         stats = state.batch_stats
         logits = []
-        for images in (real, jax.lax.stop_gradient(fake)):
+        for i, images in enumerate((real, jax.lax.stop_gradient(fake))):
             variables = {"params": params, "batch_stats": stats}
-            scores, updates = discriminator.network.apply(
-                variables, images, labels, train=True, mutable=["batch_stats"]
-            )
-            stats = updates.get("batch_stats", {})
+            scores, stats = _discriminate(network, variables, images, labels, dropout_keys[i])
             logits.append(scores)
         real_loss, fake_loss = objective.discriminator_loss(
             real_logits=logits[0], fake_logits=logits[1]
@@ -252,9 +269,7 @@ def update_discriminator(
 
         def score(images: Array) -> Array:
             variables = {"params": params, "batch_stats": state.batch_stats}
-            return discriminator.network.apply(
-                variables, images, labels, train=True, mutable=["batch_stats"]
-            )[0]
+            return _discriminate(network, variables, images, labels, dropout_keys[0])[0]
 
         assert penalty_keys is not None
         fakes = jax.lax.stop_gradient(fake)

@@ -34,7 +34,6 @@ from typing import Any
 import numpy as np
 import scipy  # stats is loaded where it is used: half a second
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.spatial.distance import cdist
 
 from jaxgan.metrics.measure import (
     LEVEL,
@@ -205,7 +204,7 @@ def find_nearest(
 def compute_euclidean_distances(features: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Return the distances [n, m] of features [n, d] from others [m, d]."""
     check_features(features, others)
-    return cdist(features, others)
+    return scipy.spatial.distance.cdist(features, others)
 
 
 def compute_aligned_distances(images: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from jaxgan.core.errors import UserError
 from jaxgan.core.seeds import NUM_SEEDS
@@ -69,12 +70,12 @@ class TrainGanSettings(RunSettings):
             rule = f"config.selection.rule {self.selection.rule!r}"
             check_probability(rule, self.create_gan(), remedy="set --accept=none")
 
-    def create_gan(self) -> Gan[object]:
+    def create_gan(self) -> Gan[Any]:
         """Return the GAN of the run."""
         return self.gan.create(self.num_epochs)
 
 
-def check_probability(rule: str, gan: Gan[object], *, remedy: str) -> None:
+def check_probability(rule: str, gan: Gan[Any], *, remedy: str) -> None:
     """Raise where a `rule` compares D's score with a threshold and it is no probability."""
     if gan.to_probability is None:
         raise UserError(

@@ -16,23 +16,27 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan.core.errors import UserError
+from jaxgan.core.settings import to_dict
 from jaxgan.core.types import Key, Metrics, Params
 from jaxgan.data.sets import ImageSet
 from jaxgan.data.split import hold_out
+from jaxgan.experiments.train_gan import create_plan
 from jaxgan.gans import two_player
+from jaxgan.gans.dcgan import DcganSettings
 from jaxgan.gans.objectives import CROSS_ENTROPY_OBJECTIVES
-from jaxgan.gans.recipe import create_keys, create_plan, create_state, create_step
+from jaxgan.gans.recipe import create_state, create_step
 from jaxgan.networks.state import NetworkState
 from jaxgan.sampling.listing import look_at_epoch_ends
-from jaxgan.sampling.sampler import create_sampler, create_scorer
+from jaxgan.sampling.runs import create_sampler
+from jaxgan.sampling.sampler import create_scorer
 from jaxgan.sampling.selection import (
     MIN_HELD_OUT,
     accept_by_probability,
     choose_by_rank,
 )
-from jaxgan.settings import DcganSettings, to_dict
 from jaxgan.training.epochs import EpochPlan
 from jaxgan.training.jobs import Job, Result, describe_averaging, hash_files, to_record
+from jaxgan.training.keys import create_keys
 from jaxgan.training.many import Curves, Trainer
 
 # Fields of DcganSettings that do not alter what a study makes of it; of `selection` the threshold

@@ -26,7 +26,8 @@ from jaxgan.study.folds import Folds, create_folds, describe_leaks, pool
 from jaxgan.study.generators import GeneratorLab, join_made, select
 from jaxgan.study.settings import StudySettings
 from jaxgan.training.jobs import Failure, JobRunner, Result, to_record
-from jaxgan.training.run_folder import CONTENT, find_record, flatten, write_record
+from jaxgan.training.record import CONTENT, flatten
+from jaxgan.training.run_folder import find_record, write_record
 
 _SEED_STRIDE = 1000  # folds a seed may have
 

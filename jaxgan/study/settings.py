@@ -5,13 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from jaxgan.core.errors import UserError
-from jaxgan.settings import (
-    PROBABILITY_RULES,
-    DataSettings,
-    DcganSettings,
-    GmdSettings,
-    check_probability,
-)
+from jaxgan.data.settings import DataSettings
+from jaxgan.gans.dcgan import DcganSettings
+from jaxgan.sampling.settings import check_probability
+from jaxgan.settings import PROBABILITY_RULES, GmdSettings
 from jaxgan.study.arms import ARMS, Arm, create_arms
 
 MOST_FOLDS = 20
