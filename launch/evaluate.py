@@ -6,8 +6,9 @@ from typing import Any
 import cli
 from absl import flags
 
-from jaxgan.evaluation.evaluate import check_subjects, evaluate, load_folders, load_run
+from jaxgan.evaluation.evaluate import evaluate
 from jaxgan.evaluation.rules import compare_rules
+from jaxgan.evaluation.subjects import check_subjects, load_folders, load_run
 from jaxgan.sampling.runs import read_run_settings
 
 FLAGS = flags.FLAGS
@@ -48,12 +49,12 @@ def main() -> None:
         if FLAGS.selection:
             compare_rules(workdirs, name, dataset, **where, **options)
             return
-        subjects = load_run(workdir, name, dataset, **options)
+        sets = load_run(workdir, name, dataset, **options)
     else:
         held_out = Path(FLAGS.held_out) if FLAGS.held_out else None
         paths = (Path(FLAGS.generated), Path(FLAGS.against), held_out)
-        subjects = load_folders(*paths, image_size=FLAGS.image_size, **cli.read_look_flags())
-    evaluate(subjects, features_file=features_file, **where)
+        sets = load_folders(*paths, image_size=FLAGS.image_size, **cli.read_look_flags())
+    evaluate(sets, features_file=features_file, **where)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,7 @@ def make_dcgan_settings(**changes) -> TrainGanSettings:
     }
     values = {
         "seed": 0,
+        "family": "dcgan",
         "dtype": "float32",
         "image_size": 32,
         "channels": 1,

@@ -87,12 +87,12 @@ def test_a_table_with_a_row_a_variant_and_a_failed_one_named(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize(("num", "named"), [(11, False), (12, True)])
-def test_what_is_too_little_to_measure_is_no_reference(num, named):
-    judge = module._Judge(DATASET, "left", None)
+def test_what_is_too_little_to_measure_is_no_reference(num, named, monkeypatch):
+    judge = module.create_judge(DATASET, "left", None)
     right = np.flatnonzero(DATASET.train.labels == 1)[:num]
     few = replace(DATASET, splits={"val": DATASET.val.take(right[:0])})
-    judge._unseen = DATASET.train.take(right)
-    assert ("real right (another class)" in judge.measure_references(few)) is named
+    monkeypatch.setattr(module, "take_unseen", lambda _: DATASET.train.take(right))
+    assert ("real right (another class)" in judge.measure_references(few, "left")) is named
 
 
 def test_what_fails_before_a_training_costs_none(tmp_path, monkeypatch):
@@ -103,15 +103,15 @@ def test_what_fails_before_a_training_costs_none(tmp_path, monkeypatch):
         raise ValueError("no references")
 
     monkeypatch.setattr(module, "train_dcgan", refuse)
-    monkeypatch.setattr(module._Judge, "measure_references", fail)
+    monkeypatch.setattr(module.Judge, "measure_references", fail)
     with pytest.raises(ValueError, match="no references"):
         run_ablation(make_settings(), dataset=DATASET, workdir=tmp_path)
 
 
 def test_films_of_a_patient_are_judged_together(monkeypatch):
     seen = []
-    monkeypatch.setattr(module, "measure_space", lambda *a, patients: seen.append(patients) or {})
-    judge = module._Judge(DATASET, "left", None)
+    monkeypatch.setattr(module, "measure_space", lambda *a: seen.append(a[-1].patients) or {})
+    judge = module.create_judge(DATASET, "left", None)
     with pytest.raises(KeyError):
         judge.measure(DATASET.train.images[:20])
     held_out = DATASET.val.of_class(0).patients

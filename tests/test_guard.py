@@ -12,7 +12,7 @@ from jaxgan.data import copies, guard
 from jaxgan.data.folder import scan_folder
 from jaxgan.data.images import bears_mark, write_png
 from jaxgan.data.source import DataSpec, load_dataset
-from jaxgan.evaluation.evaluate import load_folders
+from jaxgan.evaluation.subjects import load_folders
 from jaxgan.reports import figures
 from tests.helpers import CXR, CXR_ABSENT
 from tests.test_copies import draw, frame

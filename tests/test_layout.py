@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # Rooms on one floor do not know one another.
 _FLOORS = """
 core metrics
-ops devices reports data
-networks
+ops devices data
+networks reports
 training
 gans classifiers
 sampling

@@ -9,7 +9,7 @@ import pytest
 from configs import dcgan, gmd
 from jaxgan.core.settings import read_settings
 from jaxgan.data.source import DataSpec, load_dataset
-from jaxgan.evaluation.evaluate import check_same_data
+from jaxgan.evaluation.subjects import check_same_data
 from jaxgan.experiments.train_classifier import TrainClassifierSettings, train_classifier
 from jaxgan.experiments.train_gan import (
     describe_run,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxgan.core.errors import UserError
-from jaxgan.evaluation import encoder
+from jaxgan.evaluation import encoder, subjects
 from jaxgan.evaluation import rules as module
 from jaxgan.sampling.sampler import Samples
 from tests.helpers import make_dataset, make_dcgan_settings, replace, write_run
@@ -21,7 +21,7 @@ def test_every_rule_has_its_row(tmp_path, capsys):
     dataset = make_dataset(num_train=48, num_val=44)  # a file name, so a patient, is in both
     settings = make_dcgan_settings(num_epochs=1, selection={"threshold": 0.0})
     write_run(tmp_path, settings=settings, dataset=dataset)
-    result = module.compare_rules([tmp_path], "left", dataset, out=tmp_path / "out")
+    result = module.compare_rules([tmp_path], "left", dataset, out=tmp_path / "out").metrics
     assert result == json.loads((tmp_path / "out" / "selection.json").read_text())
     rules = result["rules"]
     names = {"none", "paper_text 0", "paper_text 0.76", "paper_code", "calibrated", "top_k"}
@@ -67,12 +67,14 @@ def test_copies_are_searched_among_as_many_images_as_evaluate_does_or_it_is_said
     write_run(tmp_path, settings=settings, dataset=dataset)
 
     def compare(out):
-        result = module.compare_rules([tmp_path], "left", dataset, out=tmp_path / out, num=30)
+        result = module.compare_rules(
+            [tmp_path], "left", dataset, out=tmp_path / out, num=30
+        ).metrics
         note = [note for note in result["notes"] if "Searched for copies" in note]
         return result["rules"]["none"]["memorisation"]["num_train"], note
 
     assert compare("all") == (40, [])
-    monkeypatch.setattr(module, "MAX_SEARCHED", 25)
+    monkeypatch.setattr(subjects, "MAX_SEARCHED", 25)
     searched, (note,) = compare("some")
     assert searched == 25 and "25 of the 40 training images, drawn at random" in note
 
@@ -81,7 +83,7 @@ def test_a_score_that_is_no_probability_has_no_paper_rule_to_answer_for(tmp_path
     dataset = make_dataset(num_train=48, num_val=40)
     settings = make_dcgan_settings(num_epochs=1, objective="hinge", selection={"rule": "top_k"})
     write_run(tmp_path, settings=settings, dataset=dataset)
-    result = module.compare_rules([tmp_path], "left", dataset, out=tmp_path / "out")
+    result = module.compare_rules([tmp_path], "left", dataset, out=tmp_path / "out").metrics
     assert result["rules"].keys() == {"none", "calibrated", "top_k"}
     assert "does not apply" in result["answer"]
     assert result["answer"] in capsys.readouterr().out

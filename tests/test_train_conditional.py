@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from jaxgan.core.errors import UserError
-from jaxgan.evaluation.evaluate import load_run
 from jaxgan.evaluation.quality import MEASURES
+from jaxgan.evaluation.subjects import load_run
 from jaxgan.experiments import train_conditional as module
 from jaxgan.experiments.sample import sample_run
 from jaxgan.experiments.train_classifier import load_synthetic

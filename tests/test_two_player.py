@@ -1,5 +1,6 @@
 """The GAN step: what it changes, what it leaves, and the same on one device and two."""
 
+import dataclasses
 import functools
 
 import flax
@@ -12,9 +13,12 @@ import pytest
 
 from jaxgan.core.types import Batch
 from jaxgan.devices.parallel import Dispatcher, choose_devices
+from jaxgan.experiments.train_gan import create_plan
 from jaxgan.gans import objectives, recipe, two_player
-from jaxgan.networks.state import NetworkState
+from jaxgan.gans.protocol import Networks
+from jaxgan.gans.two_player import Player
 from jaxgan.ops.pixels import scale_to_unit
+from jaxgan.sampling.sampler import Sampler
 from jaxgan.training.feed import create_feed
 from jaxgan.training.keys import create_keys
 from tests.helpers import (
@@ -59,20 +63,20 @@ def make_state(settings):
 
 
 def make_parts():
-    generator, discriminator = SETTINGS.gan.create_networks()
-    return make_state(), generator, discriminator, recipe.create_optimizer(SETTINGS.gan)
+    optimizer = recipe.create_optimizer(SETTINGS.gan)
+    players = [Player(network, optimizer) for network in SETTINGS.gan.create_networks()]
+    return make_state(), *players
 
 
 def test_the_discriminator_step_leaves_the_generator_and_learns():
-    state, generator, discriminator, optimizer = make_parts()
+    state, generator, discriminator = make_parts()
     images = jnp.asarray(make_batch().images, jnp.float32) / 127.5 - 1.0
-    fake = generator.apply(state.generator.variables, jnp.ones((8, 8)), train=False)
+    fake = generator.network.apply(state.generator.variables, jnp.ones((8, 8)), train=False)
     network, losses_seen = state.discriminator, []
     update = jax.jit(
         functools.partial(
             two_player.update_discriminator,
             discriminator=discriminator,
-            optimizer=optimizer,
             objective=OBJECTIVE,
         )
     )
@@ -85,7 +89,7 @@ def test_the_discriminator_step_leaves_the_generator_and_learns():
 
 
 def test_no_gradient_reaches_the_fakes_through_the_discriminator_step():
-    state, _, discriminator, optimizer = make_parts()
+    state, _, discriminator = make_parts()
 
     def run(fake):
         network, _ = two_player.update_discriminator(
@@ -94,7 +98,6 @@ def test_no_gradient_reaches_the_fakes_through_the_discriminator_step():
             fake=fake,
             labels=jnp.zeros(4, jnp.int32),
             discriminator=discriminator,
-            optimizer=optimizer,
             objective=OBJECTIVE,
         )
         return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(network.params))
@@ -105,25 +108,19 @@ def test_no_gradient_reaches_the_fakes_through_the_discriminator_step():
 
 def test_each_network_is_updated_by_its_own_optimizer_alone():
     """With one optimiser at rest, that network stays bit for bit and the other moves."""
-    state, generator, discriminator, optimizer = make_parts()
+    state, generator, discriminator = make_parts()
+    players = {"generator": generator, "discriminator": discriminator}
     at_rest = optax.set_to_zero()
-    step = functools.partial(
-        two_player.train_step,
-        generator=generator,
-        discriminator=discriminator,
-        objective=OBJECTIVE,
-        augment_fn=lambda images, keys, strength: images,
-        latent_size=8,
-        ema_decay=0.0,
+    how = two_player.Recipe(
+        OBJECTIVE, lambda images, keys, strength: images, latent_size=8, ema_decay=0.0
     )
     for resting, moving in (("generator", "discriminator"), ("discriminator", "generator")):
-        optimizers = {f"{resting}_optimizer": at_rest, f"{moving}_optimizer": optimizer}
+        parts = {**players, resting: players[resting]._replace(optimizer=at_rest)}
         begin = state.replace(
             **{resting: getattr(state, resting).replace(opt_state=at_rest.init(None))}
         )
-        new, _ = jax.jit(functools.partial(step, **optimizers))(
-            begin, make_batch(), jax.random.key(1)
-        )
+        step = functools.partial(two_player.train_step, **parts, recipe=how)
+        new, _ = jax.jit(step)(begin, make_batch(), jax.random.key(1))
         old = getattr(state, resting).params
         assert compute_difference(getattr(new, resting).params, old) == 0.0
         assert compute_difference(getattr(new, moving).params, getattr(state, moving).params) > 0
@@ -181,7 +178,8 @@ def test_first_fake_is_the_first_image_of_the_step():
 def run_steps(settings, num_devices, num_steps=20):
     """Return the state after some steps, and how often the step was traced."""
     images = make_image_set(22)
-    plan = recipe.create_plan(replace(settings, num_epochs=1000), len(images))
+    settings = replace(settings, num_epochs=1000)
+    plan = create_plan(settings, settings.create_gan(), len(images))
     devices = choose_devices(num_devices)
     keys = create_keys(0)
     traced = []
@@ -347,16 +345,14 @@ def test_a_step_is_the_closed_form_of_its_settings_on_augmented_images(values):
     """Real, generated and G's images are all brightened; descent at the rate 1 shows gradients."""
     settings = make_alternative(discriminator_norm="none", **values)
     parts = {
-        "generator": LinearGenerator(),
-        "discriminator": QuadraticDiscriminator(),
-        "generator_optimizer": optax.sgd(1.0),
-        "discriminator_optimizer": optax.sgd(1.0),
+        "generator": Player(LinearGenerator(), optax.sgd(1.0)),
+        "discriminator": Player(QuadraticDiscriminator(), optax.sgd(1.0)),
     }
     shapes = {"latent_size": 8, "image_shape": (32, 32, 1), "keep_ema": False}
     state = two_player.create_gan_state(jax.random.key(0), **parts, **shapes, augment_strength=0.5)
-    step = functools.partial(
-        create_step(settings, None), **parts, augment_fn=add_strength, ema_decay=0.0
-    )
+    step = create_step(settings, None)
+    how = step.keywords["recipe"]._replace(augment_fn=add_strength, ema_decay=0.0)
+    step = functools.partial(step, **parts, recipe=how)
     batch, key = make_batch(), jax.random.key(1)
     new, metrics = jax.jit(step)(state, batch, key)
 
@@ -442,18 +438,15 @@ def test_a_score_is_a_probability_with_the_cross_entropy_alone(objective):
         def __call__(self, images, labels=None, *, train):
             return 5.0 * jnp.mean(images, axis=(1, 2, 3))
 
-    generator = LinearGenerator()
-    kernel = jnp.zeros((8, 32 * 32)).at[0].set(1.0)
+    settings = make_alternative(objective=objective)
     latents = jnp.zeros((3, 8)).at[:, 0].set(jnp.array([-1.0, 0.2, 1.0]))
-    network = NetworkState({}, {}, ())
-    _, scores = two_player.sample(
-        {"params": {"kernel": kernel}},
-        network,
-        latents,
-        generator=generator,
-        discriminator_module=Brightness(),
-        objective=objectives.OBJECTIVES[objective],
+    gan = dataclasses.replace(
+        recipe.create_gan(settings.gan, lambda axis_name: (LinearGenerator(), Brightness()), 1),
+        draw_latents=lambda key, seeds: latents,
     )
+    kernel = jnp.zeros((8, 32 * 32)).at[0].set(1.0)
+    networks = Networks({"params": {"kernel": kernel}}, {})
+    scores = Sampler(gan, jax.random.key(0), 3).draw_scored(networks, 0, 3).scores
     logits = np.array([-5.0, 1.0, 5.0])
     is_probability = objective in ("non_saturating", "saturating")
     expected = 1 / (1 + np.exp(-logits)) if is_probability else logits

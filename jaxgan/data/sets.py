@@ -81,6 +81,19 @@ class Dataset:
         return self.splits["val"]
 
 
+def find_label(dataset: Dataset, class_name: str, *, remark: str = "") -> int:
+    """Return the number of a class; raise where there is none of that name.
+
+    `remark` is what may be named beside the classes.
+    """
+    if class_name not in dataset.class_names:
+        raise UserError(
+            f"There is no class {class_name!r} in {dataset.name}: "
+            f"the classes are {list_some(dataset.class_names)}{remark}."
+        )
+    return dataset.class_names.index(class_name)
+
+
 def check_classes(dataset: Dataset, purpose: str) -> None:
     """Raise where there is one class alone; `purpose` is a clause: what needs two."""
     if len(dataset.class_names) < 2:

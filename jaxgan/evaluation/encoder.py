@@ -24,6 +24,7 @@ from jaxgan.core.types import Array, Key, Params
 from jaxgan.networks.encoder import Encoder, EncoderHeads
 from jaxgan.networks.losses import softmax_cross_entropy
 from jaxgan.ops.augment import cut_out, shift
+from jaxgan.ops.batches import map_batches
 from jaxgan.ops.pixels import scale_to_unit
 
 VERSION = 1  # raise it when training changes, so that kept encoders are made again
@@ -96,7 +97,7 @@ def train_classifier(
     """Train the same network to tell classes alone; return images -> labels [num]."""
     params = _train(images, labels, seed=seed, num_steps=CLASSIFIER_STEPS, with_views=False)
     predict = functools.partial(_predict, params, num_classes=int(labels.max()) + 1)
-    return lambda queries: _map_batches(predict, queries)
+    return lambda queries: map_batches(predict, queries, _PREDICT_BATCH)
 
 
 @functools.partial(jax.jit, static_argnames="num_classes")
@@ -191,17 +192,8 @@ def _encode(params: Params, images: Array) -> Array:
 
 
 def _apply_encoder(params: Params, images: np.ndarray) -> np.ndarray:
-    return _map_batches(functools.partial(_encode, params), images).astype(np.float64)
-
-
-def _map_batches(function: Callable[[Array], Array], images: np.ndarray) -> np.ndarray:
-    """Apply to every image exactly once, in batches of one compiled size."""
-    parts = []
-    for begin in range(0, len(images), _PREDICT_BATCH):
-        part = images[begin : begin + _PREDICT_BATCH]
-        padding = [(0, _PREDICT_BATCH - len(part))] + [(0, 0)] * (part.ndim - 1)
-        parts.append(np.asarray(function(jnp.asarray(np.pad(part, padding))))[: len(part)])
-    return np.concatenate(parts)
+    encode = functools.partial(_encode, params)
+    return map_batches(encode, images, _PREDICT_BATCH).astype(np.float64)
 
 
 # The cache --------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from jax import export
 from jaxgan.core.errors import UserError
 from jaxgan.data.images import resize_all
 from jaxgan.evaluation.encoder import SIDE, TrainedEncoder, load_or_train_encoder
+from jaxgan.ops.batches import map_batches
 
 PIXEL_SIDE = 16
 MEMORISATION_SIDE = 32
@@ -83,25 +84,25 @@ def set_aside(
     new ones, is closer than two sets of new images are, and a floor made of it too low. Of each
     class as many are set aside, by patient, as are held out (`num_held_out`), but at most half.
     """
-    aside, owners = np.zeros(len(labels), bool), np.asarray(patients)
+    unseen, owners = np.zeros(len(labels), bool), np.asarray(patients)
     for label, num in enumerate(num_held_out):
         of_class = labels == label
         wanted = min(num, int(of_class.sum()) // 2)
         for patient in np.random.default_rng(seed).permutation(np.unique(owners[of_class])):
-            if int((aside & of_class).sum()) >= wanted:
+            if int((unseen & of_class).sum()) >= wanted:
                 break
-            aside |= owners == patient
-    return aside
+            unseen |= owners == patient
+    return unseen
 
 
-def choose_spare(aside: np.ndarray, num: int) -> np.ndarray:
-    """Return the indices of the images set aside (`aside`, bool [n]), for the floor.
+def choose_remaining(unseen: np.ndarray, num: int) -> np.ndarray:
+    """Return the indices of the images set aside (`unseen`, bool [n]), for the floor.
 
     Where those are fewer than `num`, ones that the encoder knows fill up: as many as are held out
     are needed for a floor at their n.
     """
-    order = np.argsort(~aside, kind="stable")
-    return order[: max(num, int(aside.sum()))]
+    order = np.argsort(~unseen, kind="stable")
+    return order[: max(num, int(unseen.sum()))]
 
 
 class ExportedFeatures:
@@ -127,13 +128,8 @@ class ExportedFeatures:
         inputs = _match_channels(shrink(images, height, enlarge=True), channels)
         if wanted.dtype != np.uint8:
             inputs = inputs.astype(wanted.dtype) / np.asarray(127.5, wanted.dtype) - 1
-        size = num if isinstance(num, int) else _BATCH
-        parts = []
-        for begin in range(0, len(inputs), size):
-            part = inputs[begin : begin + size]
-            padded = np.pad(part, [(0, size - len(part))] + [(0, 0)] * 3)
-            parts.append(np.asarray(self._call(padded), np.float64)[: len(part)])
-        return self._check(np.concatenate(parts))
+        features = map_batches(self._call, inputs, num if isinstance(num, int) else _BATCH)
+        return self._check(features.astype(np.float64))
 
     def _check(self, features: np.ndarray) -> np.ndarray:
         if not np.isfinite(features).all():

@@ -10,35 +10,27 @@ import numpy as np
 from jaxgan.core.console import say
 from jaxgan.core.errors import UserError
 from jaxgan.core.seeds import check_latents
-from jaxgan.data.copies import MAX_SEARCHED
-from jaxgan.data.sets import Dataset, ImageSet
-from jaxgan.evaluation.evaluate import (
-    MAX_COMPARED,
-    Named,
-    check_class,
-    check_real,
-    check_same_data,
-    choose_out,
-    choose_unseen,
-    describe_unsearched,
-    join_patients,
-    limit,
-    measure_copies,
-    measure_space,
-    take_spare,
-    write_result,
-)
+from jaxgan.data.sets import Dataset, ImageSet, find_label
+from jaxgan.evaluation.comparisons import measure_copies, measure_space
 from jaxgan.evaluation.features import Features, create_encoder_features
-from jaxgan.gans.objectives import CROSS_ENTROPY_OBJECTIVES
+from jaxgan.evaluation.output import choose_out, write_result
+from jaxgan.evaluation.subjects import (
+    MAX_COMPARED,
+    RealImages,
+    check_same_data,
+    choose_real,
+    take_at_most,
+)
 from jaxgan.metrics.classification import compute_wilson_interval
 from jaxgan.metrics.measure import MIN_IMAGES, compute_seed_interval, get_floor_n, summarise_seeds
 from jaxgan.ops.pixels import scale_to_unit, stretch_to_bytes
 from jaxgan.reports.tables import format_rules
-from jaxgan.sampling.runs import RestoredRun, create_sampler, restore_run
-from jaxgan.sampling.sampler import Samples, create_scorer
+from jaxgan.sampling.runs import RestoredRun, restore_run
+from jaxgan.sampling.sampler import Samples
 from jaxgan.sampling.selection import (
     MIN_HELD_OUT,
     RANKING_RULES,
+    RULES,
     accept_by_batch_loss,
     accept_by_probability,
     choose_by_rank,
@@ -65,6 +57,14 @@ _NOTES = (
 )
 
 
+@dataclass(frozen=True)
+class RuleComparison:
+    """What was measured, as `selection.json` holds it, and where that is."""
+
+    metrics: dict[str, Any]
+    json_path: Path
+
+
 def compare_rules(
     workdirs: Sequence[Path],
     class_name: str,
@@ -76,17 +76,15 @@ def compare_rules(
     checkpoint: str | None = None,
     seed: int = 0,
     cache_dir: Path | None = None,
-) -> dict[str, Any]:
+) -> RuleComparison:
     """Measure what each rule keeps of a run's images; write `selection.json`; print a table.
 
     `json_path` is where the JSON goes as well. Another comparison in `out` stays. Of several runs,
     which are to differ in their seed alone, the means with intervals over them. `num` images are
     wanted of each rule, 0: as many as there are training images.
     """
-    check_class(dataset, class_name)
-    label = dataset.class_names.index(class_name)
+    real, label = choose_real(dataset, class_name), find_label(dataset, class_name)
     train, held_out = dataset.train.of_class(label), dataset.val.of_class(label)
-    check_real(class_name, train, held_out)
     num = num or len(train)
     check_latents(seed, _count_tries(num))
     comparison = {
@@ -98,14 +96,7 @@ def compare_rules(
     }
     _check_runs([workdir / class_name for workdir in workdirs], dataset)
     out = choose_out(out, "selection.json", comparison)
-    aside = choose_unseen(dataset)
-    learned = dataset.train.take(np.flatnonzero(~aside))
-    judge = _Judge(
-        Named("training images", train.images, train.patients).limit(MAX_SEARCHED),
-        Named("held-out images", held_out.images, held_out.patients),
-        take_spare(train, aside[dataset.train.labels == label], len(held_out)),
-        create_encoder_features(learned.images, learned.labels, cache_dir=cache_dir),
-    )
+    features = create_encoder_features(*real.encoder_set, cache_dir=cache_dir)
     found = []
     for workdir in workdirs:
         run = restore_run(workdir / class_name, checkpoint)
@@ -115,7 +106,7 @@ def compare_rules(
                 rule: {
                     "num_kept": len(images),
                     "kept_fraction": _measure_share(len(images), drawn[rule]),
-                    **judge.measure(images[:num]),
+                    **_measure(images[:num], features, real),
                 }
                 for rule, images in kept.items()
             }
@@ -124,20 +115,21 @@ def compare_rules(
     result: dict[str, Any] = {
         "class": class_name,
         "num_runs": len(found),
-        "features": judge.features.name,
+        "features": features.name,
         "rules": rules,
         "answer": _answer(rules),
         "notes": [
             _ONE_RUN if len(found) == 1 else _RUNS.format(len(found)),
             *_NOTES,
-            *describe_unsearched(len(judge.train.images), len(train)),
+            *real.describe_unsearched(),
         ],
         "comparison": comparison,
     }
-    write_result(result, out / "selection.json", json_path)
+    path = out / "selection.json"
+    write_result(result, path, json_path)
     say(format_rules(result))
-    say(f"Wrote {json_path or out / 'selection.json'}.")
-    return result
+    say(f"Wrote {json_path or path}.")
+    return RuleComparison(result, path)
 
 
 def _check_runs(runs: Sequence[Path], dataset: Dataset) -> None:
@@ -166,26 +158,24 @@ def _apply_rules(
     run: RestoredRun, train: ImageSet, held_out: ImageSet, *, num: int, seed: int
 ) -> tuple[dict[str, np.ndarray], dict[str, int]]:
     """Return the images uint8 [kept, h, w, c] that each rule keeps, and of how many."""
-    settings, state, label, _ = run
-    tries = _count_tries(num)
-    sampler = create_sampler(settings, label=label)
-    samples = sampler.draw(state, seed, tries)
+    sampler, selection, tries = run.sampler, run.settings.selection, _count_tries(num)
+    samples = sampler.draw_scored(run.networks, seed, tries)
     kept = {"none": samples.images[:num]}
-    if settings.objective in CROSS_ENTROPY_OBJECTIVES:  # D's score is a probability
-        for threshold in sorted({PAPER_THRESHOLD, settings.selection.threshold}):
+    if run.gan.to_probability is not None:
+        for threshold in sorted({PAPER_THRESHOLD, selection.threshold}):
             mask = accept_by_probability(samples.scores, threshold)
             kept[f"paper_text {threshold:g}"] = samples.images[mask]
         kept["paper_code"] = _apply_listing(samples, sampler.batch_size, PAPER_THRESHOLD)
     drawn = dict.fromkeys(kept, tries) | {"none": num}
-    score = create_scorer(settings, label=label)
-    pool = count_candidates(num, settings.selection.pool, tries)
+    pool = count_candidates(num, selection.pool, tries)
     # Kept from the GAN by a run that was to calibrate; else the images that judge.
-    spared = hold_out_for_calibration(settings.selection.rule, train, settings.data.split_seed)[1]
+    split_seed = run.settings.data.split_seed
+    spared = hold_out_for_calibration(selection.rule, train, split_seed)[1]
     calibrating = spared if len(spared) else held_out
-    logits = score(state.discriminator, samples.images[:pool])
-    held_logits = score(state.discriminator, calibrating.images)
+    logits = sampler.score(run.networks, samples.images[:pool])
+    held_logits = sampler.score(run.networks, calibrating.images)
     for rule in RANKING_RULES:
-        if rule == "top_k" or len(calibrating) >= MIN_HELD_OUT:
+        if not RULES[rule].calibrates or len(calibrating) >= MIN_HELD_OUT:
             kept[rule] = samples.images[choose_by_rank(rule, logits, held_logits, num)]
             drawn[rule] = pool
     return kept, drawn
@@ -213,27 +203,14 @@ def _measure_share(num_kept: int, num_drawn: int) -> dict[str, Any]:
     return {"value": num_kept / num_drawn, "interval": interval, "floor": None, "n": num_drawn}
 
 
-@dataclass(frozen=True)
-class _Judge:
-    """What the images that a rule has kept are compared with."""
-
-    train: Named
-    held_out: Named
-    spare: Named
-    features: Features
-
-    def measure(self, images: np.ndarray) -> dict[str, Any]:
-        """Measure what a rule has kept; nothing where that is too little to measure."""
-        if len(images) < MIN_IMAGES:
-            return dict.fromkeys((*_SHOWN, "memorisation"))
-        images = limit(images, MAX_COMPARED)
-        has_held_out = len(self.held_out.images) >= MIN_IMAGES
-        train = self.train.limit(MAX_COMPARED)
-        real, spare = (self.held_out, self.spare) if has_held_out else (train, self.held_out)
-        patients = join_patients(real, spare)
-        scores = measure_space(self.features, images, real.images, spare.images, patients=patients)
-        copies = measure_copies(images, self.train, self.held_out) if has_held_out else None
-        return {name: scores[name] for name in _SHOWN} | {"memorisation": copies}
+def _measure(images: np.ndarray, features: Features, real: RealImages) -> dict[str, Any]:
+    """Measure what a rule has kept; nothing where that is too little to measure."""
+    if len(images) < MIN_IMAGES:
+        return dict.fromkeys((*_SHOWN, "memorisation"))
+    images = take_at_most(images, MAX_COMPARED)
+    scores = measure_space(features, images, real.sides)
+    copies = measure_copies(images, real) if real.has_held_out else None
+    return {name: scores[name] for name in _SHOWN} | {"memorisation": copies}
 
 
 def _average_runs(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -25,19 +25,15 @@ from jaxgan.core.files import write_json, write_text
 from jaxgan.core.settings import read_settings, to_dict
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.evaluation import encoder
-from jaxgan.evaluation.evaluate import (
-    Named,
-    check_class,
-    check_count,
-    check_real,
-    choose_unseen,
-    join_patients,
-    measure_copies,
-    measure_space,
-    take_spare,
-)
+from jaxgan.evaluation.comparisons import measure_copies, measure_space
 from jaxgan.evaluation.features import Features, create_encoder_features
 from jaxgan.evaluation.pyramid import fit_pyramid_features
+from jaxgan.evaluation.subjects import (
+    RealImages,
+    check_count,
+    choose_real,
+    take_unseen,
+)
 from jaxgan.experiments.train_gan import train_dcgan
 from jaxgan.gans.dcgan import DcganSettings
 from jaxgan.metrics.kernel_distance import METRIC
@@ -146,9 +142,9 @@ def run_ablation(
     `dataset` is gray and of the size that is trained on. A training that fails is named and left
     out; one that was killed goes on from its checkpoint.
     """
-    check_class(dataset, settings.class_name)
-    judge = _Judge(dataset, settings.class_name, cache_dir)
-    references = judge.measure_references(dataset)  # before hours of training, lest it fail
+    judge = create_judge(dataset, settings.class_name, cache_dir)
+    # Before hours of training, lest it fail.
+    references = judge.measure_references(dataset, settings.class_name)
     runs = [(name, seed) for seed in settings.seeds for name in settings.variants]
     runner = JobRunner(workdir / "jobs", {"training": len(runs), "scores": len(runs)})
     scores: dict[str, list[dict[str, Any]]] = {name: [] for name in settings.variants}
@@ -172,9 +168,9 @@ def run_ablation(
     result = {
         "class": settings.class_name,
         "data": {"name": dataset.name, "fingerprint": dataset.fingerprint},
-        "images_seen": settings.dcgan.num_epochs * judge.num_train,
+        "images_seen": settings.dcgan.num_epochs * len(judge.real.train),
         "num_epochs": settings.dcgan.num_epochs,
-        "features": judge.name,
+        "features": judge.encoder.name,
         "rows": {name: _summarise(found) for name, found in scores.items() if found},
         "references": references,
         "failures": [dataclasses.asdict(failure) for failure in runner.failures],
@@ -259,7 +255,7 @@ def _train(
     return result
 
 
-def _create_judgement(judge: "_Judge", images: np.ndarray, name: str) -> Job:
+def _create_judgement(judge: "Judge", images: np.ndarray, name: str) -> Job:
     record = {"judge": judge.record, "images": hash_images(images)}
 
     def compute(_: Path) -> Result:
@@ -276,63 +272,64 @@ def hash_images(images: np.ndarray) -> str:
 # Judging ----------------------------------------------------------------------------------------
 
 
-class _Judge:
-    """Measure gray images uint8 [n, h, w, 1] against the class's held-out real images."""
+@dataclass(frozen=True)
+class Judge:
+    """What gray images uint8 [n, h, w, 1] are measured with, and against which real ones.
 
-    def __init__(self, dataset: Dataset, class_name: str, cache_dir: Path | None):
-        label = dataset.class_names.index(class_name)
-        aside = choose_unseen(dataset)
-        learned = dataset.train.take(np.flatnonzero(~aside))
-        self._unseen = dataset.train.take(np.flatnonzero(aside))
-        train, held_out = dataset.train.of_class(label), dataset.val.of_class(label)
-        check_real(class_name, train, held_out)
-        check_count(f"the held-out images of {class_name}", len(held_out))
-        self._train = Named("training images", train.images, train.patients)
-        self._held_out = Named("held-out images", held_out.images, held_out.patients)
-        self._spare = take_spare(train, aside[dataset.train.labels == label], len(held_out))
-        self._encoder: Features = create_encoder_features(
-            learned.images, learned.labels, cache_dir=cache_dir
-        )
-        self._pyramid = fit_pyramid_features(train.images)
-        self.name = self._encoder.name
-        self.num_train, self._label = len(train), label
-        self.record = {
-            "data": dataset.fingerprint,
-            "class": class_name,
-            "version": 3,
-            "encoder": encoder.VERSION,  # scores do not outlive the encoder they were made with
-        }
+    `record` is what a job's record says of it.
+    """
+
+    real: RealImages
+    encoder: Features
+    pyramid: Features
+    record: Mapping[str, Any]
 
     def measure(self, images: np.ndarray) -> dict[str, Any]:
         """Return every measure of `COLUMNS`, as JSON holds it."""
-        scores = self._measure_distances(images)
-        return {**scores, "memorisation": measure_copies(images, self._train, self._held_out)}
+        return {
+            **self._measure_distances(images),
+            "memorisation": measure_copies(images, self.real),
+        }
 
     def _measure_distances(self, images: np.ndarray) -> dict[str, Any]:
-        sides = (images, self._held_out.images, self._spare.images)
-        patients = join_patients(self._held_out, self._spare)
-        scores, pyramid = (
-            measure_space(space, *sides, patients=patients)
-            for space in (self._encoder, self._pyramid)
-        )
+        sides = self.real.sides
+        scores = measure_space(self.encoder, images, sides)
+        pyramid = measure_space(self.pyramid, images, sides)
         scores["pyramid_kernel_distance"] = pyramid["kernel_distance"]
         return {name: scores[name] for name in COLUMNS if name in scores}
 
-    def measure_references(self, dataset: Dataset) -> dict[str, dict[str, Any]]:
+    def measure_references(self, dataset: Dataset, class_name: str) -> dict[str, dict[str, Any]]:
         """Return what real images get that the encoder has not seen: the class's own, and others'.
 
         Of the class itself those of the training set, of every other class the held-out ones too.
         Left out are those with too few for halves of them to have neighbours.
         """
-        found = {}
+        unseen, found = take_unseen(dataset), {}
         for label, name in enumerate(dataset.class_names):
-            images = self._unseen.of_class(label).images
-            if label != self._label:
+            images = unseen.of_class(label).images
+            if name != class_name:
                 images = np.concatenate([images, dataset.val.of_class(label).images])
-            kind = "the same class" if label == self._label else "another class"
+            kind = "the same class" if name == class_name else "another class"
             if len(images) >= 2 * (NUM_NEIGHBOURS + 1):
                 found[f"real {name} ({kind})"] = self._measure_distances(images)
         return found
+
+
+def create_judge(dataset: Dataset, class_name: str, cache_dir: Path | None) -> Judge:
+    """Return what judges images of a class, by its held-out real images."""
+    real = choose_real(dataset, class_name)
+    check_count(f"the held-out images of {class_name}", len(real.held_out))
+    return Judge(
+        real,
+        encoder=create_encoder_features(*real.encoder_set, cache_dir=cache_dir),
+        pyramid=fit_pyramid_features(real.train.images),
+        record={
+            "data": dataset.fingerprint,
+            "class": class_name,
+            "version": 3,
+            "encoder": encoder.VERSION,  # scores do not outlive the encoder they were made with
+        },
+    )
 
 
 def as_gray(images: np.ndarray) -> np.ndarray:

@@ -16,8 +16,8 @@ from jaxgan.core.console import say
 from jaxgan.core.errors import UserError
 from jaxgan.core.files import write_json, write_text
 from jaxgan.data.sets import Dataset
+from jaxgan.evaluation.comparisons import measure_classes
 from jaxgan.evaluation.encoder import VERSION
-from jaxgan.evaluation.evaluate import measure_classes
 from jaxgan.experiments.ablation import AblationSettings, hash_images, run_ablation
 from jaxgan.metrics.gan_train import Labelled
 from jaxgan.metrics.measure import summarise_seeds

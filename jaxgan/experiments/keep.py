@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from jaxgan.core.errors import UserError
-from jaxgan.data.sets import Dataset, ImageSet
-from jaxgan.evaluation.evaluate import check_class, check_same_data
+from jaxgan.data.sets import Dataset, ImageSet, find_label
+from jaxgan.evaluation.subjects import check_same_data
 from jaxgan.experiments.class_run import open_class_run, top_up
 from jaxgan.experiments.train_gan import create_plan
 from jaxgan.sampling.runs import RestoredRun, restore_run
@@ -22,7 +22,7 @@ def keep_images(
     run that goes on afterwards forgets what was drawn here, and ends as if it had not been.
     """
     run = workdir / class_name
-    check_class(dataset, class_name)
+    find_label(dataset, class_name)
     check_same_data(run, dataset)
     restored = restore_run(run, checkpoint)
     settings = restored.settings

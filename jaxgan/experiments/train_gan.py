@@ -22,10 +22,10 @@ import jax
 import numpy as np
 
 from jaxgan.core.console import say
-from jaxgan.core.errors import UserError, list_some
+from jaxgan.core.errors import UserError
 from jaxgan.core.files import write_json
 from jaxgan.core.settings import to_dict
-from jaxgan.data.sets import Dataset, ImageSet, join_sets
+from jaxgan.data.sets import Dataset, ImageSet, find_label, join_sets
 from jaxgan.devices.distributed import check_alike, leads, share
 from jaxgan.devices.parallel import Dispatcher, check_batch_size, choose_devices
 from jaxgan.evaluation.quality import (
@@ -97,12 +97,8 @@ def describe_run(settings: TrainGanSettings, dataset: Dataset, class_name: str) 
 
 def check_class(dataset: Dataset, class_name: str) -> ImageSet:
     """Return the training images of a class."""
-    if class_name not in dataset.class_names:
-        raise UserError(
-            f"There is no class {class_name!r} in {dataset.name}: "
-            f"the classes are {list_some(dataset.class_names)} (or all of them: --class=all)."
-        )
-    return dataset.train.of_class(dataset.class_names.index(class_name))
+    label = find_label(dataset, class_name, remark=" (or all of them: --class=all)")
+    return dataset.train.of_class(label)
 
 
 def list_classes(dataset: Dataset, wanted: str) -> list[str]:

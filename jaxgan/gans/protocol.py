@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import jax
 
-from jaxgan.core.types import Array, Key, Params
+from jaxgan.core.types import Array, Key
 from jaxgan.devices.parallel import StepFn
 
 State = TypeVar("State")
@@ -30,11 +30,11 @@ class Networks(NamedTuple):
     """What of a state is needed after training.
 
     `generator` has the variables to sample from (the moving average where one is kept), `critic`
-    those of whatever gives scores.
+    those of whatever gives scores; both are trees of arrays.
     """
 
-    generator: Params
-    critic: Params
+    generator: Any
+    critic: Any
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,9 @@ class Gan(Generic[State]):
     stages: tuple[Stage[State], ...]
     get_networks: Callable[[State], Networks]
     draw_latents: Callable[[Key, Array], Any]
-    generate: Callable[[Params, Any, Given], Array]
-    score: Callable[[Params, Array, Given], Array]
-    score_batch: Callable[[Params, Array, Given], Array]
+    generate: Callable[[Any, Any, Given], Array]
+    score: Callable[[Any, Array, Given], Array]
+    score_batch: Callable[[Any, Array, Given], Array]
     to_probability: Callable[[Array], Array] | None = None
     meaning: str = "higher means more real"
     augmentation: Augmentation[State] | None = None
