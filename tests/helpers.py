@@ -28,11 +28,7 @@ from jaxgan.sampling.kept import KeptImages
 from jaxgan.sampling.runs import create_sampler, open_checkpoints, read_run_settings
 from jaxgan.sampling.sampler import Sampler
 from jaxgan.sampling.settings import TrainGanSettings
-<<<<<<< HEAD
-from jaxgan.settings import GmdSettings
 from jaxgan.training.checkpoint import Checkpoints
-=======
->>>>>>> cls
 from jaxgan.training.keys import create_keys
 from jaxgan.training.run_folder import open_run_folder
 from tests.xla_flags import FAST_COMPILATION
@@ -126,7 +122,6 @@ def get_networks(settings: TrainGanSettings, state) -> Networks:
     return settings.create_gan().get_networks(state)
 
 
-<<<<<<< HEAD
 def restore_newest(run: Path) -> tuple[int, Any]:
     """The newest checkpoint of a run of a GAN: its step, and the whole state."""
     shapes = describe_shapes(read_run_settings(run).create_gan())
@@ -136,9 +131,6 @@ def restore_newest(run: Path) -> tuple[int, Any]:
         return step, checkpoints.restore(step, shapes)
 
 
-def make_gmd_settings(**changes) -> GmdSettings:
-    """A GMD of 24x24x1 with a few thousand parameters."""
-=======
 GMD_FIELDS = {field.name for field in dataclasses.fields(GmdSettings)}
 
 
@@ -147,7 +139,6 @@ def make_gmd_settings(**changes) -> TrainClassifierSettings:
 
     Those of the optimizer are `optimizer` (its name), `learning_rate` and `momentum`.
     """
->>>>>>> cls
     values = {
         "seed": 0,
         "family": "gmd",
@@ -259,10 +250,15 @@ def refusing_nans(check):
 
 
 def replace(settings, **changes):
-    """A copy of frozen settings with other values; fields of the GAN by their own names."""
+    """A copy of frozen settings with other values; those of a family by their own names."""
     if isinstance(settings, TrainGanSettings):
         of_gan = {name: changes.pop(name) for name in [*changes] if name in GAN_FIELDS}
         changes |= {"gan": dataclasses.replace(settings.gan, **of_gan)} if of_gan else {}
+    if isinstance(settings, TrainClassifierSettings):
+        of_it = {name: changes.pop(name) for name in [*changes] if name in GMD_FIELDS}
+        changes |= (
+            {"classifier": dataclasses.replace(settings.classifier, **of_it)} if of_it else {}
+        )
     return dataclasses.replace(settings, **changes)
 
 
