@@ -186,7 +186,7 @@ class Dropout(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
-        if not train or self.is_initializing():
+        if not train or self.rate == 0.0 or self.is_initializing():
             return x
         num = compute_whole_batch_size(len(x), self.axis_name)
         key = self.make_rng("dropout")

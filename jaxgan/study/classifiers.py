@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from jaxgan.core.errors import UserError, list_some
 from jaxgan.core.types import Batch, Key, Metrics
 from jaxgan.data.images import resize_all
 from jaxgan.data.sets import ImageSet, join_sets
-from jaxgan.devices.parallel import StepFn
 from jaxgan.ops.augment_classic import augment_classic
 from jaxgan.study.arms import Arm
 from jaxgan.study.settings import StudySettings
@@ -40,11 +39,11 @@ class ClassifierLab:
     ):
         self._settings = settings
         classifier, optimizer = settings.classifier.create(num_classes), settings.optimizer.create()
-        bound = {"classifier": classifier, "optimizer": optimizer}
+        bound: dict[str, Any] = {"classifier": classifier, "optimizer": optimizer}
         self._predict = create_predict(classifier, settings.eval_batch_size)
         self._create_state = functools.partial(create_classifier_state, **bound)
 
-        def create_trainer(step: StepFn) -> Trainer:
+        def create_trainer(step: Callable[..., Any]) -> Trainer:
             return Trainer(
                 lambda axis_name: functools.partial(step, **bound, axis_name=axis_name),
                 capacity=capacity,
