@@ -60,6 +60,7 @@ def make_dcgan_settings(**changes) -> TrainGanSettings:
         "pool": 2.0,
     }
     values = {
+        "family": "dcgan",
         "seed": 0,
         "family": "dcgan",
         "dtype": "float32",

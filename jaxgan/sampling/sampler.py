@@ -1,5 +1,6 @@
 """Images from a generator, always in batches of one size, and what D says of them."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -58,6 +59,13 @@ class Sampler:
         """
         score = functools.partial(self._score_alone, networks.critic, given=self._given)
         return map_batches(score, images, self.batch_size)
+
+    def with_key(self, key: Key) -> "Sampler":
+        """Return the sampler of other latents, which shares what is compiled."""
+        other = dataclasses.replace(self, key=key)
+        shared = ("_generate", "_score_batch", "_score_alone")
+        vars(other).update({name: getattr(self, name) for name in shared})
+        return other
 
     def _draw_batches(self, networks: Networks, first_seed: int, num: int) -> Any:
         """Yield batches of images as D takes them and as bytes; one at least, which has a shape."""
