@@ -62,7 +62,6 @@ def make_dcgan_settings(**changes) -> TrainGanSettings:
     values = {
         "family": "dcgan",
         "seed": 0,
-        "family": "dcgan",
         "dtype": "float32",
         "image_size": 32,
         "channels": 1,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxgan.data.sets import Dataset, ImageSet
+from jaxgan.data.sets import ImageSet
 from jaxgan.metrics.clustered import compute_clustered_report
 from jaxgan.study import memory
 from jaxgan.study.arms import Arm, find_controls

@@ -137,9 +137,7 @@ def create_arms(
     for kind in kinds:
         arm = ARMS[kind]
         if arm.adds_by_amount:
-            arms += [
-                replace(arm, amount=a) for a in (amounts if kind in amount_arms else (usual,))
-            ]
+            arms += [replace(arm, amount=a) for a in (amounts if kind in amount_arms else (usual,))]
         else:
             arms.append(replace(arm, amount=1.0 if arm.has_own_counts else 0.0))
     return arms
