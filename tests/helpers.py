@@ -14,19 +14,22 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxgan.classifiers.gmd import GmdSettings
 from jaxgan.core.settings import read_settings
 from jaxgan.data.images import write_png
 from jaxgan.data.phantom import draw_film
 from jaxgan.data.sets import Dataset, ImageSet
+from jaxgan.experiments.train_classifier import TrainClassifierSettings
 from jaxgan.experiments.train_gan import describe_run
 from jaxgan.gans.dcgan import DcganSettings
-from jaxgan.gans.protocol import Networks
+from jaxgan.gans.protocol import Networks, describe_shapes
 from jaxgan.gans.two_player import GanState
 from jaxgan.sampling.kept import KeptImages
-from jaxgan.sampling.runs import create_sampler, open_checkpoints
+from jaxgan.sampling.runs import create_sampler, open_checkpoints, read_run_settings
 from jaxgan.sampling.sampler import Sampler
 from jaxgan.sampling.settings import TrainGanSettings
-from jaxgan.settings import GmdSettings
+from jaxgan.study.settings import StudySettings
+from jaxgan.training.checkpoint import Checkpoints
 from jaxgan.training.keys import create_keys
 from jaxgan.training.run_folder import open_run_folder
 from tests.xla_flags import FAST_COMPILATION
@@ -60,7 +63,6 @@ def make_dcgan_settings(**changes) -> TrainGanSettings:
     values = {
         "family": "dcgan",
         "seed": 0,
-        "family": "dcgan",
         "dtype": "float32",
         "image_size": 32,
         "channels": 1,
@@ -96,6 +98,7 @@ def make_dcgan_settings(**changes) -> TrainGanSettings:
     selection |= changes.pop("selection", {})
     values |= changes
     gan = {name: values.pop(name) for name in [*values] if name in GAN_FIELDS}
+    gan = {"family": "dcgan", **gan}
     return read_settings(TrainGanSettings, {**values, "gan": gan, "selection": selection})
 
 
@@ -120,10 +123,26 @@ def get_networks(settings: TrainGanSettings, state) -> Networks:
     return settings.create_gan().get_networks(state)
 
 
-def make_gmd_settings(**changes) -> GmdSettings:
-    """A GMD of 24x24x1 with a few thousand parameters."""
+def restore_newest(run: Path) -> tuple[int, Any]:
+    """The newest checkpoint of a run of a GAN: its step, and the whole state."""
+    shapes = describe_shapes(read_run_settings(run).create_gan())
+    with Checkpoints(run / "checkpoints") as checkpoints:
+        step = checkpoints.newest_step
+        assert step is not None, f"no checkpoint in {run}"
+        return step, checkpoints.restore(step, shapes)
+
+
+GMD_FIELDS = {field.name for field in dataclasses.fields(GmdSettings)}
+
+
+def make_gmd_settings(**changes) -> TrainClassifierSettings:
+    """The run of a GMD of 24x24x1 with a few thousand parameters; fields by their own names.
+
+    Those of the optimizer are `optimizer` (its name), `learning_rate` and `momentum`.
+    """
     values = {
         "seed": 0,
+        "family": "gmd",
         "dtype": "float32",
         "image_size": 24,
         "channels": 1,
@@ -142,7 +161,43 @@ def make_gmd_settings(**changes) -> GmdSettings:
         "max_steps_per_dispatch": 4,
         "data": _DATA,
     }
-    return read_settings(GmdSettings, {**values, **changes})
+    values |= changes
+    optimizer = {name: values.pop(name) for name in ("learning_rate", "momentum")}
+    optimizer["name"] = values.pop("optimizer")
+    classifier = {name: values.pop(name) for name in [*values] if name in GMD_FIELDS}
+    groups = {"classifier": classifier, "optimizer": optimizer}
+    return read_settings(TrainClassifierSettings, {**values, **groups})
+
+
+def make_study_settings(**changes) -> StudySettings:
+    """A study of two folds with the GAN and the classifier above."""
+    run, classifier = make_dcgan_settings(), make_gmd_settings()
+    values = {
+        "arms": ("real", "gan"),
+        "amounts": (1.0,),
+        "amount_arms": ("gan",),
+        "num_folds": 2,
+        "num_seeds": 1,
+        "num_gan_seeds": 1,
+        "fold_seed": 0,
+        "classifier": classifier.classifier,
+        "optimizer": classifier.optimizer,
+        "num_updates": 3,
+        "batch_size": classifier.batch_size,
+        "eval_batch_size": classifier.eval_batch_size,
+        "gan": run.gan,
+        "gan_epochs": run.num_epochs,
+        "gan_batch_size": run.batch_size,
+        "holdout": 0.1,
+        "pool": 2.5,
+        "threshold": run.selection.threshold,
+        "targets": {},
+        "audit": False,
+        "max_steps_per_dispatch": 4,
+        "checkpoint_every_seconds": 60.0,
+        "data": run.data,
+    }
+    return StudySettings(**{**values, **changes})
 
 
 def make_image_set(num: int, size: int = 32, channels: int = 1, seed: int = 0) -> ImageSet:
@@ -153,7 +208,7 @@ def make_image_set(num: int, size: int = 32, channels: int = 1, seed: int = 0) -
     images[labels == 0, : size // 2] += 120
     images[labels == 1, size // 2 :] += 120
     files = tuple(f"{i}.png" for i in range(num))
-    return ImageSet(images, labels, files, files)
+    return ImageSet(images, labels, files, files, known=np.zeros(num, bool))
 
 
 def make_environment() -> dict[str, str]:
@@ -227,10 +282,15 @@ def refusing_nans(check):
 
 
 def replace(settings, **changes):
-    """A copy of frozen settings with other values; fields of the GAN by their own names."""
+    """A copy of frozen settings with other values; those of a family by their own names."""
     if isinstance(settings, TrainGanSettings):
         of_gan = {name: changes.pop(name) for name in [*changes] if name in GAN_FIELDS}
         changes |= {"gan": dataclasses.replace(settings.gan, **of_gan)} if of_gan else {}
+    if isinstance(settings, TrainClassifierSettings):
+        of_it = {name: changes.pop(name) for name in [*changes] if name in GMD_FIELDS}
+        changes |= (
+            {"classifier": dataclasses.replace(settings.classifier, **of_it)} if of_it else {}
+        )
     return dataclasses.replace(settings, **changes)
 
 

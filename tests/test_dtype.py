@@ -8,11 +8,16 @@ import numpy as np
 import optax
 import pytest
 
-from jaxgan.classifiers import step as classifier
-from jaxgan.classifiers.gmd import Gmd
+from jaxgan.classifiers.step import create_classifier_state, train_step
 from jaxgan.core.types import Batch
 from jaxgan.gans import recipe
-from tests.helpers import compute_difference, make_dcgan_settings, make_image_set, replace
+from tests.helpers import (
+    compute_difference,
+    make_dcgan_settings,
+    make_gmd_settings,
+    make_image_set,
+    replace,
+)
 
 SETTINGS = make_dcgan_settings(diffaugment=False)
 
@@ -70,12 +75,11 @@ def test_what_leaves_a_network_is_float32(train):
 
 def test_fifty_classifier_steps_in_bfloat16_stay_near_float32():
     losses = []
-    for dtype in (None, jnp.bfloat16):
-        model, optimizer = Gmd(num_outputs=2, width=8, dtype=dtype), optax.sgd(0.1)
-        state = classifier.create_classifier_state(
-            jax.random.key(0), model=model, optimizer=optimizer, image_shape=(24, 24, 1)
-        )
-        step = jax.jit(functools.partial(classifier.train_step, model=model, optimizer=optimizer))
+    for dtype in ("float32", "bfloat16"):
+        classifier = make_gmd_settings(dtype=dtype).classifier.create(2)
+        bound = {"classifier": classifier, "optimizer": optax.sgd(0.1)}
+        state = create_classifier_state(jax.random.key(0), **bound)
+        step = jax.jit(functools.partial(train_step, **bound))
         rows = []
         for i in range(50):
             state, metrics = step(state, make_batch(i, size=24), jax.random.key(0))

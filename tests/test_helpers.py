@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxgan.classifiers.gmd import GmdSettings
 from jaxgan.data.folder import scan_folder
 from jaxgan.gans.dcgan import DcganSettings
-from jaxgan.settings import GmdSettings
 from tests import helpers, kills, mutants
 from tests.helpers import compute_difference, refusing_nans
 
@@ -94,10 +94,11 @@ def test_two_kinds_of_images_are_told_apart_by_the_bright_half():
 
 def test_settings_are_changed_as_asked():
     dcgan = helpers.make_dcgan_settings(num_epochs=7, selection={"rule": "none"})
-    assert isinstance(dcgan, DcganSettings) and isinstance(helpers.make_gmd_settings(), GmdSettings)
+    gmd = helpers.make_gmd_settings(width=16, optimizer="adam", num_epochs=5)
+    assert isinstance(dcgan, DcganSettings) and isinstance(gmd.classifier, GmdSettings)
     assert (dcgan.num_epochs, dcgan.selection.rule) == (7, "none")
     assert helpers.replace(dcgan, num_epochs=8).num_epochs == 8
-    assert helpers.make_gmd_settings(width=16).width == 16
+    assert (gmd.classifier.width, gmd.optimizer.name, gmd.num_epochs) == (16, "adam", 5)
 
 
 def test_data_sets_and_folders_hold_what_they_say(tmp_path):

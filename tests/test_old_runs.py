@@ -5,13 +5,12 @@ import shutil
 
 import numpy as np
 import pytest
-from jaxgan.settings import GmdSettings
 
 from configs import dcgan, gmd
 from jaxgan.core.settings import read_settings
 from jaxgan.data.source import DataSpec, load_dataset
 from jaxgan.evaluation.subjects import check_same_data
-from jaxgan.experiments.train_classifier import load_synthetic, train_gmd
+from jaxgan.experiments.train_classifier import TrainClassifierSettings, train_classifier
 from jaxgan.experiments.train_gan import (
     describe_run,
     make_conditional,
@@ -21,6 +20,7 @@ from jaxgan.experiments.train_gan import (
 from jaxgan.gans.dcgan import DcganSettings
 from jaxgan.sampling.kept import read_table
 from jaxgan.sampling.runs import draw_from_run, restore_run
+from jaxgan.sampling.synthetic import load_synthetic
 from jaxgan.study.run import run_jobs
 from jaxgan.study.settings import StudySettings
 from jaxgan.training.record import describe_differences
@@ -51,9 +51,9 @@ def make_dcgan(num_epochs, **selection):
 
 def make_gmd(num_epochs):
     config = gmd.get_config("quick")
-    small = {"image_size": 32, "width": 8, "batch_size": 8, "eval_batch_size": 8}
-    config.update(small | {"num_epochs": num_epochs})
-    return read_settings(GmdSettings, config.to_dict())
+    config.update({"batch_size": 8, "eval_batch_size": 8, "num_epochs": num_epochs})
+    config.classifier.update({"image_size": 32, "width": 8})
+    return read_settings(TrainClassifierSettings, config.to_dict())
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_they_are_read_and_left_as_they_are(old, films):
         images = draw_from_run(old / name, num=3).images
         assert images.shape == (3, 32, 32, 1)
         assert len(read_table(old / name)) == (6 if name.startswith("finished") else 0)
-    kept = load_synthetic(old / "finished" / "dcgan", films, make_gmd(3))
+    kept = load_synthetic(old / "finished" / "dcgan", films)
     assert [len(images) for images in kept.values()] == [6, 6]
     for name in ("finished/gmd/real", "finished/gmd/augmented", "finished/study"):
         assert read_record(old / name)["data"]["fingerprint"] == films.fingerprint
@@ -149,12 +149,12 @@ def test_a_model_of_all_classes_goes_on(old, films, tmp_path):
 
 def test_classifiers_go_on(old, films, tmp_path):
     workdir = copy(old, tmp_path, "stopped/gmd")
-    train_gmd(make_gmd(40), dataset=films, workdir=workdir, num_devices=1)
+    train_classifier(make_gmd(40), dataset=films, workdir=workdir, num_devices=1)
     check_went_on(old / "stopped/gmd/real", workdir / "real", 40)
     workdir = copy(old, tmp_path, "finished/gmd")
     synthetic_dir = old / "finished" / "dcgan"
     options = {"dataset": films, "workdir": workdir, "num_devices": 1}
-    train_gmd(make_gmd(4), synthetic_dir=synthetic_dir, **options)
+    train_classifier(make_gmd(4), synthetic_dir=synthetic_dir, **options)
     check_went_on(old / "finished/gmd/augmented", workdir / "augmented", 4)
 
 

@@ -20,8 +20,9 @@ import numpy as np
 import optax
 import pytest
 
-from jaxgan.classifiers import step as classifier
 from jaxgan.classifiers.gmd import Gmd
+from jaxgan.classifiers.protocol import Classifier, InputForm
+from jaxgan.classifiers.step import ClassifierState, train_step
 from jaxgan.core.types import Batch
 from jaxgan.gans import recipe, two_player
 from jaxgan.gans.two_player import GanState
@@ -226,8 +227,7 @@ def to_unit(pixels, dtype="float32"):
 @pytest.fixture
 def float64(monkeypatch):
     """Compute in float64, the scale of pixels too: the steps would magnify its rounding."""
-    for module in (two_player, classifier):
-        monkeypatch.setattr(module, "scale_to_unit", lambda x: jnp.float64(x) / 127.5 - 1.0)
+    monkeypatch.setattr(two_player, "scale_to_unit", lambda x: jnp.float64(x) / 127.5 - 1.0)
     with jax.enable_x64(True):
         yield
 
@@ -518,7 +518,7 @@ def create_gmd(size, width, padding, dtype="float32"):
     """Return GMD, drawn parameters, and PyTorch's with the same."""
     model = Gmd(width=width, padding=padding)
     example = jnp.zeros((1, size, size, 3))
-    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), example))
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), example, train=False))
     variables = draw_variables(shapes, use_he_scale, dtype)
     num_flat = variables["params"]["dense0"]["kernel"].shape[0]
     convolutions = [width // divisor for divisor in (1, 2, 2, 4, 8)]
@@ -536,7 +536,8 @@ def test_gmd_outputs(size, width, padding, num_images):
     images = to_unit(draw_pixels(num_images, size))
     with torch.no_grad():
         expected = peer.network(to_nchw(images)).numpy()
-    check_outputs(jax.jit(model.apply)(variables, images), expected)
+    outputs = jax.jit(functools.partial(model.apply, train=False))(variables, images)
+    check_outputs(outputs.logits, expected)
     if size == 150:
         assert count_weights(peer) == 4_033_252
 
@@ -546,10 +547,12 @@ def run_gmd_step(size, width, padding, dtype, rate, num_images):
     model, variables, peer = create_gmd(size, width, padding, dtype)
     pixels, labels = draw_pixels(num_images, size), np.arange(2, 2 + num_images) % 4
     begin, optimizer = take_weights(peer), optax.sgd(rate)
-    state = classifier.ClassifierState(
-        jnp.int32(0), variables["params"], optimizer.init(variables["params"])
+    params = variables["params"]
+    state = ClassifierState(params, {}, optimizer.init(params), step=jnp.int32(0))
+    form = InputForm(size, 3, scale=lambda images: images.astype(dtype) / 127.5 - 1.0)
+    step = functools.partial(
+        train_step, classifier=Classifier(lambda axis_name: model, form), optimizer=optimizer
     )
-    step = functools.partial(classifier.train_step, model=model, optimizer=optimizer)
     batch = Batch(jnp.asarray(pixels), jnp.asarray(labels, jnp.int32))
     state, metrics = jax.jit(step)(state, batch, jax.random.key(0))
 

@@ -9,11 +9,11 @@ import sys
 
 import numpy as np
 import pytest
+from jaxgan.settings import GmdSettings
 
 from jaxgan.core.errors import DiskError, UserError
 from jaxgan.core.settings import to_dict
 from jaxgan.gans.dcgan import DcganSettings
-from jaxgan.settings import GmdSettings
 from jaxgan.training import run_folder
 from jaxgan.training.checkpoint import Checkpoints
 from jaxgan.training.record import describe_differences, drop_notes

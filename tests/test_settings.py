@@ -4,12 +4,12 @@ import functools
 import operator
 
 import pytest
+from jaxgan.settings import GmdSettings
 
 from configs import dcgan, gmd, study
 from jaxgan.core.errors import UserError
 from jaxgan.core.settings import read_settings, to_dict
 from jaxgan.gans.dcgan import DcganSettings
-from jaxgan.settings import GmdSettings
 from jaxgan.study.settings import StudySettings
 from tests.helpers import make_dcgan_settings, make_gmd_settings
 

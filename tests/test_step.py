@@ -1,22 +1,24 @@
-"""The classifier's step and its evaluation."""
+"""The classifier's step and what it predicts."""
 
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from jaxgan.classifiers import step as classifier
-from jaxgan.classifiers.gmd import Gmd
+from jaxgan.classifiers.predict import create_predict
+from jaxgan.classifiers.step import (
+    compute_probabilities,
+    create_classifier_state,
+    train_step,
+)
 from jaxgan.devices.parallel import Dispatcher, choose_devices
-from jaxgan.experiments.train_classifier import Evaluator, create_model, create_optimizer
 from jaxgan.training.epochs import EpochPlan
 from jaxgan.training.feed import create_feed
 from tests.helpers import compute_difference, make_gmd_settings, make_image_set
 
-MODEL = Gmd(num_outputs=2, width=8)
+GMD = make_gmd_settings().classifier.create(2)
 
 
 def run_steps(num_devices, optimizer, num_steps=20):
@@ -24,15 +26,12 @@ def run_steps(num_devices, optimizer, num_steps=20):
     plan = EpochPlan(len(images), 8, 1000, 4)
     devices = choose_devices(num_devices)
     feed = create_feed(images, jax.random.key(0), plan, devices, resident_bytes=2**20)
+    bound = {"classifier": GMD, "optimizer": optimizer}
     make_step = lambda axis_name: functools.partial(  # noqa: E731
-        classifier.train_step, model=MODEL, optimizer=optimizer, axis_name=axis_name
+        train_step, **bound, axis_name=axis_name
     )
     dispatcher = Dispatcher(make_step, feed, jax.random.key(1), devices=devices, max_steps=4)
-    state = dispatcher.place(
-        classifier.create_classifier_state(
-            jax.random.key(2), model=MODEL, optimizer=optimizer, image_shape=(24, 24, 1)
-        )
-    )
+    state = dispatcher.place(create_classifier_state(jax.random.key(2), **bound))
     losses, step = [], 0
     while step < num_steps:
         begin, step = step, min(plan.compute_next(step), num_steps)
@@ -46,7 +45,7 @@ def test_it_learns_what_is_easy():
     assert losses[0] == pytest.approx(np.log(2), abs=0.5)
     assert np.mean(losses[-5:]) < 0.1
     images = make_image_set(9, size=24, seed=3)
-    probabilities = Evaluator(MODEL, 4).predict(state.params, images.images)
+    probabilities = create_predict(GMD, 4)(state.variables, images.images)
     assert (probabilities.argmax(axis=1) == images.labels).all()
 
 
@@ -58,24 +57,10 @@ def test_one_device_equals_two():
 
 
 @pytest.mark.parametrize("num", [1, 4, 9])
-def test_every_image_is_evaluated_exactly_once(num):
+def test_every_image_is_predicted_exactly_once(num):
     images = make_image_set(num, size=24).images
-    params = MODEL.init(jax.random.key(0), jnp.zeros((1, 24, 24, 1)))["params"]
-    whole = classifier.predict(params, jnp.asarray(images), model=MODEL)
-    probabilities = Evaluator(MODEL, 4).predict(params, images)
+    state = create_classifier_state(jax.random.key(0), classifier=GMD, optimizer=optax.sgd(1.0))
+    whole = compute_probabilities(state.variables, images, classifier=GMD)
+    probabilities = create_predict(GMD, 4)(state.variables, images)
     assert probabilities.shape == (num, 2)
     np.testing.assert_allclose(probabilities, whole, atol=1e-6)
-
-
-def test_the_papers_optimizer_is_plain_gradient_descent():
-    optimizer = create_optimizer(make_gmd_settings(learning_rate=1e-3))
-    params = {"w": jnp.array([1.0, 2.0])}
-    state = optimizer.init(params)
-    for _ in range(3):
-        updates, state = optimizer.update({"w": jnp.array([10.0, -10.0])}, state, params)
-        np.testing.assert_allclose(updates["w"], [-0.01, 0.01], rtol=1e-6)
-
-
-def test_outputs_follow_the_classes_or_the_papers_four():
-    assert create_model(make_gmd_settings(), 3).num_outputs == 3
-    assert create_model(make_gmd_settings(num_outputs=4), 3).num_outputs == 4

@@ -1,5 +1,6 @@
 """A whole GMD run, small: its report, its guards, resuming."""
 
+import functools
 import json
 import shutil
 
@@ -11,14 +12,9 @@ from jaxgan.classifiers.step import create_classifier_state
 from jaxgan.core.errors import UserError
 from jaxgan.data.sets import Dataset
 from jaxgan.experiments import train_classifier as module
-from jaxgan.experiments.train_classifier import (
-    create_model,
-    create_optimizer,
-    describe_run,
-    load_synthetic,
-    train_gmd,
-)
+from jaxgan.experiments.train_classifier import describe_run, train_classifier
 from jaxgan.sampling.kept import KeptImages
+from jaxgan.sampling.synthetic import load_synthetic
 from jaxgan.training.checkpoint import Checkpoints
 from jaxgan.training.run_folder import open_run_folder, read_metrics, read_record
 from tests.helpers import (
@@ -37,7 +33,7 @@ DATASET = make_dataset(size=24)
 
 
 def train(workdir, settings=SETTINGS, dataset=DATASET, **kwargs):
-    train_gmd(settings, dataset=dataset, workdir=workdir, num_devices=1, **kwargs)
+    train_classifier(settings, dataset=dataset, workdir=workdir, num_devices=1, **kwargs)
     return workdir
 
 
@@ -46,14 +42,14 @@ def read_report(run):
 
 
 def restore(run):
-    template = create_classifier_state(
+    create = functools.partial(
+        create_classifier_state,
         jax.random.key(0),
-        model=create_model(SETTINGS, 2),
-        optimizer=create_optimizer(SETTINGS),
-        image_shape=(24, 24, 1),
+        classifier=SETTINGS.classifier.create(2),
+        optimizer=SETTINGS.optimizer.create(),
     )
     with Checkpoints(run / "checkpoints", best_metric="val_accuracy") as checkpoints:
-        return checkpoints.resume(template)[1]
+        return checkpoints.resume(jax.eval_shape(create), create)[1]
 
 
 def write_kept(workdir, name, num, *, finished=True, rule="paper_text"):
@@ -124,7 +120,7 @@ def test_the_arms_are_printed_side_by_side(both_arms, capsys, synthetic_dir):
 
 
 def test_validation_is_never_touched_by_generated_images(synthetic_dir):
-    sets = load_synthetic(synthetic_dir, DATASET, SETTINGS)
+    sets = load_synthetic(synthetic_dir, DATASET)
     for label, name in enumerate(DATASET.class_names):
         images = sets[name]
         assert images.images.shape == (4, 24, 24, 1)
@@ -135,34 +131,34 @@ def test_validation_is_never_touched_by_generated_images(synthetic_dir):
 def test_generators_of_other_data_are_refused(synthetic_dir):
     other = Dataset("other", DATASET.class_names, DATASET.splits, fingerprint="e" * 64)
     with pytest.raises(UserError, match="generated from other data or another split"):
-        load_synthetic(synthetic_dir, other, SETTINGS)
+        load_synthetic(synthetic_dir, other)
 
 
 def test_missing_generators_are_told_with_the_command_that_makes_them(tmp_path):
     with pytest.raises(UserError, match=r"train_dcgan.py --class=all --workdir="):
-        load_synthetic(tmp_path, DATASET, SETTINGS)
+        load_synthetic(tmp_path, DATASET)
 
 
 def test_runs_that_kept_nothing_are_told(tmp_path):
     for name in DATASET.class_names:
         write_kept(tmp_path, name, 0)
     with pytest.raises(UserError, match="have kept no image at all"):
-        load_synthetic(tmp_path, DATASET, SETTINGS)
+        load_synthetic(tmp_path, DATASET)
 
 
 def test_a_class_without_a_generated_image_is_refused_or_left_out_on_purpose(tmp_path, capsys):
     write_kept(tmp_path, "left", 3)
     with pytest.raises(UserError, match="no kept images of right"):
-        load_synthetic(tmp_path, DATASET, SETTINGS)
+        load_synthetic(tmp_path, DATASET)
     right = write_kept(tmp_path, "right", 0)
     with pytest.raises(UserError, match=r"runs of right in .* have kept no image, those of left"):
-        load_synthetic(tmp_path, DATASET, SETTINGS)
+        load_synthetic(tmp_path, DATASET)
     (right / "finished.json").unlink()
     with pytest.raises(
         UserError, match=r"right in .* were stopped .*sample.py --class=CLASS --keep"
     ):
-        load_synthetic(tmp_path, DATASET, SETTINGS)
-    sets = load_synthetic(tmp_path, DATASET, SETTINGS, ["left"])
+        load_synthetic(tmp_path, DATASET)
+    sets = load_synthetic(tmp_path, DATASET, ["left"])
     assert {name: images.images.shape for name, images in sets.items()} == {
         "left": (3, 24, 24, 1),
         "right": (0, 24, 24, 1),
@@ -171,14 +167,14 @@ def test_a_class_without_a_generated_image_is_refused_or_left_out_on_purpose(tmp
     assert record["synthetic"]["images"] == {"left": 3, "right": 0}
     assert capsys.readouterr().out == ""
     with pytest.raises(UserError, match="--augment_classes names up: the classes of made are"):
-        load_synthetic(tmp_path, DATASET, SETTINGS, ["left", "up"])
+        load_synthetic(tmp_path, DATASET, ["left", "up"])
 
 
 def test_the_few_images_of_a_run_that_was_stopped_are_said(tmp_path, capsys):
     write_kept(tmp_path, "left", 3)
     write_kept(tmp_path, "right", 2, finished=False)
     before = list_content(tmp_path)
-    assert len(load_synthetic(tmp_path, DATASET, SETTINGS)["right"]) == 2
+    assert len(load_synthetic(tmp_path, DATASET)["right"]) == 2
     assert list_content(tmp_path) == before  # reading only reads
     out = capsys.readouterr().out
     assert "class right in" in out and "the 2 images that it had kept are added" in out
@@ -189,14 +185,14 @@ def test_a_stopped_run_of_the_listing_is_told_to_go_on_and_nothing_else(tmp_path
     """No command draws for it afterwards."""
     write_kept(tmp_path, "left", 2, finished=False, rule="paper_code")
     write_kept(tmp_path, "right", 3)
-    assert len(load_synthetic(tmp_path, DATASET, SETTINGS)["left"]) == 2
+    assert len(load_synthetic(tmp_path, DATASET)["left"]) == 2
     out = capsys.readouterr().out
     assert "2 images that it had kept are added. For more, let it go on." in out
     assert "--keep" not in out
     write_kept(tmp_path / "other", "left", 0, finished=False, rule="paper_code")
     write_kept(tmp_path / "other", "right", 3)
     with pytest.raises(UserError, match=r"have kept no image\. Let them go on\. --augment_classes"):
-        load_synthetic(tmp_path / "other", DATASET, SETTINGS)
+        load_synthetic(tmp_path / "other", DATASET)
 
 
 def test_kept_images_that_were_deleted_or_damaged_have_their_sentence(tmp_path):
@@ -206,15 +202,15 @@ def test_kept_images_that_were_deleted_or_damaged_have_their_sentence(tmp_path):
     content = file.read_bytes()
     file.unlink()
     with pytest.raises(UserError, match=r"names 1 image\(s\) that are not in .*0000001.png\): put"):
-        load_synthetic(tmp_path, DATASET, SETTINGS)
+        load_synthetic(tmp_path, DATASET)
     file.write_bytes(content[:-30])
     with pytest.raises(UserError, match=r"0000001.png is damaged or cut off"):
-        load_synthetic(tmp_path, DATASET, SETTINGS)
+        load_synthetic(tmp_path, DATASET)
     file.write_text("text")
     with pytest.raises(UserError, match=r"0000001.png is not a PNG"):
-        load_synthetic(tmp_path, DATASET, SETTINGS)
+        load_synthetic(tmp_path, DATASET)
     file.write_bytes(content)
-    assert len(load_synthetic(tmp_path, DATASET, SETTINGS)["left"]) == 3
+    assert len(load_synthetic(tmp_path, DATASET)["left"]) == 3
 
 
 @pytest.mark.parametrize("content", ["", "[]", "null", "{}", '{"arm": "real", "last": 3}'])
@@ -248,14 +244,14 @@ def test_a_longer_run_continues_bit_for_bit(both_arms, tmp_path):
 
 def test_too_few_outputs_have_their_sentence(tmp_path):
     with pytest.raises(UserError, match="num_outputs is 1 and the data have 2 classes"):
-        train(tmp_path, replace(SETTINGS, num_outputs=1))
+        train(tmp_path, make_gmd_settings(num_outputs=1))
 
 
 def test_the_best_epoch_is_the_best_of_all_that_were_validated(tmp_path, monkeypatch):
     """Epoch 2 of 4 is made the best, between two checkpoints by epochs."""
     accuracies, states = {1: 0.2, 2: 0.9, 3: 0.4, 4: 0.3}, {}
 
-    def validate(evaluator, images, moment):
+    def validate(predict, images, moment):
         states[moment.epoch] = jax.tree.map(np.array, moment.state)
         return {"val_accuracy": accuracies[moment.epoch], "val_loss": 1.0}
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxgan.settings import GmdSettings
 from jaxgan.unused import find_unused_by_training
 
 from jaxgan.classifiers import step as classifier
@@ -23,7 +24,6 @@ from jaxgan.experiments.unused import find_unused_by_run
 from jaxgan.gans.dcgan import DcganSettings
 from jaxgan.gans.recipe import create_state, create_step
 from jaxgan.sampling.selection import RULES
-from jaxgan.settings import GmdSettings
 from jaxgan.study import classifiers, coverage, generators
 from jaxgan.study import run as study_run
 from jaxgan.study.unused import find_unused_by_coverage, find_unused_by_study

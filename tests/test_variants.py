@@ -8,6 +8,7 @@ import re
 
 import numpy as np
 import pytest
+from jaxgan.settings import GmdSettings
 
 from configs import ablate, dcgan, gmd, study
 from jaxgan.core.settings import read_settings
@@ -17,7 +18,6 @@ from jaxgan.experiments.ablation import AblationSettings, run_ablation
 from jaxgan.experiments.train_classifier import train_gmd
 from jaxgan.experiments.train_gan import train_gan
 from jaxgan.gans.dcgan import DcganSettings
-from jaxgan.settings import GmdSettings
 from jaxgan.study.page import write_study
 from jaxgan.study.run import run_jobs
 from jaxgan.study.settings import StudySettings

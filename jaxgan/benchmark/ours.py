@@ -12,8 +12,9 @@ import optax
 from jaxgan import ops
 from jaxgan.benchmark.count import count_gan_step, count_generator, count_gmd_step, count_product
 from jaxgan.benchmark.workload import Workload
-from jaxgan.classifiers import step as classifier
 from jaxgan.classifiers.gmd import Gmd
+from jaxgan.classifiers.protocol import Classifier, InputForm
+from jaxgan.classifiers.step import create_classifier_state, train_step
 from jaxgan.core.types import Batch
 from jaxgan.gans import objectives, two_player
 from jaxgan.gans.dcgan import Discriminator, Generator
@@ -85,11 +86,10 @@ def dcgan_train(*, batch_size: int, width: int) -> Workload:
 
 def gmd_train(*, batch_size: int, width: int, image_size: int) -> Workload:
     """One step of GMD with SGD."""
-    model, optimizer = Gmd(width=width), optax.sgd(1e-3)
-    step = functools.partial(classifier.train_step, model=model, optimizer=optimizer)
-    state = classifier.create_classifier_state(
-        jax.random.key(0), model=model, optimizer=optimizer, image_shape=(image_size, image_size, 3)
-    )
+    model, form = Gmd(width=width), InputForm(image_size, channels=3)
+    bound = {"classifier": Classifier(lambda axis_name: model, form), "optimizer": optax.sgd(1e-3)}
+    step = functools.partial(train_step, **bound)
+    state = create_classifier_state(jax.random.key(0), **bound)
     flop = count_gmd_step(width, image_size) * batch_size
     return Workload(repeat(step, state, draw_batch(batch_size, image_size)), batch_size, flop)
 
