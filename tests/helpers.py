@@ -60,8 +60,8 @@ def make_dcgan_settings(**changes) -> TrainGanSettings:
         "pool": 2.0,
     }
     values = {
-        "seed": 0,
         "family": "dcgan",
+        "seed": 0,
         "dtype": "float32",
         "image_size": 32,
         "channels": 1,
