@@ -21,7 +21,7 @@ flags.DEFINE_string("workdir", "runs/ablation", "The table is written to WORKDIR
 def main() -> None:
     """Flags to config to one call."""
     cli.use_devices()
-    cli.override_data(FLAGS.config.dcgan)
+    cli.override_data(FLAGS.config.train)
     values = FLAGS.config.to_dict()
     if FLAGS["class"].value:
         values["class_name"] = FLAGS["class"].value
@@ -31,8 +31,8 @@ def main() -> None:
         cli.print_configuration(values)
         return
     # Gray: variants of three channels repeat it (see jaxgan/experiments/ablation.py).
-    size = settings.dcgan.image_size
-    dataset = cli.load_data(settings.dcgan.data, image_size=size, channels=1)
+    gan, data = settings.train.gan, settings.train.data
+    dataset = cli.load_data(data, image_size=gan.image_size, channels=1)
     cli.announce(dataset)
     options: dict[str, Any] = {
         "dataset": dataset,

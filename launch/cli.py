@@ -49,7 +49,6 @@ from jaxgan.data.source import DataSpec, load_dataset
 from jaxgan.data.values import AUTO, parse_view
 from jaxgan.devices import distributed
 from jaxgan.experiments.unused import find_unused_by_evaluation
-from jaxgan.study.folds import has_made_split
 from jaxgan.training.loop import Stopped
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -409,11 +408,11 @@ def _find_unused_by_data(dataset: Dataset) -> dict[str, str]:
         unused |= dict.fromkeys(DATA_FLAGS, "the images are the phantom's")
     elif not FLAGS.data_dir:
         unused |= dict.fromkeys(_OF_FOLDERS, "there is no --data_dir")
-    if not has_made_split(dataset):
+    if not dataset.val_was_made:
         reasons["val_fraction"] = reason = f"{dataset.name} has a validation split of its own"
         if not _calibrates():
             reasons["split_seed"] = reason
-    groups = ("config.data", "config.dcgan.data")
+    groups = ("config.data", "config.train.data")
     return {**unused, **{f"{group}.{name}": r for group in groups for name, r in reasons.items()}}
 
 

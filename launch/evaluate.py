@@ -44,7 +44,8 @@ def main() -> None:
     features_file = Path(FLAGS.features) if FLAGS.features else None
     options: dict[str, Any] = {"num": FLAGS.num, "checkpoint": FLAGS.checkpoint, "seed": FLAGS.seed}
     if name:
-        dataset = cli.load_data_of(read_run_settings(workdir / name))
+        settings = read_run_settings(workdir / name)
+        dataset = cli.load_data_of(settings.data, settings.gan)
         cli.announce(dataset)
         if FLAGS.selection:
             compare_rules(workdirs, name, dataset, **where, **options)

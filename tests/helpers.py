@@ -22,12 +22,13 @@ from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.experiments.train_classifier import TrainClassifierSettings
 from jaxgan.experiments.train_gan import describe_run
 from jaxgan.gans.dcgan import DcganSettings
-from jaxgan.gans.protocol import Networks
+from jaxgan.gans.protocol import Networks, describe_shapes
 from jaxgan.gans.two_player import GanState
 from jaxgan.sampling.kept import KeptImages
-from jaxgan.sampling.runs import create_sampler, open_checkpoints
+from jaxgan.sampling.runs import create_sampler, open_checkpoints, read_run_settings
 from jaxgan.sampling.sampler import Sampler
 from jaxgan.sampling.settings import TrainGanSettings
+from jaxgan.training.checkpoint import Checkpoints
 from jaxgan.training.keys import create_keys
 from jaxgan.training.run_folder import open_run_folder
 from tests.xla_flags import FAST_COMPILATION
@@ -59,8 +60,8 @@ def make_dcgan_settings(**changes) -> TrainGanSettings:
         "pool": 2.0,
     }
     values = {
-        "seed": 0,
         "family": "dcgan",
+        "seed": 0,
         "dtype": "float32",
         "image_size": 32,
         "channels": 1,
@@ -96,6 +97,7 @@ def make_dcgan_settings(**changes) -> TrainGanSettings:
     selection |= changes.pop("selection", {})
     values |= changes
     gan = {name: values.pop(name) for name in [*values] if name in GAN_FIELDS}
+    gan = {"family": "dcgan", **gan}
     return read_settings(TrainGanSettings, {**values, "gan": gan, "selection": selection})
 
 
@@ -118,6 +120,15 @@ def make_sampler(settings: TrainGanSettings, label: int | None = None) -> Sample
 def get_networks(settings: TrainGanSettings, state) -> Networks:
     """What of a state is needed after the training."""
     return settings.create_gan().get_networks(state)
+
+
+def restore_newest(run: Path) -> tuple[int, Any]:
+    """The newest checkpoint of a run of a GAN: its step, and the whole state."""
+    shapes = describe_shapes(read_run_settings(run).create_gan())
+    with Checkpoints(run / "checkpoints") as checkpoints:
+        step = checkpoints.newest_step
+        assert step is not None, f"no checkpoint in {run}"
+        return step, checkpoints.restore(step, shapes)
 
 
 GMD_FIELDS = {field.name for field in dataclasses.fields(GmdSettings)}
@@ -239,10 +250,15 @@ def refusing_nans(check):
 
 
 def replace(settings, **changes):
-    """A copy of frozen settings with other values; fields of the GAN by their own names."""
+    """A copy of frozen settings with other values; those of a family by their own names."""
     if isinstance(settings, TrainGanSettings):
         of_gan = {name: changes.pop(name) for name in [*changes] if name in GAN_FIELDS}
         changes |= {"gan": dataclasses.replace(settings.gan, **of_gan)} if of_gan else {}
+    if isinstance(settings, TrainClassifierSettings):
+        of_it = {name: changes.pop(name) for name in [*changes] if name in GMD_FIELDS}
+        changes |= (
+            {"classifier": dataclasses.replace(settings.classifier, **of_it)} if of_it else {}
+        )
     return dataclasses.replace(settings, **changes)
 
 

@@ -39,7 +39,7 @@ def ablated(monkeypatch):
 
 def make_seeded_settings(**changes):
     settings = make_settings(variants={"real ones": {}, "exchanged": {}}, num_seeds=2, **changes)
-    return module.replace(settings, dcgan=module.replace(settings.dcgan, seed=3))
+    return module.replace(settings, train=module.replace(settings.train, seed=3))
 
 
 def test_gan_train_of_every_variant_that_all_classes_have(tmp_path, ablated, monkeypatch):

@@ -15,6 +15,7 @@ schedules = st.builds(
     num_epochs=st.integers(1, 30),
     max_steps=st.integers(1, 50),
     epochs_per_dispatch=st.integers(1, 7),
+    borders=st.lists(st.integers(1, 30), max_size=3).map(lambda epochs: tuple(sorted(epochs))),
 )
 
 
@@ -38,6 +39,13 @@ def test_a_resumed_run_makes_the_same_dispatches(plan, data):
     steps = walk(plan)
     middle = data.draw(st.sampled_from(steps))
     assert walk(plan, middle) == steps[steps.index(middle) :]
+
+
+@given(schedules)
+def test_no_dispatch_reaches_over_a_border(plan):
+    steps = walk(plan)
+    for epoch in plan.borders:
+        assert plan.compute_end_of_epoch(epoch) in steps or epoch > plan.num_epochs
 
 
 @given(schedules)
@@ -77,3 +85,9 @@ def test_cadence_zero_is_never():
 )
 def test_long_epochs_are_cut(max_steps, expected):
     assert walk(EpochPlan(104, 32, 3, max_steps)) == expected
+
+
+def test_a_border_ends_a_dispatch_of_several_epochs_and_the_next_end_stays_where_it_was():
+    without = EpochPlan(16, 8, 6, 50, epochs_per_dispatch=4)
+    assert walk(without) == [0, 8, 12]
+    assert walk(EpochPlan(16, 8, 6, 50, epochs_per_dispatch=4, borders=(1, 5))) == [0, 2, 8, 10, 12]

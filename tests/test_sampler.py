@@ -1,169 +1,145 @@
-"""Images from a run's folder: how many, from which state, where to; and that reading only reads."""
+"""The sampler with a toy GAN: which images, whose scores, in batches of one size."""
 
-import json
-import shutil
-
-import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from PIL import Image
 
 from jaxgan.core.errors import UserError
-from jaxgan.experiments.sample import sample_run
-from jaxgan.sampling.runs import (
-    create_sampler,
-    draw_from_run,
-    has_checkpoints,
-    read_run_settings,
-    restore_run,
-)
-from jaxgan.sampling.sampler import draw_accepted
-from tests.helpers import list_content, make_dcgan_settings, write_run
+from jaxgan.gans.protocol import Gan, Given, Networks
+from jaxgan.ops.pixels import scale_to_unit
+from jaxgan.sampling.sampler import Sampler, Samples, draw_accepted, join_samples
 
-SETTINGS = make_dcgan_settings()
+NETWORKS = Networks({"shift": jnp.float32(1.0)}, {"gain": jnp.float32(3.0)})
+CALLS: list[tuple[str, Given]] = []
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """Checkpoints of steps 2 (the best), 3 and 5."""
-    measured = {2: 1.0, 3: 2.0, 5: 3.0}
-    return write_run(tmp_path_factory.mktemp("dcgan"), settings=SETTINGS, measured=measured)
+def draw_latents(key, seeds):
+    """The seeds themselves."""
+    return {"gray": seeds.astype(jnp.float32)}
 
 
-def list_seeds(out):
-    return sorted(int(path.stem.removeprefix("seed_")) for path in out.glob("seed_*.png"))
+def generate(variables, latents, given):
+    """Images of one gray: the seed's number, one more."""
+    CALLS.append(("generate", given))
+    gray = latents["gray"] + variables["shift"]
+    return scale_to_unit(gray[:, None, None, None] * jnp.ones((1, 2, 3, 1)))
 
 
-def test_without_a_rule_any_number_of_images_is_drawn(run, tmp_path, monkeypatch, capsys):
-    """`max_tries` is for a rule: it stopped the others too, and the sentence of it then failed."""
-    monkeypatch.setattr("jaxgan.sampling.sampler._PART", 16)
-    monkeypatch.setattr("jaxgan.sampling.sampler.SHEET_IMAGES", 12)
-    sample_run(run, tmp_path / "out", num=41, seed=7, max_tries=8)
-    assert list_seeds(tmp_path / "out") == list(range(7, 48))
-    assert "Wrote 41 images and grid.png (of the first 12)" in capsys.readouterr().out
-    expected = draw_from_run(run, num=41, seed=7).images
-    for seed, image in zip(range(7, 48), expected, strict=True):
-        with Image.open(tmp_path / "out" / f"seed_{seed:07d}.png") as file:
-            np.testing.assert_array_equal(np.asarray(file), image[..., 0])
-    sampler, state = create_sampler(SETTINGS), restore_run(run).state
-    options = {"num": 20, "first_seed": 0, "max_tries": 8}
-    found, tries = draw_accepted(sampler, state, threshold=None, **options)
-    assert (len(found.seeds), tries) == (20, 20)
-    found, tries = draw_accepted(sampler, state, threshold=2.0, **options)
-    assert (len(found.seeds), tries) == (0, 8)
+def score(variables, images, given):
+    CALLS.append(("score", given))
+    return variables["gain"] * jnp.mean(images, axis=(1, 2, 3))
 
 
-@pytest.mark.parametrize("seed", [-1, 2**32 - 4, 2**63])
-def test_seeds_that_no_image_is_made_from_have_their_sentence(run, tmp_path, seed):
-    for draw in (draw_from_run, lambda run, **options: sample_run(run, tmp_path, **options)):
-        with pytest.raises(UserError, match=f"from seed {seed} on were asked for"):
-            draw(run, num=5, seed=seed)
-    assert len(draw_from_run(run, num=5, seed=2**32 - 5).seeds) == 5
+def score_batch(variables, images, given):
+    """Less the mean of the batch: an image's score depends on its neighbours."""
+    logits = score(variables, images, given)
+    return logits - jnp.mean(logits)
 
 
-@pytest.mark.parametrize("threshold", [float("nan"), float("inf")])
-def test_a_threshold_that_is_no_number_has_its_sentence(run, tmp_path, threshold):
-    with pytest.raises(UserError, match=f"--threshold is {threshold}, expected a finite number"):
-        sample_run(run, tmp_path / "out", num=2, threshold=threshold)
-    assert not (tmp_path / "out").exists()
+def make_sampler(to_probability=None, label=None):
+    gan = Gan(
+        create_state=lambda key: None,
+        stages=(),
+        get_networks=lambda state: NETWORKS,
+        draw_latents=draw_latents,
+        generate=generate,
+        score=score,
+        score_batch=score_batch,
+        to_probability=to_probability,
+    )
+    return Sampler(gan, None, batch_size=4, label=label)
 
 
-def test_images_of_two_generators_are_not_mixed(run, tmp_path):
-    out = tmp_path / "out"
-    sample_run(run, out, num=2)
-    sample_run(run, out, num=2, seed=5)  # more of the same
-    assert list_seeds(out) == [0, 1, 5, 6]
-    other = write_run(tmp_path, "right", make_dcgan_settings(seed=1))
-    before = list_content(out)
-    for options in ({"checkpoint": "newest"}, {"threshold": 0.0}):
-        with pytest.raises(UserError, match=r"holds images already \(grid.png, .*of step 2 of"):
-            sample_run(run, out, num=2, **options)
-    with pytest.raises(UserError, match="One folder holds the images of one generator"):
-        sample_run(other, out, num=2)
-    assert list_content(out) == before
+def compute_logits(grays):
+    return 3.0 * (np.array(grays) / 127.5 - 1.0)
 
 
-@pytest.mark.parametrize("note", [None, "[]", "{", '{"generator": 1}'])
-def test_a_folder_with_other_images_is_left_alone(run, tmp_path, note):
-    (tmp_path / "film.JPG").write_bytes(b"mine")
-    if note is not None:
-        (tmp_path / "samples.json").write_text(note)
-    before = list_content(tmp_path)
-    with pytest.raises(UserError, match=r"holds images already \(film.JPG\)"):
-        sample_run(run, tmp_path, num=1)
-    assert list_content(tmp_path) == before
-    (tmp_path / "film.JPG").unlink()
-    sample_run(run, tmp_path, num=1)
-    assert list_seeds(tmp_path) == [0]
+@pytest.mark.parametrize("num", [0, 1, 4, 7])
+def test_images_are_those_of_the_seeds_however_many_fill_the_last_batch(num):
+    sampler = make_sampler()
+    images = sampler.draw(NETWORKS, 10, num)
+    assert images.shape == (num, 2, 3, 1) and images.dtype == np.uint8
+    assert images[:, 0, 0, 0].tolist() == list(range(11, 11 + num))
+    samples = sampler.draw_scored(NETWORKS, 10, num)
+    np.testing.assert_array_equal(samples.images, images)
+    assert samples.seeds.tolist() == list(range(10, 10 + num))
 
 
-def test_reading_a_run_writes_nothing(run, tmp_path):
-    copy = tmp_path / "dcgan" / "left"
-    shutil.copytree(run, copy)
-    (copy / "checkpoints" / "7.orbax-checkpoint-tmp-9").mkdir()  # of a training under way
-    (copy / "checkpoints" / "rejected" / "1").mkdir(parents=True)
-    before = list_content(copy.parent)
-    for checkpoint in ("best", "newest", None):
-        draw_from_run(copy, num=2, checkpoint=checkpoint)
-    read_run_settings(copy)
-    sample_run(copy, tmp_path / "out", num=2)
-    assert has_checkpoints(copy)
-    assert list_content(copy.parent) == before
-    shutil.rmtree(copy / "checkpoints")
-    before = list_content(copy.parent)
-    with pytest.raises(UserError, match="has no checkpoint yet"):
-        draw_from_run(copy, num=2)
-    assert not has_checkpoints(copy)
-    assert list_content(copy.parent) == before
+def test_the_paper_s_scores_are_by_the_statistics_of_the_whole_batch():
+    """Of seven images the last batch has three of the draw and one that fills it up."""
+    logits = compute_logits([[11, 12, 13, 14], [15, 16, 17, 18]])
+    expected = (logits - logits.mean(axis=1, keepdims=True)).ravel()[:7]
+    scores = make_sampler().draw_scored(NETWORKS, 10, 7).scores
+    np.testing.assert_allclose(scores, expected, atol=1e-6)
+    likely = make_sampler(lambda logits: 1 / (1 + jnp.exp(-logits)))
+    scores = likely.draw_scored(NETWORKS, 10, 7).scores
+    np.testing.assert_allclose(scores, 1 / (1 + np.exp(-expected)), atol=1e-6)
 
 
-def test_it_is_said_where_the_best_checkpoint_is_gone(run, tmp_path, capsys):
-    shutil.copytree(run, tmp_path / "left")
-    restore_run(tmp_path / "left")
-    assert capsys.readouterr().out == ""
-    shutil.rmtree(tmp_path / "left" / "checkpoints" / "2")
-    assert restore_run(tmp_path / "left").step == 3
-    assert "of step 2 (epoch 1), is gone: that of step 3 takes" in capsys.readouterr().out
-    restore_run(tmp_path / "left", "newest")
-    assert capsys.readouterr().out == ""
+def test_a_score_of_an_image_alone_does_not_depend_on_the_neighbours():
+    images = make_sampler().draw(NETWORKS, 10, 7)
+    for to_probability in (None, lambda logits: 0 * logits):  # a logit in any case
+        scores = make_sampler(to_probability).score(NETWORKS, images)
+        np.testing.assert_allclose(scores, compute_logits(range(11, 18)), atol=1e-5)
+
+
+@pytest.mark.parametrize("label", [None, 0, 2])
+def test_a_label_is_given_to_whatever_is_asked(label):
+    CALLS.clear()
+    sampler = make_sampler(label=label)
+    sampler.score(NETWORKS, sampler.draw_scored(NETWORKS, 0, 3).images)
+    assert {name for name, _ in CALLS} == {"generate", "score"} and len(CALLS) == 3
+    for _, given in CALLS:
+        assert (given.labels is None) == (label is None)
+        assert label is None or (given.labels.shape == (4,) and given.labels.dtype == jnp.int32)
+    assert label is None or sampler._given.labels.tolist() == [label] * 4
+
+
+def test_all_draws_of_a_sampler_are_by_one_program():
+    CALLS.clear()
+    sampler = make_sampler()
+    for first, num in ((0, 3), (5, 9), (2**32 - 2, 2)):
+        sampler.draw(NETWORKS, first, num)
+        sampler.draw_scored(NETWORKS, first, num)
+    assert [name for name, _ in CALLS] == ["generate", "score"]  # as they are traced
+
+
+def test_seeds_that_there_are_not_have_their_sentence():
+    for draw in (make_sampler().draw, make_sampler().draw_scored):
+        with pytest.raises(UserError, match="from seed 4294967290 on were asked for"):
+            draw(NETWORKS, 2**32 - 6, 7)
+
+
+def test_draws_are_joined_in_their_order_and_taken_by_mask_or_index():
+    one, two = (make_sampler().draw_scored(NETWORKS, first, 2) for first in (5, 1))
+    joined = join_samples([one, two])
+    assert joined.seeds.tolist() == [5, 6, 1, 2]
+    for part in (joined.take(np.array([3, 0])), joined.take(joined.seeds == 2)):
+        assert isinstance(part, Samples)
+        assert part.images[0, 0, 0, 0] == 3 and part.seeds[0] == 2
+        assert part.scores[0] == two.scores[1]
 
 
 @pytest.mark.parametrize(
-    ("changes", "sentence"),
+    ("threshold", "num", "max_tries", "seeds", "tries"),
     [
-        ({"latent_size": "8"}, r"config.json was edited.*latent_size is '8', expected a whole"),
-        ({"batch_size": None}, "batch_size is None"),
-        ({"selection": 3}, "selection is 3, expected a group"),
-        ({"seed": 5}, "of another run: settings.seed was 0 and is 5"),
-        ({"latent_size": 9}, "of another run: settings.gan.latent_size was 8 and is 9"),
-        ({"num_epochs": 2}, "of another run: settings.num_epochs was 3 and is 2"),
-        ({"nonsense": 1}, r"another version of jaxgan.*\(nonsense\)"),
+        (None, 20, 8, [*range(20)], 20),  # `max_tries` is for a rule
+        (0.0, 3, 99, [2, 3, 6], 8),  # the upper half of each batch
+        (0.0, 5, 6, [2, 3, 6, 7], 8),  # whole batches, as long as there are tries
+        (0.0, 5, 8, [2, 3, 6, 7], 8),
+        (2.0, 5, 9, [], 12),
+        (0.0, 0, 9, [], 0),
     ],
 )
-def test_settings_that_were_edited_have_their_sentence(run, tmp_path, changes, sentence):
-    shutil.copytree(run, tmp_path / "left")
-    file = tmp_path / "left" / "config.json"
-    record = json.loads(file.read_text())
-    record["settings"] |= changes
-    file.write_text(json.dumps(record))
-    with pytest.raises(UserError, match=sentence):
-        draw_from_run(tmp_path / "left", num=2)
-
-
-def test_a_setting_that_is_gone_has_its_sentence(run, tmp_path):
-    shutil.copytree(run, tmp_path / "left")
-    file = tmp_path / "left" / "config.json"
-    record = json.loads(file.read_text())
-    del record["settings"]["beta1"]
-    file.write_text(json.dumps(record))
-    with pytest.raises(UserError, match=r"another version of jaxgan.*\(beta1\)"):
-        draw_from_run(tmp_path / "left", num=2)
-
-
-def test_the_two_states_of_a_run_differ(run):
-    """Or the tests above would see nothing."""
-    best, newest = (restore_run(run, name) for name in ("best", "newest"))
-    assert (best.step, newest.step) == (2, 5)
-    assert jax.tree.all(
-        jax.tree.map(lambda a, b: (4 * a == b).all(), best.state.step, newest.state.step)
+def test_images_are_drawn_until_enough_pass(threshold, num, max_tries, seeds, tries):
+    found, tried = draw_accepted(
+        make_sampler(),
+        NETWORKS,
+        num=num,
+        threshold=threshold,
+        first_seed=0,
+        max_tries=max_tries,
     )
+    assert (found.seeds.tolist(), tried) == (seeds, tries)
+    assert found.images.shape == (len(seeds), 2, 3, 1)
+    assert found.images[:, 0, 0, 0].tolist() == [seed + 1 for seed in seeds]

@@ -13,23 +13,25 @@ import pytest
 from PIL import Image
 
 from jaxgan.core.errors import UserError
+from jaxgan.evaluation.quality import FIRST_SEED, MEASURES, NUM_IMAGES, QualityMeter
 from jaxgan.experiments import train_gan as module
 from jaxgan.experiments.sample import sample_run
 from jaxgan.experiments.train_gan import train_gan
 from jaxgan.reports import figures
 from jaxgan.sampling.kept import read_table
-from jaxgan.sampling.runs import create_sampler, draw_from_run
-from jaxgan.sampling.sampler import create_scorer
-from jaxgan.training.checkpoint import Checkpoints
+from jaxgan.sampling.runs import draw_from_run
 from jaxgan.training.keys import create_keys
 from jaxgan.training.loop import Stopped
 from jaxgan.training.run_folder import read_metrics
 from tests.helpers import (
     compute_difference,
     create_state,
+    get_networks,
     make_dataset,
     make_dcgan_settings,
+    make_sampler,
     replace,
+    restore_newest,
 )
 
 SETTINGS = make_dcgan_settings(selection={"threshold": 0.5})
@@ -41,11 +43,6 @@ def train(workdir, settings=SETTINGS, *, dataset=DATASET, num_devices=1):
         settings, dataset=dataset, class_name="left", workdir=workdir, num_devices=num_devices
     )
     return workdir / "left"
-
-
-def restore(run, settings=SETTINGS):
-    with Checkpoints(run / "checkpoints") as checkpoints:
-        return checkpoints.resume(create_state(settings, create_keys(0).init))
 
 
 def read_all(run):
@@ -93,12 +90,13 @@ def short(tmp_path_factory):
 def untrained(monkeypatch):
     """Trainings are left out: the end of a run is done with the networks that it begins with."""
 
-    def fit(settings, name, runs, hooks, folder, devices):
-        for run in runs:
+    def fit(training, devices):
+        for run in training.runs:
             run.kept.rewind(0)
+        settings = training.settings
         return create_state(settings, create_keys(settings.seed).init), settings.num_epochs
 
-    monkeypatch.setattr(module, "fit", fit)
+    monkeypatch.setattr(module, "_fit", fit)
 
 
 def test_it_leaves_what_the_map_says(whole_run):
@@ -114,7 +112,7 @@ def test_it_leaves_what_the_map_says(whole_run):
 
 def test_steps_lines_and_optimizer_counts_are_exact(whole_run):
     """Three epochs of 11 images in batches of 8 are five steps: none more is taken or saved."""
-    step, state = restore(whole_run)
+    step, state = restore_newest(whole_run)
     assert step == 5
     assert int(state.step) == 5
     assert int(state.generator.opt_state[0].count) == 5
@@ -134,7 +132,7 @@ def test_the_nearest_moment_is_kept_and_drawn_from(tmp_path, monkeypatch):
 
     def measure(run, moment):
         states[moment.epoch] = jax.tree.map(np.array, moment.state)
-        return {"kernel_distance": distances[moment.epoch], "variance_ratio": 1.0}
+        return None, {"kernel_distance": distances[moment.epoch], "variance_ratio": 1.0}
 
     monkeypatch.setattr(module, "_measure", measure)
     # Between two checkpoints: what is measured is saved all the same.
@@ -146,18 +144,35 @@ def test_the_nearest_moment_is_kept_and_drawn_from(tmp_path, monkeypatch):
         assert report["selected_epoch"] == epoch
         assert report["best"]["epoch"] == 2
         assert "collapsed" in report["collapse"]
-        expected = create_sampler(SETTINGS).draw(states[epoch], 5, 4)
-        np.testing.assert_array_equal(draw_from_run(run, num=4, seed=5).images, expected.images)
-    drawn = draw_from_run(newest, num=4, seed=5, checkpoint="best").images
-    np.testing.assert_array_equal(drawn, draw_from_run(best, num=4, seed=5).images)
+        expected = make_sampler(SETTINGS).draw(get_networks(SETTINGS, states[epoch]), 5, 4)
+        np.testing.assert_array_equal(draw_from_run(run, num=4, seed=5), expected)
+    drawn = draw_from_run(newest, num=4, seed=5, checkpoint="best")
+    np.testing.assert_array_equal(drawn, draw_from_run(best, num=4, seed=5))
     assert (best / "figures" / "metric.png").is_file()
+
+
+def test_what_is_measured_are_images_of_latents_that_no_other_image_is_made_from(whole_run):
+    last = read_metrics(whole_run)[-1]
+    images = draw_from_run(whole_run, num=NUM_IMAGES, seed=FIRST_SEED, checkpoint="newest")
+    found = QualityMeter(DATASET.train.of_class(0).images).measure(images)
+    assert found == {name: pytest.approx(last[name], rel=1e-5) for name in MEASURES}
+
+
+def test_a_finished_run_draws_and_fits_nothing(whole_run, monkeypatch, capsys):
+    def fail(*args, **options):
+        raise AssertionError("work that nobody asked for")
+
+    monkeypatch.setattr("jaxgan.evaluation.quality.fit_pyramid_features", fail)
+    monkeypatch.setattr("jaxgan.gans.two_player.create_gan_state", fail)
+    train(whole_run.parent)
+    assert "is finished: 3 epochs. Nothing to do" in capsys.readouterr().out
 
 
 def test_a_run_without_measurements_draws_from_its_end(short):
     run, _ = short
     assert not (run / "report.json").exists()
     assert "kernel_distance" not in read_metrics(run)[-1]
-    assert len(draw_from_run(run, num=2).images) == 2
+    assert len(draw_from_run(run, num=2)) == 2
 
 
 def test_kept_images_are_those_of_the_table_and_pass_the_rule(whole_run):
@@ -196,7 +211,7 @@ def test_a_stopped_run_ends_as_if_it_had_not_been_stopped(whole_run, tmp_path, m
     monkeypatch.setitem(module.run_loop.__globals__, "catch_stop_signals", original)
     run = train(tmp_path)
     assert read_all(run) == read_all(whole_run)
-    assert compute_difference(restore(run)[1], restore(whole_run)[1]) == 0.0
+    assert compute_difference(restore_newest(run)[1], restore_newest(whole_run)[1]) == 0.0
 
 
 def test_more_epochs_go_on_and_end_as_one_longer_run(whole_run, begun, tmp_path, capsys):
@@ -205,7 +220,7 @@ def test_more_epochs_go_on_and_end_as_one_longer_run(whole_run, begun, tmp_path,
     assert "is finished: 2 epochs" in capsys.readouterr().out
     run = train(tmp_path)
     assert read_all(run) == read_all(whole_run)
-    assert compute_difference(restore(run)[1], restore(whole_run)[1]) == 0.0
+    assert compute_difference(restore_newest(run)[1], restore_newest(whole_run)[1]) == 0.0
 
 
 def test_what_was_deleted_of_a_finished_run_is_made_again(whole_run, tmp_path, capsys):
@@ -236,7 +251,7 @@ def test_what_was_deleted_of_a_finished_run_is_made_again(whole_run, tmp_path, c
 
 
 def test_two_devices_give_the_same_run(begun):
-    one, two = (restore(begun[num])[1] for num in (1, 2))
+    one, two = (restore_newest(begun[num])[1] for num in (1, 2))
     assert compute_difference(one, two) < 1e-5
 
 
@@ -245,9 +260,9 @@ def test_a_run_begun_on_so_many_devices_goes_on_with_others(
     whole_run, begun, tmp_path, first, then
 ):
     shutil.copytree(begun[first], tmp_path / "left")
-    step, state = restore(train(tmp_path, num_devices=then))
+    step, state = restore_newest(train(tmp_path, num_devices=then))
     assert step == 5
-    assert compute_difference(state, restore(whole_run)[1]) < 1e-5
+    assert compute_difference(state, restore_newest(whole_run)[1]) < 1e-5
 
 
 def test_a_rule_that_nothing_passes_ends_with_a_sentence(untrained, tmp_path, capsys):
@@ -271,8 +286,9 @@ def test_top_k_chooses_the_best_of_the_finished_generator(untrained, tmp_path):
     assert all(row.is_final and row.rule == "top_k" for row in rows)
     first = 2 * settings.batch_size
     state = create_state(settings, create_keys(settings.seed).init)
-    samples = create_sampler(settings).draw(state, first, 20)
-    logits = create_scorer(settings)(state.discriminator, samples.images)
+    sampler, networks = make_sampler(settings), get_networks(settings, state)
+    samples = sampler.draw_scored(networks, first, 20)
+    logits = sampler.score(networks, samples.images)
     assert {row.seed for row in rows} == set(samples.seeds[np.argsort(-logits)[:11]])
 
 
@@ -312,11 +328,11 @@ def test_a_table_s_numbers_are_for_its_classes_however_they_are_written(short):
 
 
 def test_a_logit_does_not_depend_on_the_neighbours(whole_run):
-    state = restore(whole_run)[1]
-    images, score = DATASET.train.images, create_scorer(SETTINGS)
-    together = score(state.discriminator, images)
+    networks = get_networks(SETTINGS, restore_newest(whole_run)[1])
+    images, sampler = DATASET.train.images, make_sampler(SETTINGS)
+    together = sampler.score(networks, images)
     assert together.std() > 0
-    alone = [score(state.discriminator, images[i : i + 1])[0] for i in range(3)]
+    alone = [sampler.score(networks, images[i : i + 1])[0] for i in range(3)]
     np.testing.assert_allclose(alone, together[:3], atol=1e-5)
 
 
@@ -339,7 +355,7 @@ def test_a_calibrated_run_draws_at_its_end_and_never_sees_the_validation_images(
 def test_augmentation_is_shown_where_it_is_on_and_only_there(
     whole_run, short, tmp_path, monkeypatch
 ):
-    assert SETTINGS.diffaugment
+    assert SETTINGS.gan.diffaugment
     with Image.open(whole_run / "figures" / "augmented.png") as figure:
         assert figure.width > figure.height > 200
     assert not (short[0] / "figures" / "augmented.png").exists()
@@ -350,7 +366,7 @@ def test_augmentation_is_shown_where_it_is_on_and_only_there(
     run = train(tmp_path)  # the end of it, once more
     real, real_seen, generated_seen, generated = (images for _, images in shown[-1])
     np.testing.assert_array_equal(real, DATASET.train.of_class(0).images[:8])
-    np.testing.assert_array_equal(generated, draw_from_run(run, num=8).images)
+    np.testing.assert_array_equal(generated, draw_from_run(run, num=8))
     for before, after in ((real, real_seen), (generated, generated_seen)):
         assert (before != after).any(axis=(1, 2, 3)).all()
 
@@ -399,10 +415,11 @@ def test_a_run_of_another_version_can_be_read_where_its_settings_suffice(whole_r
     record = json.loads((old / "config.json").read_text())
     del record["settings"]["checkpoint_every_seconds"]
     (old / "config.json").write_text(json.dumps(record))
-    assert len(draw_from_run(old, num=2).images) == 2
-    record["settings"]["generator_loss"] = record["settings"].pop("objective")
+    assert len(draw_from_run(old, num=2)) == 2
+    record["settings"]["gan"]["generator_loss"] = record["settings"]["gan"].pop("objective")
     (old / "config.json").write_text(json.dumps(record))
-    with pytest.raises(UserError, match=r"version of jaxgan.*generator_loss, objective"):
+    sentence = r"version of jaxgan.*gan.generator_loss is not known.*gan.objective is missing"
+    with pytest.raises(UserError, match=sentence):
         draw_from_run(old, num=2)
 
 
@@ -421,7 +438,7 @@ def test_a_critics_score_is_no_probability(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "score of G(z)" in said and "D(G(z))" not in said
     sample_run(run, tmp_path / "out", num=2)
-    with pytest.raises(UserError, match="only, not with 'wasserstein': set --accept=none"):
+    with pytest.raises(UserError, match=r"cross-entropy alone.*\(wasserstein: .*set --accept=none"):
         sample_run(run, tmp_path / "out", num=2, threshold=0.5)
 
 

@@ -445,7 +445,7 @@ def test_a_score_is_a_probability_with_the_cross_entropy_alone(objective):
         draw_latents=lambda key, seeds: latents,
     )
     kernel = jnp.zeros((8, 32 * 32)).at[0].set(1.0)
-    networks = Networks({"params": {"kernel": kernel}}, {})
+    networks = Networks({"params": {"kernel": kernel}}, {"params": {}, "batch_stats": {}})
     scores = Sampler(gan, jax.random.key(0), 3).draw_scored(networks, 0, 3).scores
     logits = np.array([-5.0, 1.0, 5.0])
     is_probability = objective in ("non_saturating", "saturating")

@@ -74,6 +74,11 @@ class Record(NamedTuple):
     sha256: str  # of the source
     aspect: float = 1.0  # its width over its height
 
+    @property
+    def knows_patient(self) -> bool:
+        """Whether the source says whose the image is: else its patient is called as the file."""
+        return self.patient != self.file
+
 
 @dataclass(frozen=True)
 class PreparedSet:

@@ -1,6 +1,6 @@
 """What does each ingredient of a recipe do? Variants x seeds at an equal number of images seen.
 
-Every variant is a few fields of `DcganSettings` changed. All are judged alike: against held-out
+Every variant is a few fields of a run's settings changed. All are judged alike: against held-out
 real images of the class, in the features of one encoder that is trained on the real training images
 of all classes, and in a pixel pyramid. What chose a variant's checkpoint saw training images alone.
 Colour is left out: images are compared in gray, and a variant of three channels learns from gray
@@ -22,7 +22,8 @@ import numpy as np
 from jaxgan.core.console import say
 from jaxgan.core.errors import UserError
 from jaxgan.core.files import write_json, write_text
-from jaxgan.core.settings import read_settings, to_dict
+from jaxgan.core.settings import check, read_settings, to_dict
+from jaxgan.core.unused import prefix_unused
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.evaluation import encoder
 from jaxgan.evaluation.comparisons import measure_copies, measure_space
@@ -34,24 +35,22 @@ from jaxgan.evaluation.subjects import (
     choose_real,
     take_unseen,
 )
-from jaxgan.experiments.train_gan import train_dcgan
-from jaxgan.gans.dcgan import DcganSettings
+from jaxgan.experiments.train_gan import train_gan
 from jaxgan.metrics.kernel_distance import METRIC
 from jaxgan.metrics.measure import HIGHER_IS_BETTER, get_floor_n, summarise_seeds
 from jaxgan.metrics.neighbours import NUM_NEIGHBOURS
 from jaxgan.reports import figures
 from jaxgan.sampling.runs import create_sampler, restore_run
+from jaxgan.sampling.settings import TrainGanSettings
 from jaxgan.training.jobs import (
     Job,
     JobRunner,
     Result,
-    describe_averaging,
     describe_data,
+    describe_family,
     to_record,
 )
-from jaxgan.training.run_folder import read_metrics
 from jaxgan.training.settings import CHECKPOINTS
-from jaxgan.unused import find_unused_by_gan
 
 COLUMNS = {
     "kernel_distance": "kernel distance",
@@ -67,9 +66,12 @@ _SHOWN_IMAGES = 8  # of each variant, in the picture
 
 @dataclass(frozen=True)
 class AblationSettings:
-    """`variants` maps a name to the fields of `dcgan` that differ; every one has all seeds."""
+    """`variants` maps a name to the fields of `train` that differ; every one has all seeds.
 
-    dcgan: DcganSettings
+    Fields of a group are in a group of their own: {"gan": {"ema_decay": 0.0}}.
+    """
+
+    train: TrainGanSettings
     variants: Mapping[str, Mapping[str, Any]]
     class_name: str
     num_seeds: int
@@ -77,14 +79,13 @@ class AblationSettings:
 
     def __post_init__(self) -> None:
         for name in ("num_seeds", "num_images"):
-            if getattr(self, name) < 1:
-                raise UserError(f"config.{name} is {getattr(self, name)}, expected 1 or more.")
+            check(name, getattr(self, name), getattr(self, name) >= 1, "1 or more")
         if not self.variants:
             raise UserError("config.variants is empty, expected one variant or more.")
-        for name, changes in self.variants.items():
-            self.create_variant(name, seed=self.seeds[0])
+        for name in self.variants:
+            variant = self.create_variant(name, seed=self.seeds[0])
             self.create_variant(name, seed=self.seeds[-1])
-            if changes.get("num_epochs", self.dcgan.num_epochs) != self.dcgan.num_epochs:
+            if variant.num_epochs != self.train.num_epochs:
                 raise UserError(
                     f"config.variants[{name!r}] changes num_epochs: expected the same number of "
                     "images seen for all."
@@ -92,31 +93,46 @@ class AblationSettings:
 
     @property
     def seeds(self) -> range:
-        """The seeds of the trainings of each variant, from that of `dcgan` on."""
-        return range(self.dcgan.seed, self.dcgan.seed + self.num_seeds)
+        """The seeds of the trainings of each variant, from that of `train` on."""
+        return range(self.train.seed, self.train.seed + self.num_seeds)
 
-    def create_variant(self, name: str, *, seed: int) -> DcganSettings:
+    def create_variant(self, name: str, *, seed: int) -> TrainGanSettings:
         """Return the settings of one training."""
-        changed = {**to_dict(self.dcgan), **self.variants[name], "seed": seed}
+        changed = {**_merge(to_dict(self.train), self.variants[name]), "seed": seed}
         try:
-            return read_settings(DcganSettings, changed)
+            return read_settings(TrainGanSettings, changed)
         except UserError as error:
             raise UserError(f"Variant {name!r}: {error}") from None
+
+
+def _merge(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested values with those of `changes`; a group of another family takes its place."""
+    merged = dict(values)
+    for name, new in changes.items():
+        merged[name] = _merge(values[name], new) if _is_same_group(values.get(name), new) else new
+    return merged
+
+
+def _is_same_group(old: Any, new: Any) -> bool:
+    """Whether these are two groups of fields, of one family where there are families."""
+    if not isinstance(old, Mapping) or not isinstance(new, Mapping):
+        return False
+    return bool(new.get("family", old.get("family")) == old.get("family"))
 
 
 def find_unused_by_ablation(settings: AblationSettings) -> dict[str, str]:
     """Return which fields of an ablation's config have no effect: its GANs keep and show nothing.
 
-    A recipe's own (`find_unused_by_gan`) has one where no variant gives it any.
+    A recipe's own (`FamilySettings.find_unused`) has one where no variant gives it any.
     """
     looks = "an ablation looks at no training while it goes"
     variants = [settings.create_variant(name, seed=0) for name in settings.variants]
-    by_variant = [find_unused_by_gan(variant, "config.dcgan") for variant in variants]
+    by_variant = [prefix_unused("config.train.gan", v.gan.find_unused()) for v in variants]
     everywhere = set.intersection(*map(set, by_variant))
     return {
-        "config.dcgan.selection": "an ablation judges every image and keeps none",
-        "config.dcgan.look_every_epochs": looks,
-        "config.dcgan.sample_every_epochs": looks,
+        "config.train.selection": "an ablation judges every image and keeps none",
+        "config.train.look_every_epochs": looks,
+        "config.train.sample_every_epochs": looks,
         **{name: by_variant[0][name] for name in sorted(everywhere)},
     }
 
@@ -168,8 +184,8 @@ def run_ablation(
     result = {
         "class": settings.class_name,
         "data": {"name": dataset.name, "fingerprint": dataset.fingerprint},
-        "images_seen": settings.dcgan.num_epochs * len(judge.real.train),
-        "num_epochs": settings.dcgan.num_epochs,
+        "images_seen": settings.train.num_epochs * len(judge.real.train),
+        "num_epochs": settings.train.num_epochs,
         "features": judge.encoder.name,
         "rows": {name: _summarise(found) for name, found in scores.items() if found},
         "references": references,
@@ -185,7 +201,7 @@ def run_ablation(
 
 def _create_training(
     settings: AblationSettings,
-    variant: DcganSettings,
+    variant: TrainGanSettings,
     dataset: Dataset,
     name: str,
     num_devices: int,
@@ -204,13 +220,13 @@ def _create_training(
         look_every_epochs=0,
         sample_every_epochs=0,
     )
-    repeated = repeat_channels(dataset, variant.channels)
+    repeated = repeat_channels(dataset, variant.gan.channels)
     record = {
-        "settings": {**to_record(variant), "data": describe_data(variant.data)},
+        "settings": _describe_training(variant),
         "data": dataset.fingerprint,
         "class": settings.class_name,
         "num_images": settings.num_images,
-        **describe_averaging(variant),
+        **variant.gan.describe_job(),
     }
     run = functools.partial(
         _train,
@@ -223,32 +239,40 @@ def _create_training(
     return Job("training", name, record, run)
 
 
+def _describe_training(variant: TrainGanSettings) -> dict[str, Any]:
+    """Return the settings as a job's record has them: of one level, as jobs of before."""
+    record = to_record(variant)
+    return {
+        **{name: value for name, value in record.items() if name != "gan"},
+        **describe_family(variant.gan, "dcgan"),
+        "data": describe_data(variant.data),
+    }
+
+
 def _train(
     partial: Path,
     *,
-    variant: DcganSettings,
+    variant: TrainGanSettings,
     dataset: Dataset,
     class_name: str,
     num_images: int,
     num_devices: int,
 ) -> Result:
     """Train in the folder `partial`, where a killed training goes on, and remove it."""
-    train_dcgan(
+    trained = train_gan(
         variant, dataset=dataset, class_name=class_name, workdir=partial, num_devices=num_devices
     )
-    run = partial / class_name
-    sampler = create_sampler(variant)
+    sampler = create_sampler(variant, variant.create_gan())
     result: dict[str, np.ndarray] = {}
-    measured = [line for line in read_metrics(run) if METRIC in line]
+    measured = [line for line in trained.metrics if METRIC in line]
     for checkpoint in CHECKPOINTS:
-        state = restore_run(run, checkpoint)[1]
-        result[f"images_{checkpoint}"] = sampler.draw(state, 0, num_images).images
+        networks = restore_run(trained.folder, checkpoint).networks
+        result[f"images_{checkpoint}"] = sampler.draw(networks, 0, num_images)
         result[f"epoch_{checkpoint}"] = np.array(variant.num_epochs)
-    collapse = None
-    if measured:
-        report = json.loads((run / "report.json").read_text(encoding="utf-8"))
-        result["epoch_best"], collapse = np.array(report["best"]["epoch"]), report["collapse"]
-    result["collapsed"] = np.array(collapse is not None)
+    report = trained.report
+    if report is not None:
+        result["epoch_best"] = np.array(report["best"]["epoch"])
+    result["collapsed"] = np.array(report is not None and report["collapse"] is not None)
     result["epochs"] = np.array([line["epoch"] for line in measured])
     result["distances"] = np.array([line[METRIC] for line in measured])
     shutil.rmtree(partial)

@@ -72,7 +72,7 @@ def run_all_classes(
     result = {
         "data": {"name": dataset.name, "fingerprint": dataset.fingerprint},
         "held_out": len(dataset.val),
-        "num_epochs": settings.dcgan.num_epochs,
+        "num_epochs": settings.train.num_epochs,
         "rows": {variant: _summarise(rows) for variant, rows in scores.items()},
         "not_measured": missing,
         "failures": [

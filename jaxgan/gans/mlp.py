@@ -14,20 +14,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan.core.settings import check
-from jaxgan.core.types import Array, Key
+from jaxgan.core.types import Array
 from jaxgan.gans.protocol import Gan
 from jaxgan.gans.recipe import RecipeSettings, create_gan
 from jaxgan.gans.two_player import GanState
-from jaxgan.networks.layers import DTYPES, Dropout, Dtype
-
-
-def uniform(limit: float) -> nn.initializers.Initializer:
-    """Return what draws an array from U(-limit, limit)."""
-
-    def draw(key: Key, shape: tuple[int, ...], dtype: Dtype = float) -> Array:
-        return jax.random.uniform(key, shape, dtype, -limit, limit)
-
-    return draw
+from jaxgan.networks.layers import DTYPES, Dropout, Dtype, uniform
 
 
 class Generator(nn.Module):

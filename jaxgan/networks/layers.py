@@ -30,7 +30,18 @@ def normal(mean: float, stddev: float) -> nn.initializers.Initializer:
     """Return what draws an array from N(mean, stddev), by a program for arrays of many sizes."""
 
     def draw(key: Key, shape: tuple[int, ...], dtype: Dtype = float) -> Array:
-        return _take(shape, _draw_normal(key, _choose_num(key, shape), mean, stddev, dtype))
+        with jax.disable_jit(False):  # see networks.state
+            return _take(shape, _draw_normal(key, _choose_num(key, shape), mean, stddev, dtype))
+
+    return draw
+
+
+def uniform(limit: float | Array) -> nn.initializers.Initializer:
+    """Return what draws an array from U(-limit, limit), by such a program."""
+
+    def draw(key: Key, shape: tuple[int, ...], dtype: Dtype = float) -> Array:
+        with jax.disable_jit(False):
+            return _take(shape, _draw_uniform(key, _choose_num(key, shape), limit, dtype))
 
     return draw
 
@@ -42,7 +53,7 @@ def glorot_init(key: Key, shape: tuple[int, ...], dtype: Dtype = float) -> Array
     """
     place = math.prod(shape[:-2])
     variance = jnp.asarray(2.0 / (place * (shape[-2] + shape[-1])), dtype)
-    return _take(shape, _draw_uniform(key, _choose_num(key, shape), jnp.sqrt(3 * variance), dtype))
+    return uniform(jnp.sqrt(3 * variance))(key, shape, dtype)
 
 
 def _choose_num(key: Key, shape: tuple[int, ...]) -> int:
@@ -73,7 +84,7 @@ def _draw_normal(key: Key, num: int, mean: float, stddev: float, dtype: Dtype) -
 
 
 @functools.partial(jax.jit, static_argnames=("num", "dtype"))
-def _draw_uniform(key: Key, num: int, limit: Array, dtype: Dtype) -> Array:
+def _draw_uniform(key: Key, num: int, limit: float | Array, dtype: Dtype) -> Array:
     return jax.random.uniform(key, (num,), dtype, -1) * limit
 
 

@@ -37,8 +37,11 @@ def create_network_state(
 ) -> NetworkState:
     """Draw the parameters of a network that takes these inputs and `train`."""
     # Lazily: the parameters are drawn one by one (`layers.normal`), and nothing else is computed;
-    # without `train`, what batch norm makes of its first statistics would be.
-    params = network.lazy_init(key, *inputs, train=True)["params"]
+    # without `train`, what batch norm makes of its first statistics would be. Of every function
+    # within the network that is jitted the part that needs no input, which is empty, would be
+    # compiled all the same.
+    with jax.disable_jit():
+        params = network.lazy_init(key, *inputs, train=True)["params"]
     statistics = _create_statistics(key, network=network, inputs=inputs)
     return NetworkState(params, statistics, _init(params, optimizer=optimizer))
 

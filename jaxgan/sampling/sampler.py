@@ -1,5 +1,6 @@
 """Images from a generator, always in batches of one size, and what D says of them."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import numpy as np
 
 from jaxgan.core.seeds import NUM_SEEDS, check_latents
 from jaxgan.core.types import Array, Key, Params
+from jaxgan.devices.parallel import choose_compiler_options
 from jaxgan.gans.protocol import Gan, Given, Networks
 from jaxgan.ops.batches import map_batches
 from jaxgan.ops.pixels import scale_to_bytes, scale_to_unit
@@ -58,6 +60,13 @@ class Sampler:
         score = functools.partial(self._score_alone, networks.critic, given=self._given)
         return map_batches(score, images, self.batch_size)
 
+    def with_key(self, key: Key) -> "Sampler":
+        """Return the sampler of other latents, which shares what is compiled."""
+        other = dataclasses.replace(self, key=key)
+        shared = ("_generate", "_score_batch", "_score_alone")
+        vars(other).update({name: getattr(self, name) for name in shared})
+        return other
+
     def _draw_batches(self, networks: Networks, first_seed: int, num: int) -> Any:
         """Yield batches of images as D takes them and as bytes; one at least, which has a shape."""
         for start in range(first_seed, first_seed + max(num, 1), self.batch_size):
@@ -79,7 +88,7 @@ class Sampler:
             images = self.gan.generate(variables, self.gan.draw_latents(key, seeds), given)
             return images, scale_to_bytes(images)
 
-        return jax.jit(generate)
+        return _compile(generate)
 
     @functools.cached_property
     def _score_batch(self) -> Callable[..., Array]:
@@ -88,14 +97,19 @@ class Sampler:
         def score(variables: Params, images: Array, given: Given) -> Array:
             return to_probability(self.gan.score_batch(variables, images, given))
 
-        return jax.jit(score)
+        return _compile(score)
 
     @functools.cached_property
     def _score_alone(self) -> Callable[..., Array]:
         def score(variables: Params, images: Array, given: Given) -> Array:
             return self.gan.score(variables, scale_to_unit(images), given)
 
-        return jax.jit(score)
+        return _compile(score)
+
+
+def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
+    options = choose_compiler_options(jax.default_backend())
+    return jax.jit(function, compiler_options=options)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxgan.core.console import say
 from jaxgan.core.errors import UserError, list_some
 from jaxgan.data.images import as_pixels, decode_many, resize_square
-from jaxgan.data.sets import Dataset, ImageSet
+from jaxgan.data.sets import Dataset, ImageSet, create_generated_set
 from jaxgan.sampling import kept
 from jaxgan.sampling.runs import find_model, read_run_settings
 from jaxgan.training.run_folder import read_data
@@ -124,9 +124,8 @@ def _load_kept(path: Path, label: int, dataset: Dataset) -> ImageSet:
         use=lambda image: as_pixels(resize_square(image, size)),
     )
     files = tuple(row.file for row in rows)
-    labels = np.full(len(rows), label, np.int32)
     pixels = np.stack(images) if images else _create_empty(dataset).images
-    return ImageSet(pixels, labels, files, ("synthetic",) * len(rows))
+    return create_generated_set(pixels, label, files)
 
 
 def _create_empty(dataset: Dataset) -> ImageSet:

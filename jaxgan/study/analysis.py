@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxgan.data.sets import Dataset, ImageSet
+from jaxgan.data.sets import ImageSet
 from jaxgan.metrics.clustered import compute_clustered_report
 from jaxgan.study import memory
 from jaxgan.study.arms import Arm, find_controls
@@ -301,28 +301,20 @@ def _describe_paper(arms: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any
 def _describe_data(results: StudyResults) -> dict[str, Any]:
     images, names = results.folds.images, results.dataset.class_names
     counts = np.bincount(images.labels, minlength=len(names))
-    known = _find_known_patients(results.dataset)
     return {
         **results.dataset.describe(),
         "images": len(images),
         "classes": {name: int(n) for name, n in zip(names, counts, strict=True)},
         "patients": len(set(images.patients)),
-        "images_without_patient": int((~known).sum()),
-        "size": _describe_size(images, known),
+        "images_without_patient": int((~images.is_patient_known).sum()),
+        "size": _describe_size(images),
         "notices": list(results.notices),
     }
 
 
-def _find_known_patients(dataset: Dataset) -> np.ndarray:
-    """Return of which images [num_images], all splits joined, the patient is known."""
-    # A source that does not know whose an image is calls the patient after the file (`ImageSet`).
-    return np.concatenate(
-        [np.array(s.patients, object) != np.array(s.files, object) for s in dataset.splits.values()]
-    )
-
-
-def _describe_size(images: ImageSet, known: np.ndarray) -> str:
+def _describe_size(images: ImageSet) -> str:
     """Return how many images there are, and of whom as far as that is known."""
+    known = images.is_patient_known
     if not known.any():
         return f"{len(images)} images (patients not known: each image counts as one)"
     words = f"{len(images)} images of {len(set(images.patients))} patients"

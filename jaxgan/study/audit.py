@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,7 @@ def mask_images(images: np.ndarray, view: str) -> np.ndarray:
 
 def mask_set(images: ImageSet, view: str) -> ImageSet:
     """Return the set as `view` shows it."""
-    return ImageSet(mask_images(images.images, view), images.labels, images.files, images.patients)
+    return replace(images, images=mask_images(images.images, view))
 
 
 def compute_features(images: np.ndarray, view: str) -> np.ndarray:

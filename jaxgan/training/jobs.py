@@ -189,6 +189,15 @@ def describe_data(settings: DataSettings) -> dict[str, Any]:
     return {f.name: v for f, v in values if f.default is dataclasses.MISSING or v != f.default}
 
 
+def describe_family(settings: Any, first: str) -> dict[str, Any]:
+    """Return a family's settings as a job's record has them, which notes no `first` family.
+
+    Jobs of before knew that one alone, and keep their names.
+    """
+    record = to_record(settings)
+    return {n: v for n, v in record.items() if n != "family" or v != first}
+
+
 def to_record(settings: Any, *, without: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return frozen settings as JSON-able values, less the fields that do not alter a result."""
     values = {}

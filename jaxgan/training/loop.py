@@ -145,8 +145,9 @@ def run_loop(loop: Loop, stages: Sequence[LoopStage], state: Any, *, start_step:
     step, patience = start_step, Patience(loop.checkpoint_every_seconds)
     with catch_stop_signals() as get_signal:
         for stage in stages:
+            if step == stage.first_step:
+                state = stage.begin(state)
             if step < stage.last_step:
-                state = stage.begin(state) if step == stage.first_step else state
                 state = _run_stage(loop, stage, state, step, patience, get_signal)
                 step = stage.last_step
     return state

@@ -16,7 +16,7 @@ from jaxgan.core.files import write_bytes
 from jaxgan.core.types import Array, Batch, Key, Metrics
 from jaxgan.data.sets import ImageSet
 from jaxgan.devices.parallel import Dispatcher, StepFn, replicate, take_part
-from jaxgan.training.loop import Patience, check_finite
+from jaxgan.training.loop import LoopStage, Patience, check_finite
 
 _DIGEST_BYTES = 32  # of SHA-256
 
@@ -88,25 +88,22 @@ class PaddedFeed:
 
 
 class Trainer:
-    """Train any number of runs of one kind; its program is compiled with the first."""
+    """Train any number of runs of one kind on sets of at most `capacity` images."""
 
     def __init__(
-        self,
-        make_step: Callable[[str | None], StepFn],
-        *,
-        capacity: int,
-        batch_size: int,
-        max_steps: int,
-        devices: Sequence[jax.Device],
+        self, *, capacity: int, batch_size: int, max_steps: int, devices: Sequence[jax.Device]
     ):
         self._feed = PaddedFeed(capacity, batch_size, max_steps, devices)
-        self._max_steps = max_steps
-        self._dispatcher = Dispatcher(
+        self._max_steps, self._devices = max_steps, devices
+
+    def create_dispatcher(self, make_step: Callable[[str | None], StepFn]) -> Dispatcher:
+        """Return what does the steps of all runs: its program is compiled with the first."""
+        return Dispatcher(
             lambda axis_name: _seed_step(make_step(axis_name)),
             self._feed,
             jax.random.key(0),
-            devices=devices,
-            max_steps=max_steps,
+            devices=self._devices,
+            max_steps=self._max_steps,
         )
 
     def train(
@@ -114,31 +111,50 @@ class Trainer:
         state: Any,
         images: ImageSet,
         *,
-        num_steps: int,
+        stages: Sequence[LoopStage],
         seed: int,
         notes: Notes,
         partial: Path | None = None,
         save_every_seconds: float = 0.0,
     ) -> Any:
-        """Return `state` after `num_steps` steps; `notes` takes in all metrics.
+        """Return `state` after all stages, whose dispatchers are of this trainer.
 
-        With `partial`, state and notes are written there every `save_every_seconds` (0: never),
-        and a later call goes on from them. Raises `DivergedError`.
+        `notes` takes in all metrics. With `partial`, state and notes are written there every
+        `save_every_seconds` (0: never), and a later call goes on from them. Raises `DivergedError`.
         """
         self._feed.fill(images, seed)
         step, seeded = _read_partial(partial, SeededState(jnp.uint32(seed), state), notes)
-        seeded = self._dispatcher.place(seeded)
         patience = Patience(save_every_seconds)
-        while step < num_steps:
-            end = min(step + self._max_steps, num_steps)
-            seeded, rows = self._dispatcher(seeded, step, end)
-            check_finite(rows, step, end)
-            notes.note(step, end, rows)
-            step = end
+
+        def save(step: int, seeded: SeededState) -> None:
             if partial and patience.is_over():
-                _write_partial(partial, step, self._dispatcher.unplace(seeded), notes)
+                _write_partial(partial, step, seeded, notes)
                 patience.renew()
-        return self._dispatcher.unplace(seeded).state
+
+        for stage in stages:
+            if step < stage.last_step:
+                if step == stage.first_step:
+                    seeded = seeded.replace(state=stage.begin(seeded.state))
+                seeded = self._run_stage(stage, seeded, step, notes, save)
+                step = stage.last_step
+        return seeded.state
+
+    def _run_stage(
+        self,
+        stage: LoopStage,
+        seeded: SeededState,
+        step: int,
+        notes: Notes,
+        save: Callable[[int, SeededState], None],
+    ) -> SeededState:
+        seeded = stage.dispatcher.place(seeded)
+        while step < stage.last_step:
+            begin, step = step, min(step + self._max_steps, stage.last_step)
+            seeded, rows = stage.dispatcher(seeded, begin, step)
+            check_finite(rows, begin, step)
+            notes.note(begin, step, rows)
+            save(step, stage.dispatcher.unplace(seeded))
+        return stage.dispatcher.unplace(seeded)
 
 
 def _seed_step(step_fn: StepFn) -> StepFn:
