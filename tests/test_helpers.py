@@ -95,7 +95,7 @@ def test_two_kinds_of_images_are_told_apart_by_the_bright_half():
 def test_settings_are_changed_as_asked():
     dcgan = helpers.make_dcgan_settings(num_epochs=7, selection={"rule": "none"})
     gmd = helpers.make_gmd_settings(width=16, optimizer="adam", num_epochs=5)
-    assert isinstance(dcgan, DcganSettings) and isinstance(gmd.classifier, GmdSettings)
+    assert isinstance(dcgan.gan, DcganSettings) and isinstance(gmd.classifier, GmdSettings)
     assert (dcgan.num_epochs, dcgan.selection.rule) == (7, "none")
     assert helpers.replace(dcgan, num_epochs=8).num_epochs == 8
     assert (gmd.classifier.width, gmd.optimizer.name, gmd.num_epochs) == (16, "adam", 5)

@@ -108,6 +108,9 @@ def test_it_leaves_what_the_map_says(whole_run):
     samples = {path.name for path in (whole_run / "samples").iterdir()}
     assert samples == {f"epoch_0000{i}.png" for i in (1, 2, 3)}
     assert any((whole_run / "events").iterdir())
+    noted = json.loads((whole_run / "finished.json").read_text())["files"]
+    written = {f"figures/{path.name}" for path in (whole_run / "figures").iterdir()}
+    assert noted == sorted({*written, "report.json"})
 
 
 def test_steps_lines_and_optimizer_counts_are_exact(whole_run):

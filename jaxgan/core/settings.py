@@ -69,18 +69,18 @@ def _list_families(hint: Any) -> tuple[Any, ...]:
 
 def _choose_family(families: Sequence[Any], values: Any, path: str) -> Any:
     """Return the dataclass whose `family` is that of `values`; the only one where there is one."""
-    if len(families) == 1:
-        return families[0]
+    if len(families) == 1 or not isinstance(values, Mapping):
+        return families[0]  # which refuses what is no group of fields
     by_name = {family.family: family for family in families}
-    found = values.get("family") if isinstance(values, Mapping) else None
-    if found not in by_name:
+    found = values.get("family")
+    if not isinstance(found, str) or found not in by_name:
         raise UserError(f"{path}.family is {found!r}, expected one of {', '.join(by_name)}.")
     return by_name[found]
 
 
 def _name(expected: Any) -> str:
     names = {int: "a whole number", float: "a number", bool: "True or False", str: "a word"}
-    return names.get(expected, "a group of fields")
+    return {**names, tuple: "a list"}.get(expected, "a group of fields")
 
 
 def _get_hints(cls: Any) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Images in: sources (folder, phantom, TFDS), decoding, splitting by patient, feeding."""
+"""Images in: sources (folder, phantom, TFDS), decoding, values, splits by patient, copies."""

@@ -265,7 +265,8 @@ def _train(training: _Training, dataset: Dataset, devices: Sequence[jax.Device])
         _draw_samples(training, state)
     _draw_curves(training)
     _report_quality(training, epoch)
-    folder.finish(settings.num_epochs, parts=[run.folder for run in runs])
+    parts = [run.folder for run in runs if run.folder is not folder]
+    folder.finish(settings.num_epochs, parts=parts)
     say(f"Done: look at {folder.path / 'figures' / 'samples.png'}.")
 
 

@@ -1,1 +1,1 @@
-"""What networks are made of."""
+"""What networks are made of: layers, states, optimizers, losses."""

@@ -140,6 +140,9 @@ def describe_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     old, new = (flatten(json.loads(json.dumps(r))) for r in (old, new))
     differing = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
     differing = [name for name in differing if not _may_change(name, old, new)]
+    # Another family has other fields: its name says all.
+    groups = tuple(name.removesuffix("family") for name in differing if name.endswith(".family"))
+    differing = [n for n in differing if n.endswith(".family") or not n.startswith(groups)]
     # Runs of before have noted the paper's numbers, whatever variant they are of.
     differing = [name for name in differing if not name.startswith(_TABLE) or name in new]
     if CONTENT not in differing:
