@@ -10,9 +10,10 @@ import pytest
 
 from jaxgan.classifiers.step import create_classifier_state, train_step
 from jaxgan.core.types import Batch
-from jaxgan.gans import recipe
 from tests.helpers import (
     compute_difference,
+    create_state,
+    create_step,
     make_dcgan_settings,
     make_gmd_settings,
     make_image_set,
@@ -30,12 +31,12 @@ def make_batch(seed=0, num=8, size=32):
 @functools.cache
 def make_step(dtype="float32"):
     """Compiled once for all tests."""
-    return jax.jit(recipe.create_step(replace(SETTINGS, dtype=dtype), None))
+    return jax.jit(create_step(replace(SETTINGS, dtype=dtype), None))
 
 
 def train_gan(settings, num_steps):
-    step = make_step(settings.dtype)
-    state, rows = recipe.create_state(settings, jax.random.key(0)), []
+    step = make_step(settings.gan.dtype)
+    state, rows = create_state(settings, jax.random.key(0)), []
     for i in range(num_steps):
         state, metrics = step(state, make_batch(i), jax.random.fold_in(jax.random.key(1), i))
         rows.append((float(metrics["loss_d"]), float(metrics["loss_g"])))
@@ -59,8 +60,8 @@ def test_fifty_gan_steps_in_bfloat16_stay_near_float32():
 @pytest.mark.parametrize("train", [True, False])
 def test_what_leaves_a_network_is_float32(train):
     settings = replace(SETTINGS, dtype="bfloat16")
-    generator, discriminator = recipe.create_networks(settings)
-    state = recipe.create_state(settings, jax.random.key(0))
+    generator, discriminator = settings.gan.create_networks()
+    state = create_state(settings, jax.random.key(0))
 
     def apply(network, variables, x):
         return jax.eval_shape(
@@ -93,9 +94,9 @@ def test_fifty_classifier_steps_in_bfloat16_stay_near_float32():
 
 def test_models_trained_together_are_those_trained_alone():
     """Three seeds vmapped into one step, 20 steps: each is the one trained by itself."""
-    alone, together = make_step(), jax.jit(jax.vmap(recipe.create_step(SETTINGS, None)))
+    alone, together = make_step(), jax.jit(jax.vmap(create_step(SETTINGS, None)))
     keys = jax.random.split(jax.random.key(0), 3)
-    states = [recipe.create_state(SETTINGS, key) for key in keys]
+    states = [create_state(SETTINGS, key) for key in keys]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
     for i in range(20):
         batches = [make_batch(3 * i + j) for j in range(3)]

@@ -12,16 +12,13 @@ from PIL import Image
 
 from jaxgan.core.settings import read_settings
 from jaxgan.data.source import DataSpec, load_dataset
-from jaxgan.gans.dcgan import DcganSettings
-from jaxgan.training.checkpoint import Checkpoints
-from jaxgan.training.keys import create_keys
-from jaxgan.training.run_folder import read_record
+from jaxgan.sampling.settings import TrainGanSettings
 from tests import forks, kills, long_run
 from tests.fuzz.seeds import IDENTITY, make_film
 from tests.helpers import (
     compute_difference,
-    create_state,
     make_environment,
+    restore_newest,
     write_run,
     write_split_folder,
 )
@@ -30,16 +27,16 @@ ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "configs"
 TINY_DCGAN = (
     f"--config={CONFIG / 'dcgan.py:quick'}",
-    "--config.image_size=32",
-    "--config.generator_width=4",
-    "--config.discriminator_width=4",
+    "--config.gan.image_size=32",
+    "--config.gan.generator_width=4",
+    "--config.gan.discriminator_width=4",
     "--config.batch_size=8",
     "--config.selection.max_tries=16",
 )
 TINY_GMD = (
     f"--config={CONFIG / 'gmd.py:quick'}",
-    "--config.image_size=24",
-    "--config.width=8",
+    "--config.classifier.image_size=24",
+    "--config.classifier.width=8",
     "--config.num_epochs=2",
 )
 
@@ -82,12 +79,6 @@ def train_dcgan(place, workdir, *flags, run=fork):
         f"--workdir={workdir}",
         *flags,
     )
-
-
-def restore(folder):
-    settings = read_settings(DcganSettings, read_record(folder)["settings"])
-    with Checkpoints(folder / "checkpoints") as checkpoints:
-        return checkpoints.resume(create_state(settings, create_keys(0).init))
 
 
 def test_the_whole_way_from_images_to_two_reports(place, tmp_path):
@@ -199,16 +190,21 @@ def test_a_kill_in_a_save_changes_nothing(place):
 def test_two_devices_give_what_one_gives(place, tmp_path):
     """Twenty steps with --num_devices=2, which makes virtual devices where there is one CPU.
 
-    The fast suite has the same in one process (test_gan, test_train_dcgan).
+    The fast suite has the same in one process (test_two_player, test_train_gan).
     """
-    flags = ("--class=left", "--config.num_epochs=14", "--accept=none", "--config.ema_decay=0.0")
+    flags = (
+        "--class=left",
+        "--config.num_epochs=14",
+        "--accept=none",
+        "--config.gan.ema_decay=0.0",
+    )
     states = []
     for num_devices in (1, 2):
         workdir = tmp_path / str(num_devices)
         result = train_dcgan(place, workdir, *flags, f"--num_devices={num_devices}", run=run)
         assert result.returncode == 0, result.stderr
         assert f"on {num_devices} cpu device(s)" in result.stdout
-        states.append(restore(workdir / "left"))
+        states.append(restore_newest(workdir / "left"))
     assert states[0][0] == states[1][0] == 21
     assert compute_difference(states[0], states[1]) < 1e-5
 
@@ -220,7 +216,7 @@ def test_two_thousand_steps_on_two_devices_end_with_flat_memory(tmp_path):
     assert seen.code == 0, (tmp_path / "output.txt").read_text()
     before, after = seen.lowest
     assert after - before <= 40  # MiB, in 500 steps; that of 20,000 is in the docs
-    step, state = restore(tmp_path / "run" / "left")
+    step, state = restore_newest(tmp_path / "run" / "left")
     assert step == 2000
     assert np.isfinite(state.generator.params["up1"]["kernel"]).all()
 
@@ -232,7 +228,7 @@ MISTAKES = [
     (("--class=left", "extra"), "'extra' is not a flag"),
     (("--class=left", "--config.nonsense=1"), "nonsense"),
     (("--class=left", "--config.batch_size=many"), "batch_size"),
-    (("--class=left", "--config.image_size=40"), "config.image_size is 40"),
+    (("--class=left", "--config.gan.image_size=40"), "config.gan.image_size is 40"),
     (("--class=left", "--accept=best"), "accept"),
     (("--class=left", "--num_devices=2", "--config.batch_size=7"), "multiple of 2"),
     (("--class=left", "--data_dir=nowhere"), "nowhere"),
@@ -315,7 +311,7 @@ def test_a_data_folder_that_changes_between_start_and_resume_is_noticed(tmp_path
     write_split_folder(tmp_path / "data", num_train=24, num_val=8)
     flags = (tmp_path, tmp_path / "runs", "--class=left", "--accept=none")
     record = json.loads(train_dcgan(*flags, "--dry_run").stdout)
-    settings = read_settings(DcganSettings, record["settings"])
+    settings = read_settings(TrainGanSettings, record["settings"])
     look = {"image_size": 32, "channels": settings.gan.channels}
     dataset = load_dataset(DataSpec(tmp_path / "data"), cache_dir=tmp_path / "cache", **look)
     write_run(tmp_path / "runs", settings=settings, dataset=dataset)
