@@ -45,9 +45,11 @@ def paper() -> ConfigDict:
     config.holdout = 0.1
     config.pool = 4.0  # generated images that the rules of selection choose from, for each wanted
     config.audit = True  # the classifier on the frame alone and with the centre blackened
-    config.dcgan = _create_dcgan("paper")
-    config.gmd = _load("gmd").paper()
-    config.data = config.gmd.data.copy_and_resolve_references()
+    _take_gan(config, "paper")
+    _take_classifier(config, "paper")
+    config.max_steps_per_dispatch = 50
+    config.checkpoint_every_seconds = 60.0  # of a job that is not done yet; 0: never
+    config.data = _load("gmd").paper().data
     return config
 
 
@@ -56,8 +58,8 @@ def small() -> ConfigDict:
     config = quick()
     config.num_seeds = 3
     config.num_updates = 600
-    config.dcgan = _create_dcgan("quick")
-    config.gmd = _load("gmd").quick()
+    _take_gan(config, "quick")
+    _take_classifier(config, "quick")
     return config
 
 
@@ -70,11 +72,11 @@ def quick() -> ConfigDict:
     config.num_seeds = 2
     config.num_gan_seeds = 1
     config.num_updates = 450
-    config.dcgan = _create_dcgan("quick")
-    config.dcgan.image_size = 32
-    config.dcgan.num_epochs = 150
-    config.gmd = _load("gmd").quick()
-    config.gmd.image_size = 32
+    _take_gan(config, "quick")
+    config.gan.image_size = 32
+    config.gan_epochs = 150
+    _take_classifier(config, "quick")
+    config.classifier.image_size = 32
     return config
 
 
@@ -85,17 +87,28 @@ def tiny() -> ConfigDict:
     config.amount_arms = ("duplicates",)
     config.num_updates = 200
     config.audit = False
-    config.gmd.image_size = 24
-    config.gmd.width = 8
+    config.classifier.image_size = 24
+    config.classifier.width = 8
     return config
 
 
-def _create_dcgan(variant: str) -> ConfigDict:
-    """Return a GAN as a study trains it: its images are drawn from the last step, unmeasured."""
-    config: ConfigDict = getattr(_load("dcgan"), variant)()
-    config.measure_every_epochs = 0
-    config.select_checkpoint = "newest"
-    return config
+def _take_gan(config: ConfigDict, variant: str) -> None:
+    """Take what a study needs of a GAN's config: its images are drawn from the last step."""
+    run = getattr(_load("dcgan"), variant)()
+    config.gan = run.gan
+    config.gan_epochs = run.num_epochs
+    config.gan_batch_size = run.batch_size
+    config.threshold = run.selection.threshold  # of the arms by the paper's rules
+    config.targets = run.selection.targets.to_dict()  # images that gan_paper_counts adds to each
+
+
+def _take_classifier(config: ConfigDict, variant: str) -> None:
+    """Take what a study needs of a classifier's config: the length is `num_updates`."""
+    run = getattr(_load("gmd"), variant)()
+    config.classifier = run.classifier
+    config.optimizer = run.optimizer
+    config.batch_size = run.batch_size
+    config.eval_batch_size = run.eval_batch_size
 
 
 def _load(name: str) -> Any:

@@ -28,6 +28,7 @@ from jaxgan.sampling.kept import KeptImages
 from jaxgan.sampling.runs import create_sampler, open_checkpoints, read_run_settings
 from jaxgan.sampling.sampler import Sampler
 from jaxgan.sampling.settings import TrainGanSettings
+from jaxgan.study.settings import StudySettings
 from jaxgan.training.checkpoint import Checkpoints
 from jaxgan.training.keys import create_keys
 from jaxgan.training.run_folder import open_run_folder
@@ -168,6 +169,37 @@ def make_gmd_settings(**changes) -> TrainClassifierSettings:
     return read_settings(TrainClassifierSettings, {**values, **groups})
 
 
+def make_study_settings(**changes) -> StudySettings:
+    """A study of two folds with the GAN and the classifier above."""
+    run, classifier = make_dcgan_settings(), make_gmd_settings()
+    values = {
+        "arms": ("real", "gan"),
+        "amounts": (1.0,),
+        "amount_arms": ("gan",),
+        "num_folds": 2,
+        "num_seeds": 1,
+        "num_gan_seeds": 1,
+        "fold_seed": 0,
+        "classifier": classifier.classifier,
+        "optimizer": classifier.optimizer,
+        "num_updates": 3,
+        "batch_size": classifier.batch_size,
+        "eval_batch_size": classifier.eval_batch_size,
+        "gan": run.gan,
+        "gan_epochs": run.num_epochs,
+        "gan_batch_size": run.batch_size,
+        "holdout": 0.1,
+        "pool": 2.5,
+        "threshold": run.selection.threshold,
+        "targets": {},
+        "audit": False,
+        "max_steps_per_dispatch": 4,
+        "checkpoint_every_seconds": 60.0,
+        "data": run.data,
+    }
+    return StudySettings(**{**values, **changes})
+
+
 def make_image_set(num: int, size: int = 32, channels: int = 1, seed: int = 0) -> ImageSet:
     """Two kinds of images, told apart by which half is bright, that alternate."""
     rng = np.random.default_rng(seed)
@@ -176,7 +208,7 @@ def make_image_set(num: int, size: int = 32, channels: int = 1, seed: int = 0) -
     images[labels == 0, : size // 2] += 120
     images[labels == 1, size // 2 :] += 120
     files = tuple(f"{i}.png" for i in range(num))
-    return ImageSet(images, labels, files, files)
+    return ImageSet(images, labels, files, files, known=np.zeros(num, bool))
 
 
 def make_environment() -> dict[str, str]:

@@ -15,6 +15,8 @@ from jaxgan.data.sets import ImageSet, create_generated_set
 from jaxgan.sampling.selection import RULES, Rule, accept_by_probability, choose_by_rank
 from jaxgan.training.jobs import Result
 
+_NO_RULE = Rule()
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -66,7 +68,7 @@ class NoImages:
 
     name: str = ""
     needs_generator: bool = False
-    rule: Rule = Rule()
+    rule: Rule = _NO_RULE
 
     def take(self, wanted: Wanted) -> ImageSet:
         """Return no image."""
@@ -79,7 +81,7 @@ class Duplicates:
 
     name: str = "duplicates"
     needs_generator: bool = False
-    rule: Rule = Rule()
+    rule: Rule = _NO_RULE
 
     def take(self, wanted: Wanted) -> ImageSet:
         """Return real images, each as often as another."""
@@ -92,7 +94,7 @@ class Generated:
 
     name: str
     keep: Callable[[Wanted], np.ndarray]
-    rule: Rule = Rule()
+    rule: Rule = _NO_RULE
     needs_generator: bool = True
 
     def take(self, wanted: Wanted) -> ImageSet:

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from jaxgan.data.sets import ImageSet
+from jaxgan.metrics.classification import compute_balanced_accuracy
 from jaxgan.metrics.clustered import compute_clustered_report
 from jaxgan.study import memory
 from jaxgan.study.arms import Arm, find_controls
-from jaxgan.study.audit import PADDED_VIEWS, Audit
-from jaxgan.study.folds import describe_leaks
-from jaxgan.study.run import StudyResults, run_audit
+from jaxgan.study.audit import PADDED_VIEWS, Audit, run_probes
+from jaxgan.study.folds import Folds, describe_leaks
+from jaxgan.study.results import StudyResults
 from jaxgan.study.statistics import (
     ALPHA,
     LEVEL,
@@ -30,7 +31,7 @@ from jaxgan.study.statistics import (
     estimate_fold_variance,
     judge,
 )
-from jaxgan.training.jobs import describe_failures, to_record
+from jaxgan.training.jobs import Result, describe_failures, to_record
 
 _PACKAGES = ("jaxgan", "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn", "pillow")
 # Printed in sections 4.2 and 4.3: accuracy on training and validation images.
@@ -223,6 +224,28 @@ def _compute_single(comparisons: Sequence[Comparison]) -> float | None:
     found = [compute_smallest_difference([c], num_arms=1, shared_variance=shared) for c in group]
     known = [f for f in found if f is not None]
     return float(np.median(known)) if known else None
+
+
+def run_audit(results: StudyResults) -> Audit:
+    """Run the linear probes on the study's folds; the classifier's views come from its jobs."""
+    folds = results.folds
+    by_view: dict[str, float] = {}
+    done: Mapping[str, Mapping[int, Result]] = {
+        "whole": {f: r for (s, f), r in results.classifiers.get("real", {}).items() if s == 0},
+        **results.audit_classifiers,
+    }
+    for view, by_fold in done.items():
+        if len(by_fold) == folds.num:
+            by_view[view] = _compute_balanced_accuracy(by_fold, folds)
+    is_padded = results.settings.data.fit == "pad"
+    return run_probes(folds.images, folds.fold_of, by_view, results.sources, is_padded=is_padded)
+
+
+def _compute_balanced_accuracy(by_fold: Mapping[int, Result], folds: Folds) -> float:
+    predicted = np.zeros_like(folds.images.labels)
+    for fold, result in by_fold.items():
+        predicted[folds.fold_of == fold] = result["probabilities"].argmax(axis=1)
+    return compute_balanced_accuracy(folds.images.labels, predicted)
 
 
 def _describe_audit(audit: Audit) -> dict[str, Any]:

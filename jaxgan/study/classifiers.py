@@ -11,14 +11,13 @@ import numpy as np
 
 from jaxgan.classifiers.predict import create_predict
 from jaxgan.classifiers.step import ClassifierState, create_classifier_state, train_step
-from jaxgan.core.errors import UserError, list_some
+from jaxgan.core.errors import UserError
 from jaxgan.core.types import Batch, Key, Metrics
-from jaxgan.data.images import resize_all
-from jaxgan.data.sets import ImageSet, join_sets
+from jaxgan.data.sets import ImageSet
 from jaxgan.ops.augment_classic import augment_classic
-from jaxgan.study.arms import Arm
 from jaxgan.study.settings import StudySettings
-from jaxgan.training.jobs import Job, Result, to_record
+from jaxgan.training.jobs import Job, Result, describe_family, to_record
+from jaxgan.training.loop import LoopStage
 from jaxgan.training.many import Curves, Trainer
 
 
@@ -41,16 +40,21 @@ class ClassifierLab:
         classifier, optimizer = settings.classifier.create(num_classes), settings.optimizer.create()
         bound: dict[str, Any] = {"classifier": classifier, "optimizer": optimizer}
         self._predict = create_predict(classifier, settings.eval_batch_size)
-        self._create_state = functools.partial(create_classifier_state, **bound)
+        self._create_state = lambda key: create_classifier_state(
+            key, classifier=classifier, optimizer=optimizer
+        )
 
-        def create_trainer(step: Callable[..., Any]) -> Trainer:
-            return Trainer(
-                lambda axis_name: functools.partial(step, **bound, axis_name=axis_name),
+        def create_trainer(step: Callable[..., Any]) -> tuple[Trainer, LoopStage]:
+            trainer = Trainer(
                 capacity=capacity,
                 batch_size=settings.batch_size,
                 max_steps=settings.max_steps_per_dispatch,
                 devices=devices,
             )
+            dispatcher = trainer.create_dispatcher(
+                lambda axis_name: functools.partial(step, **bound, axis_name=axis_name)
+            )
+            return trainer, LoopStage(0, settings.num_updates, dispatcher)
 
         self._trainers = {
             False: create_trainer(train_step),
@@ -85,15 +89,16 @@ class ClassifierLab:
     def _train(
         self, train: ImageSet, test: ImageSet, partial: Path, *, is_classic: bool, seed: int
     ) -> Result:
-        settings, curves = self._settings, Curves()
-        state = self._trainers[is_classic].train(
+        curves = Curves()
+        trainer, stage = self._trainers[is_classic]
+        state = trainer.train(
             self._create_state(jax.random.key(seed)),
             train,
-            num_steps=settings.num_updates,
+            stages=[stage],
             seed=seed,
             notes=curves,
             partial=partial,
-            save_every_seconds=settings.checkpoint_every_seconds,
+            save_every_seconds=self._settings.checkpoint_every_seconds,
         )
         probabilities = self._predict(state.variables, test.images)
         if not np.isfinite(probabilities).all():
@@ -113,11 +118,9 @@ def describe_classifier(settings: StudySettings) -> dict[str, Any]:
 
     The names are those of before there were families: so the jobs of old studies are found again.
     """
-    classifier, optimizer = to_record(settings.classifier), to_record(settings.optimizer)
-    family = classifier.pop("family")
-    named = {} if family == "gmd" else {"family": family}
+    optimizer = to_record(settings.optimizer)
     rule = {"optimizer": optimizer.pop("name"), "batch_size": settings.batch_size}
-    return {**named, **classifier, **optimizer, **rule}
+    return {**describe_family(settings.classifier, "gmd"), **optimizer, **rule}
 
 
 def _train_step_classic(
@@ -128,35 +131,3 @@ def _train_step_classic(
     images = augment_classic(batch.images, jax.random.split(key, num))
     # The key behind those of the images.
     return train_step(state, Batch(images, batch.labels), jax.random.fold_in(key, num), **bound)
-
-
-def create_training_set(
-    arm: Arm, train: ImageSet, added: Sequence[ImageSet], *, class_names: Sequence[str]
-) -> ImageSet:
-    """Return what an arm learns from. Raises `UserError` where nothing was added or a class lacks.
-
-    `added` are the class's images to add, in the order of `class_names`.
-    """
-    if arm.source and not any(len(images) for images in added):
-        raise UserError("the rule kept no image of any class")
-    if arm.uses_real:
-        return join_sets([train, *added])
-    lacking = [n for n, images in zip(class_names, added, strict=True) if not len(images)]
-    if lacking:
-        raise UserError(f"there is no generated image of class {list_some(lacking)}")
-    return join_sets(list(added))
-
-
-def duplicate(images: ImageSet, num: int, seed: int) -> ImageSet:
-    """Return `num` of the images again, each as often as another as far as that goes."""
-    rng = np.random.default_rng(seed)
-    rounds = [rng.permutation(len(images)) for _ in range(-(-num // len(images)))]
-    return images.take(np.concatenate([np.zeros(0, np.int64), *rounds])[:num])
-
-
-def as_training_images(images: np.ndarray, label: int, *, image_size: int, name: str) -> ImageSet:
-    """Return generated images as a set of class `label` in the classifier's size."""
-    images = resize_all(images, image_size)
-    files = tuple(f"generated:{name}:{i}" for i in range(len(images)))
-    labels = np.full(len(images), label, np.int32)
-    return ImageSet(images, labels, files, ("synthetic",) * len(images))

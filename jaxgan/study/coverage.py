@@ -21,7 +21,8 @@ from jaxgan.data.phantom import FINDINGS, PhantomFilm, draw_film, plan_films
 from jaxgan.data.sets import Dataset, ImageSet, join_sets
 from jaxgan.devices.parallel import check_batch_size, choose_devices
 from jaxgan.metrics.classification import compute_balanced_accuracy, compute_wilson_interval
-from jaxgan.study.classifiers import ClassifierLab, duplicate
+from jaxgan.study.added import duplicate
+from jaxgan.study.classifiers import ClassifierLab, describe_classifier
 from jaxgan.study.folds import Folds, create_folds
 from jaxgan.study.settings import StudySettings
 from jaxgan.study.statistics import (
@@ -30,12 +31,20 @@ from jaxgan.study.statistics import (
     compare,
     draw_patients,
 )
-from jaxgan.training.jobs import Job, JobRunner, Result, describe_data, to_record
+from jaxgan.training.jobs import Job, JobRunner, Result, describe_data
 
 NUM_FRESH = 10_000  # patients, one film each
 CONTROL = "real"
 _FRESH_SEED = 1_000_000  # of a population that no study draws from
 _MOST_FILMS = 10_000  # of a class
+# Fields that decided nothing, as jobs of before have noted them: so these keep their names.
+_OF_BEFORE = {
+    "seed": 0,
+    "num_epochs": 30,
+    "evaluate_every_epochs": 1,
+    "checkpoint_every_epochs": 1,
+    "epochs_per_dispatch": 1,
+}
 _LABELS = {"duplicates": "real images twice", "classic": "classic augmentation"}
 
 
@@ -64,7 +73,7 @@ def run_coverage(
         if not 1 <= value <= most:
             raise UserError(f"--{name} is {value}, expected 1 to {most}.")
     devices = choose_devices(num_devices)
-    check_batch_size(settings.gmd.batch_size, len(devices))
+    check_batch_size(settings.batch_size, len(devices))
     lab = ClassifierLab(
         settings,
         num_classes=len(FINDINGS),
@@ -89,7 +98,7 @@ def run_coverage(
             return _judge(lab, folds, draw_fresh(), num_seeds=settings.num_seeds, seed=study)
 
         record = {
-            "gmd": {**to_record(settings.gmd), "data": describe_data(settings.gmd.data)},
+            "gmd": _describe_classifier(settings),
             "phantom_subtlety": settings.data.phantom_subtlety,
             "num_folds": settings.num_folds,
             "num_seeds": settings.num_seeds,
@@ -119,6 +128,18 @@ def run_coverage(
     }
 
 
+def _describe_classifier(settings: StudySettings) -> dict[str, Any]:
+    """Return the classifier's settings as a job's record has them: of one level, as before."""
+    return {
+        **_OF_BEFORE,
+        **describe_classifier(settings),
+        "eval_batch_size": settings.eval_batch_size,
+        "max_steps_per_dispatch": settings.max_steps_per_dispatch,
+        "checkpoint_every_seconds": settings.checkpoint_every_seconds,
+        "data": describe_data(settings.data),
+    }
+
+
 def _draw(films: Sequence[PhantomFilm], *, seed: int, settings: StudySettings) -> ImageSet:
     images = [
         draw_film(
@@ -126,13 +147,13 @@ def _draw(films: Sequence[PhantomFilm], *, seed: int, settings: StudySettings) -
             patient=film.patient,
             film=film.film,
             finding=film.finding,
-            size=settings.gmd.image_size,
+            size=settings.classifier.image_size,
             subtlety=settings.data.phantom_subtlety,
         )
         for film in films
     ]
     return ImageSet(
-        np.stack(images)[..., None].repeat(settings.gmd.channels, axis=-1),
+        np.stack(images)[..., None].repeat(settings.classifier.channels, axis=-1),
         np.array([FINDINGS.index(film.finding) for film in films], np.int32),
         tuple(f"{seed}-{film.patient_id}-{film.film}" for film in films),
         tuple(f"{seed}-{film.patient_id}" for film in films),

@@ -13,12 +13,12 @@ import numpy as np
 from jaxgan.core.console import say
 from jaxgan.core.files import write_bytes, write_json, write_text
 from jaxgan.core.untrusted import markdown_text
-from jaxgan.gans.objectives import describe_score
 from jaxgan.reports import figures
 from jaxgan.study.analysis import analyse
+from jaxgan.study.generators import describe_generator
 from jaxgan.study.memory import join_generated
-from jaxgan.study.run import StudyResults
-from jaxgan.training.jobs import Result
+from jaxgan.study.results import StudyResults
+from jaxgan.study.settings import SEED_STRIDE
 
 _SHOWN = 8  # images in a row
 MOST_CLASSES = 12  # in a table, and with pictures of their own
@@ -354,23 +354,22 @@ def _write_cards(
 ) -> None:
     """Write each generator's variables and a card beside them, so that it can be shared."""
     template = environment.get_template("card.md.j2")
+    gan = results.settings.gan.create(results.settings.gan_epochs)
     for (fold, gan_seed, label), made in results.generators.items():
         name = results.dataset.class_names[label]
         place = folder / f"fold{fold + 1}_seed{gan_seed}" / name_file(label, name)
         write_bytes(place / "generator.msgpack", made["variables"].tobytes())
-        write_text(place / "settings.json", str(made["settings"]) + "\n")
+        described = describe_generator(results.settings, gan_seed * SEED_STRIDE + fold)
+        write_json(place / "settings.json", described)
         card = template.render(
-            report=report, class_name=name, fold=fold, gan_seed=gan_seed, **_describe_made(made)
+            report=report,
+            class_name=name,
+            fold=fold,
+            gan_seed=gan_seed,
+            settings=results.settings,
+            num_learned=int(made["num_learned"]),
+            num_steps=int(made["num_steps"]),
+            mean_score=float(made["scores"].mean()),
+            score_meaning=gan.meaning,
         )
         write_text(place / "card.md", card)
-
-
-def _describe_made(made: Result) -> dict[str, Any]:
-    settings = json.loads(str(made["settings"]))
-    return {
-        "settings": settings,
-        "num_learned": int(made["num_learned"]),
-        "num_steps": int(made["num_steps"]),
-        "mean_score": float(made["scores"].mean()),
-        "score_meaning": describe_score(settings["objective"]),
-    }
