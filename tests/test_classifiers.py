@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import json
 import typing
 from pathlib import Path
 
@@ -25,7 +26,14 @@ from jaxgan.training.checkpoint import Checkpoints
 from jaxgan.training.feed import ResidentFeed
 from jaxgan.training.keys import create_keys
 from jaxgan.training.loop import Stopped
-from tests.helpers import compute_difference, make_dataset, make_gmd_settings, make_image_set
+from tests import forks
+from tests.helpers import (
+    compute_difference,
+    make_dataset,
+    make_gmd_settings,
+    make_image_set,
+    write_split_folder,
+)
 from tests.toy_classifier import ToySettings
 
 TINY = {"image_size": 24, "channels": 1}
@@ -230,7 +238,54 @@ def test_classes_that_are_never_a_target_may_have_outputs():
     assert create_predict(classifier, 4)(variables, make_image_set(2, size=24).images).shape[1] == 3
 
 
+# By the launchers, which know nothing of it ----------------------------------------------------
+
+ROOT = Path(__file__).resolve().parents[1]
+KNOWN = (
+    f"import sys; sys.path.append({str(ROOT)!r}); from tests.toy_classifier import ToySettings; "
+    "from jaxgan.classifiers import families; families.ClassifierSettings |= ToySettings"
+)
+
+
+def launch(launcher, place, **changes):
+    """Run a launcher on its quick config, with the toy for a classifier."""
+    name = {"train_classifier": "gmd", "study": "study"}[launcher]
+    toy = {"family": "toy", **VALUES["toy"]}
+    (place / f"{name}.py").write_text(
+        "import runpy\n\nfrom ml_collections import ConfigDict\n\n\ndef get_config():\n"
+        f"    config = runpy.run_path({str(ROOT / 'configs' / name) + '.py'!r})['quick']()\n"
+        f"    config.update({changes!r})\n"
+        f"    config.classifier = ConfigDict({toy!r})\n    return config\n"
+    )
+    if not (place / "data").exists():
+        write_split_folder(place / "data", num_train=32, num_val=8)
+    names = {"config": f"{name}.py", "data_dir": "data", "cache_dir": "cache", "workdir": name}
+    flags = [f"--{flag}={place / value}" for flag, value in names.items()]
+    result = forks.run(launcher, flags, before=KNOWN)
+    assert result.returncode == 0, result.stderr
+    return result.stdout, place / name
+
+
+def test_a_newcomer_is_trained_and_goes_on_by_the_launcher(tmp_path):
+    said, workdir = launch("train_classifier", tmp_path, num_epochs=2)
+    assert "Training TOY on 32 real and 0 generated images: 2 epochs" in said
+    record = json.loads((workdir / "real" / "config.json").read_text())
+    assert record["settings"]["classifier"] == {"family": "toy", **VALUES["toy"]}
+    said, workdir = launch("train_classifier", tmp_path, num_epochs=3)
+    assert "Going on after epoch 2 of 3" in said and "balanced accuracy" in said
+    assert json.loads((workdir / "real" / "report.json").read_text())["epochs"] == 3
+
+
+def test_a_newcomer_is_studied_by_the_launcher(tmp_path):
+    arms = ("real", "classic", "duplicates")
+    small = {"num_folds": 2, "num_seeds": 1, "num_updates": 8, "audit": False}
+    said, workdir = launch("study", tmp_path, arms=arms, amount_arms=("duplicates",), **small)
+    assert "A study of 3 arms x 2 folds x 1 seeds on 40 images" in said
+    assert len(list((workdir / "jobs").glob("classifier-*.npz"))) == 6
+    report = json.loads((workdir / "report.json").read_text())
+    assert report["failures"] == [] and list(report["arms"]) == [*arms]
+
+
 def test_the_page_on_a_new_family_shows_the_toy_as_it_is():
-    root = Path(__file__).resolve().parents[1]
-    page = (root / "docs" / "add-a-classifier.md").read_text()
-    assert f"```python\n{(root / 'tests' / 'toy_classifier.py').read_text()}```" in page
+    page = (ROOT / "docs" / "add-a-classifier.md").read_text()
+    assert f"```python\n{(ROOT / 'tests' / 'toy_classifier.py').read_text()}```" in page
