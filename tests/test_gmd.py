@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from jaxgan.classifiers.gmd import Gmd
@@ -27,16 +26,6 @@ def test_any_size_and_channels(size, channels):
     images = jnp.ones((2, size, size, channels))
     variables = model.init(jax.random.key(0), images, train=False)
     assert model.apply(variables, images, train=False).logits.shape == (2, 3)
-
-
-def test_its_two_parts_are_the_whole():
-    model, images = Gmd(num_outputs=2, width=8), jnp.ones((2, 24, 24, 1))
-    variables = model.init(jax.random.key(0), images, train=False)
-    maps, auxiliary = model.apply(variables, images, train=False, method="extract_maps")
-    assert maps.shape == (2, 2, 2, 1) and auxiliary == ()
-    logits = model.apply(variables, maps, train=False, method="classify_maps")
-    whole = model.apply(variables, images, train=False).logits
-    np.testing.assert_array_equal(logits, whole)
 
 
 def test_outputs_follow_the_classes_or_the_papers_four():

@@ -57,14 +57,6 @@ def make_gmd(num_epochs):
     return read_settings(TrainClassifierSettings, config.to_dict())
 
 
-def make_study():
-    config = study.get_config("tiny")
-    config.gan.update({"generator_width": 2, "discriminator_width": 2, "latent_size": 4})
-    config.update({"gan_epochs": 1, "gan_batch_size": 4, "num_updates": 4, "num_folds": 2})
-    config.update({"num_seeds": 1, "arms": ("real", "duplicates", "gan")})
-    return read_settings(StudySettings, config.to_dict())
-
-
 @pytest.fixture(scope="module")
 def old(tmp_path_factory):
     """Where nothing may change."""
@@ -171,9 +163,29 @@ def test_classifiers_go_on(old, films, tmp_path):
     check_went_on(old / "finished/gmd/augmented", workdir / "augmented", 4)
 
 
+def make_study(old):
+    """The settings of that study, as today's config gives them to the same command.
+
+    `old` are the values that its record has, in the names of before.
+    """
+    config = study.get_config("quick")
+    config.update({name: old[name] for name in config if name in old and name != "data"})
+    for group, values in (("gan", old["dcgan"]), ("classifier", old["gmd"])):
+        config[group].update({name: values[name] for name in config[group] if name in values})
+    gmd_names = {"name": "optimizer", "learning_rate": "learning_rate", "momentum": "momentum"}
+    config.optimizer.update({new: old["gmd"][name] for new, name in gmd_names.items()})
+    config.update({name: old["gmd"][name] for name in ("batch_size", "eval_batch_size")})
+    config.gan_epochs, config.gan_batch_size = (
+        old["dcgan"]["num_epochs"],
+        old["dcgan"]["batch_size"],
+    )
+    config.threshold = old["dcgan"]["selection"]["threshold"]
+    return read_settings(StudySettings, config.to_dict())
+
+
 def test_no_job_of_a_finished_study_is_done_again(old, films, tmp_path, capsys):
     workdir = copy(old, tmp_path, "finished/study")
-    settings = make_study()
+    settings = make_study(read_record(workdir)["settings"])
     parts = [
         load_dataset(DataSpec(old / "films"), image_size=size, channels=1, cache_dir=tmp_path)
         for size in (settings.classifier.image_size, settings.gan.image_size)

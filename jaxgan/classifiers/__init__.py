@@ -1,1 +1,1 @@
-"""The classifiers: what each learns, and how."""
+"""The classifiers, one file a family. What each learns is a value of `protocol.Classifier`."""

@@ -1,1 +1,1 @@
-"""What every room needs: types, errors, files, words to the user, the settings' reader."""
+"""Errors, files, seeds, settings. Every room needs them."""

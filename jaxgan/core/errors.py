@@ -94,7 +94,7 @@ def find_memory_error(error: BaseException) -> OutOfMemoryError | None:
     reason = (str(error) or "MemoryError").splitlines()[0]
     return OutOfMemoryError(
         f"Out of memory ({reason}): a smaller config.batch_size needs less (of a study "
-        "config.dcgan.batch_size and config.gmd.batch_size; what only reads a run takes the run's "
+        "config.gan_batch_size and config.batch_size; what only reads a run takes the run's "
         "own), so do smaller images and narrower networks, and other programs may be using the "
         "memory."
     )

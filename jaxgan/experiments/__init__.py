@@ -1,1 +1,1 @@
-"""What the launchers do."""
+"""What the launchers do. Training, sampling, keeping, ablating."""

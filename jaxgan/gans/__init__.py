@@ -1,1 +1,1 @@
-"""The GANs: what each learns, and how."""
+"""The GANs, one file a family. What each learns is a value of `protocol.Gan`."""

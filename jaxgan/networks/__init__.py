@@ -1,1 +1,1 @@
-"""What networks are made of."""
+"""Layers, states, optimizers. What networks of both kinds are made of."""
