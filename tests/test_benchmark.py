@@ -152,11 +152,9 @@ def test_the_command_that_draws_images_is_measured_as_a_user_s():
     """Beside a case of the generator alone, for the first time and again."""
     answer = run_benchmark("--suite=sample", "--peers=", "--small", "--rounds=1")
     assert answer.returncode == 0, answer.stderr
-    for case in ("64x64, batch 4", *(f"sample --num=20 of :quick, {when}" for when in WHEN)):
+    command = "sample --num=20 of :quick"
+    for case in ("64x64, batch 4", *(f"{command}, {when}" for when in ("first time", "again"))):
         assert f"| {case} | jaxgan |" in answer.stdout
-
-
-WHEN = ("first time", "again")
 
 
 @pytest.mark.usefixtures("short_rounds")
