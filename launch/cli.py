@@ -293,12 +293,11 @@ def describe_origin() -> dict[str, str]:
     return {"command": describe_command(), "folder": str(Path.cwd()), "data": data}
 
 
-def use_devices() -> None:
-    """Set JAX up: a compilation cache on disk, where the user has set none, and devices."""
-    if jax.config.values.get("jax_compilation_cache_dir") is None:
+def _keep_programs() -> None:
+    """Have compiled programs kept, where the user has said nothing: all launchers share them."""
+    if "cache_dir" in FLAGS and jax.config.values.get("jax_compilation_cache_dir") is None:
         jax.config.update("jax_compilation_cache_dir", str(get_cache_dir() / "xla"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    ask_for_devices()
 
 
 def ask_for_devices() -> None:
@@ -553,6 +552,7 @@ def _run_main(main: Callable[[], None]) -> None:
         _OUTPUT.append(sys.stdout)
         sys.stdout = sys.stderr
     _set_numbers()
+    _keep_programs()
     with distributed.parting():
         _run_to_exit_code(main)
 

@@ -38,10 +38,8 @@ def main() -> None:
     check_subjects(name, *folders, FLAGS.held_out, has_several_runs=has_several_runs)
     cli.refuse_unused_by_evaluation(is_run=bool(name))
     workdir = workdirs[-1]
-    out = Path(FLAGS.out or (workdir / name / "evaluation" if name else "evaluation"))
-    json_path, cache_dir = cli.get_file("json"), cli.get_cache_dir()
-    where: dict[str, Any] = {"out": out, "json_path": json_path, "cache_dir": cache_dir}
-    features_file = Path(FLAGS.features) if FLAGS.features else None
+    where: dict[str, Any] = {"json_path": cli.get_file("json"), "cache_dir": cli.get_cache_dir()}
+    where["out"] = Path(FLAGS.out or (workdir / name / "evaluation" if name else "evaluation"))
     options: dict[str, Any] = {"num": FLAGS.num, "checkpoint": FLAGS.checkpoint, "seed": FLAGS.seed}
     if name:
         settings = read_run_settings(workdir / name)
@@ -55,7 +53,7 @@ def main() -> None:
         held_out = Path(FLAGS.held_out) if FLAGS.held_out else None
         paths = (Path(FLAGS.generated), Path(FLAGS.against), held_out)
         sets = load_folders(*paths, image_size=FLAGS.image_size, **cli.read_look_flags())
-    evaluate(sets, features_file=features_file, **where)
+    evaluate(sets, features_file=Path(FLAGS.features) if FLAGS.features else None, **where)
 
 
 if __name__ == "__main__":

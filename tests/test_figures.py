@@ -7,6 +7,7 @@ from matplotlib.colors import to_hex
 from PIL import Image
 
 from jaxgan.core.errors import DiskError
+from jaxgan.gans.objectives import OBJECTIVES
 from jaxgan.metrics.classification import compute_classification_report, compute_wilson_interval
 from jaxgan.reports import figures
 
@@ -74,7 +75,7 @@ def notes_of(figure):
 DRAWINGS = {
     "grid": lambda path: figures.write_grid(make_images(5), path),
     "losses": lambda path: figures.plot_gan_losses(
-        make_gan_records(120), path, title="t", objective="non_saturating"
+        make_gan_records(120), path, title="t", meaning=None
     ),
     "acceptance": lambda path: figures.plot_acceptance(
         make_gan_records(20), path, title="t", rule="paper_text", threshold=0.76
@@ -83,7 +84,7 @@ DRAWINGS = {
         np.linspace(0, 1, 50),
         path,
         title="t",
-        objective="saturating",
+        meaning=None,
         threshold=0.76,
         real_scores=np.ones(3),
     ),
@@ -169,7 +170,7 @@ def test_grid_refuses_what_is_no_image(images, tmp_path):
 
 def test_losses_of_a_short_run_are_drawn_as_they_are(drawn, tmp_path):
     records = make_gan_records(20)
-    figures.plot_gan_losses(records, tmp_path / "a.png", title="t", objective="non_saturating")
+    figures.plot_gan_losses(records, tmp_path / "a.png", title="t", meaning=None)
     losses, scores = drawn[0].axes
     line = heavy_lines(losses)["G"]
     np.testing.assert_array_equal(line.get_xdata(), np.arange(1, 21))
@@ -185,7 +186,7 @@ def test_losses_of_a_short_run_are_drawn_as_they_are(drawn, tmp_path):
 
 def test_losses_of_a_long_run_are_smoothed(drawn, tmp_path):
     records = make_gan_records(4000)
-    figures.plot_gan_losses(records, tmp_path / "a.png", title="t", objective="non_saturating")
+    figures.plot_gan_losses(records, tmp_path / "a.png", title="t", meaning=None)
     losses = drawn[0].axes[0]
     raw, smooth = losses.lines[0], heavy_lines(losses)["G"]
     np.testing.assert_array_equal(raw.get_ydata(), [r["loss_g"] for r in records])
@@ -200,7 +201,7 @@ def test_exploding_losses_stay_readable(drawn, tmp_path):
     records[20]["loss_g"] = 1e6
     records[28]["loss_g"] = float("nan")
     records[29]["loss_g"] = float("inf")
-    figures.plot_gan_losses(records, tmp_path / "a.png", title="t", objective="non_saturating")
+    figures.plot_gan_losses(records, tmp_path / "a.png", title="t", meaning=None)
     losses = drawn[0].axes[0]
     assert losses.get_yscale() == "symlog"
     assert "reached 1e+06" in notes_of(drawn[0])
@@ -212,14 +213,14 @@ def test_exploding_losses_stay_readable(drawn, tmp_path):
 @pytest.mark.parametrize("value", [None, float("nan")])
 def test_losses_that_were_never_finite(value, drawn, tmp_path):
     records = [{"step": 1, "epoch": 1, "loss_d": value, "loss_g": value, "acceptance_rate": value}]
-    figures.plot_gan_losses(records, tmp_path / "a.png", title="t", objective="non_saturating")
+    figures.plot_gan_losses(records, tmp_path / "a.png", title="t", meaning=None)
     assert [text.get_text() for text in drawn[0].axes[0].texts] == ["nothing recorded"]
     figures.plot_acceptance(records, tmp_path / "b.png", title="t", rule="none", threshold=None)
     assert [text.get_text() for text in drawn[1].axes[0].texts] == ["nothing recorded"]
 
 
 def test_no_records_at_all(drawn, tmp_path):
-    figures.plot_gan_losses([], tmp_path / "a.png", title="t", objective="non_saturating")
+    figures.plot_gan_losses([], tmp_path / "a.png", title="t", meaning=None)
     figures.plot_accuracy([], tmp_path / "b.png", title="t", val_count=88)
     figures.plot_acceptance([], tmp_path / "c.png", title="t", rule="r", threshold=0.76)
     for figure in drawn:
@@ -248,7 +249,7 @@ def test_score_histogram(drawn, tmp_path):
         scores,
         tmp_path / "a.png",
         title="t",
-        objective="saturating",
+        meaning=None,
         threshold=0.5,
         real_scores=np.array([0.9, 0.99]),
     )
@@ -267,7 +268,7 @@ def test_score_histogram(drawn, tmp_path):
 
 def test_score_histogram_without_scores_or_threshold(drawn, tmp_path):
     figures.plot_score_histogram(
-        np.zeros(0), tmp_path / "a.png", title="t", objective="saturating", threshold=None
+        np.zeros(0), tmp_path / "a.png", title="t", meaning=None, threshold=None
     )
     assert notes_of(drawn[0]) == "There is no generated image to score."
     assert not drawn[0].axes[0].lines
@@ -277,7 +278,7 @@ def test_score_histogram_without_scores_or_threshold(drawn, tmp_path):
 def test_a_score_that_is_no_probability_is_not_called_one(objective, drawn, tmp_path):
     scores = np.array([-8.0, 1.0, 12.0, np.nan])
     figures.plot_score_histogram(
-        scores, tmp_path / "a.png", title="t", objective=objective, threshold=None
+        scores, tmp_path / "a.png", title="t", meaning=OBJECTIVES[objective].meaning, threshold=None
     )
     axes = drawn[0].axes[0]
     assert axes.get_xlabel().startswith(f"D's score ({objective.replace('_', ' ')}: ")
@@ -289,14 +290,18 @@ def test_a_score_that_is_no_probability_is_not_called_one(objective, drawn, tmp_
         {"epoch": e, "loss_g": 1.0, "loss_d": 1.0, "d_score_real": 9.0, "d_score_fake": -7.0}
         for e in (1, 2)
     ]
-    figures.plot_gan_losses(records, tmp_path / "b.png", title="t", objective=objective)
+    figures.plot_gan_losses(
+        records, tmp_path / "b.png", title="t", meaning=OBJECTIVES[objective].meaning
+    )
     panel = drawn[1].axes[1]
     assert panel.get_ylabel() == "mean of D's score"
     assert panel.get_ylim()[0] < -7.0 and panel.get_ylim()[1] > 9.0
     assert "D's score is no probability" in notes_of(drawn[1])
     # What runs of before have noted are sigmoids, which say nothing: they are not drawn.
     before = [{"epoch": 1, "loss_g": 1.0, "loss_d": 1.0, "d_real": 0.9, "d_fake": 0.1}]
-    figures.plot_gan_losses(before, tmp_path / "c.png", title="t", objective=objective)
+    figures.plot_gan_losses(
+        before, tmp_path / "c.png", title="t", meaning=OBJECTIVES[objective].meaning
+    )
     assert [text.get_text() for text in drawn[2].axes[1].texts] == ["nothing recorded"]
 
 
@@ -304,7 +309,7 @@ def test_a_score_that_is_no_probability_is_not_called_one(objective, drawn, tmp_
 def test_equal_scores_have_a_histogram_too(value, drawn, tmp_path):
     scores = np.full(4, value)
     figures.plot_score_histogram(
-        scores, tmp_path / "a.png", title="t", objective="hinge", threshold=None
+        scores, tmp_path / "a.png", title="t", meaning=OBJECTIVES["hinge"].meaning, threshold=None
     )
     low, high = drawn[0].axes[0].get_xlim()
     assert low < high and (np.isnan(value) or low < value < high)

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from configs import dcgan, gmd
+from configs import dcgan, gmd, study
 from jaxgan.core.settings import read_settings
 from jaxgan.data.source import DataSpec, load_dataset
 from jaxgan.evaluation.subjects import check_same_data
@@ -17,9 +17,9 @@ from jaxgan.experiments.train_gan import (
     train_conditional,
     train_gan,
 )
-from jaxgan.gans.dcgan import DcganSettings
 from jaxgan.sampling.kept import read_table
 from jaxgan.sampling.runs import draw_from_run, restore_run
+from jaxgan.sampling.settings import TrainGanSettings
 from jaxgan.sampling.synthetic import load_synthetic
 from jaxgan.study.run import run_jobs
 from jaxgan.study.settings import StudySettings
@@ -43,10 +43,11 @@ def make_dcgan(num_epochs, **selection):
     """The settings of those runs, as today's config gives them to the same command."""
     config = dcgan.get_config("quick")
     small = {"image_size": 32, "generator_width": 2, "discriminator_width": 2, "latent_size": 4}
-    config.update(small | {"batch_size": 8, "num_epochs": num_epochs})
+    config.gan.update(small)
+    config.update({"batch_size": 8, "num_epochs": num_epochs})
     config.update({f"{name}_every_epochs": 1 for name in _CADENCES})
     config.selection.update({"num_accept": 6} | selection)
-    return read_settings(DcganSettings, config.to_dict())
+    return read_settings(TrainGanSettings, config.to_dict())
 
 
 def make_gmd(num_epochs):
@@ -158,12 +159,32 @@ def test_classifiers_go_on(old, films, tmp_path):
     check_went_on(old / "finished/gmd/augmented", workdir / "augmented", 4)
 
 
+def make_study(old):
+    """The settings of that study, as today's config gives them to the same command.
+
+    `old` are the values that its record has, in the names of before.
+    """
+    config = study.get_config("quick")
+    config.update({name: old[name] for name in config if name in old and name != "data"})
+    for group, values in (("gan", old["dcgan"]), ("classifier", old["gmd"])):
+        config[group].update({name: values[name] for name in config[group] if name in values})
+    gmd_names = {"name": "optimizer", "learning_rate": "learning_rate", "momentum": "momentum"}
+    config.optimizer.update({new: old["gmd"][name] for new, name in gmd_names.items()})
+    config.update({name: old["gmd"][name] for name in ("batch_size", "eval_batch_size")})
+    config.gan_epochs, config.gan_batch_size = (
+        old["dcgan"]["num_epochs"],
+        old["dcgan"]["batch_size"],
+    )
+    config.threshold = old["dcgan"]["selection"]["threshold"]
+    return read_settings(StudySettings, config.to_dict())
+
+
 def test_no_job_of_a_finished_study_is_done_again(old, films, tmp_path, capsys):
     workdir = copy(old, tmp_path, "finished/study")
-    settings = read_settings(StudySettings, read_record(workdir)["settings"])
+    settings = make_study(read_record(workdir)["settings"])
     parts = [
         load_dataset(DataSpec(old / "films"), image_size=size, channels=1, cache_dir=tmp_path)
-        for size in (settings.gmd.image_size, settings.dcgan.image_size)
+        for size in (settings.classifier.image_size, settings.gan.image_size)
     ]
     before = list_content(workdir / "jobs")
     results = run_jobs(

@@ -85,7 +85,7 @@ def use_sampling_seed(seed):
 
 def use_ablation_seed(seed):
     dcgan_settings = make_dcgan_settings(seed=seed)
-    return list(make_ablation_settings(dcgan=dcgan_settings, num_seeds=2).seeds)
+    return list(make_ablation_settings(train=dcgan_settings, num_seeds=2).seeds)
 
 
 def use_simulation_seed(seed):
@@ -100,7 +100,7 @@ USES = {
     "config.fold_seed": use_fold_seed,
     "config.data.phantom_seed": use_phantom_seed,
     "--seed of sample and evaluate": use_sampling_seed,
-    "config.dcgan.seed of an ablation": use_ablation_seed,
+    "config.train.seed of an ablation": use_ablation_seed,
     "--seed of simulate": use_simulation_seed,
 }
 

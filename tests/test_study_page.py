@@ -414,7 +414,7 @@ def large_page(tmp_path_factory):
     """The page of a study of every arm and amount, with classes of long names."""
     results = make_results(
         names=("a-class-of-a-long-name", "another_class_whose_name_is_long"),
-        arms=ARMS,
+        arms=tuple(ARMS),
         amounts=(0.5, 1.0, 2.0),
         amount_arms=("duplicates", "gan", "classic+gan"),
     )
