@@ -171,7 +171,7 @@ def test_the_lines_of_a_card_draw_images(tmp_path, monkeypatch):
     names = {}
     exec(code, names)
     assert names["images"].shape == (16, 32, 32, 1)
-    assert names["settings"].seed == 1  # of the second fold
+    assert json.loads(card.with_name("settings.json").read_text())["seed"] == 1  # of fold 2
 
 
 @pytest.mark.parametrize("arm", ["gan_paper_text", "gan_paper_code", "gan_paper_counts"])

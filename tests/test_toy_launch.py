@@ -94,4 +94,5 @@ def test_it_is_studied(place):
     said = launch("study", place, f"--config={CONFIG}:study", *flags)
     assert "Failed" not in said
     report = json.loads((place / "study" / "report.json").read_text())
-    assert {"gan", "gan_calibrated"} <= set(report["arms"])
+    states = {name: arm["state"] for name, arm in report["arms"].items()}
+    assert states == dict.fromkeys(("real", "duplicates", "gan", "gan_calibrated"), "complete")

@@ -22,7 +22,8 @@ from jaxgan.data.phantom import FINDINGS, PhantomFilm, draw_film, plan_films
 from jaxgan.data.sets import Dataset, ImageSet, join_sets
 from jaxgan.devices.parallel import check_batch_size, choose_devices
 from jaxgan.metrics.classification import compute_balanced_accuracy, compute_wilson_interval
-from jaxgan.study.added import duplicate
+from jaxgan.study.added import DUPLICATES, duplicate
+from jaxgan.study.arms import ARMS
 from jaxgan.study.classifiers import ClassifierLab, describe_classifier
 from jaxgan.study.folds import Folds, create_folds
 from jaxgan.study.settings import StudySettings
@@ -190,14 +191,14 @@ def _judge(
             for fold in range(folds.num):
                 test = folds.get_test(fold)
                 train = folds.get_train(fold)
-                if arm == "duplicates":
+                if ARMS[arm].source == DUPLICATES:
                     train = join_sets([train, duplicate(train, len(train), seed)])
                 job = lab.create_job(
                     name=f"{arm}, fold {fold + 1}, seed {s}",
                     train=train,
                     test=join_sets([test, fresh]),
                     record={},
-                    is_classic=arm == "classic",
+                    is_classic=ARMS[arm].is_classic,
                     seed=1000 * seed + s,
                 )
                 with TemporaryDirectory() as folder:

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from jaxgan.core.errors import UserError
-from jaxgan.core.settings import to_dict
+from jaxgan.core.settings import read_settings, to_dict
 from jaxgan.core.types import Key, Metrics
 from jaxgan.data.sets import ImageSet
 from jaxgan.data.split import hold_out
@@ -209,6 +209,18 @@ def _pack(variables: Any) -> np.ndarray:
 
 def _unpack(shapes: Any, packed: np.ndarray) -> Any:
     return flax.serialization.from_bytes(shapes, packed.tobytes())
+
+
+def load_generator(folder: Path) -> tuple[Gan[Any], Any]:
+    """Return the GAN and the variables to draw from that a study has left in `folder`.
+
+    There `settings.json` is one of `GeneratorSettings`, beside `generator.msgpack`.
+    """
+    values = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+    settings = read_settings(GeneratorSettings, values)
+    gan = settings.gan.create(settings.num_epochs)
+    packed = np.frombuffer((folder / "generator.msgpack").read_bytes(), np.uint8)
+    return gan, _unpack(gan.get_networks(describe_shapes(gan)).generator, packed)
 
 
 def _check_finite(logits: np.ndarray) -> None:
