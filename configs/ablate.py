@@ -5,11 +5,11 @@ and what else is known for small data is tried on top: on one network, at one le
 with as many images seen.
 """
 
-import importlib.util
-from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
+
+from jaxgan.core.configs import choose_variant, load_beside
 
 # What the paper has in the place of each ingredient.
 INGREDIENTS: dict[str, dict[str, Any]] = {
@@ -49,11 +49,7 @@ def get_config(variant: str = "quick") -> ConfigDict:
         "recommended": recommended,
         "headline": headline,
     }
-    if variant not in variants:
-        raise ValueError(
-            f"configs/ablate.py has no variant {variant!r}: expected one of {', '.join(variants)}."
-        )
-    return variants[variant]()
+    return choose_variant(__file__, variants, variant)
 
 
 def quick() -> ConfigDict:
@@ -93,7 +89,7 @@ def strength() -> ConfigDict:
 def headline() -> ConfigDict:
     """The paper's settings against the recommended ones, on the paper's network: hours a class."""
     config = _create("recommended", num_epochs=300)
-    paper = _load("dcgan").get_config("paper")
+    paper = load_beside(__file__, "dcgan").get_config("paper")
     changed = {
         name: value
         for name, value in paper.to_dict().items()
@@ -105,7 +101,7 @@ def headline() -> ConfigDict:
 
 def _create(name: str, *, num_epochs: int) -> ConfigDict:
     config = ConfigDict()
-    config.train = _load("dcgan").get_config(name)
+    config.train = load_beside(__file__, "dcgan").get_config(name)
     config.train.num_epochs = num_epochs
     config.train.measure_every_epochs = 10  # in shorter runs, as many moments to choose from
     config.train.selection.rule = "none"  # every image is judged
@@ -133,13 +129,3 @@ def _join(without: list[str]) -> dict[str, Any]:
         for field, value in INGREDIENTS[name].items():
             fields[field] = {**fields.get(field, {}), **value} if field == "gan" else value
     return fields
-
-
-def _load(name: str) -> Any:
-    """Return another file of this folder, which is no package."""
-    path = Path(__file__).with_name(f"{name}.py")
-    spec = importlib.util.spec_from_file_location(f"configs_{name}", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

@@ -2,14 +2,12 @@
 
 from ml_collections import ConfigDict
 
+from jaxgan.core.configs import choose_variant
+
 
 def get_config(variant: str = "paper") -> ConfigDict:
     variants = {"paper": paper, "small": small, "quick": quick}
-    if variant not in variants:
-        raise ValueError(
-            f"configs/gmd.py has no variant {variant!r}: expected one of {', '.join(variants)}."
-        )
-    return variants[variant]()
+    return choose_variant(__file__, variants, variant)
 
 
 def paper() -> ConfigDict:

@@ -3,25 +3,19 @@
 Networks without convolutions, by the recipe of configs/dcgan.py: what they lack is what those add.
 """
 
-import importlib.util
-from pathlib import Path
-from typing import Any
-
 from ml_collections import ConfigDict
+
+from jaxgan.core.configs import choose_variant, load_beside
 
 
 def get_config(variant: str = "paper") -> ConfigDict:
     variants = {"paper": paper, "quick": quick}
-    if variant not in variants:
-        raise ValueError(
-            f"configs/mlp.py has no variant {variant!r}: expected one of {', '.join(variants)}."
-        )
-    return variants[variant]()
+    return choose_variant(__file__, variants, variant)
 
 
 def paper() -> ConfigDict:
     """The widths of the paper's networks for MNIST; it trains by SGD, this by Adam."""
-    config = _load_dcgan().recommended()
+    config = load_beside(__file__, "dcgan").recommended()
     _replace_networks(config.gan)
     config.gan.diffaugment = False
     config.gan.ema_decay = 0.0
@@ -30,7 +24,7 @@ def paper() -> ConfigDict:
 
 def quick() -> ConfigDict:
     """A minute or two on two cores."""
-    config = _load_dcgan().quick()
+    config = load_beside(__file__, "dcgan").quick()
     _replace_networks(config.gan)
     config.gan.generator_width = 256
     config.gan.discriminator_width = 256
@@ -47,13 +41,3 @@ def _replace_networks(gan: ConfigDict) -> None:
     gan.maxout_pieces = 5  # linear pieces of each; 1: a leaky ReLU
     gan.pixel_dropout = 0.2  # the share of the image that D is not shown
     gan.unit_dropout = 0.5  # and of its units
-
-
-def _load_dcgan() -> Any:
-    """Return another file of this folder, which is no package."""
-    path = Path(__file__).with_name("dcgan.py")
-    spec = importlib.util.spec_from_file_location("configs_dcgan", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

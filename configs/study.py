@@ -1,10 +1,8 @@
 """Studies: `configs/study.py:paper` (the default), `:small`, `:quick`; `:tiny` for coverage."""
 
-import importlib.util
-from pathlib import Path
-from typing import Any
-
 from ml_collections import ConfigDict
+
+from jaxgan.core.configs import choose_variant, load_beside
 
 ARMS = (
     "real",
@@ -21,11 +19,7 @@ ARMS = (
 
 def get_config(variant: str = "paper") -> ConfigDict:
     variants = {"paper": paper, "small": small, "quick": quick, "tiny": tiny}
-    if variant not in variants:
-        raise ValueError(
-            f"configs/study.py has no variant {variant!r}: expected one of {', '.join(variants)}."
-        )
-    return variants[variant]()
+    return choose_variant(__file__, variants, variant)
 
 
 def paper() -> ConfigDict:
@@ -49,7 +43,7 @@ def paper() -> ConfigDict:
     _take_classifier(config, "paper")
     config.max_steps_per_dispatch = 50
     config.checkpoint_every_seconds = 60.0  # of a job that is not done yet; 0: never
-    config.data = _load("gmd").paper().data
+    config.data = load_beside(__file__, "gmd").paper().data
     return config
 
 
@@ -94,7 +88,7 @@ def tiny() -> ConfigDict:
 
 def _take_gan(config: ConfigDict, variant: str) -> None:
     """Take what a study needs of a GAN's config: its images are drawn from the last step."""
-    run = getattr(_load("dcgan"), variant)()
+    run = getattr(load_beside(__file__, "dcgan"), variant)()
     config.gan = run.gan
     config.gan_epochs = run.num_epochs
     config.gan_batch_size = run.batch_size
@@ -104,18 +98,8 @@ def _take_gan(config: ConfigDict, variant: str) -> None:
 
 def _take_classifier(config: ConfigDict, variant: str) -> None:
     """Take what a study needs of a classifier's config: the length is `num_updates`."""
-    run = getattr(_load("gmd"), variant)()
+    run = getattr(load_beside(__file__, "gmd"), variant)()
     config.classifier = run.classifier
     config.optimizer = run.optimizer
     config.batch_size = run.batch_size
     config.eval_batch_size = run.eval_batch_size
-
-
-def _load(name: str) -> Any:
-    """Return another file of this folder, which is no package."""
-    path = Path(__file__).with_name(f"{name}.py")
-    spec = importlib.util.spec_from_file_location(f"configs_{name}", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

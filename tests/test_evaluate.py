@@ -17,7 +17,7 @@ from PIL import Image
 
 from jaxgan.core.errors import UserError
 from jaxgan.data.images import write_png
-from jaxgan.evaluation import comparisons, encoder, evaluate, output, subjects
+from jaxgan.evaluation import comparisons, encoder, evaluate, output, real_images, subjects
 from tests import forks
 from tests.helpers import (
     list_content,
@@ -239,7 +239,7 @@ def test_patients_reach_every_floor_and_the_search_for_copies(tmp_path, monkeypa
     assert result["kernel_distance"]["n"] == (24 + len(ours) - 2) // 2
     same = dataclasses.replace(val, patients=("one",) * 20 + names[92:])
     with pytest.raises(UserError, match=r"held-out images of left: found 10 of 24 .*\(one\)"):
-        subjects.check_real("left", train.of_class(0), same.of_class(0))
+        real_images.check_real("left", train.of_class(0), same.of_class(0))
 
 
 def test_held_out_copies_of_training_images_are_refused(place, tmp_path):
@@ -384,7 +384,7 @@ def test_it_is_said_when_not_all_training_images_were_searched(place, tmp_path, 
     sentence = "Searched for copies: 15 of the 20 training images"
     whole = measure_folders(place, "copies", tmp_path)
     assert not any("Searched for copies" in note for note in whole["notes"])
-    monkeypatch.setattr(subjects, "MAX_SEARCHED", 15)
+    monkeypatch.setattr(real_images, "MAX_SEARCHED", 15)
     result = measure_folders(place, "copies", tmp_path)
     assert result["memorisation"]["num_train"] == 15
     assert any(sentence in note for note in result["notes"])

@@ -15,7 +15,7 @@ from jaxgan.evaluation.features import (
     set_aside,
     shrink,
 )
-from jaxgan.evaluation.subjects import NamedImages, Sides
+from jaxgan.evaluation.real_images import NamedImages, Sides
 from tests.helpers import draw_films
 
 RNG = np.random.default_rng(0)

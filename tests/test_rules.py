@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxgan.core.errors import UserError
-from jaxgan.evaluation import encoder, subjects
+from jaxgan.evaluation import encoder, real_images
 from jaxgan.evaluation import rules as module
 from jaxgan.sampling.sampler import Samples
 from tests.helpers import make_dataset, make_dcgan_settings, replace, write_run
@@ -74,7 +74,7 @@ def test_copies_are_searched_among_as_many_images_as_evaluate_does_or_it_is_said
         return result["rules"]["none"]["memorisation"]["num_train"], note
 
     assert compare("all") == (40, [])
-    monkeypatch.setattr(subjects, "MAX_SEARCHED", 25)
+    monkeypatch.setattr(real_images, "MAX_SEARCHED", 25)
     searched, (note,) = compare("some")
     assert searched == 25 and "25 of the 40 training images, drawn at random" in note
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxgan.evaluation.encoder import SIDE, train_classifier
 from jaxgan.evaluation.features import Features, draw_thumbnails, shrink
-from jaxgan.evaluation.subjects import NamedImages, RealImages, Sides
+from jaxgan.evaluation.real_images import NamedImages, RealImages, Sides
 from jaxgan.metrics.diversity import MAX_IMAGES, create_diversity_comparison
 from jaxgan.metrics.frechet_distance import create_frechet_comparison
 from jaxgan.metrics.gan_train import Labelled, measure_gan_train_test
@@ -69,7 +69,7 @@ def _measure_pool(
         compare,
         generated=generated,
         real=real,
-        spare=others,
+        others=others,
         groups=patients,
         features=features,
     )

@@ -20,11 +20,8 @@ from jaxgan.evaluation.features import (
     draw_thumbnails,
 )
 from jaxgan.evaluation.output import choose_out, write_result
-from jaxgan.evaluation.subjects import (
-    MAX_COMPARED,
-    EvaluationSets,
-    Sides,
-)
+from jaxgan.evaluation.real_images import MAX_COMPARED, Sides
+from jaxgan.evaluation.subjects import EvaluationSets
 from jaxgan.metrics.measure import LEVEL, MIN_IMAGES
 from jaxgan.metrics.memorisation import compute_aligned_distances, find_nearest
 from jaxgan.reports import gan_figures

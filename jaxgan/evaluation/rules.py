@@ -14,13 +14,13 @@ from jaxgan.data.sets import Dataset, ImageSet, find_label
 from jaxgan.evaluation.comparisons import measure_copies, measure_space
 from jaxgan.evaluation.features import Features, create_encoder_features
 from jaxgan.evaluation.output import choose_out, write_result
-from jaxgan.evaluation.subjects import (
+from jaxgan.evaluation.real_images import (
     MAX_COMPARED,
     RealImages,
-    check_same_data,
     choose_real,
     take_at_most,
 )
+from jaxgan.evaluation.subjects import check_same_data
 from jaxgan.metrics.classification import compute_wilson_interval
 from jaxgan.metrics.measure import MIN_IMAGES, compute_seed_interval, get_floor_n, summarise_seeds
 from jaxgan.ops.pixels import scale_to_unit, stretch_to_bytes

@@ -29,7 +29,7 @@ from jaxgan.evaluation import encoder
 from jaxgan.evaluation.comparisons import measure_copies, measure_space
 from jaxgan.evaluation.features import Features, create_encoder_features
 from jaxgan.evaluation.pyramid import fit_pyramid_features
-from jaxgan.evaluation.subjects import (
+from jaxgan.evaluation.real_images import (
     RealImages,
     check_count,
     choose_real,

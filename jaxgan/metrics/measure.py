@@ -76,7 +76,7 @@ def measure(
     *,
     generated: np.ndarray,
     real: np.ndarray,
-    spare: np.ndarray | None = None,
+    others: np.ndarray | None = None,
     groups: Groups | None = None,
     features: str,
     num_draws: int = 20,
@@ -86,13 +86,13 @@ def measure(
 ) -> dict[str, Measure]:
     """Return every value that `compare` gives, as a `Measure`.
 
-    `generated` and `real` are the indices of the items to compare; `spare` are further real ones,
+    `generated` and `real` are the indices of the items to compare; `others` are further real ones,
     for the floor alone. n is the largest number for which there are n generated, n real and
-    n other real items. `groups` tells the patient of each of `real` and then of `spare`; the other
+    n other real items. `groups` tells the patient of each of `real` and then of `others`; the other
     n are then of other patients, however the patients are dealt. Without, each item is its own.
     """
     rng = np.random.default_rng(seed)
-    pool = real if spare is None else np.concatenate([real, spare])
+    pool = real if others is None else np.concatenate([real, others])
     owners = number_groups(groups, len(pool))
     # The last patient dealt to one side can reach over its end by all his items but one.
     n = min(len(generated), len(real), (len(pool) - find_overhang(owners)) // 2)

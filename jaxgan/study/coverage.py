@@ -9,6 +9,7 @@ should hold.
 
 import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -66,12 +67,7 @@ def run_coverage(
         UserError: no study could be done, or a number is none that can be.
 
     """
-    for name, value, most in (
-        ("num_studies", num_studies, _FRESH_SEED),
-        ("films_per_class", films_per_class, _MOST_FILMS),
-    ):
-        if not 1 <= value <= most:
-            raise UserError(f"--{name} is {value}, expected 1 to {most}.")
+    _check_counts(num_studies, films_per_class)
     devices = choose_devices(num_devices)
     check_batch_size(settings.batch_size, len(devices))
     lab = ClassifierLab(
@@ -80,37 +76,9 @@ def run_coverage(
         capacity=2 * len(FINDINGS) * films_per_class,
         devices=devices,
     )
-
-    @functools.cache  # minutes of drawing, which a run that has all its studies can do without
-    def draw_fresh() -> ImageSet:
-        say(f"Drawing {num_fresh} fresh patients.")
-        films = [PhantomFilm(FINDINGS[i % len(FINDINGS)], i, 0) for i in range(num_fresh)]
-        return _draw(films, seed=_FRESH_SEED, settings=settings)
-
-    def create_job(study: int) -> Job:
-        def compute(_: Path) -> Result:
-            counts = dict.fromkeys(FINDINGS, films_per_class)
-            films = plan_films(counts=counts, first_patient=0, seed=study)
-            images = _draw(films, seed=study, settings=settings)
-            name = f"phantom {study}"
-            dataset = Dataset(name, FINDINGS, {"train": images}, fingerprint=str(study))
-            folds = create_folds(dataset, settings.num_folds, seed=study)
-            return _judge(lab, folds, draw_fresh(), num_seeds=settings.num_seeds, seed=study)
-
-        record = {
-            "gmd": _describe_classifier(settings),
-            "phantom_subtlety": settings.data.phantom_subtlety,
-            "num_folds": settings.num_folds,
-            "num_seeds": settings.num_seeds,
-            "num_updates": settings.num_updates,
-            "films_per_class": films_per_class,
-            "num_fresh": num_fresh,
-            "study": study,
-        }
-        return Job("study", f"study {study}", record, compute)
-
+    work = _Work(settings, lab, films_per_class, num_fresh)
     runner = JobRunner(folder, {"study": num_studies})
-    results = [runner.run(create_job(study)) for study in range(num_studies)]
+    results = [runner.run(work.create_job(study)) for study in range(num_studies)]
     done = [result for result in results if result is not None]
     if not done:
         reason = runner.failures[0].reason.rstrip(".")
@@ -119,13 +87,63 @@ def run_coverage(
         "num_studies": len(done),
         "num_failed": len(runner.failures),
         "failures": [vars(failure) for failure in runner.failures],
-        "films_per_class": films_per_class,
-        "num_folds": settings.num_folds,
-        "num_seeds": settings.num_seeds,
-        "num_updates": settings.num_updates,
-        "num_fresh": num_fresh,
+        **work.describe(),
         "arms": {arm: _summarise(np.stack([result[arm] for result in done])) for arm in _LABELS},
     }
+
+
+def _check_counts(num_studies: int, films_per_class: int) -> None:
+    for name, value, most in (
+        ("num_studies", num_studies, _FRESH_SEED),
+        ("films_per_class", films_per_class, _MOST_FILMS),
+    ):
+        if not 1 <= value <= most:
+            raise UserError(f"--{name} is {value}, expected 1 to {most}.")
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What all the studies share."""
+
+    settings: StudySettings
+    lab: ClassifierLab
+    films_per_class: int
+    num_fresh: int
+
+    def describe(self) -> dict[str, int]:
+        """Return how large the studies are."""
+        return {
+            "films_per_class": self.films_per_class,
+            "num_folds": self.settings.num_folds,
+            "num_seeds": self.settings.num_seeds,
+            "num_updates": self.settings.num_updates,
+            "num_fresh": self.num_fresh,
+        }
+
+    def create_job(self, study: int) -> Job:
+        """Return the job of one study."""
+        record = {
+            "gmd": _describe_classifier(self.settings),
+            "phantom_subtlety": self.settings.data.phantom_subtlety,
+            **self.describe(),
+            "study": study,
+        }
+        return Job("study", f"study {study}", record, functools.partial(self._compute, study))
+
+    def _compute(self, study: int, partial: Path) -> Result:
+        del partial  # it is done anew where it was not finished
+        counts = dict.fromkeys(FINDINGS, self.films_per_class)
+        films = plan_films(counts=counts, first_patient=0, seed=study)
+        splits = {"train": _draw(films, seed=study, settings=self.settings)}
+        dataset = Dataset(f"phantom {study}", FINDINGS, splits, fingerprint=str(study))
+        folds = create_folds(dataset, self.settings.num_folds, seed=study)
+        return _judge(self.lab, folds, self._fresh, num_seeds=self.settings.num_seeds, seed=study)
+
+    @functools.cached_property  # minutes of drawing, which is not needed where all studies are done
+    def _fresh(self) -> ImageSet:
+        say(f"Drawing {self.num_fresh} fresh patients.")
+        films = [PhantomFilm(FINDINGS[i % len(FINDINGS)], i, 0) for i in range(self.num_fresh)]
+        return _draw(films, seed=_FRESH_SEED, settings=self.settings)
 
 
 def _describe_classifier(settings: StudySettings) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class Folds:
         return hash_files(train.files, train.labels)
 
 
-def pool(splits: Mapping[str, ImageSet]) -> ImageSet:
+def join_splits(splits: Mapping[str, ImageSet]) -> ImageSet:
     """Return the images of all splits as one set, each file named with its split."""
     files = tuple(f"{name}:{file}" for name, images in splits.items() for file in images.files)
     return replace(join_sets(list(splits.values())), files=files)
@@ -62,7 +62,7 @@ def create_folds(dataset: Dataset, num_folds: int, seed: int) -> Folds:
     Patients who share an image, exact or nearly (`jaxgan.data.leaks`), are dealt as one. Raises
     `UserError` where a class has fewer patients than there are folds.
     """
-    images = pool(dataset.splits)
+    images = join_splits(dataset.splits)
     copies = find_copies(images)
     groups = group_patients(images.patients, copies)
     indices = split_by_patient(

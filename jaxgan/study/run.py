@@ -10,7 +10,7 @@ from jaxgan.core.errors import UserError
 from jaxgan.core.files import hold_folder, holds_nothing, make_folder, remove_leftovers
 from jaxgan.data.sets import Dataset, ImageSet, check_classes
 from jaxgan.study.arms import describe_lacking_targets
-from jaxgan.study.folds import Folds, create_folds, describe_leaks, pool
+from jaxgan.study.folds import Folds, create_folds, describe_leaks, join_splits
 from jaxgan.study.page import write_study
 from jaxgan.study.results import StudyResults
 from jaxgan.study.settings import StudySettings
@@ -127,7 +127,7 @@ def open_results(
 
 def create_images_like(folds: Folds, dataset: Dataset) -> ImageSet:
     """Return the same images in another size, checked to come in the same order."""
-    images = pool(dataset.splits)
+    images = join_splits(dataset.splits)
     if images.files != folds.images.files:
         raise ValueError("the two sizes of the data do not hold the same files in the same order")
     return images
