@@ -175,11 +175,9 @@ def make_study(old):
     gmd_names = {"name": "optimizer", "learning_rate": "learning_rate", "momentum": "momentum"}
     config.optimizer.update({new: old["gmd"][name] for new, name in gmd_names.items()})
     config.update({name: old["gmd"][name] for name in ("batch_size", "eval_batch_size")})
-    config.gan_epochs, config.gan_batch_size = (
-        old["dcgan"]["num_epochs"],
-        old["dcgan"]["batch_size"],
-    )
-    config.threshold = old["dcgan"]["selection"]["threshold"]
+    gan = old["dcgan"]
+    config.gan_epochs, config.gan_batch_size = gan["num_epochs"], gan["batch_size"]
+    config.threshold = gan["selection"]["threshold"]
     return read_settings(StudySettings, config.to_dict())
 
 
