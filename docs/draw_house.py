@@ -46,9 +46,9 @@ def place(house: dict[str, set[str]]) -> list[list[str]]:
 
 
 def describe(room: str) -> str:
-    """Return what a room is for, as its own first sentence begins."""
+    """Return what a room is for: its own first sentence."""
     text = (ROOT / "jaxgan" / room / "__init__.py").read_text(encoding="utf-8")
-    return (ast.get_docstring(ast.parse(text)) or "").split(".")[0].split(":")[0]
+    return (ast.get_docstring(ast.parse(text)) or "").split(".")[0]
 
 
 def draw(house: dict[str, set[str]]) -> str:

@@ -20,7 +20,7 @@ flags.DEFINE_string("workdir", "runs/ablation", "The table is written to WORKDIR
 
 def main() -> None:
     """Flags to config to one call."""
-    cli.use_devices()
+    cli.ask_for_devices()
     cli.override_data(FLAGS.config.train)
     values = FLAGS.config.to_dict()
     if FLAGS["class"].value:

@@ -55,7 +55,8 @@ from jaxgan.training.record import flatten
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = flags.FLAGS
 DATA_FLAGS: list[str] = []  # those of `define_data_flags` that say something of the images
-# Fields that have another name since their groups were divided; others kept theirs.
+# Groups, and fields, that have another name since they were divided; others kept theirs.
+_RENAMED_GROUPS = {"dcgan": ("gan", "train.gan", "train"), "gmd": ("classifier", "optimizer")}
 _RENAMED = {"dcgan.num_epochs": "gan_epochs", "dcgan.batch_size": "gan_batch_size"}
 _OUTPUT: list[TextIO] = []  # where --dry_run prints the configuration
 # What changes the numbers of every program, and what jaxgan computes with.
@@ -293,12 +294,11 @@ def describe_origin() -> dict[str, str]:
     return {"command": describe_command(), "folder": str(Path.cwd()), "data": data}
 
 
-def use_devices() -> None:
-    """Set JAX up: a compilation cache on disk, where the user has set none, and devices."""
-    if jax.config.values.get("jax_compilation_cache_dir") is None:
+def _keep_programs() -> None:
+    """Have compiled programs kept, where the user has said nothing: all launchers share them."""
+    if "cache_dir" in FLAGS and jax.config.values.get("jax_compilation_cache_dir") is None:
         jax.config.update("jax_compilation_cache_dir", str(get_cache_dir() / "xla"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    ask_for_devices()
 
 
 def ask_for_devices() -> None:
@@ -525,9 +525,10 @@ def _describe_field(config: dict[str, Any], name: str) -> str | None:
             f"config.{name} is a group of settings, {list_some(dict.fromkeys(names))}: give them "
             f"one by one, as --config.{within[0]}=VALUE."
         )
-    renamed = _RENAMED.get(name)
-    last = name.rpartition(".")[2]
-    found = [f for f in fields if (f == renamed if renamed else f.rpartition(".")[2] == last)]
+    head, _, rest = name.partition(".")
+    renamed = [_RENAMED.get(name), *(f"{g}.{rest}" for g in _RENAMED_GROUPS.get(head, ()))]
+    alike = [field for field in fields if field.rpartition(".")[2] == name.rpartition(".")[2]]
+    found = [field for field in renamed if field in fields][:1] or alike
     places = " or ".join(f"config.{field}" for field in found)
     return f"There is no setting config.{name}: it is {places}." if found else None
 
@@ -553,6 +554,7 @@ def _run_main(main: Callable[[], None]) -> None:
         _OUTPUT.append(sys.stdout)
         sys.stdout = sys.stderr
     _set_numbers()
+    _keep_programs()
     with distributed.parting():
         _run_to_exit_code(main)
 

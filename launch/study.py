@@ -21,7 +21,7 @@ flags.DEFINE_string("source_column", None, "Column of manifest.csv: hospital or 
 
 def main() -> None:
     """Flags to config to two calls: the jobs, then what they say."""
-    cli.use_devices()
+    cli.ask_for_devices()
     settings = read_settings(StudySettings, cli.override_data(FLAGS.config).to_dict())
     cli.refuse_unused(NEVER_READ)
     cli.tell_unused(find_unused_by_study(settings))  # with other arms it may have an effect

@@ -34,7 +34,7 @@ def main() -> None:
     classes = FLAGS.augment_classes
     if classes and not FLAGS.augment:
         raise UserError("--augment_classes has no effect without --augment: give both or none.")
-    cli.use_devices()
+    cli.ask_for_devices()
     cli.join_processes()
     settings = read_settings(TrainClassifierSettings, cli.override_data(FLAGS.config).to_dict())
     cli.tell_unused(find_unused_by_training(settings, augment=FLAGS.augment))

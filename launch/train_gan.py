@@ -38,7 +38,7 @@ def define_flags(config_file: str | None, workdir: str) -> None:
 
 def main() -> None:
     """Flags to config to one call for each class."""
-    cli.use_devices()
+    cli.ask_for_devices()
     cli.join_processes()
     flags_of_rule = {name: FLAGS[name].value for name in ("threshold", "num_accept")}
     cli.override(FLAGS.config.selection, rule=FLAGS.accept, **flags_of_rule)

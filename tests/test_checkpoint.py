@@ -2,11 +2,13 @@
 
 import contextlib
 import shutil
+import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from orbax.checkpoint._src.metadata import checkpoint as metadata
 
 from jaxgan.core.errors import DiskError, UserError
 from jaxgan.training.checkpoint import Checkpoints
@@ -95,6 +97,27 @@ def test_leaving_the_context_waits_for_the_save(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(1, {"w": jnp.zeros((512, 1024))}, {"step": 1})
     assert (tmp_path / "1").is_dir()
+
+
+def test_a_checkpoint_is_whole_however_late_its_record_is_written(tmp_path, monkeypatch, capsys):
+    """Orbax writes it in a thread of its own; under load that was behind the digests' at times."""
+    monkeypatch.setattr(
+        metadata._MetadataStoreImpl, "write", late(metadata._MetadataStoreImpl.write)
+    )
+    save_all(tmp_path / "c", {1: 0.1, 2: 0.9})
+    monkeypatch.undo()
+    with Checkpoints(tmp_path / "c", best_metric="accuracy", record=RECORD) as checkpoints:
+        assert (checkpoints.newest_step, checkpoints.best_step) == (2, 2)
+        checkpoints.restore(2, STATE)
+    assert capsys.readouterr().out == ""
+
+
+def late(write):
+    def write_late(*args):
+        time.sleep(0.3)
+        write(*args)
+
+    return write_late
 
 
 def test_what_is_saved_is_the_state_of_that_moment(tmp_path):

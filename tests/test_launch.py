@@ -349,3 +349,25 @@ def test_bad_images_are_listed_or_skipped_and_recorded(tmp_path, launcher, flags
         "train/left/a\x1b[2J.png",
         "val/right/out.png",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "flag", "told"),
+    [
+        ("train_dcgan", "generator_width=8", "generator_width: it is config.gan.generator_width."),
+        ("train_gmd", "width=8", "config.width: it is config.classifier.width."),
+        ("train_gmd", "optimizer=adam", "config.optimizer is a group of settings, learning_rate"),
+        ("train_gmd", "learning_rate=1", "it is config.optimizer.learning_rate."),
+        ("study", "dcgan.batch_size=8", "dcgan.batch_size: it is config.gan_batch_size."),
+        ("study", "gmd.learning_rate=1", "it is config.optimizer.learning_rate."),
+        ("study", "dcgan.selection.threshold=1", "it is config.threshold."),
+        ("ablate", "dcgan.num_epochs=8", "it is config.train.num_epochs."),
+        ("ablate", "dcgan.beta1=0", "it is config.train.gan.beta1."),
+        ("train_dcgan", "gan.beta3=0", "no setting 'beta3'"),
+    ],
+)
+def test_a_field_that_has_another_place_is_told_with_it(name, flag, told, place):
+    of_gan = ("--class=left",) if name == "train_dcgan" else ()
+    result = fork(name, place, *of_gan, f"--config.{flag}")
+    assert result.returncode == 2
+    assert told in result.stderr

@@ -2,19 +2,17 @@
 
 import itertools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan.experiments.train_gan import create_plan, train_gan
+from jaxgan.experiments.train_gan import train_gan
 from jaxgan.sampling.kept import read_table
 from jaxgan.sampling.listing import look_at_epoch_ends
-from jaxgan.study.generators import GeneratorLab, _GanNotes
 from jaxgan.training.epochs import EpochPlan
 from jaxgan.training.run_folder import read_metrics
-from tests.helpers import make_dataset, make_dcgan_settings, make_image_set
+from tests.helpers import make_dataset, make_dcgan_settings
 
 
 def make_rows(begin, end, max_steps):
@@ -51,32 +49,6 @@ def test_the_looks_are_at_the_ends_of_epochs_whatever_a_dispatch_is(num_examples
     assert [epoch for _, epoch, *_ in whole] == [plan.compute_epoch(step) for step in ends]
     assert [saved for *_, saved, _ in whole] == [step % 3 == 0 for step in ends]
     np.testing.assert_allclose([score for *_, score in whole], np.array(ends) / 100, rtol=1e-6)
-
-
-@pytest.mark.parametrize("num_examples", [3, 8, 40])
-def test_a_study_saves_what_the_looks_save(num_examples):
-    """Of three images a batch of eight sees almost three epochs: one look a step."""
-    settings = make_dcgan_settings(batch_size=8, num_epochs=12, max_steps_per_dispatch=50)
-    plan = create_plan(settings, num_examples)
-    notes = _GanNotes(plan, settings)
-    looks = []
-    for begin in range(0, plan.num_steps, 4):
-        end = min(begin + 4, plan.num_steps)
-        rows = make_rows(begin, end, 50)
-        rows["first_fake"] = jnp.pad(rows["first_fake"], [(0, 0), (0, 30), (0, 30), (0, 0)])
-        notes.note(begin, end, rows)
-        looks += look_at_epoch_ends(plan, begin, end, rows, threshold=0.76)
-    expected = [look.image for look in looks if look.image is not None]
-    assert len(expected) > 0
-    np.testing.assert_array_equal(notes.to_arrays()["code_images"], np.stack(expected))
-
-
-@pytest.mark.parametrize(("num_images", "is_done_again"), [(9, True), (12, False)])
-def test_a_study_trains_again_what_may_have_saved_an_image_twice(num_images, is_done_again):
-    """Of 9 images 7 are learned from, of 12 there are 9: a batch of 8 is between them."""
-    lab = GeneratorLab(make_dcgan_settings(), capacity=12, devices=jax.devices()[:1])
-    job = lab.create_job(make_image_set(num_images), name="g", seed=1, holdout=0.2)
-    assert ("looks" in job.record) is is_done_again
 
 
 @pytest.fixture(scope="module")

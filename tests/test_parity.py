@@ -25,9 +25,9 @@ from jaxgan.classifiers.protocol import Classifier, InputForm
 from jaxgan.classifiers.step import ClassifierState, train_step
 from jaxgan.core.types import Batch
 from jaxgan.gans import recipe, two_player
-from jaxgan.gans.two_player import GanState
+from jaxgan.gans.two_player import GanState, Player
 from jaxgan.networks.state import NetworkState
-from tests.helpers import make_dcgan_settings
+from tests.helpers import create_state, create_step, make_dcgan_settings
 
 torch = pytest.importorskip(
     "torch", reason="parity needs PyTorch as the reference: pip install -e '.[peers]'"
@@ -252,7 +252,7 @@ def make_settings():
 def draw_gan(dtype="float32"):
     """Return drawn variables of both networks, and PyTorch's networks with the same."""
     settings = make_settings()
-    shapes = jax.eval_shape(lambda: recipe.create_state(settings, jax.random.key(0)))
+    shapes = jax.eval_shape(lambda: create_state(settings, jax.random.key(0)))
     variables = [
         draw_variables(network.variables, use_dcgan_scale, dtype, seed)
         for seed, network in enumerate((shapes.generator, shapes.discriminator))
@@ -272,7 +272,7 @@ def check_outputs(ours, theirs):
 
 @pytest.mark.parametrize("train", [True, False], ids=["train", "eval"])
 def test_dcgan_outputs(train):
-    generator, discriminator = recipe.create_networks(make_settings())
+    generator, discriminator = make_settings().gan.create_networks()
     variables, peers = draw_gan()
     assert [count_weights(peer) for peer in peers] == [3_576_704, 2_765_568]
     rng = np.random.default_rng(5)
@@ -358,14 +358,15 @@ def run_both(dtype, rates: tuple[float, float] | None, num_steps: int):
     begin = [take_weights(peer) for peer in peers]
     parameters = [peer.network.parameters() for peer in peers]
     if rates is None:
-        optimizers = [recipe.create_optimizer(settings)] * 2
+        optimizers = [recipe.create_optimizer(settings.gan)] * 2
         theirs = [torch.optim.Adam(p, lr=2e-4, betas=(0.5, 0.999)) for p in parameters]
     else:
         optimizers = [optax.sgd(rate) for rate in rates]
         theirs = [torch.optim.SGD(p, lr=r) for p, r in zip(parameters, rates, strict=True)]
+    players = zip(settings.gan.create_networks(), optimizers, strict=True)
+    generator, discriminator = (Player(*player) for player in players)
     step_fn: Any = functools.partial(
-        recipe.create_step(settings, None),
-        **{"generator_optimizer": optimizers[0], "discriminator_optimizer": optimizers[1]},
+        create_step(settings, None), generator=generator, discriminator=discriminator
     )
     step = jax.jit(step_fn)
     networks = [

@@ -13,17 +13,16 @@ from jaxgan.core.seeds import NUM_SEEDS, wrap_seed
 from jaxgan.data.phantom import FINDINGS, draw_film, plan_films
 from jaxgan.data.settings import DataSettings
 from jaxgan.data.split import split_by_patient
-from jaxgan.experiments import train_classifier
+from jaxgan.devices.parallel import choose_compiler_options
 from jaxgan.experiments.train_gan import train_gan
 from jaxgan.gans import two_player
-from jaxgan.networks.state import NetworkState
-from jaxgan.sampling.runs import create_sampler
+from jaxgan.gans.protocol import Networks
 from jaxgan.sampling.selection import choose_by_rank
 from jaxgan.study.folds import create_folds
 from jaxgan.study.simulation import World, run_simulations
 from jaxgan.training.epochs import EpochPlan
 from jaxgan.training.keys import create_keys
-from tests.helpers import make_dataset, make_dcgan_settings, make_gmd_settings
+from tests.helpers import make_dataset, make_dcgan_settings, make_gmd_settings, make_sampler
 from tests.test_ablation import make_settings as make_ablation_settings
 
 SEEDS = (-(2**31) - 1, -1, 2**31 - 1, 2**31, 3_000_000_000, 2**32 - 1, 2**32, 10**30)
@@ -41,7 +40,7 @@ def use_dcgan_seed(seed):
 
 
 def use_gmd_seed(seed):
-    return jax.random.key_data(train_classifier.create_keys(make_gmd_settings(seed=seed).seed).init)
+    return jax.random.key_data(create_keys(make_gmd_settings(seed=seed).seed).init)
 
 
 def use_split_seed(seed):
@@ -64,17 +63,15 @@ def use_phantom_seed(seed):
 
 def draw_latents(first, num):
     """The latents [batch, size] that a sampler draws for `num` images, and the seeds it notes."""
-    seen = []
-
-    def run(generator, discriminator, latents, labels):
-        seen.append(np.asarray(latents))
-        return jnp.zeros((len(latents), 2, 2, 1)), jnp.zeros(len(latents))
-
-    sampler = dataclasses.replace(create_sampler(make_dcgan_settings()), run=run)
-    network = NetworkState({}, {}, ())
-    state = two_player.GanState(jnp.int32(0), network, network, None, jnp.float32(0.0))
-    samples = sampler.draw(state, first, num)
-    return np.concatenate(seen), samples.seeds.tolist()
+    gan = dataclasses.replace(
+        make_dcgan_settings().create_gan(),
+        generate=lambda variables, latents, given: latents[:, None, :, None],
+        score_batch=lambda variables, images, given: jnp.zeros(len(images)),
+    )
+    sampler = dataclasses.replace(make_sampler(make_dcgan_settings()), gan=gan)
+    samples = sampler.draw_scored(Networks({}, {}), first, num)
+    batches = sampler._draw_batches(Networks({}, {}), first, num)
+    return np.concatenate([images[:, 0, :, 0] for images, _ in batches]), samples.seeds.tolist()
 
 
 def use_sampling_seed(seed):
@@ -84,8 +81,8 @@ def use_sampling_seed(seed):
 
 
 def use_ablation_seed(seed):
-    dcgan_settings = make_dcgan_settings(seed=seed)
-    return list(make_ablation_settings(dcgan=dcgan_settings, num_seeds=2).seeds)
+    train = make_dcgan_settings(seed=seed)
+    return list(make_ablation_settings(train=train, num_seeds=2).seeds)
 
 
 def use_simulation_seed(seed):
@@ -100,7 +97,7 @@ USES = {
     "config.fold_seed": use_fold_seed,
     "config.data.phantom_seed": use_phantom_seed,
     "--seed of sample and evaluate": use_sampling_seed,
-    "config.dcgan.seed of an ablation": use_ablation_seed,
+    "config.train.seed of an ablation": use_ablation_seed,
     "--seed of simulate": use_simulation_seed,
 }
 
@@ -125,8 +122,10 @@ def test_a_seed_that_jax_would_take_for_another_is_refused():
 
 
 def test_the_latents_of_a_seed_are_what_they_always_were():
-    key = create_keys(0).latents
-    expected = two_player.draw_latents(key, jnp.arange(8) + 5, make_dcgan_settings().latent_size)
+    # As a sampler is compiled: here the level of others is another, and with it the last bit.
+    options = choose_compiler_options("cpu")
+    draw = jax.jit(two_player.draw_latents, static_argnums=2, compiler_options=options)
+    expected = draw(create_keys(0).latents, jnp.arange(8) + 5, 8)
     np.testing.assert_array_equal(draw_latents(5, 3)[0], expected)
     last, _ = draw_latents(NUM_SEEDS - 2, 2)  # the rest of the batch wraps around
     np.testing.assert_array_equal(last[2:], draw_latents(0, 6)[0][:6])

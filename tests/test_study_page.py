@@ -17,7 +17,7 @@ from jaxgan.data.copies import Copies
 from jaxgan.data.images import write_png
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.data.source import DataSpec, load_dataset
-from jaxgan.reports import figures
+from jaxgan.reports import drawing, study_figures
 from jaxgan.study import audit, page
 from jaxgan.study.analysis import analyse
 from jaxgan.study.arms import ARMS
@@ -36,9 +36,9 @@ def _draw_no_lines(monkeypatch):
     """What these tests read is written; the curves' pictures are drawn for `large_page`."""
 
     def leave_blank(series, path, **options):
-        figures.write_grid(np.zeros((1, 8, 8, 1), np.uint8), path, columns=1)
+        drawing.write_grid(np.zeros((1, 8, 8, 1), np.uint8), path, columns=1)
 
-    monkeypatch.setattr(figures, "plot_lines", leave_blank)
+    monkeypatch.setattr(study_figures, "plot_lines", leave_blank)
 
 
 def make_films(num=24, *, first=0, patients=None):

@@ -14,14 +14,19 @@ from jaxgan.study.settings import StudySettings
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("gmd.width", 7),
-        ("gmd.batch_size", 0),
-        ("dcgan.batch_size", 1),
-        ("dcgan.seed", 2**32),
-        ("dcgan.selection.pool", 0.5),
-        ("dcgan.data.fit", "zoom"),
+        ("classifier.width", 7),
+        ("optimizer.learning_rate", 0.0),
+        ("batch_size", 0),
+        ("gan_batch_size", 1),
+        ("gan_epochs", 0),
+        ("gan.image_size", 33),
+        ("pool", 0.5),
+        ("targets.normal", -1),
+        ("data.fit", "zoom"),
         ("data.val_fraction", 2.0),
-        ("gmd.channels", "one"),
+        ("classifier.channels", "one"),
+        ("max_steps_per_dispatch", 51),
+        ("checkpoint_every_seconds", -1.0),
         ("num_folds", 1),
     ],
 )
@@ -36,6 +41,6 @@ def test_a_wrong_field_of_a_study_is_called_what_it_is_called_there(name, value)
 
 def test_an_arm_that_needs_a_probability_names_the_study_s_field():
     values = study.get_config("quick").to_dict()
-    values["dcgan"]["objective"] = "hinge"
-    with pytest.raises(UserError, match=r"with config\.dcgan\.objective non_saturating"):
+    values["gan"]["objective"] = "hinge"
+    with pytest.raises(UserError, match=r"The arm 'gan_paper_text' .*config\.gan\.objective"):
         read_settings(StudySettings, values)

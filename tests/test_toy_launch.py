@@ -21,7 +21,7 @@ CONFIG = Path(__file__).with_name("toy_config.py")
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     path = tmp_path_factory.mktemp("toy")
-    write_split_folder(path / "data", num_train=64, num_val=32)
+    write_split_folder(path / "data", num_train=64, num_val=48)
     return path
 
 
@@ -94,4 +94,4 @@ def test_it_is_studied(place):
     said = launch("study", place, f"--config={CONFIG}:study", *flags)
     assert "Failed" not in said
     report = json.loads((place / "study" / "report.json").read_text())
-    assert {"gan", "gan_calibrated"} <= {arm["name"] for arm in report["arms"]}
+    assert {"gan", "gan_calibrated"} <= set(report["arms"])

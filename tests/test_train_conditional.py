@@ -18,7 +18,7 @@ from jaxgan.experiments import train_gan as module
 from jaxgan.experiments.sample import sample_run
 from jaxgan.experiments.train_gan import make_conditional, train_conditional
 from jaxgan.gans.dcgan import DcganSettings
-from jaxgan.reports import figures
+from jaxgan.reports import drawing
 from jaxgan.sampling.kept import read_table
 from jaxgan.sampling.runs import draw_from_run, restore_run
 from jaxgan.sampling.synthetic import load_synthetic
@@ -160,7 +160,7 @@ def test_pictures_and_measures_of_many_classes_have_their_bounds(num, tmp_path, 
     moment = SimpleNamespace(epoch=1, state=None)
     module._write_samples(training, moment)
     module._draw_samples(training, moment.state)
-    assert len(drawn) == 2 * min(num, figures.MOST_ROWS)
+    assert len(drawn) == 2 * min(num, drawing.MOST_ROWS)
     for name in ("epoch_00001.png", "samples.png"):
         with Image.open(tmp_path / name) as image:
             assert max(image.size) <= 16 * 220

@@ -17,7 +17,7 @@ from jaxgan.evaluation.quality import FIRST_SEED, MEASURES, NUM_IMAGES, QualityM
 from jaxgan.experiments import train_gan as module
 from jaxgan.experiments.sample import sample_run
 from jaxgan.experiments.train_gan import train_gan
-from jaxgan.reports import figures
+from jaxgan.reports import drawing
 from jaxgan.sampling.kept import read_table
 from jaxgan.sampling.runs import draw_from_run
 from jaxgan.training.keys import create_keys
@@ -363,7 +363,7 @@ def test_augmentation_is_shown_where_it_is_on_and_only_there(
         assert figure.width > figure.height > 200
     assert not (short[0] / "figures" / "augmented.png").exists()
     shown = []
-    monkeypatch.setattr(figures, "plot_rows", lambda rows, path, title: shown.append(rows))
+    monkeypatch.setattr(drawing, "plot_rows", lambda rows, path, title: shown.append(rows))
     shutil.copytree(whole_run, tmp_path / "left")
     (tmp_path / "left" / "figures" / "augmented.png").unlink()
     run = train(tmp_path)  # the end of it, once more

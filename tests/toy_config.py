@@ -27,7 +27,7 @@ def run():
 def ablate():
     config = load("ablate", "quick")
     config.train = run()
-    config.update({"class_name": "left", "num_seeds": 2, "num_images": 16})
+    config.update({"class_name": "left", "num_seeds": 2, "num_images": 24})
     config.variants = {"all": {}, "slow": {"gan": {"rate": 0.1}}}
     return config
 

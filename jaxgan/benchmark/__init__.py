@@ -1,1 +1,1 @@
-"""Throughput beside that of peers, in turns: see docs/performance.md."""
+"""Throughput beside that of peers. Measured in turns: see docs/performance.md."""

@@ -16,10 +16,12 @@ from jaxgan.classifiers.gmd import Gmd
 from jaxgan.classifiers.protocol import Classifier, InputForm
 from jaxgan.classifiers.step import create_classifier_state, train_step
 from jaxgan.core.types import Batch
-from jaxgan.gans import objectives, two_player
-from jaxgan.gans.dcgan import Discriminator, Generator
-from jaxgan.gans.two_player import Player, Recipe
+from jaxgan.devices.parallel import choose_compiler_options
+from jaxgan.gans.dcgan import DcganSettings
+from jaxgan.gans.protocol import Gan
+from jaxgan.gans.two_player import GanState
 from jaxgan.ops.geometry import Padding
+from jaxgan.sampling.sampler import Sampler
 
 LATENT_SIZE = 100
 
@@ -30,9 +32,14 @@ def draw_pixels(batch_size: int, image_size: int, channels: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
-def repeat(step: Callable[..., Any], state: Any, batch: Any) -> Callable[[], None]:
+def compile_step(step: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a step as the launchers compile it; the state given to it is gone."""
+    options = choose_compiler_options(jax.default_backend())
+    return jax.jit(step, donate_argnums=0, compiler_options=options)
+
+
+def repeat(compiled: Callable[..., Any], state: Any, batch: Any) -> Callable[[], None]:
     """Return a function that takes one step, waits for it, and keeps the new state."""
-    compiled = jax.jit(step, donate_argnums=0)
     held = [state]
     key = jax.random.key(1)
 
@@ -43,32 +50,31 @@ def repeat(step: Callable[..., Any], state: Any, batch: Any) -> Callable[[], Non
     return run
 
 
-def create_dcgan(
-    width: int, axis_name: str | None = None
-) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Return the paper's step at 64x64x3, and what draws its state from a key."""
-    optimizer = optax.adam(2e-4, b1=0.5)
-    step = functools.partial(
-        two_player.train_step,
-        generator=Player(Generator(width=width, axis_name=axis_name), optimizer),
-        discriminator=Player(Discriminator(width=width, axis_name=axis_name), optimizer),
-        recipe=Recipe(
-            objectives.OBJECTIVES["non_saturating"],
-            augment_fn=lambda images, keys, strength: images,
-            latent_size=LATENT_SIZE,
-            ema_decay=0.0,
-        ),
-        axis_name=axis_name,
-    )
-    create = functools.partial(
-        two_player.create_gan_state,
-        generator=Player(Generator(width=width), optimizer),
-        discriminator=Player(Discriminator(width=width), optimizer),
+def create_dcgan(width: int, dtype: str = "float32") -> Gan[GanState]:
+    """Return the paper's DCGAN at 64x64x3."""
+    return DcganSettings(
+        image_size=64,
+        channels=3,
+        dtype=dtype,
         latent_size=LATENT_SIZE,
-        image_shape=(64, 64, 3),
-        keep_ema=False,
-    )
-    return step, create
+        generator_width=width,
+        discriminator_width=width,
+        discriminator_norm="batch",
+        objective="non_saturating",
+        label_smoothing=0.0,
+        num_critic_steps=1,
+        clip_weights=0.0,
+        gradient_penalty_weight=0.0,
+        r1_weight=0.0,
+        learning_rate=2e-4,
+        beta1=0.5,
+        beta2=0.999,
+        diffaugment=False,
+        augment_policy=(),
+        augment_target=0.0,
+        augment_ramp_images=1,
+        ema_decay=0.0,
+    ).create(num_epochs=1)
 
 
 def draw_batch(batch_size: int, image_size: int = 64, channels: int = 3) -> Batch:
@@ -79,8 +85,9 @@ def draw_batch(batch_size: int, image_size: int = 64, channels: int = 3) -> Batc
 
 def dcgan_train(*, batch_size: int, width: int) -> Workload:
     """One step of D and G."""
-    step, create = create_dcgan(width)
-    run = repeat(step, create(jax.random.key(0)), draw_batch(batch_size))
+    gan = create_dcgan(width)
+    step = compile_step(gan.stages[0].create_step(None, 0))
+    run = repeat(step, gan.create_state(jax.random.key(0)), draw_batch(batch_size))
     return Workload(run, batch_size, count_gan_step(width) * batch_size)
 
 
@@ -88,20 +95,19 @@ def gmd_train(*, batch_size: int, width: int, image_size: int) -> Workload:
     """One step of GMD with SGD."""
     model, form = Gmd(width=width), InputForm(image_size, channels=3)
     bound = {"classifier": Classifier(lambda axis_name: model, form), "optimizer": optax.sgd(1e-3)}
-    step = functools.partial(train_step, **bound)
+    step = compile_step(functools.partial(train_step, **bound))
     state = create_classifier_state(jax.random.key(0), **bound)
     flop = count_gmd_step(width, image_size) * batch_size
     return Workload(repeat(step, state, draw_batch(batch_size, image_size)), batch_size, flop)
 
 
 def sample(*, batch_size: int, width: int) -> Workload:
-    """Images of a generator in evaluation mode, on the device."""
-    generator = Generator(width=width)
-    latents = jax.random.normal(jax.random.key(0), (batch_size, LATENT_SIZE))
-    variables = generator.init(jax.random.key(1), latents[:1], train=False)
-    draw = jax.jit(functools.partial(generator.apply, train=False))
-    flop = count_generator(width) * batch_size
-    return Workload(lambda: jax.block_until_ready(draw(variables, latents)), batch_size, flop)
+    """Images as launch/sample.py draws them: from seeds to bytes in the host's memory."""
+    gan = create_dcgan(width)
+    sampler = Sampler(gan, jax.random.key(1), batch_size)
+    networks = gan.get_networks(gan.create_state(jax.random.key(0)))
+    draw = functools.partial(sampler.draw, networks, 0, batch_size)
+    return Workload(draw, batch_size, count_generator(width) * batch_size)
 
 
 def convolution(

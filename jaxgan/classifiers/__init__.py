@@ -1,1 +1,1 @@
-"""The classifiers, one file a family: what each learns is a value of `protocol.Classifier`."""
+"""The classifiers, one file a family. What each learns is a value of `protocol.Classifier`."""

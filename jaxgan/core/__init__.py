@@ -1,1 +1,1 @@
-"""Errors, files, seeds, settings: what every room needs, and what is said to the user."""
+"""Errors, files, seeds, settings. Every room needs them."""

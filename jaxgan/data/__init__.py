@@ -1,1 +1,1 @@
-"""Images in: sources (folder, phantom, TFDS), decoding, values, splits by patient, copies."""
+"""Folders, DICOM, values, splits. Whatever turns the images of a source into sets."""

@@ -21,10 +21,10 @@ class DataSettings:
     window: str = ""
 
     def __post_init__(self) -> None:
-        check_choice("data.fit", self.fit, FITS)
+        check_choice("fit", self.fit, FITS)
         parse_view(self.value_range, self.window)
-        check("data.val_fraction", self.val_fraction, 0.0 < self.val_fraction < 1.0, "0 to 1")
+        check("val_fraction", self.val_fraction, 0.0 < self.val_fraction < 1.0, "0 to 1")
         good = 0.0 <= self.phantom_subtlety <= 1.0
         expected = "0 (obvious) to 1 (nearly invisible)"
-        check("data.phantom_subtlety", self.phantom_subtlety, good, expected)
-        check("data.phantom_seed", self.phantom_seed, self.phantom_seed >= 0, "0 or more")
+        check("phantom_subtlety", self.phantom_subtlety, good, expected)
+        check("phantom_seed", self.phantom_seed, self.phantom_seed >= 0, "0 or more")

@@ -27,7 +27,7 @@ from jaxgan.evaluation.subjects import (
 )
 from jaxgan.metrics.measure import LEVEL, MIN_IMAGES
 from jaxgan.metrics.memorisation import compute_aligned_distances, find_nearest
-from jaxgan.reports import figures
+from jaxgan.reports import gan_figures
 from jaxgan.reports.tables import format_evaluation
 
 SHOWN_PAIRS = 8
@@ -174,4 +174,4 @@ def _draw_pairs(sets: EvaluationSets, path: Path) -> None:
             )
             rows.append((text, images[ours], train[theirs], gaps))
     title = f"{sets.generated.name}: the nearest pairs"
-    figures.plot_nearest_pairs(rows, path, title=title)
+    gan_figures.plot_nearest_pairs(rows, path, title=title)

@@ -1,1 +1,1 @@
-"""What the launchers do: train, sample, keep, ablate."""
+"""What the launchers do. Training, sampling, keeping, ablating."""

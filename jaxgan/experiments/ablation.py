@@ -39,7 +39,7 @@ from jaxgan.experiments.train_gan import train_gan
 from jaxgan.metrics.kernel_distance import METRIC
 from jaxgan.metrics.measure import HIGHER_IS_BETTER, get_floor_n, summarise_seeds
 from jaxgan.metrics.neighbours import NUM_NEIGHBOURS
-from jaxgan.reports import figures
+from jaxgan.reports import drawing, study_figures
 from jaxgan.sampling.runs import create_sampler, restore_run
 from jaxgan.sampling.settings import TrainGanSettings
 from jaxgan.training.jobs import (
@@ -399,7 +399,7 @@ def _write(
     table = format_ablation(result)
     write_text(workdir / "ablation.md", table)
     if result["rows"]:
-        figures.plot_ablation(
+        study_figures.plot_ablation(
             result["rows"],
             workdir / "ablation.png",
             title=f"Class {result['class']}: each variant against held-out real images",
@@ -407,7 +407,7 @@ def _write(
         first = [drawn[name, row["seeds"][0]] for name, row in result["rows"].items()]
         sheet = np.concatenate([images[:_SHOWN_IMAGES] for images in first])
         columns = len(sheet) // len(first)
-        figures.write_grid(sheet, workdir / "ablation_images.png", columns=columns)
+        drawing.write_grid(sheet, workdir / "ablation_images.png", columns=columns)
     say(table)
     say(f"Wrote ablation.json, ablation.md and pictures to {workdir}.")
 

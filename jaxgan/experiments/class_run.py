@@ -19,7 +19,7 @@ from jaxgan.data.sets import ImageSet
 from jaxgan.evaluation.quality import QualityMeter
 from jaxgan.gans.protocol import Augmentation, Gan, Networks
 from jaxgan.ops.pixels import scale_to_bytes, scale_to_unit
-from jaxgan.reports import figures
+from jaxgan.reports import drawing, gan_figures
 from jaxgan.sampling.kept import KeptImages
 from jaxgan.sampling.listing import look_at_epoch_ends
 from jaxgan.sampling.runs import create_sampler
@@ -216,7 +216,7 @@ def draw_augmented(
     path = run.folder.get_folder("figures") / "augmented.png"
     strength = augmentation.get_strength(state)
     title = f"Augmentation, class {run.class_name}, each change with a chance of {strength:.0%}"
-    figures.plot_rows(rows, path, title=title)
+    drawing.plot_rows(rows, path, title=title)
 
 
 # At the end -------------------------------------------------------------------------------------
@@ -284,17 +284,17 @@ def draw_class_figures(run: ClassRun, state: Any) -> None:
     """Draw the figures that are of one class: samples, scores, real beside kept, augmentation."""
     path, name = run.folder.get_folder("figures"), f"class {run.class_name}"
     samples = run.sampler.draw_scored(run.gan.get_networks(state), 0, _SCORED_IMAGES)
-    figures.write_grid(samples.images[:GRID_IMAGES], path / "samples.png")
+    drawing.write_grid(samples.images[:GRID_IMAGES], path / "samples.png")
     if run.gan.augmentation is not None:
         draw_augmented(run, run.gan.augmentation, state, samples.images)
-    figures.plot_score_histogram(
+    gan_figures.plot_score_histogram(
         samples.scores,
         path / "scores.png",
         title=f"D's score of generated images, {name}",
         meaning=run.meaning,
         threshold=run.selection.shown_threshold,
     )
-    figures.plot_real_beside_generated(
+    gan_figures.plot_real_beside_generated(
         run.images.images[:_SHOWN_IMAGES],
         _read_kept(run),
         path / "real_beside_kept.png",

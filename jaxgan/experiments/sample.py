@@ -17,7 +17,7 @@ from jaxgan.core.seeds import check_latents
 from jaxgan.core.untrusted import printable
 from jaxgan.data.folder import ENDINGS
 from jaxgan.data.images import write_png
-from jaxgan.reports import figures
+from jaxgan.reports import drawing
 from jaxgan.sampling.runs import RestoredRun, restore_run
 from jaxgan.sampling.sampler import draw_accepted
 from jaxgan.sampling.settings import check_probability
@@ -73,7 +73,7 @@ def sample_run(
             f"are {num_written}. A lower --threshold or --accept=none gives more."
         )
     if num_written:
-        figures.write_grid(shown, out / "grid.png")
+        drawing.write_grid(shown, out / "grid.png")
         of = f" (of the first {len(shown)})" if len(shown) < num_written else ""
         say(f"Wrote {num_written} images and grid.png{of} to {out}.")
 

@@ -23,7 +23,7 @@ from jaxgan.devices.distributed import check_alike, leads, share
 from jaxgan.devices.parallel import Dispatcher, StepFn, check_batch_size, choose_devices
 from jaxgan.metrics.classification import compute_classification_report
 from jaxgan.networks.optimizers import OptimizerSettings
-from jaxgan.reports import figures
+from jaxgan.reports import classifier_figures
 from jaxgan.reports.tables import ARMS, format_gmd_reports
 from jaxgan.reports.tables import read_report as read_report_of_arm
 from jaxgan.sampling.synthetic import load_synthetic
@@ -283,13 +283,13 @@ def _report_splits(training: _Training, variables: Params) -> dict[str, Any]:
 
 def _draw_figures(training: _Training, report: Mapping[str, Any]) -> None:
     path, title = training.folder.get_folder("figures"), f"{training.name}, arm {training.arm}"
-    figures.plot_accuracy(
+    classifier_figures.plot_accuracy(
         read_metrics(training.folder.path),
         path / "accuracy.png",
         title=title,
         val_count=len(training.dataset.val),
     )
-    figures.plot_confusion_matrix(
+    classifier_figures.plot_confusion_matrix(
         report["last"]["val"],
         path / "confusion_matrix.png",
         title=f"{title}: validation after the last epoch",

@@ -51,7 +51,7 @@ from jaxgan.experiments.class_run import (
 )
 from jaxgan.gans.protocol import Gan, describe_shapes
 from jaxgan.metrics.kernel_distance import METRIC
-from jaxgan.reports import figures
+from jaxgan.reports import drawing, gan_figures
 from jaxgan.sampling import kept
 from jaxgan.sampling.runs import ALL_CLASSES, open_checkpoints
 from jaxgan.sampling.settings import TrainGanSettings
@@ -367,11 +367,11 @@ def _create_hooks(training: _Training) -> list[Hook]:
 
 def _write_samples(training: _Training, moment: Moment) -> Mapping[str, float]:
     networks = training.gan.get_networks(moment.state)
-    shown = figures.choose_shown(training.runs)
+    shown = drawing.choose_shown(training.runs)
     num = _SHOWN_OF_CLASS if is_conditional(training.runs) else GRID_IMAGES
     images = [run.sampler.draw(networks, 0, num) for run in shown]
     path = training.folder.get_folder("samples") / f"epoch_{moment.epoch:05d}.png"
-    figures.write_grid(np.concatenate(images), path, columns=_SHOWN_OF_CLASS)
+    drawing.write_grid(np.concatenate(images), path, columns=_SHOWN_OF_CLASS)
     if training.gan.augmentation is not None:
         for run, of_class in zip(shown, images, strict=True):
             draw_augmented(run, training.gan.augmentation, moment.state, of_class)
@@ -423,25 +423,25 @@ def _measure_classes(
 def _draw_samples(training: _Training, state: Any) -> None:
     """Draw a row a class, the same latents in each."""
     runs, networks = training.runs, training.gan.get_networks(state)
-    shown, title = figures.choose_shown(runs), "Every column is one latent, every row one class"
+    shown, title = drawing.choose_shown(runs), "Every column is one latent, every row one class"
     if len(shown) < len(runs):
         title += f" ({len(shown)} of {len(runs)} are shown)"
     rows = [(run.class_name, run.sampler.draw(networks, 0, _SHOWN_OF_CLASS)) for run in shown]
     path = training.folder.get_folder("figures") / "samples.png"
-    figures.plot_rows(rows, path, title=title)
+    drawing.plot_rows(rows, path, title=title)
 
 
 def _draw_curves(training: _Training) -> None:
     """Draw losses and acceptance over the epochs, from what the run has written."""
     path, records = training.folder.get_folder("figures"), read_metrics(training.folder.path)
-    figures.plot_gan_losses(
+    gan_figures.plot_gan_losses(
         records,
         path / "losses.png",
         title=f"{training.settings.gan.family.upper()}, {training.about}",
         meaning=training.runs[0].meaning,
     )
     selection = training.settings.selection
-    figures.plot_acceptance(
+    gan_figures.plot_acceptance(
         records,
         path / "acceptance.png",
         title=f"Acceptance, {training.about}",
@@ -465,7 +465,7 @@ def _report_quality(training: _Training, selected_epoch: int) -> None:
         return
     write_json(folder.path / "report.json", report)
     what = "mean over classes" if is_conditional(runs) else training.about
-    figures.plot_quality(
+    gan_figures.plot_quality(
         records,
         folder.get_folder("figures") / "metric.png",
         title=f"Distance to the real images, {what}",

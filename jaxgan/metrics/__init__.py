@@ -1,1 +1,1 @@
-"""Numbers from arrays: distances, diversity, memorisation, classification."""
+"""Numbers from arrays. Distances, diversity, memorisation, classification."""

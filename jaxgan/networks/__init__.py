@@ -1,1 +1,1 @@
-"""What networks are made of: layers, states, optimizers, losses."""
+"""Layers, states, optimizers. What networks of both kinds are made of."""

@@ -1,4 +1,4 @@
-"""Arrays of images: exact, fast convolutions and pooling, augmentation, bytes."""
+"""Fast convolutions, augmentation. They know arrays only."""
 
 from jaxgan.ops.convolution import conv as conv
 from jaxgan.ops.convolution import conv_transpose as conv_transpose

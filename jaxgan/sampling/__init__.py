@@ -1,1 +1,1 @@
-"""Images from a generator, and which of them are kept."""
+"""Images, and which of them are kept. By a generator, while it trains and from its folder."""

@@ -1,1 +1,1 @@
-"""Does it help: arms x folds x seeds -> a verdict and a page."""
+"""Does it help? Arms x folds x seeds. They end with a verdict and a page."""

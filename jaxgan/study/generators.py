@@ -18,12 +18,12 @@ import numpy as np
 
 from jaxgan.core.errors import UserError
 from jaxgan.core.settings import to_dict
-from jaxgan.core.types import Key, Metrics, Params
+from jaxgan.core.types import Key, Metrics
 from jaxgan.data.sets import ImageSet
 from jaxgan.data.split import hold_out
 from jaxgan.devices.parallel import Dispatcher
 from jaxgan.gans import families
-from jaxgan.gans.protocol import Gan, Networks
+from jaxgan.gans.protocol import Gan, Networks, describe_shapes
 from jaxgan.sampling.listing import look_at_epoch_ends
 from jaxgan.sampling.sampler import Sampler
 from jaxgan.sampling.selection import MIN_HELD_OUT
@@ -138,7 +138,11 @@ class GeneratorLab:
     def _draw(self, trained: Result, seed: int, num: int, partial: Path) -> Result:
         """Draw in one go: `partial` would be written too late to be of use."""
         del partial
-        networks = Networks(_unpack(trained["variables"]), _unpack(trained["discriminator"]))
+        shapes = self._gan.get_networks(describe_shapes(self._gan))
+        networks = Networks(
+            _unpack(shapes.generator, trained["variables"]),
+            _unpack(shapes.critic, trained["discriminator"]),
+        )
         key, first = _choose_latents(self._sampler.key, seed)
         samples = self._sampler.with_key(key).draw_scored(networks, first, num)
         logits = self._sampler.score(networks, samples.images)
@@ -199,13 +203,12 @@ def hold_out_enough(images: ImageSet, share: float, seed: int) -> tuple[ImageSet
     return hold_out(images, share, seed)
 
 
-def _pack(variables: Params) -> np.ndarray:
+def _pack(variables: Any) -> np.ndarray:
     return np.frombuffer(flax.serialization.to_bytes(variables), np.uint8)
 
 
-def _unpack(packed: np.ndarray) -> Params:
-    variables: Params = flax.serialization.msgpack_restore(packed.tobytes())
-    return variables
+def _unpack(shapes: Any, packed: np.ndarray) -> Any:
+    return flax.serialization.from_bytes(shapes, packed.tobytes())
 
 
 def _check_finite(logits: np.ndarray) -> None:

@@ -1,1 +1,1 @@
-"""A run: its batches, its loop, its folder, its checkpoints."""
+"""The loop of a run, its folder. Batches, checkpoints, records, many small runs."""

@@ -11,6 +11,7 @@ import json
 import math
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ _DIGESTS = "sha256.json"
 # could leave half of it, which looks like damage.
 _REJECTED = "rejected"
 _METADATA = "_CHECKPOINT_METADATA"
+_LOOK_SECONDS, _MOST_LOOKS = 0.002, 30_000  # a minute at most
 _READING: Mapping[str, Any] = {
     "read_only": True,
     "create": False,
@@ -219,7 +221,20 @@ class Checkpoints:
 def _note_digests(directory: Path) -> None:
     """Write the digests of a checkpoint into it; orbax calls this right before it renames it."""
     for unfinished in directory.glob("*.orbax-checkpoint-tmp*"):
+        _wait_for_metadata(unfinished / _METADATA)
         write_json(unfinished / _DIGESTS, _compute_digests(unfinished))
+
+
+def _wait_for_metadata(file: Path) -> None:
+    """Wait for the copy of the record, which orbax adds in a thread of its own.
+
+    It comes last: the digest of a file without it would later tell of damage where there is none.
+    """
+    for _ in range(_MOST_LOOKS):
+        with contextlib.suppress(OSError, ValueError):
+            if json.loads(file.read_bytes()).get("custom_metadata"):
+                return
+        time.sleep(_LOOK_SECONDS)
 
 
 def _is_whole(directory: Path, step: int) -> bool:
