@@ -50,10 +50,10 @@ def repeat(compiled: Callable[..., Any], state: Any, batch: Any) -> Callable[[],
     return run
 
 
-def create_dcgan(width: int, dtype: str = "float32") -> Gan[GanState]:
-    """Return the paper's DCGAN at 64x64x3."""
+def create_dcgan(width: int, *, image_size: int = 64, dtype: str = "float32") -> Gan[GanState]:
+    """Return the paper's DCGAN, for images of 3 channels."""
     return DcganSettings(
-        image_size=64,
+        image_size=image_size,
         channels=3,
         dtype=dtype,
         latent_size=LATENT_SIZE,
