@@ -155,7 +155,7 @@ def test_a_variable_of_jax_that_makes_no_sense_is_one_line():
 @pytest.mark.parametrize(
     ("launcher", "flags"),
     [
-        ("train_gmd", ["--config=configs/gmd.py:quick", "--config.momentum=0.5"]),
+        ("train_gmd", ["--config=configs/gmd.py:quick", "--config.optimizer.momentum=0.5"]),
         ("coverage", None),
         pytest.param("study", ["--config=configs/study.py:tiny"], marks=pytest.mark.slow),
         pytest.param("ablate", [], marks=pytest.mark.slow),

@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pytest
 
-from configs import ablate, dcgan, gmd, study
+from configs import ablate, dcgan, gmd, mlp, study
 from jaxgan.core.settings import read_settings
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.evaluation import encoder
@@ -96,9 +96,11 @@ def test_every_study_comes_to_its_verdict(variant, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", list_variants(dcgan))
-def test_every_dcgan_trains_to_its_end(variant, tmp_path):
-    config = dcgan.get_config(variant)
+@pytest.mark.parametrize(
+    ("family", "variant"), [(f, v) for f in (dcgan, mlp) for v in list_variants(f)]
+)
+def test_every_gan_trains_to_its_end(family, variant, tmp_path):
+    config = family.get_config(variant)
     make_small_gan(config.gan)
     config.num_epochs = 1
     settings = read_settings(TrainGanSettings, config.to_dict())

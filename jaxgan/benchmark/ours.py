@@ -16,7 +16,6 @@ from jaxgan.classifiers.gmd import Gmd
 from jaxgan.classifiers.protocol import Classifier, InputForm
 from jaxgan.classifiers.step import create_classifier_state, train_step
 from jaxgan.core.types import Batch
-from jaxgan.devices.parallel import choose_compiler_options
 from jaxgan.gans.dcgan import DcganSettings
 from jaxgan.gans.protocol import Gan
 from jaxgan.gans.two_player import GanState
@@ -34,8 +33,7 @@ def draw_pixels(batch_size: int, image_size: int, channels: int) -> np.ndarray:
 
 def compile_step(step: Callable[..., Any]) -> Callable[..., Any]:
     """Return a step as the launchers compile it; the state given to it is gone."""
-    options = choose_compiler_options(jax.default_backend())
-    return jax.jit(step, donate_argnums=0, compiler_options=options)
+    return jax.jit(step, donate_argnums=0)
 
 
 def repeat(compiled: Callable[..., Any], state: Any, batch: Any) -> Callable[[], None]:
@@ -50,10 +48,10 @@ def repeat(compiled: Callable[..., Any], state: Any, batch: Any) -> Callable[[],
     return run
 
 
-def create_dcgan(width: int, dtype: str = "float32") -> Gan[GanState]:
-    """Return the paper's DCGAN at 64x64x3."""
+def create_dcgan(width: int, *, image_size: int = 64, dtype: str = "float32") -> Gan[GanState]:
+    """Return the paper's DCGAN, for images of 3 channels."""
     return DcganSettings(
-        image_size=64,
+        image_size=image_size,
         channels=3,
         dtype=dtype,
         latent_size=LATENT_SIZE,

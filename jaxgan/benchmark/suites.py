@@ -5,6 +5,8 @@ import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import jax
+
 from jaxgan.benchmark import flax_peer, launched, ours, several
 from jaxgan.benchmark.alternate import run_case
 from jaxgan.benchmark.launched import Launcher
@@ -115,14 +117,16 @@ def _convolutions(peers: Sequence[str], small: bool) -> Iterator[Case]:
 
 def _scaling(peers: Sequence[str], small: bool) -> Iterator[Case]:
     del peers
-    batch_size, width = (4, 8) if small else (64, 64)
+    # On a CPU, virtual devices; of accelerators, all.
+    num = max(jax.device_count(), 2)
+    batch_size, width = (2 * num, 8) if small else (32 * num, 64)
     build = several.dcgan_train_on
     yield Case(
         "scaling",
         f"64x64, batch {batch_size} in all",
         {"batch_size": batch_size, "width": width},
         (
-            Contender("jaxgan", None, functools.partial(build, num_devices=2)),
+            Contender("jaxgan", None, functools.partial(build, num_devices=num)),
             Contender("one device", "one_device", functools.partial(build, num_devices=1)),
         ),
     )

@@ -61,15 +61,6 @@ def choose_devices(num_devices: int = 0) -> list[jax.Device]:
     return [d for _, devices in sorted(processes.items()) for d in devices[: num_devices or fewest]]
 
 
-def choose_compiler_options(platform: str) -> dict[str, int] | None:
-    """Return what large programs are compiled with.
-
-    On a CPU XLA's level 1 takes a quarter less time, and what comes out computes the same bytes as
-    fast (docs/performance.md).
-    """
-    return {"xla_backend_optimization_level": 1} if platform == "cpu" else None
-
-
 def find_own_parts(devices: Sequence[jax.Device]) -> list[int]:
     """Return which of a batch's parts, one a device, are for the devices of this process."""
     return [i for i, d in enumerate(devices) if d.process_index == jax.process_index()]
@@ -167,9 +158,7 @@ class Dispatcher:
             _run_steps, feed=self._feed, make_step=self._make_step, max_steps=self.max_steps
         )
         if not self._several:
-            one = functools.partial(run, axis_name=None)
-            options = choose_compiler_options(self._devices[0].platform)
-            return jax.jit(one, donate_argnums=0, compiler_options=options)
+            return jax.jit(functools.partial(run, axis_name=None), donate_argnums=0)
         return jax.pmap(
             functools.partial(run, axis_name=AXIS),
             axis_name=AXIS,

@@ -12,7 +12,6 @@ import numpy as np
 
 from jaxgan.core.seeds import NUM_SEEDS, check_latents
 from jaxgan.core.types import Array, Key, Params
-from jaxgan.devices.parallel import choose_compiler_options
 from jaxgan.gans.protocol import Gan, Given, Networks
 from jaxgan.ops.batches import map_batches
 from jaxgan.ops.pixels import scale_to_bytes, scale_to_unit
@@ -88,7 +87,7 @@ class Sampler:
             images = self.gan.generate(variables, self.gan.draw_latents(key, seeds), given)
             return images, scale_to_bytes(images)
 
-        return _compile(generate)
+        return jax.jit(generate)
 
     @functools.cached_property
     def _score_batch(self) -> Callable[..., Array]:
@@ -97,19 +96,14 @@ class Sampler:
         def score(variables: Params, images: Array, given: Given) -> Array:
             return to_probability(self.gan.score_batch(variables, images, given))
 
-        return _compile(score)
+        return jax.jit(score)
 
     @functools.cached_property
     def _score_alone(self) -> Callable[..., Array]:
         def score(variables: Params, images: Array, given: Given) -> Array:
             return self.gan.score(variables, scale_to_unit(images), given)
 
-        return _compile(score)
-
-
-def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
-    options = choose_compiler_options(jax.default_backend())
-    return jax.jit(function, compiler_options=options)
+        return jax.jit(score)
 
 
 @dataclass(frozen=True)
