@@ -284,6 +284,14 @@ def test_settings_of_a_gan_that_no_arm_has_refuse_nothing(tmp_path, monkeypatch)
         run.run_jobs(odd, workdir=tmp_path / "with", num_devices=2, **options)
 
 
+def test_a_classifier_that_can_not_be_is_refused_before_any_gan_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr(work, "_train_generators", lambda *args: pytest.fail("trained first"))
+    settings = make_settings()
+    one = replace(settings, classifier=replace(settings.classifier, num_outputs=1))
+    with pytest.raises(UserError, match="num_outputs is 1 and the data have 2 classes"):
+        run_study(tmp_path, one)
+
+
 @pytest.mark.parametrize("variant", ["paper", "small", "quick", "tiny"])
 def test_the_settings_of_every_variant_say_what_a_study_does(variant):
     config = runpy.run_path(str(CONFIGS / "study.py"))["get_config"](variant)

@@ -30,15 +30,15 @@ def do_jobs(results: StudyResults, folder: Path, num_devices: int) -> None:
     plan = StudyPlan(settings, results.arms, results.class_names, results.folds)
     if settings.needs_generators:
         check_batch_size(settings.gan_batch_size, len(devices))
-    runner = JobRunner(folder, plan.count_jobs())
-    if settings.needs_generators:
-        _train_generators(results, plan, runner, devices)
-    lab = ClassifierLab(
+    lab = ClassifierLab(  # before the generators are trained: it may refuse the settings
         settings,
         num_classes=len(results.class_names),
         capacity=plan.compute_classifier_capacity(),
         devices=devices,
     )
+    runner = JobRunner(folder, plan.count_jobs())
+    if settings.needs_generators:
+        _train_generators(results, plan, runner, devices)
     _train_classifiers(results, plan, runner, lab)
     if settings.audit:
         _train_audits(results, runner, lab)
