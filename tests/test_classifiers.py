@@ -125,10 +125,10 @@ def fit(settings, devices, num_steps=6):
         devices=devices,
         max_steps=plan.max_steps,
     )
-    state = dispatcher.place(create_classifier_state(keys.init, **bound))
+    state = dispatcher.to_devices(create_classifier_state(keys.init, **bound))
     for begin in range(num_steps):  # two virtual devices need to be waited for
         state, _ = jax.block_until_ready(dispatcher(state, begin, begin + 1))
-    return dispatcher.unplace(state)
+    return dispatcher.to_host(state)
 
 
 @every_family

@@ -31,7 +31,7 @@ from jaxgan.training.checkpoint import Checkpoints
 from jaxgan.training.epochs import EpochPlan
 from jaxgan.training.feed import create_feed
 from jaxgan.training.keys import create_keys
-from jaxgan.training.loop import Hook, Loop, LoopStage, Moment, run_loop
+from jaxgan.training.loop import Hook, Loop, LoopStage, StepInfo, run_loop
 from jaxgan.training.progress import Progress
 from jaxgan.training.record import drop_notes
 from jaxgan.training.run_folder import RunFolder, open_run_folder, read_metrics, read_report
@@ -260,8 +260,8 @@ def _create_validation(training: _Training) -> Hook:
     return Hook(training.settings.evaluate_every_epochs, validate, saves=True)
 
 
-def _validate(predict: Predict, images: ImageSet, moment: Moment) -> Mapping[str, float]:
-    probabilities = predict(moment.state.variables, images.images)
+def _validate(predict: Predict, images: ImageSet, info: StepInfo) -> Mapping[str, float]:
+    probabilities = predict(info.state.variables, images.images)
     chosen = probabilities[np.arange(len(images)), images.labels]
     return {
         "val_accuracy": float(np.mean(np.argmax(probabilities, axis=1) == images.labels)),
