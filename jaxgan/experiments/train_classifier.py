@@ -24,8 +24,7 @@ from jaxgan.devices.parallel import Dispatcher, StepFn, check_batch_size, choose
 from jaxgan.metrics.classification import compute_classification_report
 from jaxgan.networks.optimizers import OptimizerSettings
 from jaxgan.reports import classifier_figures
-from jaxgan.reports.tables import ARMS, format_gmd_reports
-from jaxgan.reports.tables import read_report as read_report_of_arm
+from jaxgan.reports.tables import ARMS, format_arms, read_arm
 from jaxgan.sampling.synthetic import load_synthetic
 from jaxgan.training.checkpoint import Checkpoints
 from jaxgan.training.epochs import EpochPlan
@@ -301,6 +300,6 @@ def _format_arms(workdir: Path) -> str:
     reports = {}
     for arm in ARMS:
         path = workdir / arm / "report.json"
-        if path.exists() and (report := read_report_of_arm(path)) is not None:
+        if path.exists() and (report := read_arm(path)) is not None:
             reports[arm] = report
-    return format_gmd_reports(reports) if reports else ""
+    return format_arms(reports) if reports else ""
