@@ -127,12 +127,10 @@ def test_the_picture_of_the_house_is_drawn_from_the_imports():
 def test_the_map_names_what_is_there():
     """Its table leaves `jaxgan/` out; its line of floors is that of this file."""
     text = (ROOT / "README.md").read_text().partition("## Map")[2].partition("## Limits")[0]
-    named = re.findall(r"`(\w+/(?:\w+\.py)?)`", text)
+    rows = [line for line in text.split("\n") if line.startswith("|")]
+    named = re.findall(r"`(\w+/(?:\w+\.py)?)`", "\n".join(rows[1:]))
     assert len(named) > 25
-    assert [name for name in named if not (ROOT / "jaxgan" / name).exists()] == [
-        "configs/",
-        "tests/",
-    ]
+    assert [name for name in named if not (ROOT / "jaxgan" / name).exists()] == []
     floors = [line for line in _FLOORS.split("\n") if line]
     assert " | ".join(f"`{line}`" for line in floors) in " ".join(text.split())
 
