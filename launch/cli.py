@@ -153,7 +153,7 @@ def _find_cache() -> str | None:
 def define_run_flags(config_file: str | None) -> None:
     """Define the flags of a training: its config, required where it has no default; its devices."""
     default = None if config_file is None else str(ROOT / config_file)
-    _check_fields([_resolve_config(argument) for argument in sys.argv], default)
+    _check_fields(sys.argv, default)
     with _telling_mistakes():  # what is asked of the default's fields is looked at here
         config_flags.DEFINE_config_file("config", default, "FILE.py[:VARIANT].")
     if config_file is None:
@@ -498,7 +498,9 @@ def _check_config_file(argv: list[str]) -> None:
 
 def _check_fields(argv: list[str], default: str | None) -> None:
     """Tell where a field is that a config has in another place, and what a group holds."""
-    given = [argument.lstrip("-").partition("=") for argument in argv[1:]]
+    with _telling_mistakes():
+        argv = [_resolve_config(argument) for argument in argv[1:]]
+    given = [argument.lstrip("-").partition("=") for argument in argv]
     names = [name.removeprefix("config.") for name, _, _ in given if name.startswith("config.")]
     files = [default or "", *(value for name, _, value in given if name == "config")]
     if not names or not Path(files[-1].partition(":")[0]).is_file():
