@@ -1,4 +1,4 @@
-"""Generate images with the DCGAN of one class, or keep those that its own rule accepts."""
+"""Generate images with the GAN of one class, or keep those that its own rule accepts."""
 
 from pathlib import Path
 

@@ -125,10 +125,10 @@ def fit(settings, devices, num_steps=6):
         devices=devices,
         max_steps=plan.max_steps,
     )
-    state = dispatcher.place(create_classifier_state(keys.init, **bound))
+    state = dispatcher.to_devices(create_classifier_state(keys.init, **bound))
     for begin in range(num_steps):  # two virtual devices need to be waited for
         state, _ = jax.block_until_ready(dispatcher(state, begin, begin + 1))
-    return dispatcher.unplace(state)
+    return dispatcher.to_host(state)
 
 
 @every_family
@@ -203,9 +203,12 @@ def test_batch_statistics_and_dropout_are_of_the_training_alone():
         logits.append(outputs.logits)
     np.testing.assert_array_equal(logits[0], logits[1])
     assert float(jnp.abs(logits[0] - logits[2]).max()) > 0.01
-    new_state, _ = jax.jit(functools.partial(train_step, **bound))(state, batch, jax.random.key(0))
-    assert compute_difference(new_state.batch_stats, updates["batch_stats"]) < 1e-6
-    assert compute_difference(new_state.batch_stats, state.batch_stats) > 1e-3
+    step = jax.jit(functools.partial(train_step, **bound))
+    one, other = (step(state, batch, jax.random.key(seed))[0] for seed in (0, 1))
+    assert compute_difference(one.batch_stats, updates["batch_stats"]) < 1e-6
+    assert compute_difference(one.batch_stats, state.batch_stats) > 1e-3
+    assert compute_difference(one.batch_stats, other.batch_stats) == 0.0
+    assert compute_difference(one.params, other.params) > 1e-5  # by what was dropped alone
 
 
 def test_the_loss_counts_the_auxiliary_heads_by_their_weight():

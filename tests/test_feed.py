@@ -44,13 +44,13 @@ def collect(feed_class, num_devices, plan, start=0):
     dispatcher = Dispatcher(
         make_step, feed, jax.random.key(1), devices=devices, max_steps=plan.max_steps
     )
-    state, step, rows = dispatcher.place(jnp.int32(start)), start, []
+    state, step, rows = dispatcher.to_devices(jnp.int32(start)), start, []
     while step < plan.num_steps:
         begin, step = step, plan.compute_next(step)
         state, metrics = dispatcher(state, begin, step)
         assert np.all(metrics["agree"][: step - begin])
         rows.append(np.asarray(metrics["labels"])[: step - begin])
-    assert int(dispatcher.unplace(state)) == plan.num_steps
+    assert int(dispatcher.to_host(state)) == plan.num_steps
     return np.concatenate(rows)
 
 

@@ -124,6 +124,17 @@ def test_the_picture_of_the_house_is_drawn_from_the_imports():
     assert drawing["PICTURE"].read_text(encoding="utf-8") == drawing["draw"](house)
 
 
+def test_the_map_names_what_is_there():
+    """Its table leaves `jaxgan/` out; its line of floors is that of this file."""
+    text = (ROOT / "README.md").read_text().partition("## Map")[2].partition("## Limits")[0]
+    rows = [line for line in text.split("\n") if line.startswith("|")]
+    named = re.findall(r"`(\w+/(?:\w+\.py)?)`", "\n".join(rows[1:]))
+    assert len(named) > 25
+    assert [name for name in named if not (ROOT / "jaxgan" / name).exists()] == []
+    floors = [line for line in _FLOORS.split("\n") if line]
+    assert " | ".join(f"`{line}`" for line in floors) in " ".join(text.split())
+
+
 def test_the_page_on_a_new_gan_shows_the_file_as_it_is():
     page = (ROOT / "docs" / "add-a-gan.md").read_text()
     assert (ROOT / "jaxgan" / "gans" / "mlp.py").read_text() in page

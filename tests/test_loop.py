@@ -29,10 +29,10 @@ class ToyDispatcher:
         self.bad, self.value, self.broken_state = bad, value, broken_state
         self.steps = []
 
-    def place(self, state):
+    def to_devices(self, state):
         return state
 
-    def unplace(self, state):
+    def to_host(self, state):
         return state
 
     def __call__(self, state, begin, end):
@@ -189,13 +189,13 @@ def test_a_stage_that_has_no_step_of_its_own_begins_all_the_same(tmp_path):
 def test_patience_is_over_after_its_seconds_and_not_before(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    patience, never = loop.Patience(60.0), loop.Patience(0.0)
+    timer, never = loop.SaveTimer(60.0), loop.SaveTimer(0.0)
     for seconds, over in ((0.0, False), (59.9, False), (60.0, True), (1e6, True)):
         now[0] = 100.0 + seconds
-        assert patience.is_over() is over
+        assert timer.is_over() is over
         assert never.is_over() is False
-    patience.renew()
-    assert not patience.is_over()
+    timer.renew()
+    assert not timer.is_over()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -151,10 +151,10 @@ def fit(settings, devices, num_steps=6):
     feed = ResidentFeed(images, keys.data, plan, devices)
     step = gan.stages[0].start_at(0)
     dispatcher = Dispatcher(step, feed, keys.steps, devices=devices, max_steps=plan.max_steps)
-    state = dispatcher.place(gan.create_state(keys.init))
+    state = dispatcher.to_devices(gan.create_state(keys.init))
     for begin in range(num_steps):
         state, _ = jax.block_until_ready(dispatcher(state, begin, begin + 1))
-    return dispatcher.unplace(state)
+    return dispatcher.to_host(state)
 
 
 @pytest.mark.parametrize("name", NAMES)

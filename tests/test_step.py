@@ -31,13 +31,13 @@ def run_steps(num_devices, optimizer, num_steps=20):
         train_step, **bound, axis_name=axis_name
     )
     dispatcher = Dispatcher(make_step, feed, jax.random.key(1), devices=devices, max_steps=4)
-    state = dispatcher.place(create_classifier_state(jax.random.key(2), **bound))
+    state = dispatcher.to_devices(create_classifier_state(jax.random.key(2), **bound))
     losses, step = [], 0
     while step < num_steps:
         begin, step = step, min(plan.compute_next(step), num_steps)
         state, metrics = dispatcher(state, begin, step)
         losses += metrics["loss"][: step - begin].tolist()
-    return dispatcher.unplace(state), losses
+    return dispatcher.to_host(state), losses
 
 
 def test_it_learns_what_is_easy():

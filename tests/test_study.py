@@ -1,5 +1,6 @@
 """The parts of a study: arms, folds, jobs, selection, the audit, training with one program."""
 
+import contextlib
 import itertools
 import re
 
@@ -228,6 +229,25 @@ def test_a_training_goes_on_where_it_was_cut_with_the_same_bits(tmp_path):
     assert train(images, 20, notes=notes, **options) == whole
     for name, curve in whole_notes.to_arrays().items():
         np.testing.assert_array_equal(curve, notes.to_arrays()[name])
+
+
+def test_a_training_that_was_cut_by_another_version_begins_anew(tmp_path, capsys):
+    """Whose state had other fields: of it nothing can be taken."""
+    images, trained = make_image_set(10), []
+    for fields, notes in (("a", StoppingCurves(2)), ("ab", Curves())):
+        trainer = Trainer(capacity=10, batch_size=4, max_steps=3, devices=jax.devices()[:1])
+        dispatcher = trainer.create_dispatcher(lambda axis_name: count_steps)
+        options = {"seed": 3, "partial": tmp_path / "p", "save_every_seconds": 1e-9}
+        stages = [LoopStage(0, 12, dispatcher)]
+        with contextlib.suppress(Stop):
+            state = dict.fromkeys(fields, jnp.zeros(()))
+            trained.append(trainer.train(state, images, stages=stages, notes=notes, **options))
+    assert trained == [{"a": 12.0, "b": 12.0}]
+    assert "by another version of jaxgan: this job begins anew" in capsys.readouterr().out
+
+
+def count_steps(state, batch, key):
+    return {name: value + 1 for name, value in state.items()}, {"loss": state["a"]}
 
 
 @pytest.mark.parametrize("num_dispatches", [1, 2, 3, 4])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from jaxgan.metrics.classification import compute_classification_report
-from jaxgan.reports.tables import format_gmd_reports
+from jaxgan.reports.tables import format_arms
 
 NAMES = ("covid", "pneumonia", "normal")
 
@@ -34,7 +34,7 @@ def rows_of(text, label):
 
 
 def test_one_arm_prints_its_figures_and_no_comparison():
-    text = format_gmd_reports({"real": make_report(75)})
+    text = format_arms({"real": make_report(75)})
     assert rows_of(text, "accuracy") == [
         "  accuracy            93.7 % [91.0, 95.6] 400/427",
         "  accuracy            85.2 % [76.3, 91.2] 75/88",
@@ -53,7 +53,7 @@ def test_one_arm_prints_its_figures_and_no_comparison():
 
 def test_two_arms_stand_side_by_side_in_one_order():
     real, augmented = make_report(75), make_report(77, synthetic=(192, 150, 61))
-    text = format_gmd_reports({"augmented": augmented, "real": real})
+    text = format_arms({"augmented": augmented, "real": real})
     assert text.splitlines()[0].split() == ["real", "augmented"]
     assert rows_of(text, "synthetic images")[0].split()[2:] == ["0", "403"]
     assert rows_of(text, "covid")[0].split()[1:] == ["0", "192"]
@@ -65,25 +65,25 @@ def test_two_arms_stand_side_by_side_in_one_order():
 
 
 def test_small_difference_is_no_verdict():
-    text = format_gmd_reports({"real": make_report(75), "augmented": make_report(77)})
+    text = format_arms({"real": make_report(75), "augmented": make_report(77)})
     assert text.splitlines()[-1] == (
         "Validation accuracy, augmented minus real: +2.3 points (+2 of 88 images). "
         "One run an arm on 88 images cannot show a difference smaller than about 12 points "
         "(80 % power, two-sided 5 %, unpaired), so this is no verdict."
     )
-    swapped = format_gmd_reports({"real": make_report(77), "augmented": make_report(75)})
+    swapped = format_arms({"real": make_report(77), "augmented": make_report(75)})
     assert "-2.3 points (-2 of 88 images)" in swapped
     assert "about 12 points" in swapped
 
 
 def test_large_difference_asks_for_repetition():
-    text = format_gmd_reports({"real": make_report(60), "augmented": make_report(85)})
+    text = format_arms({"real": make_report(60), "augmented": make_report(85)})
     assert "+28.4 points (+25 of 88 images)" in text
     assert "no verdict until it is repeated" in text
 
 
 def test_nothing_can_be_shown_near_the_top():
-    text = format_gmd_reports({"real": make_report(87), "augmented": make_report(88)})
+    text = format_arms({"real": make_report(87), "augmented": make_report(88)})
     assert "no gain however large can be shown" in text
 
 
@@ -96,14 +96,14 @@ def test_nothing_can_be_shown_near_the_top():
     ],
 )
 def test_arms_that_cannot_be_compared_say_so(change, message):
-    text = format_gmd_reports({"real": make_report(75), "augmented": make_report(77, **change)})
+    text = format_arms({"real": make_report(75), "augmented": make_report(77, **change)})
     assert message in text
     assert "points" not in text
 
 
 def test_split_of_one_arm_only_and_absent_class():
     test = make_result(10, (10, 0, 10))
-    text = format_gmd_reports({"real": make_report(75), "augmented": make_report(77, test=test)})
+    text = format_arms({"real": make_report(75), "augmented": make_report(77, test=test)})
     section = text[text.index("\ntest\n") :].splitlines()
     assert section[2].split() == ["images", "-", "20"]
     assert section[3].split()[:3] == ["accuracy", "-", "50.0"]
@@ -127,7 +127,7 @@ def test_of_many_classes_the_weakest_are_shown_and_the_others_counted():
             "last": {"train": result, "val": result},
             "best": {"epoch": 1, "note": "n", "val": result},
         }
-    text = format_gmd_reports(reports)
+    text = format_arms(reports)
     assert len(text.splitlines()) < 130
     assert rows_of(text, "190 more") == ["  190 more"] * 3
     assert "the 10 of the lowest sensitivity are shown; report.json has all" in text

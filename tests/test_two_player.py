@@ -193,11 +193,11 @@ def run_steps(settings, num_devices, num_steps=20):
 
     feed = create_feed(images, keys.data, plan, devices, resident_bytes=2**20)
     dispatcher = Dispatcher(make_step, feed, keys.steps, devices=devices, max_steps=4)
-    state, step = dispatcher.place(create_state(settings, keys.init)), 0
+    state, step = dispatcher.to_devices(create_state(settings, keys.init)), 0
     while step < num_steps:
         begin, step = step, min(plan.compute_next(step), num_steps)
         state, metrics = dispatcher(state, begin, step)
-    return dispatcher.unplace(state), metrics, len(traced), step - begin
+    return dispatcher.to_host(state), metrics, len(traced), step - begin
 
 
 @pytest.mark.parametrize(

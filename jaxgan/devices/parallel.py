@@ -134,13 +134,13 @@ class Dispatcher:
         self._several = len(self._devices) > 1
         self._compiled: Callable[..., Any] | None = None
 
-    def place(self, state: State) -> State:
+    def to_devices(self, state: State) -> State:
         """Return a copy of the state on the devices, as `__call__` takes it."""
         # Copied on the way: the first dispatch donates it, whoever else holds the original.
         return replicate(_copy(state), self._devices)
 
-    def unplace(self, state: State) -> State:
-        """Return one copy of the state, as `place` took it."""
+    def to_host(self, state: State) -> State:
+        """Return one copy of the state, as `to_devices` took it."""
         return flax.jax_utils.unreplicate(state) if self._several else state
 
     def __call__(self, state: State, begin: int, end: int) -> tuple[State, Metrics]:

@@ -33,7 +33,7 @@ from jaxgan.sampling.selection import (
 )
 from jaxgan.sampling.settings import SelectionSettings, TrainGanSettings
 from jaxgan.training.epochs import EpochPlan
-from jaxgan.training.loop import Moment
+from jaxgan.training.loop import StepInfo
 from jaxgan.training.run_folder import RunFolder
 
 GRID_IMAGES = 64
@@ -137,10 +137,10 @@ def describe_targets(selection: SelectionSettings, class_names: Sequence[str]) -
 # While it trains --------------------------------------------------------------------------------
 
 
-def keep_by_code(run: ClassRun, plan: EpochPlan, moment: Moment) -> Mapping[str, float]:
+def keep_by_code(run: ClassRun, plan: EpochPlan, info: StepInfo) -> Mapping[str, float]:
     """Keep what the listing saves at the ends of the epochs since the last dispatch."""
     looks = look_at_epoch_ends(
-        plan, moment.begin, moment.step, moment.rows, threshold=run.selection.threshold
+        plan, info.begin, info.step, info.rows, threshold=run.selection.threshold
     )
     for look in looks:
         if look.image is not None:
@@ -154,10 +154,10 @@ def keep_by_code(run: ClassRun, plan: EpochPlan, moment: Moment) -> Mapping[str,
     return {"acceptance_rate": rate, "num_kept": len(run.kept)}
 
 
-def look(run: ClassRun, empty_looks: "EmptyLooks", moment: Moment) -> Mapping[str, float]:
+def look(run: ClassRun, empty_looks: "EmptyLooks", info: StepInfo) -> Mapping[str, float]:
     """Score one batch of fresh images; keep those that pass, as many as one look may."""
-    batch_size, networks = run.sampler.batch_size, run.gan.get_networks(moment.state)
-    samples = run.sampler.draw_scored(networks, moment.epoch * batch_size, batch_size)
+    batch_size, networks = run.sampler.batch_size, run.gan.get_networks(info.state)
+    samples = run.sampler.draw_scored(networks, info.epoch * batch_size, batch_size)
     mean_score = float(samples.scores.mean())
     if run.selection.how.ranks:
         return {"score_mean": mean_score, "num_kept": len(run.kept)}
@@ -165,9 +165,9 @@ def look(run: ClassRun, empty_looks: "EmptyLooks", moment: Moment) -> Mapping[st
     if threshold is not None:
         accepted = samples.take(accept_by_probability(samples.scores, threshold))
     first = accepted.take(np.arange(len(accepted.seeds)) < run.selection.per_epoch)
-    run.kept.add(first.images, seeds=first.seeds, scores=first.scores, epoch=moment.epoch)
+    run.kept.add(first.images, seeds=first.seeds, scores=first.scores, epoch=info.epoch)
     rate = len(accepted.seeds) / batch_size
-    empty_looks.note(moment.epoch, rate, mean_score)
+    empty_looks.note(info.epoch, rate, mean_score)
     return {"acceptance_rate": rate, "score_mean": mean_score, "num_kept": len(run.kept)}
 
 
@@ -222,7 +222,7 @@ def draw_augmented(
 # At the end -------------------------------------------------------------------------------------
 
 
-def top_up(run: ClassRun, networks: Networks, epoch: int) -> None:
+def draw_missing(run: ClassRun, networks: Networks, epoch: int) -> None:
     """Draw from the generator of `epoch` until the target is reached or the tries are used up.
 
     The listing keeps images only while it trains, so `paper_code` is not topped up.

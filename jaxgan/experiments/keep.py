@@ -5,7 +5,7 @@ from pathlib import Path
 from jaxgan.core.errors import UserError
 from jaxgan.data.sets import Dataset, ImageSet, find_label
 from jaxgan.evaluation.subjects import check_same_data
-from jaxgan.experiments.class_run import open_class_run, top_up
+from jaxgan.experiments.class_run import draw_missing, open_class_run
 from jaxgan.experiments.train_gan import create_plan
 from jaxgan.sampling.runs import RestoredRun, restore_run
 from jaxgan.sampling.selection import hold_out_for_calibration
@@ -44,7 +44,7 @@ def keep_images(
             label=restored.label,
         )
         of_class.kept.rewind(settings.num_epochs)
-        top_up(of_class, restored.networks, plan.compute_epoch(restored.step))
+        draw_missing(of_class, restored.networks, plan.compute_epoch(restored.step))
 
 
 def _get_training_images(dataset: Dataset, class_name: str) -> ImageSet:

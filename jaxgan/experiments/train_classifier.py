@@ -24,14 +24,13 @@ from jaxgan.devices.parallel import Dispatcher, StepFn, check_batch_size, choose
 from jaxgan.metrics.classification import compute_classification_report
 from jaxgan.networks.optimizers import OptimizerSettings
 from jaxgan.reports import classifier_figures
-from jaxgan.reports.tables import ARMS, format_gmd_reports
-from jaxgan.reports.tables import read_report as read_report_of_arm
+from jaxgan.reports.tables import ARMS, format_arms, read_arm
 from jaxgan.sampling.synthetic import load_synthetic
 from jaxgan.training.checkpoint import Checkpoints
 from jaxgan.training.epochs import EpochPlan
 from jaxgan.training.feed import create_feed
 from jaxgan.training.keys import create_keys
-from jaxgan.training.loop import Hook, Loop, LoopStage, Moment, run_loop
+from jaxgan.training.loop import Hook, Loop, LoopStage, StepInfo, run_loop
 from jaxgan.training.progress import Progress
 from jaxgan.training.record import drop_notes
 from jaxgan.training.run_folder import RunFolder, open_run_folder, read_metrics, read_report
@@ -260,8 +259,8 @@ def _create_validation(training: _Training) -> Hook:
     return Hook(training.settings.evaluate_every_epochs, validate, saves=True)
 
 
-def _validate(predict: Predict, images: ImageSet, moment: Moment) -> Mapping[str, float]:
-    probabilities = predict(moment.state.variables, images.images)
+def _validate(predict: Predict, images: ImageSet, info: StepInfo) -> Mapping[str, float]:
+    probabilities = predict(info.state.variables, images.images)
     chosen = probabilities[np.arange(len(images)), images.labels]
     return {
         "val_accuracy": float(np.mean(np.argmax(probabilities, axis=1) == images.labels)),
@@ -301,6 +300,6 @@ def _format_arms(workdir: Path) -> str:
     reports = {}
     for arm in ARMS:
         path = workdir / arm / "report.json"
-        if path.exists() and (report := read_report_of_arm(path)) is not None:
+        if path.exists() and (report := read_arm(path)) is not None:
             reports[arm] = report
-    return format_gmd_reports(reports) if reports else ""
+    return format_arms(reports) if reports else ""

@@ -44,10 +44,10 @@ from jaxgan.experiments.class_run import (
     describe_targets,
     draw_augmented,
     draw_class_figures,
+    draw_missing,
     keep_by_code,
     look,
     open_class_run,
-    top_up,
 )
 from jaxgan.gans.protocol import Gan, describe_shapes
 from jaxgan.metrics.kernel_distance import METRIC
@@ -58,7 +58,7 @@ from jaxgan.sampling.settings import TrainGanSettings
 from jaxgan.training.epochs import EpochPlan
 from jaxgan.training.feed import create_feed
 from jaxgan.training.keys import create_keys
-from jaxgan.training.loop import Hook, Loop, LoopStage, Moment, run_loop
+from jaxgan.training.loop import Hook, Loop, LoopStage, StepInfo, run_loop
 from jaxgan.training.progress import Progress
 from jaxgan.training.record import drop_notes
 from jaxgan.training.run_folder import RunFolder, open_run_folder, read_metrics, read_report
@@ -259,7 +259,7 @@ def _train(training: _Training, dataset: Dataset, devices: Sequence[jax.Device])
         return
     state, epoch = found
     for run in runs:
-        top_up(run, training.gan.get_networks(state), epoch)
+        draw_missing(run, training.gan.get_networks(state), epoch)
         draw_class_figures(run, state)
     if is_conditional(runs):
         _draw_samples(training, state)
@@ -357,31 +357,31 @@ def _create_hooks(training: _Training) -> list[Hook]:
     threshold = settings.selection.threshold
     looks = [functools.partial(look, run, EmptyLooks(threshold)) for run in runs]
 
-    def look_at_all(moment: Moment) -> Mapping[str, float]:
-        found = [look_at_one(moment) for look_at_one in looks]
+    def look_at_all(info: StepInfo) -> Mapping[str, float]:
+        found = [look_at_one(info) for look_at_one in looks]
         mean = {name: float(np.mean([f[name] for f in found])) for name in found[0]}
         return mean | {"num_kept": sum(f["num_kept"] for f in found)}
 
     return [Hook(settings.look_every_epochs, look_at_all), sample, measure]
 
 
-def _write_samples(training: _Training, moment: Moment) -> Mapping[str, float]:
-    networks = training.gan.get_networks(moment.state)
+def _write_samples(training: _Training, info: StepInfo) -> Mapping[str, float]:
+    networks = training.gan.get_networks(info.state)
     shown = drawing.choose_shown(training.runs)
     num = _SHOWN_OF_CLASS if is_conditional(training.runs) else GRID_IMAGES
     images = [run.sampler.draw(networks, 0, num) for run in shown]
-    path = training.folder.get_folder("samples") / f"epoch_{moment.epoch:05d}.png"
+    path = training.folder.get_folder("samples") / f"epoch_{info.epoch:05d}.png"
     drawing.write_grid(np.concatenate(images), path, columns=_SHOWN_OF_CLASS)
     if training.gan.augmentation is not None:
         for run, of_class in zip(shown, images, strict=True):
-            draw_augmented(run, training.gan.augmentation, moment.state, of_class)
+            draw_augmented(run, training.gan.augmentation, info.state, of_class)
     return {}
 
 
 def _create_measuring(runs: Sequence[ClassRun]) -> Any:
     """Return the hook that measures: of a model of all classes each of them, and what labels do."""
     if not is_conditional(runs):
-        return lambda moment: _measure(runs[0], moment)[1]
+        return lambda info: _measure(runs[0], info)[1]
     class_share = compute_class_share(
         np.concatenate([run.images.images for run in runs]),
         np.concatenate([run.images.labels for run in runs]),
@@ -389,21 +389,21 @@ def _create_measuring(runs: Sequence[ClassRun]) -> Any:
     return functools.partial(_measure_classes, runs, class_share)
 
 
-def _measure(run: ClassRun, moment: Moment) -> tuple[np.ndarray, dict[str, float]]:
-    networks = run.gan.get_networks(moment.state)
+def _measure(run: ClassRun, info: StepInfo) -> tuple[np.ndarray, dict[str, float]]:
+    networks = run.gan.get_networks(info.state)
     images = run.sampler.draw(networks, FIRST_SEED, NUM_IMAGES)
     return images, run.meter.measure(images)
 
 
 def _measure_classes(
-    runs: Sequence[ClassRun], class_share: float, moment: Moment
+    runs: Sequence[ClassRun], class_share: float, info: StepInfo
 ) -> Mapping[str, float]:
     """Measure every class; the distance that chooses a checkpoint is their mean."""
     # What the label does is told from as many images as memory has room for, however many classes.
     num = min(NUM_IMAGES, max(_EFFECT_IMAGES // len(runs), 2))
     found, images = [], []
     for run in runs:
-        drawn, measured = _measure(run, moment)
+        drawn, measured = _measure(run, info)
         found.append(measured)
         images.append(drawn[:num])
     result = {

@@ -16,8 +16,8 @@ ARMS = ("real", "augmented")
 _MOST_CLASSES, _SHOWN_CLASSES = 20, 10  # of more than these so many are shown
 
 
-def format_gmd_reports(reports: Mapping[str, Mapping[str, Any]]) -> str:
-    """Print the report.json of one or several GMD arms side by side.
+def format_arms(reports: Mapping[str, Mapping[str, Any]]) -> str:
+    """Print the report.json of one or several arms of a classifier side by side.
 
     `reports` maps an arm's name ('real', 'augmented') to its report; the figures are those of the
     last epoch. Brackets hold 95 % intervals. With both arms there, a last paragraph says what
@@ -38,11 +38,11 @@ def format_gmd_reports(reports: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def read_report(path: Path) -> dict[str, Any] | None:
-    """Return the report.json of a GMD arm; None where it is damaged or edited, which is said."""
+def read_arm(path: Path) -> dict[str, Any] | None:
+    """Return the report.json of an arm; None where it is damaged or edited, which is said."""
     try:
         report = dict(json.loads(path.read_bytes()))
-        format_gmd_reports(dict.fromkeys(ARMS, report))  # all that is read of one, or of two
+        format_arms(dict.fromkeys(ARMS, report))  # all that is read of one, or of two
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
         say(
             f"{printable(str(path))} is damaged or was edited, and is left out of the table: "

@@ -44,7 +44,7 @@ class Stopped(Exception):  # noqa: N818 (nothing went wrong)
 
 
 @dataclass(frozen=True)
-class Moment:
+class StepInfo:
     """A run between two dispatches.
 
     `rows` are the metrics of the steps since the last dispatch, `begin` to `step`, as arrays
@@ -66,7 +66,7 @@ class Hook:
     """
 
     every_epochs: int
-    run: Callable[[Moment], Mapping[str, float]]
+    run: Callable[[StepInfo], Mapping[str, float]]
     saves: bool = False
 
 
@@ -142,13 +142,13 @@ def run_loop(loop: Loop, stages: Sequence[LoopStage], state: Any, *, start_step:
     Raises `Stopped` when a signal asked for it and `DivergedError` before anything not finite is
     kept.
     """
-    step, patience = start_step, Patience(loop.checkpoint_every_seconds)
+    step, save_timer = start_step, SaveTimer(loop.checkpoint_every_seconds)
     with catch_stop_signals() as get_signal:
         for stage in stages:
             if step == stage.first_step:
                 state = stage.begin(state)
             if step < stage.last_step:
-                state = _run_stage(loop, stage, state, step, patience, get_signal)
+                state = _run_stage(loop, stage, state, step, save_timer, get_signal)
                 step = stage.last_step
     return state
 
@@ -158,11 +158,11 @@ def _run_stage(
     stage: LoopStage,
     state: Any,
     step: int,
-    patience: "Patience",
+    save_timer: "SaveTimer",
     get_signal: Callable[[], int],
 ) -> Any:
     plan, dispatcher = loop.plan, stage.dispatcher
-    state = dispatcher.place(state)
+    state = dispatcher.to_devices(state)
     while step < stage.last_step:
         begin, step = step, plan.compute_next(step)
         state, rows = dispatcher(state, begin, step)
@@ -173,7 +173,7 @@ def _run_stage(
 
         due = [hook for hook in loop.hooks if plan.is_due(hook.every_epochs, begin, step)]
         for hook in due:
-            line |= hook.run(Moment(step, epoch, dispatcher.unplace(state), begin, rows))
+            line |= hook.run(StepInfo(step, epoch, dispatcher.to_host(state), begin, rows))
         trouble = find_trouble(line)
         if trouble is None:
             speed = loop.progress.update(step, line)
@@ -182,23 +182,23 @@ def _run_stage(
         is_due = plan.is_due(loop.checkpoint_every_epochs, begin, step)
         is_due = is_due or any(hook.saves for hook in due)
         host_state = None
-        if is_due or patience.is_over():
-            host_state = jax.device_get(dispatcher.unplace(state))
+        if is_due or save_timer.is_over():
+            host_state = jax.device_get(dispatcher.to_host(state))
             trouble = trouble or find_trouble_of_state(host_state, step)
         signal_number = agree_to_go_on(trouble, get_signal())
         if signal_number:
-            host_state = jax.device_get(dispatcher.unplace(state))
+            host_state = jax.device_get(dispatcher.to_host(state))
             agree_to_go_on(find_trouble_of_state(host_state, step), 0)
         if host_state is not None:
             loop.folder.sync()
             loop.checkpoints.save(step, host_state, line if is_due else {})
-            patience.renew()
+            save_timer.renew()
         if signal_number and step < plan.num_steps:
             raise Stopped(epoch, plan.num_epochs, signal_number)
-    return dispatcher.unplace(state)
+    return dispatcher.to_host(state)
 
 
-class Patience:
+class SaveTimer:
     """Whether so many seconds have passed; 0 for never. A step of the wall clock does not count."""
 
     def __init__(self, seconds: float):

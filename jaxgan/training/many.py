@@ -16,7 +16,7 @@ from jaxgan.core.files import write_bytes
 from jaxgan.core.types import Array, Batch, Key, Metrics
 from jaxgan.data.sets import ImageSet
 from jaxgan.devices.parallel import Dispatcher, StepFn, replicate, take_part
-from jaxgan.training.loop import LoopStage, Patience, check_finite
+from jaxgan.training.loop import LoopStage, SaveTimer, check_finite
 
 _DIGEST_BYTES = 32  # of SHA-256
 
@@ -124,12 +124,12 @@ class Trainer:
         """
         self._feed.fill(images, seed)
         step, seeded = _read_partial(partial, SeededState(jnp.uint32(seed), state), notes)
-        patience = Patience(save_every_seconds)
+        save_timer = SaveTimer(save_every_seconds)
 
         def save(step: int, seeded: SeededState) -> None:
-            if partial and patience.is_over():
+            if partial and save_timer.is_over():
                 _write_partial(partial, step, seeded, notes)
-                patience.renew()
+                save_timer.renew()
 
         for stage in stages:
             if step < stage.last_step:
@@ -147,14 +147,14 @@ class Trainer:
         notes: Notes,
         save: Callable[[int, SeededState], None],
     ) -> SeededState:
-        seeded = stage.dispatcher.place(seeded)
+        seeded = stage.dispatcher.to_devices(seeded)
         while step < stage.last_step:
             begin, step = step, min(step + self._max_steps, stage.last_step)
             seeded, rows = stage.dispatcher(seeded, begin, step)
             check_finite(rows, begin, step)
             notes.note(begin, step, rows)
-            save(step, stage.dispatcher.unplace(seeded))
-        return stage.dispatcher.unplace(seeded)
+            save(step, stage.dispatcher.to_host(seeded))
+        return stage.dispatcher.to_host(seeded)
 
 
 def _seed_step(step_fn: StepFn) -> StepFn:
