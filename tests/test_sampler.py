@@ -1,5 +1,7 @@
 """The sampler with a toy GAN: which images, whose scores, in batches of one size."""
 
+from dataclasses import replace
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -143,3 +145,18 @@ def test_images_are_drawn_until_enough_pass(threshold, num, max_tries, seeds, tr
     assert (found.seeds.tolist(), tried) == (seeds, tries)
     assert found.images.shape == (len(seeds), 2, 3, 1)
     assert found.images[:, 0, 0, 0].tolist() == [seed + 1 for seed in seeds]
+
+
+def test_each_batch_counts_with_what_it_has_itself():
+    """Of the first one image passes, of the second all four: three are enough after two."""
+    sampler = make_sampler()
+    sampler = replace(sampler, gan=replace(sampler.gan, score_batch=score))
+    found, tried = draw_accepted(
+        sampler,
+        NETWORKS,
+        num=3,
+        threshold=float(compute_logits(4)) - 1e-3,
+        first_seed=0,
+        max_tries=99,
+    )
+    assert (found.seeds.tolist(), tried) == ([3, 4, 5], 8)
