@@ -93,8 +93,11 @@ def run_part(name: str, command: Sequence[str], out: Path, clock: Clock, **varia
     limit, begin = min(_SECONDS[name], clock.left), time.monotonic()
     if not limit:
         return Part(None, 0.0)
-    # Of several processes on one device none takes all of its memory.
+    # Of several processes on one device none takes all of its memory. The checkout is what is
+    # checked, whether it is installed or not.
     environment = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false", **variables}
+    folders = str(ROOT), os.environ.get("PYTHONPATH", "")
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, folders))
     print(f"{name}: at most {limit:.0f} s, see {out / name}.log", flush=True)
     with (out / f"{name}.log").open("w") as log:
         process = subprocess.Popen(
