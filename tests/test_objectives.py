@@ -88,10 +88,10 @@ def test_a_score_and_its_name_say_whether_it_is_a_probability(name):
     if name in ("non_saturating", "saturating"):
         expected = [0.0, 1 / (1 + np.e), 0.5, 1.0]
         assert objective.score_name == "d"
-        assert objectives.describe_score(name) == "0.5: as likely real as not"
+        assert objective.meaning == "0.5: as likely real as not"
     else:
         expected = logits
         assert objective.score_name == "d_score"
-        assert objectives.describe_score(name).startswith(f"{name.replace('_', ' ')}: ")
+        assert objective.meaning.startswith(f"{name.replace('_', ' ')}: ")
     np.testing.assert_allclose(objective.score(logits), expected, rtol=1e-6)
     assert (name in objectives.CROSS_ENTROPY_OBJECTIVES) is objective.is_probability

@@ -1,6 +1,7 @@
 """What a run says: how fast it is of late, how long it still takes, and what it compiles."""
 
 import io
+import sys
 import threading
 
 import jax
@@ -108,7 +109,7 @@ def test_a_terminal_gets_a_bar_with_the_same_numbers(clock, monkeypatch):
             return True
 
     terminal = Terminal()
-    monkeypatch.setattr(progress.sys, "stderr", terminal)
+    monkeypatch.setattr(sys, "stderr", terminal)
     with progress.Progress("left", make_plan(20)) as shown:
         compile_for(clock, 20.0)
         shown.update(1, {"loss_d": 0.5})
@@ -120,12 +121,12 @@ def test_a_terminal_gets_a_bar_with_the_same_numbers(clock, monkeypatch):
 
 
 def test_what_another_thread_or_a_run_that_is_over_compiles_counts_for_nobody(clock):
-    with progress.Progress("left", make_plan(20)):
+    with progress.Progress("left", make_plan(20)) as shown:
         other = threading.Thread(target=compile_for, args=(clock, 7.0))
         other.start()
         other.join()
     compile_for(clock, 7.0)
-    assert progress._clock.compiled == 0.0
+    assert shown._clock.compiled == 0.0
 
 
 def test_what_is_said_moves_no_terminal(capsys):
