@@ -49,7 +49,7 @@ def restore(run):
         optimizer=SETTINGS.optimizer.create(),
     )
     with Checkpoints(run / "checkpoints", best_metric="val_accuracy") as checkpoints:
-        return checkpoints.resume(jax.eval_shape(create), create)[1]
+        return checkpoints.resume(create)[1]
 
 
 def write_kept(workdir, name, num, *, finished=True, rule="paper_text"):

@@ -215,12 +215,11 @@ def _fit(
         classifier=training.classifier,
         optimizer=settings.optimizer.create(),
     )
-    shapes = jax.eval_shape(create)
     with Checkpoints(
         folder.path / "checkpoints", best_metric="val_accuracy", record=folder.record
     ) as checkpoints:
         with Progress(training.arm, plan) as progress:
-            step, state = share(checkpoints.resume(shapes, create))
+            step, state = share(checkpoints.resume(create))
             folder.rewind(step)
             progress.start(step)
             loop = Loop(
@@ -238,7 +237,7 @@ def _fit(
             return None
         checkpoints.wait()
         best_step = checkpoints.best_step or plan.num_steps
-        return state, checkpoints.restore(best_step, shapes), plan.compute_epoch(best_step)
+        return state, checkpoints.restore(best_step, state), plan.compute_epoch(best_step)
 
 
 def _create_step(training: _Training, axis_name: str | None) -> StepFn:

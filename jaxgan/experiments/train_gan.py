@@ -49,7 +49,7 @@ from jaxgan.experiments.class_run import (
     look,
     open_class_run,
 )
-from jaxgan.gans.protocol import Gan, describe_shapes
+from jaxgan.gans.protocol import Gan
 from jaxgan.metrics.kernel_distance import METRIC
 from jaxgan.reports import drawing, gan_figures
 from jaxgan.sampling import kept
@@ -321,7 +321,7 @@ def _fit(training: _Training, devices: Sequence[jax.Device]) -> tuple[Any, int] 
     with open_checkpoints(folder.path, folder.record) as checkpoints:
         with Progress(training.about.removeprefix("class "), plan) as progress:
             create = functools.partial(gan.create_state, create_keys(settings.seed).init)
-            step, state = share(checkpoints.resume(describe_shapes(gan), create))
+            step, state = share(checkpoints.resume(create))
             folder.rewind(step)
             for run in training.runs:
                 run.kept.rewind(plan.compute_epoch(step))
@@ -341,7 +341,7 @@ def _fit(training: _Training, devices: Sequence[jax.Device]) -> tuple[Any, int] 
         checkpoints.wait()
         best = checkpoints.best_step if settings.select_checkpoint == "best" else None
         if best is not None:
-            state = checkpoints.restore(best, describe_shapes(gan))
+            state = checkpoints.restore(best, state)
     return state, plan.compute_epoch(plan.num_steps if best is None else best)
 
 

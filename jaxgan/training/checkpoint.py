@@ -149,13 +149,13 @@ class Checkpoints:
                 step, args=ocp.args.StandardSave(state), metrics=metrics, custom_metadata=kept
             )
 
-    def resume(self, shapes: Any, create: Callable[[], Any]) -> tuple[int, Any]:
+    def resume(self, create: Callable[[], Any]) -> tuple[int, Any]:
         """Return the newest step and its state; 0 and a new one where there is no checkpoint.
 
-        `shapes` are those of the state, see `restore`.
+        Where there is one `create` is traced alone, for the shapes: nothing is drawn.
         """
         step = self.newest_step
-        return (0, create()) if step is None else (step, self.restore(step, shapes))
+        return (0, create()) if step is None else (step, self.restore(step, jax.eval_shape(create)))
 
     def wait(self) -> None:
         """Wait until every save begun is complete."""
