@@ -5,26 +5,19 @@ and what else is known for small data is tried on top: on one network, at one le
 with as many images seen.
 """
 
-import importlib.util
-from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
-# What the paper has, and what is put in its place.
-PAPER = {
-    "channels": 3,
-    "batch_size": 128,
-    "diffaugment": False,
-    "ema_decay": 0.0,
-    "select_checkpoint": "newest",
-}
-INGREDIENTS = {
-    "one channel": ("channels",),
-    "small batch": ("batch_size",),
-    "diffaugment": ("diffaugment",),
-    "averaged G": ("ema_decay",),
-    "best checkpoint": ("select_checkpoint",),
+from jaxgan.core.configs import choose_variant, load_beside
+
+# What the paper has in the place of each ingredient.
+INGREDIENTS: dict[str, dict[str, Any]] = {
+    "one channel": {"gan": {"channels": 3}},
+    "small batch": {"batch_size": 128},
+    "diffaugment": {"gan": {"diffaugment": False}},
+    "averaged G": {"gan": {"ema_decay": 0.0}},
+    "best checkpoint": {"select_checkpoint": "newest"},
 }
 # Tried in addition to all ingredients.
 ADDITIONS: dict[str, dict[str, Any]] = {
@@ -42,7 +35,7 @@ ADDITIONS: dict[str, dict[str, Any]] = {
         "gradient_penalty_weight": 10.0,
         "num_critic_steps": 5,
     },
-}
+}  # fields of the GAN
 
 # What the two of `headline` share although their configs differ.
 EQUAL = ("num_epochs", "measure_every_epochs", "selection", "data")
@@ -56,22 +49,18 @@ def get_config(variant: str = "quick") -> ConfigDict:
         "recommended": recommended,
         "headline": headline,
     }
-    if variant not in variants:
-        raise ValueError(
-            f"configs/ablate.py has no variant {variant!r}: expected one of {', '.join(variants)}."
-        )
-    return variants[variant]()
+    return choose_variant(__file__, variants, variant)
 
 
 def quick() -> ConfigDict:
     """32x32 and an eighth of the width: a table in about an hour on two cores."""
     config = small()
-    config.dcgan.image_size = 32
-    config.dcgan.generator_width = 8
-    config.dcgan.discriminator_width = 8
-    config.dcgan.num_epochs = 120
-    config.dcgan.learning_rate = 5e-4
-    config.dcgan.ema_decay = 0.99
+    config.train.gan.image_size = 32
+    config.train.gan.generator_width = 8
+    config.train.gan.discriminator_width = 8
+    config.train.num_epochs = 120
+    config.train.gan.learning_rate = 5e-4
+    config.train.gan.ema_decay = 0.99
     return config
 
 
@@ -88,11 +77,11 @@ def recommended() -> ConfigDict:
 def strength() -> ConfigDict:
     """How strongly to augment: the recommended recipe at half the width, 300 epochs."""
     config = _create("recommended", num_epochs=300)
-    config.dcgan.generator_width = config.dcgan.discriminator_width = 32
+    config.train.gan.generator_width = config.train.gan.discriminator_width = 32
     config.variants = {
         "full": {},
-        "adaptive": ADDITIONS["adaptive strength"],
-        "none": {"diffaugment": False},
+        "adaptive": {"gan": ADDITIONS["adaptive strength"]},
+        "none": {"gan": {"diffaugment": False}},
     }
     return config
 
@@ -100,11 +89,11 @@ def strength() -> ConfigDict:
 def headline() -> ConfigDict:
     """The paper's settings against the recommended ones, on the paper's network: hours a class."""
     config = _create("recommended", num_epochs=300)
-    paper = _load("dcgan").get_config("paper")
+    paper = load_beside(__file__, "dcgan").get_config("paper")
     changed = {
         name: value
-        for name, value in paper.items()
-        if name not in EQUAL and value != config.dcgan[name]
+        for name, value in paper.to_dict().items()
+        if name not in EQUAL and value != config.train.to_dict()[name]
     }
     config.variants = {"paper": changed, "recommended": {}}
     return config
@@ -112,10 +101,10 @@ def headline() -> ConfigDict:
 
 def _create(name: str, *, num_epochs: int) -> ConfigDict:
     config = ConfigDict()
-    config.dcgan = _load("dcgan").get_config(name)
-    config.dcgan.num_epochs = num_epochs
-    config.dcgan.measure_every_epochs = 10  # in shorter runs, as many moments to choose from
-    config.dcgan.selection.rule = "none"  # every image is judged
+    config.train = load_beside(__file__, "dcgan").get_config(name)
+    config.train.num_epochs = num_epochs
+    config.train.measure_every_epochs = 10  # in shorter runs, as many moments to choose from
+    config.train.selection.rule = "none"  # every image is judged
     config.class_name = "pneumonia"  # --class: another
     config.num_seeds = 3  # trainings of each variant
     config.num_images = 256  # drawn of each training to be judged
@@ -125,21 +114,18 @@ def _create(name: str, *, num_epochs: int) -> ConfigDict:
 
 def create_variants() -> dict[str, dict[str, Any]]:
     """Return fields that differ from the full recipe, by the variant's name."""
-    variants: dict[str, dict[str, Any]] = {"paper": dict(PAPER)}
-    for name, fields in INGREDIENTS.items():
-        kept = {field: value for field, value in PAPER.items() if field not in fields}
-        variants[f"paper + {name}"] = kept
-    for name, fields in INGREDIENTS.items():
-        variants[f"all - {name}"] = {field: PAPER[field] for field in fields}
+    variants = {"paper": _join(list(INGREDIENTS))}
+    for name in INGREDIENTS:
+        variants[f"paper + {name}"] = _join([other for other in INGREDIENTS if other != name])
+    variants |= {f"all - {name}": _join([name]) for name in INGREDIENTS}
     variants["all"] = {}
-    return variants | {f"all + {name}": dict(fields) for name, fields in ADDITIONS.items()}
+    return variants | {f"all + {name}": {"gan": dict(f)} for name, f in ADDITIONS.items()}
 
 
-def _load(name: str) -> Any:
-    """Return another file of this folder, which is no package."""
-    path = Path(__file__).with_name(f"{name}.py")
-    spec = importlib.util.spec_from_file_location(f"configs_{name}", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def _join(without: list[str]) -> dict[str, Any]:
+    """Return the fields of a recipe without some ingredients."""
+    fields: dict[str, Any] = {}
+    for name in without:
+        for field, value in INGREDIENTS[name].items():
+            fields[field] = {**fields.get(field, {}), **value} if field == "gan" else value
+    return fields

@@ -2,47 +2,48 @@
 
 from ml_collections import ConfigDict
 
+from jaxgan.core.configs import choose_variant
+
 
 def get_config(variant: str = "paper") -> ConfigDict:
     variants = {"paper": paper, "recommended": recommended, "small": small, "quick": quick}
-    if variant not in variants:
-        raise ValueError(
-            f"configs/dcgan.py has no variant {variant!r}: expected one of {', '.join(variants)}."
-        )
-    return variants[variant]()
+    return choose_variant(__file__, variants, variant)
 
 
 def paper() -> ConfigDict:
     """Section 4.1 as printed; what it leaves open is marked."""
     config = ConfigDict()
     config.seed = 0
-    config.dtype = "float32"  # "bfloat16": of activations, for accelerators; slower on a CPU
-    config.image_size = 64  # 32, 64 or 128
-    config.channels = 3  # X-rays are gray: three equal channels, as in the paper
-    config.latent_size = 100
-    config.generator_width = 64  # features in front of the image: 512-256-128-64-3
-    config.discriminator_width = 64  # features of the first layer: 64-128-256-512-1
-    config.discriminator_norm = "batch"  # "spectral", "none"
-    # As in the listing; "saturating" is eq. 3. Also "least_squares", "hinge", "wasserstein".
-    config.objective = "non_saturating"
-    config.label_smoothing = 0.0  # real images count as 1 - this
-    config.num_critic_steps = 1  # steps of D for each of G: 5 with "wasserstein"
-    config.clip_weights = 0.0  # 0.01: the first Wasserstein GAN's
-    config.gradient_penalty_weight = 0.0  # 10: WGAN-GP, with discriminator_norm "none"
-    # Of half the squared gradient at real images, as D sees them; 1: with "spectral" or "none".
-    config.r1_weight = 0.0
-    config.learning_rate = 2e-4  # printed "0002"
-    config.beta1 = 0.5  # not printed; the DCGAN reference setting
-    config.beta2 = 0.999
     config.batch_size = 128  # not printed; of the reference implementation
     config.num_epochs = 4000
-    config.diffaugment = False
-    config.augment_policy = ("colour", "shift", "cutout")  # and "rotate_zoom"; never a flip
+
+    config.gan = ConfigDict()
+    config.gan.family = "dcgan"
+    config.gan.dtype = "float32"  # "bfloat16": of activations, for accelerators; slower on a CPU
+    config.gan.image_size = 64  # 32, 64 or 128
+    config.gan.channels = 3  # X-rays are gray: three equal channels, as in the paper
+    config.gan.latent_size = 100
+    config.gan.generator_width = 64  # features in front of the image: 512-256-128-64-3
+    config.gan.discriminator_width = 64  # features of the first layer: 64-128-256-512-1
+    config.gan.discriminator_norm = "batch"  # "spectral", "none"
+    # As in the listing; "saturating" is eq. 3. Also "least_squares", "hinge", "wasserstein".
+    config.gan.objective = "non_saturating"
+    config.gan.label_smoothing = 0.0  # real images count as 1 - this
+    config.gan.num_critic_steps = 1  # steps of D for each of G: 5 with "wasserstein"
+    config.gan.clip_weights = 0.0  # 0.01: the first Wasserstein GAN's
+    config.gan.gradient_penalty_weight = 0.0  # 10: WGAN-GP, with discriminator_norm "none"
+    # Of half the squared gradient at real images, as D sees them; 1: with "spectral" or "none".
+    config.gan.r1_weight = 0.0
+    config.gan.learning_rate = 2e-4  # printed "0002"
+    config.gan.beta1 = 0.5  # not printed; the DCGAN reference setting
+    config.gan.beta2 = 0.999
+    config.gan.diffaugment = False
+    config.gan.augment_policy = ("colour", "shift", "cutout")  # and "rotate_zoom"; never a flip
     # 0.6: adaptive strength, by how well D knows the real images; not with "least_squares" and
     # "wasserstein", whose logits have no sign to know it by.
-    config.augment_target = 0.0
-    config.augment_ramp_images = 20_000  # in which an adaptive strength can go from 0 to 1
-    config.ema_decay = 0.0  # an update of G; 0: sample from the generator itself
+    config.gan.augment_target = 0.0
+    config.gan.augment_ramp_images = 20_000  # in which an adaptive strength can go from 0 to 1
+    config.gan.ema_decay = 0.0  # an update of G; 0: sample from the generator itself
 
     # How often, in epochs, between two dispatches. A look scores one batch of fresh images;
     # `paper_code` looks at the end of every epoch, once where one step ends several.
@@ -57,7 +58,7 @@ def paper() -> ConfigDict:
     config.max_steps_per_dispatch = 50
 
     config.selection = ConfigDict()
-    config.selection.rule = "paper_text"  # see jaxgan/selection.py for the others
+    config.selection.rule = "paper_text"  # see jaxgan/sampling/selection.py for the others
     config.selection.threshold = 0.76
     config.selection.num_accept = 0  # of each class; 0: that of `targets`, or the class's size
     # Table 2. Of data with these three classes alone, and of this variant.
@@ -85,11 +86,11 @@ def recommended() -> ConfigDict:
     whole against `paper`, variant "headline": docs/quality.md has both.
     """
     config = paper()
-    config.channels = 1
+    config.gan.channels = 1
     config.batch_size = 32
     config.num_epochs = 600
-    config.diffaugment = True
-    config.ema_decay = 0.99
+    config.gan.diffaugment = True
+    config.gan.ema_decay = 0.99
     config.select_checkpoint = "best"
     # No rule has shown a difference from none (docs/quality.md), and calibrating costs images.
     config.selection.rule = "none"
@@ -101,11 +102,11 @@ def recommended() -> ConfigDict:
 def small() -> ConfigDict:
     """A serious setting for a CPU: one channel, half the width, and what keeps D from winning."""
     config = quick()
-    config.generator_width = 32
-    config.discriminator_width = 32
+    config.gan.generator_width = 32
+    config.gan.discriminator_width = 32
     config.num_epochs = 500
-    config.learning_rate = 2e-4
-    config.ema_decay = 0.998
+    config.gan.learning_rate = 2e-4
+    config.gan.ema_decay = 0.998
     config.look_every_epochs = 10
     config.sample_every_epochs = 50
     return config
@@ -118,14 +119,14 @@ def quick() -> ConfigDict:
     real and generated images alike, a smaller batch and averaging the generator make lungs.
     """
     config = paper()
-    config.channels = 1
-    config.generator_width = 16
-    config.discriminator_width = 16
-    config.learning_rate = 5e-4
+    config.gan.channels = 1
+    config.gan.generator_width = 16
+    config.gan.discriminator_width = 16
+    config.gan.learning_rate = 5e-4
     config.batch_size = 16
     config.num_epochs = 120
-    config.diffaugment = True
-    config.ema_decay = 0.99
+    config.gan.diffaugment = True
+    config.gan.ema_decay = 0.99
     config.look_every_epochs = 5
     config.sample_every_epochs = 20
     config.measure_every_epochs = 10

@@ -2,31 +2,35 @@
 
 from ml_collections import ConfigDict
 
+from jaxgan.core.configs import choose_variant
+
 
 def get_config(variant: str = "paper") -> ConfigDict:
     variants = {"paper": paper, "small": small, "quick": quick}
-    if variant not in variants:
-        raise ValueError(
-            f"configs/gmd.py has no variant {variant!r}: expected one of {', '.join(variants)}."
-        )
-    return variants[variant]()
+    return choose_variant(__file__, variants, variant)
 
 
 def paper() -> ConfigDict:
     """Sections 3.2.1 and 4.2 as printed; what they leave open is marked."""
     config = ConfigDict()
     config.seed = 0
-    config.dtype = "float32"  # "bfloat16": of activations, for accelerators; slower on a CPU
-    config.image_size = 150
-    config.channels = 3
-    config.num_outputs = 4  # a leftover of the paper's eye model; 0: one a class
-    config.width = 256  # of the first convolution; the others keep their proportion to it
-    config.padding = "VALID"  # not printed; 4,033,252 parameters ("SAME": 4,929,252)
-    config.optimizer = "sgd"
-    config.learning_rate = 1e-3  # constant
-    config.momentum = 0.0
     config.batch_size = 32  # not printed
     config.num_epochs = 200
+
+    config.classifier = ConfigDict()
+    config.classifier.family = "gmd"
+    # "bfloat16": of activations, for accelerators; slower on a CPU
+    config.classifier.dtype = "float32"
+    config.classifier.image_size = 150
+    config.classifier.channels = 3
+    config.classifier.num_outputs = 4  # a leftover of the paper's eye model; 0: one a class
+    config.classifier.width = 256  # of the first convolution; the others keep their proportion
+    config.classifier.padding = "VALID"  # not printed; 4,033,252 parameters ("SAME": 4,929,252)
+
+    config.optimizer = ConfigDict()
+    config.optimizer.name = "sgd"
+    config.optimizer.learning_rate = 1e-3  # constant
+    config.optimizer.momentum = 0.0
 
     config.eval_batch_size = 32
     config.evaluate_every_epochs = 1  # a checkpoint follows, and the best one is kept
@@ -51,7 +55,7 @@ def paper() -> ConfigDict:
 def small() -> ConfigDict:
     """A serious setting for a CPU: an eighth of the width, one channel, Adam."""
     config = quick()
-    config.image_size = 96
+    config.classifier.image_size = 96
     config.num_epochs = 40
     return config
 
@@ -59,11 +63,11 @@ def small() -> ConfigDict:
 def quick() -> ConfigDict:
     """A minute or two on two cores. Adam: the paper's SGD moves too little in a few epochs."""
     config = paper()
-    config.image_size = 64
-    config.channels = 1
-    config.num_outputs = 0
-    config.width = 32
-    config.optimizer = "adam"
-    config.learning_rate = 1e-3
+    config.classifier.image_size = 64
+    config.classifier.channels = 1
+    config.classifier.num_outputs = 0
+    config.classifier.width = 32
+    config.optimizer.name = "adam"
+    config.optimizer.learning_rate = 1e-3
     config.num_epochs = 30
     return config

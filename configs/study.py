@@ -1,10 +1,8 @@
 """Studies: `configs/study.py:paper` (the default), `:small`, `:quick`; `:tiny` for coverage."""
 
-import importlib.util
-from pathlib import Path
-from typing import Any
-
 from ml_collections import ConfigDict
+
+from jaxgan.core.configs import choose_variant, load_beside
 
 ARMS = (
     "real",
@@ -21,11 +19,7 @@ ARMS = (
 
 def get_config(variant: str = "paper") -> ConfigDict:
     variants = {"paper": paper, "small": small, "quick": quick, "tiny": tiny}
-    if variant not in variants:
-        raise ValueError(
-            f"configs/study.py has no variant {variant!r}: expected one of {', '.join(variants)}."
-        )
-    return variants[variant]()
+    return choose_variant(__file__, variants, variant)
 
 
 def paper() -> ConfigDict:
@@ -45,9 +39,11 @@ def paper() -> ConfigDict:
     config.holdout = 0.1
     config.pool = 4.0  # generated images that the rules of selection choose from, for each wanted
     config.audit = True  # the classifier on the frame alone and with the centre blackened
-    config.dcgan = _create_dcgan("paper")
-    config.gmd = _load("gmd").paper()
-    config.data = config.gmd.data.copy_and_resolve_references()
+    _take_gan(config, "paper")
+    _take_classifier(config, "paper")
+    config.max_steps_per_dispatch = 50
+    config.checkpoint_every_seconds = 60.0  # of a job that is not done yet; 0: never
+    config.data = load_beside(__file__, "gmd").paper().data
     return config
 
 
@@ -56,8 +52,8 @@ def small() -> ConfigDict:
     config = quick()
     config.num_seeds = 3
     config.num_updates = 600
-    config.dcgan = _create_dcgan("quick")
-    config.gmd = _load("gmd").quick()
+    _take_gan(config, "quick")
+    _take_classifier(config, "quick")
     return config
 
 
@@ -70,11 +66,11 @@ def quick() -> ConfigDict:
     config.num_seeds = 2
     config.num_gan_seeds = 1
     config.num_updates = 450
-    config.dcgan = _create_dcgan("quick")
-    config.dcgan.image_size = 32
-    config.dcgan.num_epochs = 150
-    config.gmd = _load("gmd").quick()
-    config.gmd.image_size = 32
+    _take_gan(config, "quick")
+    config.gan.image_size = 32
+    config.gan_epochs = 150
+    _take_classifier(config, "quick")
+    config.classifier.image_size = 32
     return config
 
 
@@ -85,24 +81,25 @@ def tiny() -> ConfigDict:
     config.amount_arms = ("duplicates",)
     config.num_updates = 200
     config.audit = False
-    config.gmd.image_size = 24
-    config.gmd.width = 8
+    config.classifier.image_size = 24
+    config.classifier.width = 8
     return config
 
 
-def _create_dcgan(variant: str) -> ConfigDict:
-    """Return a GAN as a study trains it: its images are drawn from the last step, unmeasured."""
-    config: ConfigDict = getattr(_load("dcgan"), variant)()
-    config.measure_every_epochs = 0
-    config.select_checkpoint = "newest"
-    return config
+def _take_gan(config: ConfigDict, variant: str) -> None:
+    """Take what a study needs of a GAN's config: its images are drawn from the last step."""
+    run = getattr(load_beside(__file__, "dcgan"), variant)()
+    config.gan = run.gan
+    config.gan_epochs = run.num_epochs
+    config.gan_batch_size = run.batch_size
+    config.threshold = run.selection.threshold  # of the arms by the paper's rules
+    config.targets = run.selection.targets.to_dict()  # images that gan_paper_counts adds to each
 
 
-def _load(name: str) -> Any:
-    """Return another file of this folder, which is no package."""
-    path = Path(__file__).with_name(f"{name}.py")
-    spec = importlib.util.spec_from_file_location(f"configs_{name}", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def _take_classifier(config: ConfigDict, variant: str) -> None:
+    """Take what a study needs of a classifier's config: the length is `num_updates`."""
+    run = getattr(load_beside(__file__, "gmd"), variant)()
+    config.classifier = run.classifier
+    config.optimizer = run.optimizer
+    config.batch_size = run.batch_size
+    config.eval_batch_size = run.eval_batch_size

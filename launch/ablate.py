@@ -6,10 +6,10 @@ from typing import Any
 import cli
 from absl import flags
 
-from jaxgan.ablation import AblationSettings, find_unused_by_ablation, run_ablation
-from jaxgan.ablation_classes import run_all_classes
-from jaxgan.settings import read_settings
-from jaxgan.study.jobs import check_complete
+from jaxgan.core.settings import read_settings
+from jaxgan.experiments.ablation import AblationSettings, find_unused_by_ablation, run_ablation
+from jaxgan.experiments.ablation_classes import run_all_classes
+from jaxgan.training.jobs import check_complete
 
 FLAGS = flags.FLAGS
 cli.define_data_flags()
@@ -20,8 +20,8 @@ flags.DEFINE_string("workdir", "runs/ablation", "The table is written to WORKDIR
 
 def main() -> None:
     """Flags to config to one call."""
-    cli.use_devices()
-    cli.override_data(FLAGS.config.dcgan)
+    cli.ask_for_devices()
+    cli.override_data(FLAGS.config.train)
     values = FLAGS.config.to_dict()
     if FLAGS["class"].value:
         values["class_name"] = FLAGS["class"].value
@@ -30,9 +30,9 @@ def main() -> None:
     if FLAGS.dry_run:
         cli.print_configuration(values)
         return
-    # Gray: variants of three channels repeat it (see jaxgan/ablation.py).
-    size = settings.dcgan.image_size
-    dataset = cli.load_data(settings.dcgan.data, image_size=size, channels=1)
+    # Gray: variants of three channels repeat it (see jaxgan/experiments/ablation.py).
+    gan, data = settings.train.gan, settings.train.data
+    dataset = cli.load_data(data, image_size=gan.image_size, channels=1)
     cli.announce(dataset)
     options: dict[str, Any] = {
         "dataset": dataset,

@@ -9,7 +9,7 @@ from absl import flags
 from jaxgan.benchmark.launched import Launcher
 from jaxgan.benchmark.run import run_benchmark
 from jaxgan.benchmark.suites import PEERS, SUITES
-from jaxgan.loop import list_end_signals
+from jaxgan.training.loop import list_end_signals
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("suite", list(SUITES), f"Which suites, with commas: {', '.join(SUITES)}.")
@@ -24,6 +24,7 @@ flags.register_validator(
 )
 flags.DEFINE_string("case", "", "Only the cases whose name contains this, e.g. 'batch 64'.")
 flags.DEFINE_integer("rounds", 5, "How often the contenders take turns.", lower_bound=1)
+flags.DEFINE_float("seconds", 0.0, "About how long, shared by the suites; 0: as long as it takes.")
 flags.DEFINE_bool("small", False, "Tiny networks: to see that it works, not how fast it is.")
 flags.DEFINE_string("json", None, "Write everything measured to this file.")
 flags.DEFINE_string("plot", None, "Write a bar chart to this PNG file.")
@@ -40,8 +41,10 @@ def main() -> None:
         case=FLAGS.case,
         rounds=FLAGS.rounds,
         small=FLAGS.small,
+        seconds=FLAGS.seconds,
         launcher=Launcher(
             script=cli.ROOT / "launch" / "train_dcgan.py",
+            sample=cli.ROOT / "launch" / "sample.py",
             config=cli.ROOT / "configs" / "dcgan.py",
             class_name="pneumonia",
         ),

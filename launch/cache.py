@@ -6,9 +6,9 @@ from pathlib import Path
 import cli
 from absl import flags
 
+from jaxgan.core.errors import UserError
+from jaxgan.core.untrusted import printable
 from jaxgan.data.cache import Item, list_items, list_old, remove_items, remove_unfinished
-from jaxgan.errors import UserError
-from jaxgan.untrusted import printable
 
 FLAGS = flags.FLAGS
 cli.define_cache_flag()

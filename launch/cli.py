@@ -22,7 +22,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 # Where there is no home folder it tells a warning's length of a folder for its fonts.
 standard_logging.getLogger("matplotlib").setLevel(standard_logging.ERROR)
@@ -36,24 +36,28 @@ import paths
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from jaxgan import distributed
-from jaxgan.console import say
+from jaxgan.core.console import say
+from jaxgan.core.errors import UserError, find_memory_error, find_refusal, list_some
+from jaxgan.core.untrusted import printable, printable_lines
+from jaxgan.core.unused import Unused, check_unused, describe_unused
 from jaxgan.data import cache
 from jaxgan.data.fit import FITS
 from jaxgan.data.folder import PATIENTS_FROM
 from jaxgan.data.sets import Dataset
+from jaxgan.data.settings import DataSettings
 from jaxgan.data.source import DataSpec, load_dataset
 from jaxgan.data.values import AUTO, parse_view
-from jaxgan.errors import UserError, find_memory_error, find_refusal
-from jaxgan.loop import Stopped
-from jaxgan.settings import DataSettings, DcganSettings, GmdSettings
-from jaxgan.study.folds import has_made_split
-from jaxgan.untrusted import printable, printable_lines
-from jaxgan.unused import Unused, check_unused, describe_unused, find_unused_by_evaluation
+from jaxgan.devices import distributed
+from jaxgan.experiments.unused import find_unused_by_evaluation
+from jaxgan.training.loop import Stopped
+from jaxgan.training.record import flatten
 
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = flags.FLAGS
 DATA_FLAGS: list[str] = []  # those of `define_data_flags` that say something of the images
+# Groups, and fields, that have another name since they were divided; others kept theirs.
+_RENAMED_GROUPS = {"dcgan": ("gan", "train.gan", "train"), "gmd": ("classifier", "optimizer")}
+_RENAMED = {"dcgan.num_epochs": "gan_epochs", "dcgan.batch_size": "gan_batch_size"}
 _OUTPUT: list[TextIO] = []  # where --dry_run prints the configuration
 # What changes the numbers of every program, and what jaxgan computes with.
 _NUMBERS = {
@@ -146,10 +150,14 @@ def _find_cache() -> str | None:
         return None
 
 
-def define_run_flags(config_file: str) -> None:
-    """Define the flags of a training: its config, its devices."""
+def define_run_flags(config_file: str | None) -> None:
+    """Define the flags of a training: its config, required where it has no default; its devices."""
+    default = None if config_file is None else str(ROOT / config_file)
+    _check_fields(sys.argv, default)
     with _telling_mistakes():  # what is asked of the default's fields is looked at here
-        config_flags.DEFINE_config_file("config", str(ROOT / config_file), "FILE.py[:VARIANT].")
+        config_flags.DEFINE_config_file("config", default, "FILE.py[:VARIANT].")
+    if config_file is None:
+        flags.mark_flag_as_required("config")
     flags.DEFINE_integer("num_devices", 0, "Devices to use, of every process; 0: all.")
     flags.DEFINE_bool("dry_run", False, "Print the resolved configuration and stop.")
 
@@ -245,9 +253,19 @@ def get_file(name: str) -> Path | None:
     return Path(value) if value else None
 
 
-def load_data_of(settings: DcganSettings | GmdSettings) -> Dataset:
-    """Load what the data flags name as a run of these settings sees it."""
-    return load_data(settings.data, image_size=settings.image_size, channels=settings.channels)
+class Sized(Protocol):
+    """The settings of what learns from images of one size."""
+
+    @property
+    def image_size(self) -> int: ...  # noqa: D102 (the class says it)
+
+    @property
+    def channels(self) -> int: ...  # noqa: D102
+
+
+def load_data_of(settings: DataSettings, learner: Sized) -> Dataset:
+    """Load what the data flags name in the size that `learner` sees."""
+    return load_data(settings, image_size=learner.image_size, channels=learner.channels)
 
 
 def announce(dataset: Dataset) -> None:
@@ -276,12 +294,11 @@ def describe_origin() -> dict[str, str]:
     return {"command": describe_command(), "folder": str(Path.cwd()), "data": data}
 
 
-def use_devices() -> None:
-    """Set JAX up: a compilation cache on disk, where the user has set none, and devices."""
-    if jax.config.values.get("jax_compilation_cache_dir") is None:
+def _keep_programs() -> None:
+    """Have compiled programs kept, where the user has said nothing: all launchers share them."""
+    if "cache_dir" in FLAGS and jax.config.values.get("jax_compilation_cache_dir") is None:
         jax.config.update("jax_compilation_cache_dir", str(get_cache_dir() / "xla"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    ask_for_devices()
 
 
 def ask_for_devices() -> None:
@@ -352,7 +369,11 @@ def _is_default(flag: Any) -> bool:
 
 def _load_original_config() -> ConfigDict:
     """Return the config's file and variant as they are, without what was given on top."""
-    file, _, variant = config_flags.get_config_filename(FLAGS["config"]).partition(":")
+    return _load_config(config_flags.get_config_filename(FLAGS["config"]))
+
+
+def _load_config(name: str) -> ConfigDict:
+    file, _, variant = name.partition(":")
     get_config = runpy.run_path(file)["get_config"]
     config: ConfigDict = get_config(variant) if variant else get_config()
     return config
@@ -395,11 +416,11 @@ def _find_unused_by_data(dataset: Dataset) -> dict[str, str]:
         unused |= dict.fromkeys(DATA_FLAGS, "the images are the phantom's")
     elif not FLAGS.data_dir:
         unused |= dict.fromkeys(_OF_FOLDERS, "there is no --data_dir")
-    if not has_made_split(dataset):
+    if not dataset.val_was_made:
         reasons["val_fraction"] = reason = f"{dataset.name} has a validation split of its own"
         if not _calibrates():
             reasons["split_seed"] = reason
-    groups = ("config.data", "config.dcgan.data")
+    groups = ("config.data", "config.train.data")
     return {**unused, **{f"{group}.{name}": r for group in groups for name, r in reasons.items()}}
 
 
@@ -475,6 +496,45 @@ def _check_config_file(argv: list[str]) -> None:
             )
 
 
+def _check_fields(argv: list[str], default: str | None) -> None:
+    """Tell where a field is that a config has in another place, and what a group holds."""
+    with _telling_mistakes():
+        argv = [_resolve_config(argument) for argument in argv[1:]]
+    given = [argument.lstrip("-").partition("=") for argument in argv]
+    names = [name.removeprefix("config.") for name, _, _ in given if name.startswith("config.")]
+    files = [default or "", *(value for name, _, value in given if name == "config")]
+    if not names or not Path(files[-1].partition(":")[0]).is_file():
+        return
+    with _telling_mistakes():
+        config = _load_config(files[-1]).to_dict()
+    for name in names:
+        if (told := _describe_field(config, name)) is not None:
+            _fail(told)
+
+
+def _describe_field(config: dict[str, Any], name: str) -> str | None:
+    """Return a sentence where `name` is no field of a config, None where it is or nothing like it.
+
+    Of what is nothing like it the config itself says what it is nearest to.
+    """
+    fields = flatten(config)
+    if name in fields or any(name.startswith(f"{field}.") for field in fields):
+        return None
+    within = [field for field in fields if field.startswith(f"{name}.")]
+    if within:
+        names = [field.removeprefix(f"{name}.").partition(".")[0] for field in within]
+        return (
+            f"config.{name} is a group of settings, {list_some(dict.fromkeys(names))}: give them "
+            f"one by one, as --config.{within[0]}=VALUE."
+        )
+    head, _, rest = name.partition(".")
+    renamed = [_RENAMED.get(name), *(f"{g}.{rest}" for g in _RENAMED_GROUPS.get(head, ()))]
+    alike = [field for field in fields if field.rpartition(".")[2] == name.rpartition(".")[2]]
+    found = [field for field in renamed if field in fields][:1] or alike
+    places = " or ".join(f"config.{field}" for field in found)
+    return f"There is no setting config.{name}: it is {places}." if found else None
+
+
 def _summarise(error: Exception) -> str:
     """Return one line; of a traceback that a flag's message carries along, what it ends with."""
     while error.args and isinstance(error.args[0], Exception):  # one that another one carries
@@ -496,6 +556,7 @@ def _run_main(main: Callable[[], None]) -> None:
         _OUTPUT.append(sys.stdout)
         sys.stdout = sys.stderr
     _set_numbers()
+    _keep_programs()
     with distributed.parting():
         _run_to_exit_code(main)
 

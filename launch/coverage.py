@@ -5,12 +5,12 @@ from pathlib import Path
 import cli
 from absl import flags
 
-from jaxgan.files import write_json
-from jaxgan.settings import read_settings
+from jaxgan.core.files import write_json
+from jaxgan.core.settings import read_settings
 from jaxgan.study.coverage import format_coverage, run_coverage
-from jaxgan.study.jobs import check_complete
 from jaxgan.study.settings import StudySettings
 from jaxgan.study.unused import find_unused_by_coverage
+from jaxgan.training.jobs import check_complete
 
 FLAGS = flags.FLAGS
 cli.define_run_flags("configs/study.py:tiny")

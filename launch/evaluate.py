@@ -6,9 +6,10 @@ from typing import Any
 import cli
 from absl import flags
 
-from jaxgan.compare_rules import compare_rules
-from jaxgan.evaluate import check_subjects, evaluate, load_folders, load_run
-from jaxgan.sampling import read_run_settings
+from jaxgan.evaluation.evaluate import evaluate
+from jaxgan.evaluation.rules import compare_rules
+from jaxgan.evaluation.subjects import check_subjects, load_folders, load_run
+from jaxgan.sampling.runs import read_run_settings
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("class", None, "The class whose run to evaluate.")
@@ -37,23 +38,22 @@ def main() -> None:
     check_subjects(name, *folders, FLAGS.held_out, has_several_runs=has_several_runs)
     cli.refuse_unused_by_evaluation(is_run=bool(name))
     workdir = workdirs[-1]
-    out = Path(FLAGS.out or (workdir / name / "evaluation" if name else "evaluation"))
-    json_path, cache_dir = cli.get_file("json"), cli.get_cache_dir()
-    where: dict[str, Any] = {"out": out, "json_path": json_path, "cache_dir": cache_dir}
-    features_file = Path(FLAGS.features) if FLAGS.features else None
+    where: dict[str, Any] = {"json_path": cli.get_file("json"), "cache_dir": cli.get_cache_dir()}
+    where["out"] = Path(FLAGS.out or (workdir / name / "evaluation" if name else "evaluation"))
     options: dict[str, Any] = {"num": FLAGS.num, "checkpoint": FLAGS.checkpoint, "seed": FLAGS.seed}
     if name:
-        dataset = cli.load_data_of(read_run_settings(workdir / name))
+        settings = read_run_settings(workdir / name)
+        dataset = cli.load_data_of(settings.data, settings.gan)
         cli.announce(dataset)
         if FLAGS.selection:
             compare_rules(workdirs, name, dataset, **where, **options)
             return
-        subjects = load_run(workdir, name, dataset, **options)
+        sets = load_run(workdir, name, dataset, **options)
     else:
         held_out = Path(FLAGS.held_out) if FLAGS.held_out else None
         paths = (Path(FLAGS.generated), Path(FLAGS.against), held_out)
-        subjects = load_folders(*paths, image_size=FLAGS.image_size, **cli.read_look_flags())
-    evaluate(subjects, features_file=features_file, **where)
+        sets = load_folders(*paths, image_size=FLAGS.image_size, **cli.read_look_flags())
+    evaluate(sets, features_file=Path(FLAGS.features) if FLAGS.features else None, **where)
 
 
 if __name__ == "__main__":

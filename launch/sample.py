@@ -1,14 +1,15 @@
-"""Generate images with the DCGAN of one class, or keep those that its own rule accepts."""
+"""Generate images with the GAN of one class, or keep those that its own rule accepts."""
 
 from pathlib import Path
 
 import cli
 from absl import flags
 
-from jaxgan.errors import UserError
-from jaxgan.keep import keep_images
-from jaxgan.sampling import read_run_settings, sample_run
-from jaxgan.unused import find_unused_by_keeping, find_unused_by_sampling
+from jaxgan.core.errors import UserError
+from jaxgan.experiments.keep import keep_images
+from jaxgan.experiments.sample import sample_run
+from jaxgan.experiments.unused import find_unused_by_keeping, find_unused_by_sampling
+from jaxgan.sampling.runs import read_run_settings
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("class", None, "The class whose generator to use.")
@@ -35,7 +36,8 @@ def main() -> None:
     workdir, name = Path(FLAGS.workdir), str(FLAGS["class"].value)
     if FLAGS.keep:
         cli.refuse_unused(find_unused_by_keeping())
-        dataset = cli.load_data_of(read_run_settings(workdir / name))
+        settings = read_run_settings(workdir / name)
+        dataset = cli.load_data_of(settings.data, settings.gan)
         cli.announce(dataset)
         keep_images(workdir, name, dataset, checkpoint=FLAGS.checkpoint)
         return

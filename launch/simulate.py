@@ -3,8 +3,8 @@
 import cli
 from absl import flags
 
-from jaxgan.files import write_json
-from jaxgan.simulation import format_simulations, run_simulations
+from jaxgan.core.files import write_json
+from jaxgan.study.simulation import format_simulations, run_simulations
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("num_studies", 1000, "Studies without a difference, and as many with one.")

@@ -5,13 +5,12 @@ from pathlib import Path
 import cli
 from absl import flags
 
-from jaxgan.settings import read_settings
-from jaxgan.study.jobs import check_complete
-from jaxgan.study.page import write_study
-from jaxgan.study.run import describe_study, run_jobs
+from jaxgan.core.settings import read_settings
+from jaxgan.study.run import describe_study, run_study
 from jaxgan.study.settings import StudySettings
 from jaxgan.study.sources import read_sources
 from jaxgan.study.unused import NEVER_READ, find_unused_by_study
+from jaxgan.training.jobs import check_complete
 
 FLAGS = flags.FLAGS
 cli.define_data_flags()
@@ -22,32 +21,32 @@ flags.DEFINE_string("source_column", None, "Column of manifest.csv: hospital or 
 
 def main() -> None:
     """Flags to config to two calls: the jobs, then what they say."""
-    cli.use_devices()
+    cli.ask_for_devices()
     settings = read_settings(StudySettings, cli.override_data(FLAGS.config).to_dict())
     cli.refuse_unused(NEVER_READ)
     cli.tell_unused(find_unused_by_study(settings))  # with other arms it may have an effect
     root = Path(FLAGS.data_dir) if FLAGS.data_dir else None
+    classifier = settings.classifier
     dataset, gan_dataset = (
-        cli.load_data(settings.data, image_size=part.image_size, channels=part.channels)
-        for part in (settings.gmd, settings.dcgan if settings.needs_generators else settings.gmd)
+        cli.load_data_of(settings.data, learner)
+        for learner in (classifier, settings.gan if settings.needs_generators else classifier)
     )
     cli.announce(dataset)
     sources = read_sources(root, dataset, FLAGS.source_column)
     if FLAGS.dry_run:
         cli.print_configuration(describe_study(settings, dataset))
         return
-    workdir = Path(FLAGS.workdir)
-    results = run_jobs(
+    study = run_study(
         settings,
         dataset=dataset,
         gan_dataset=gan_dataset,
-        workdir=workdir,
+        workdir=Path(FLAGS.workdir),
         num_devices=FLAGS.num_devices,
         sources=sources,
         notes=cli.describe_origin(),
+        command=cli.describe_command(),
     )
-    report = write_study(results, workdir, command=cli.describe_command())
-    check_complete(report["failures"])
+    check_complete(study.report["failures"])
 
 
 if __name__ == "__main__":

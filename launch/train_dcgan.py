@@ -1,55 +1,9 @@
-"""Train a DCGAN on the images of one class, or of every class in turn."""
-
-from typing import Any
+"""Train a DCGAN on the images of one class, or of every class in turn: see launch/train_gan.py."""
 
 import cli
-from absl import flags
+import train_gan
 
-from jaxgan.settings import RULES, DcganSettings, read_settings
-from jaxgan.train_conditional import make_conditional, train_conditional
-from jaxgan.train_dcgan import describe_run, list_classes, train_dcgan
-from jaxgan.unused import find_unused_by_run
-
-FLAGS = flags.FLAGS
-cli.define_data_flags()
-cli.define_run_flags("configs/dcgan.py:paper")
-cli.define_process_flags()
-flags.DEFINE_string("class", None, "The class to train on, or 'all' for one DCGAN each.")
-flags.DEFINE_bool("conditional", False, "With --class=all: one model that learns all classes.")
-flags.DEFINE_string("workdir", "runs/dcgan", "The run of class C is written to WORKDIR/C.")
-flags.DEFINE_enum("accept", None, RULES, "Which images are kept; see jaxgan/selection.py.")
-flags.DEFINE_float("threshold", None, "What the rule compares with: 0.76 in the paper.")
-flags.DEFINE_integer("num_accept", None, "How many images to keep; 0: as the config says.")
-flags.mark_flag_as_required("class")
-
-
-def main() -> None:
-    """Flags to config to one call for each class."""
-    cli.use_devices()
-    cli.join_processes()
-    flags_of_rule = {name: FLAGS[name].value for name in ("threshold", "num_accept")}
-    cli.override(FLAGS.config.selection, rule=FLAGS.accept, **flags_of_rule)
-    settings = read_settings(DcganSettings, cli.override_data(FLAGS.config).to_dict())
-    cli.tell_unused(find_unused_by_run(settings))
-    dataset = cli.load_data_of(settings)
-    cli.announce(dataset)
-    wanted = str(FLAGS["class"].value)
-    if FLAGS.conditional:
-        settings, names = make_conditional(settings, dataset, wanted), [wanted]
-    else:
-        names = list_classes(dataset, wanted)
-    if FLAGS.dry_run:
-        runs = [describe_run(settings, dataset, name) for name in names]
-        cli.print_configuration(runs[0] if len(runs) == 1 else runs)
-        return
-    options: dict[str, Any] = {"dataset": dataset, "num_devices": FLAGS.num_devices}
-    options |= {"workdir": cli.choose_workdir(), "notes": cli.describe_origin()}
-    if FLAGS.conditional:
-        train_conditional(settings, **options)
-        return
-    for name in names:
-        train_dcgan(settings, class_name=name, **options)
-
+train_gan.define_flags("configs/dcgan.py:paper", "runs/dcgan")
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(train_gan.main)

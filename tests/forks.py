@@ -63,8 +63,8 @@ def _end(server: "subprocess.Popen[str]") -> None:
 
 
 def _import_libraries() -> None:
-    from jaxgan import ablation_classes, compare_rules, train_conditional, train_gmd  # noqa: F401
     from jaxgan.benchmark import run  # noqa: F401
+    from jaxgan.experiments import train_classifier  # noqa: F401
     from jaxgan.study import coverage, page  # noqa: F401
 
 

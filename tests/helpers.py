@@ -14,15 +14,24 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxgan.classifiers.gmd import GmdSettings
+from jaxgan.core.settings import read_settings
 from jaxgan.data.images import write_png
 from jaxgan.data.phantom import draw_film
 from jaxgan.data.sets import Dataset, ImageSet
-from jaxgan.dcgan import create_keys, create_state
-from jaxgan.kept import KeptImages
-from jaxgan.run_folder import open_run_folder
-from jaxgan.sampling import open_checkpoints
-from jaxgan.settings import DcganSettings, GmdSettings, read_settings
-from jaxgan.train_dcgan import describe_run
+from jaxgan.experiments.train_classifier import TrainClassifierSettings
+from jaxgan.experiments.train_gan import describe_run
+from jaxgan.gans.dcgan import DcganSettings
+from jaxgan.gans.protocol import Networks, describe_shapes
+from jaxgan.gans.two_player import GanState
+from jaxgan.sampling.kept import KeptImages
+from jaxgan.sampling.runs import create_sampler, open_checkpoints, read_run_settings
+from jaxgan.sampling.sampler import Sampler
+from jaxgan.sampling.settings import TrainGanSettings
+from jaxgan.study.settings import StudySettings
+from jaxgan.training.checkpoint import Checkpoints
+from jaxgan.training.keys import create_keys
+from jaxgan.training.run_folder import open_run_folder
 from tests.xla_flags import FAST_COMPILATION
 
 CXR = Path(__file__).resolve().parents[2] / "shared" / "data" / "cxr"
@@ -37,8 +46,11 @@ _DATA = {
 }
 
 
-def make_dcgan_settings(**changes) -> DcganSettings:
-    """A DCGAN of 32x32x1 with a few thousand parameters."""
+GAN_FIELDS = {field.name for field in dataclasses.fields(DcganSettings)}
+
+
+def make_dcgan_settings(**changes) -> TrainGanSettings:
+    """The run of a DCGAN of 32x32x1 with a few thousand parameters; fields by their own names."""
     selection = {
         "rule": "paper_text",
         "threshold": 0.76,
@@ -49,6 +61,7 @@ def make_dcgan_settings(**changes) -> DcganSettings:
         "pool": 2.0,
     }
     values = {
+        "family": "dcgan",
         "seed": 0,
         "dtype": "float32",
         "image_size": 32,
@@ -83,13 +96,53 @@ def make_dcgan_settings(**changes) -> DcganSettings:
         "data": _DATA,
     }
     selection |= changes.pop("selection", {})
-    return read_settings(DcganSettings, {**values, **changes, "selection": selection})
+    values |= changes
+    gan = {name: values.pop(name) for name in [*values] if name in GAN_FIELDS}
+    gan = {"family": "dcgan", **gan}
+    return read_settings(TrainGanSettings, {**values, "gan": gan, "selection": selection})
 
 
-def make_gmd_settings(**changes) -> GmdSettings:
-    """A GMD of 24x24x1 with a few thousand parameters."""
+def create_state(settings: TrainGanSettings, key) -> GanState:
+    """The state that the training begins with."""
+    return settings.create_gan().create_state(key)
+
+
+def create_step(settings: TrainGanSettings, axis_name: str | None):
+    """The step of the training's only stage."""
+    (stage,) = settings.create_gan().stages
+    return stage.create_step(axis_name, 0)
+
+
+def make_sampler(settings: TrainGanSettings, label: int | None = None) -> Sampler:
+    """What draws the images of the training."""
+    return create_sampler(settings, settings.create_gan(), label=label)
+
+
+def get_networks(settings: TrainGanSettings, state) -> Networks:
+    """What of a state is needed after the training."""
+    return settings.create_gan().get_networks(state)
+
+
+def restore_newest(run: Path) -> tuple[int, Any]:
+    """The newest checkpoint of a run of a GAN: its step, and the whole state."""
+    shapes = describe_shapes(read_run_settings(run).create_gan())
+    with Checkpoints(run / "checkpoints") as checkpoints:
+        step = checkpoints.newest_step
+        assert step is not None, f"no checkpoint in {run}"
+        return step, checkpoints.restore(step, shapes)
+
+
+GMD_FIELDS = {field.name for field in dataclasses.fields(GmdSettings)}
+
+
+def make_gmd_settings(**changes) -> TrainClassifierSettings:
+    """The run of a GMD of 24x24x1 with a few thousand parameters; fields by their own names.
+
+    Those of the optimizer are `optimizer` (its name), `learning_rate` and `momentum`.
+    """
     values = {
         "seed": 0,
+        "family": "gmd",
         "dtype": "float32",
         "image_size": 24,
         "channels": 1,
@@ -108,7 +161,43 @@ def make_gmd_settings(**changes) -> GmdSettings:
         "max_steps_per_dispatch": 4,
         "data": _DATA,
     }
-    return read_settings(GmdSettings, {**values, **changes})
+    values |= changes
+    optimizer = {name: values.pop(name) for name in ("learning_rate", "momentum")}
+    optimizer["name"] = values.pop("optimizer")
+    classifier = {name: values.pop(name) for name in [*values] if name in GMD_FIELDS}
+    groups = {"classifier": classifier, "optimizer": optimizer}
+    return read_settings(TrainClassifierSettings, {**values, **groups})
+
+
+def make_study_settings(**changes) -> StudySettings:
+    """A study of two folds with the GAN and the classifier above."""
+    run, classifier = make_dcgan_settings(), make_gmd_settings()
+    values = {
+        "arms": ("real", "gan"),
+        "amounts": (1.0,),
+        "amount_arms": ("gan",),
+        "num_folds": 2,
+        "num_seeds": 1,
+        "num_gan_seeds": 1,
+        "fold_seed": 0,
+        "classifier": classifier.classifier,
+        "optimizer": classifier.optimizer,
+        "num_updates": 3,
+        "batch_size": classifier.batch_size,
+        "eval_batch_size": classifier.eval_batch_size,
+        "gan": run.gan,
+        "gan_epochs": run.num_epochs,
+        "gan_batch_size": run.batch_size,
+        "holdout": 0.1,
+        "pool": 2.5,
+        "threshold": run.selection.threshold,
+        "targets": {},
+        "audit": False,
+        "max_steps_per_dispatch": 4,
+        "checkpoint_every_seconds": 60.0,
+        "data": run.data,
+    }
+    return StudySettings(**{**values, **changes})
 
 
 def make_image_set(num: int, size: int = 32, channels: int = 1, seed: int = 0) -> ImageSet:
@@ -119,7 +208,7 @@ def make_image_set(num: int, size: int = 32, channels: int = 1, seed: int = 0) -
     images[labels == 0, : size // 2] += 120
     images[labels == 1, size // 2 :] += 120
     files = tuple(f"{i}.png" for i in range(num))
-    return ImageSet(images, labels, files, files)
+    return ImageSet(images, labels, files, files, known=np.zeros(num, bool))
 
 
 def make_environment() -> dict[str, str]:
@@ -193,14 +282,22 @@ def refusing_nans(check):
 
 
 def replace(settings, **changes):
-    """A copy of frozen settings with other values."""
+    """A copy of frozen settings with other values; those of a family by their own names."""
+    if isinstance(settings, TrainGanSettings):
+        of_gan = {name: changes.pop(name) for name in [*changes] if name in GAN_FIELDS}
+        changes |= {"gan": dataclasses.replace(settings.gan, **of_gan)} if of_gan else {}
+    if isinstance(settings, TrainClassifierSettings):
+        of_it = {name: changes.pop(name) for name in [*changes] if name in GMD_FIELDS}
+        changes |= (
+            {"classifier": dataclasses.replace(settings.classifier, **of_it)} if of_it else {}
+        )
     return dataclasses.replace(settings, **changes)
 
 
 def write_run(
     workdir: Path,
     class_name: str = "left",
-    settings: DcganSettings | None = None,
+    settings: TrainGanSettings | None = None,
     *,
     dataset: Dataset | None = None,
     measured: Mapping[int, float | None] = MappingProxyType({2: None}),
@@ -218,7 +315,7 @@ def write_run(
         KeptImages(folder, rule=settings.selection.rule, target=0).rewind(0)
         if label is not None:
             return folder.path
-        state = create_state(settings, create_keys(settings.seed).init)
+        state: Any = create_state(settings, create_keys(settings.seed).init)
         with open_checkpoints(folder.path, record) as checkpoints:
             for epoch, (step, value) in enumerate(measured.items(), start=1):
                 metrics = {} if value is None else {"kernel_distance": value}

@@ -35,9 +35,9 @@ _START_SECONDS = 6.0  # within which a kill "at the start" comes
 _TOO_LONG = 600.0
 
 _DCGAN = (
-    "image_size=32",
-    "generator_width=4",
-    "discriminator_width=4",
+    "gan.image_size=32",
+    "gan.generator_width=4",
+    "gan.discriminator_width=4",
     "batch_size=4",
     "max_steps_per_dispatch=2",  # three a dispatch and epoch: saves in the middle of epochs
     "selection.max_tries=16",
@@ -49,8 +49,8 @@ _DCGAN = (
     "checkpoint_every_seconds=0.2",
 )
 _GMD = (
-    "image_size=24",
-    "width=8",
+    "classifier.image_size=24",
+    "classifier.width=8",
     "batch_size=4",
     "max_steps_per_dispatch=2",
     "evaluate_every_epochs=2",
@@ -64,17 +64,15 @@ _STUDY = (
     "arms=('real','classic','duplicates','gan','gan_paper_text','classic+gan')",
     "holdout=0.3",
     "pool=1.0",
-    "dcgan.generator_width=4",
-    "dcgan.discriminator_width=4",
-    "dcgan.batch_size=4",
-    "dcgan.num_epochs=20",
-    "dcgan.max_steps_per_dispatch=2",
-    "dcgan.checkpoint_every_seconds=0.1",
-    "dcgan.selection.threshold=1.0",
-    "gmd.width=8",
-    "gmd.batch_size=8",
-    "gmd.max_steps_per_dispatch=2",
-    "gmd.checkpoint_every_seconds=0.1",
+    "gan.generator_width=4",
+    "gan.discriminator_width=4",
+    "gan_batch_size=4",
+    "gan_epochs=20",
+    "threshold=1.0",
+    "classifier.width=8",
+    "batch_size=8",
+    "max_steps_per_dispatch=2",
+    "checkpoint_every_seconds=0.1",
 )
 
 

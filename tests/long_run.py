@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxgan.run_folder import read_metrics
+from jaxgan.training.run_folder import read_metrics
 from tests.helpers import make_environment, write_split_folder
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -93,9 +93,9 @@ def make_long_training(place: Path, num_steps: int) -> list[str]:
     """Return the command of a training on two virtual devices, of 12 images, 2 steps an epoch."""
     write_split_folder(place / "data", num_train=24, num_val=8)
     settings = {
-        "image_size": 32,
-        "generator_width": 4,
-        "discriminator_width": 4,
+        "gan.image_size": 32,
+        "gan.generator_width": 4,
+        "gan.discriminator_width": 4,
         "batch_size": 6,
         "num_epochs": num_steps // 2,
         "epochs_per_dispatch": 10,

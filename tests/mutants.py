@@ -1,6 +1,6 @@
 """Change the library one small thing at a time and count which changes its tests notice.
 
-    python -m tests.mutants [--modules losses metrics/measure] [--most 40]
+    python -m tests.mutants [--modules gans/objectives metrics/measure] [--most 40]
 
 Each mutant (a comparison turned, an operator exchanged, a number raised, a condition denied, ...)
 lives in a forked process of its own, where it takes the module's place before the module's tests
@@ -29,15 +29,15 @@ from tests.xla_flags import FAST_COMPILATION
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = (
-    "augment",
-    "leaks",
-    "losses",
-    "penalties",
-    "quality",
-    "selection",
+    "core/settings",
     "data/copies",
     "data/guard",
+    "data/leaks",
     "data/split",
+    "evaluation/pyramid",
+    "evaluation/quality",
+    "gans/objectives",
+    "gans/penalties",
     "metrics/classification",
     "metrics/clustered",
     "metrics/diversity",
@@ -47,8 +47,14 @@ MODULES = (
     "metrics/measure",
     "metrics/memorisation",
     "metrics/neighbours",
-    "metrics/pyramid",
     "metrics/sliced_wasserstein",
+    "networks/losses",
+    "ops/augment",
+    "ops/batches",
+    "sampling/sampler",
+    "sampling/selection",
+    "training/epochs",
+    "training/record",
     "tests/helpers",
 )
 _MOST_SECONDS = 300  # of a processor; a mutant that takes more is noticed: its tests hang

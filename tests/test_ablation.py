@@ -7,12 +7,14 @@ import pytest
 
 from configs import ablate
 from configs import dcgan as dcgan_config
-from jaxgan import ablation as module
-from jaxgan import encoder
-from jaxgan.ablation import AblationSettings, repeat_channels, run_ablation
-from jaxgan.errors import IncompleteError, UserError
-from jaxgan.settings import DcganSettings, read_settings, to_dict
-from jaxgan.study.jobs import check_complete
+from jaxgan.core.errors import IncompleteError, UserError
+from jaxgan.core.settings import read_settings, to_dict
+from jaxgan.evaluation import encoder
+from jaxgan.experiments import ablation as module
+from jaxgan.experiments.ablation import AblationSettings, repeat_channels, run_ablation
+from jaxgan.sampling.settings import TrainGanSettings
+from jaxgan.training.jobs import check_complete
+from jaxgan.training.record import flatten
 from tests.helpers import make_dataset, make_dcgan_settings, replace
 
 VARIANTS = {"all": {}, "all - best": {"select_checkpoint": "newest"}, "broken": {"batch_size": 7}}
@@ -21,7 +23,7 @@ DATASET = make_dataset(num_train=48, num_val=40)
 
 def make_settings(**changes):
     values = {
-        "dcgan": make_dcgan_settings(num_epochs=1),
+        "train": make_dcgan_settings(num_epochs=1),
         "variants": VARIANTS,
         "class_name": "left",
         "num_seeds": 1,
@@ -34,7 +36,7 @@ def test_trainings_of_before_keep_their_names():
     """Names that commit 032031b gave them, and others where something differs from what was."""
 
     def name(**changes):
-        changed = make_settings(dcgan=make_dcgan_settings(num_epochs=1, **changes))
+        changed = make_settings(train=make_dcgan_settings(num_epochs=1, **changes))
         variant = changed.create_variant("all", seed=0)
         return module._create_training(changed, variant, DATASET, "", num_devices=1).key
 
@@ -79,19 +81,19 @@ def test_a_table_with_a_row_a_variant_and_a_failed_one_named(tmp_path, monkeypat
     def refuse(*args, **kwargs):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(module, "train_dcgan", refuse)
+    monkeypatch.setattr(module, "train_gan", refuse)
     again = run_ablation(make_settings(variants={"all": {}}), **options).report
     assert again["rows"]["all"] == result["rows"]["all"]
     assert not again["failures"]
 
 
 @pytest.mark.parametrize(("num", "named"), [(11, False), (12, True)])
-def test_what_is_too_little_to_measure_is_no_reference(num, named):
-    judge = module._Judge(DATASET, "left", None)
+def test_what_is_too_little_to_measure_is_no_reference(num, named, monkeypatch):
+    judge = module.create_judge(DATASET, "left", None)
     right = np.flatnonzero(DATASET.train.labels == 1)[:num]
     few = replace(DATASET, splits={"val": DATASET.val.take(right[:0])})
-    judge._unseen = DATASET.train.take(right)
-    assert ("real right (another class)" in judge.measure_references(few)) is named
+    monkeypatch.setattr(module, "take_unseen", lambda _: DATASET.train.take(right))
+    assert ("real right (another class)" in judge.measure_references(few, "left")) is named
 
 
 def test_what_fails_before_a_training_costs_none(tmp_path, monkeypatch):
@@ -101,16 +103,16 @@ def test_what_fails_before_a_training_costs_none(tmp_path, monkeypatch):
     def fail(*args):
         raise ValueError("no references")
 
-    monkeypatch.setattr(module, "train_dcgan", refuse)
-    monkeypatch.setattr(module._Judge, "measure_references", fail)
+    monkeypatch.setattr(module, "train_gan", refuse)
+    monkeypatch.setattr(module.Judge, "measure_references", fail)
     with pytest.raises(ValueError, match="no references"):
         run_ablation(make_settings(), dataset=DATASET, workdir=tmp_path)
 
 
 def test_films_of_a_patient_are_judged_together(monkeypatch):
     seen = []
-    monkeypatch.setattr(module, "measure_space", lambda *a, patients: seen.append(patients) or {})
-    judge = module._Judge(DATASET, "left", None)
+    monkeypatch.setattr(module, "measure_space", lambda *a: seen.append(a[-1].patients) or {})
+    judge = module.create_judge(DATASET, "left", None)
     with pytest.raises(KeyError):
         judge.measure(DATASET.train.images[:20])
     held_out = DATASET.val.of_class(0).patients
@@ -143,28 +145,43 @@ def test_each_ingredient_is_added_alone_and_left_out(variant):
     settings = read_settings(AblationSettings, ablate.get_config(variant).to_dict())
     full = settings.create_variant("all", seed=0)
     paper = settings.create_variant("paper", seed=0)
-    for name, fields in ablate.INGREDIENTS.items():
-        alone = settings.create_variant(f"paper + {name}", seed=0)
-        without = settings.create_variant(f"all - {name}", seed=0)
-        for field in ablate.PAPER:
-            assert getattr(full, field) != getattr(paper, field)
-            first, second = (full, paper) if field in fields else (paper, full)
-            assert getattr(alone, field) == getattr(first, field)
-            assert getattr(without, field) == getattr(second, field)
+    full, paper = flatten_all(full), flatten_all(paper)
+    for name, changes in ablate.INGREDIENTS.items():
+        alone = flatten_all(settings.create_variant(f"paper + {name}", seed=0))
+        without = flatten_all(settings.create_variant(f"all - {name}", seed=0))
+        assert find_differing(full, without) == find_differing(paper, alone) == {*flatten(changes)}
+    assert find_differing(full, paper) == {
+        f for c in ablate.INGREDIENTS.values() for f in flatten(c)
+    }
+
+
+def flatten_all(settings):
+    return flatten(to_dict(settings))
+
+
+def find_differing(one, other):
+    return {name for name in one | other if one.get(name) != other.get(name)}
 
 
 def test_what_is_tried_on_top_changes_its_own_fields_alone():
     settings = read_settings(AblationSettings, ablate.get_config("quick").to_dict())
-    full = to_dict(settings.create_variant("all", seed=0))
+    full = flatten_all(settings.create_variant("all", seed=0))
     for name, fields in ablate.ADDITIONS.items():
-        changed = to_dict(settings.create_variant(f"all + {name}", seed=0))
-        assert {field for field in full if changed[field] != full[field]} == set(fields)
+        changed = flatten_all(settings.create_variant(f"all + {name}", seed=0))
+        assert find_differing(full, changed) == {f"gan.{field}" for field in fields}
+
+
+def test_another_family_takes_the_place_of_the_whole_group():
+    mlp = {"family": "mlp", "image_size": 32}
+    assert module._merge({"gan": {"family": "dcgan", "width": 3}}, {"gan": mlp}) == {"gan": mlp}
+    nested = module._merge({"gan": {"family": "dcgan", "width": 3}}, {"gan": {"width": 4}})
+    assert nested == {"gan": {"family": "dcgan", "width": 4}}
 
 
 def test_strengths_of_augmentation_are_all_that_differs():
     settings = read_settings(AblationSettings, ablate.get_config("strength").to_dict())
     names = ("full", "adaptive", "none")
-    full, adaptive, none = (settings.create_variant(name, seed=0) for name in names)
+    full, adaptive, none = (settings.create_variant(name, seed=0).gan for name in names)
     assert full.diffaugment and full.augment_target == 0 and not none.diffaugment
     assert replace(adaptive, augment_target=0.0) == full == replace(none, diffaugment=True)
 
@@ -172,7 +189,7 @@ def test_strengths_of_augmentation_are_all_that_differs():
 def test_the_headline_is_the_paper_against_the_recipe():
     settings = read_settings(AblationSettings, ablate.get_config("headline").to_dict())
     for name in ("paper", "recommended"):
-        printed = read_settings(DcganSettings, dcgan_config.get_config(name).to_dict())
+        printed = read_settings(TrainGanSettings, dcgan_config.get_config(name).to_dict())
         ours = settings.create_variant(name, seed=printed.seed)
         shared = {field: getattr(ours, field) for field in ablate.EQUAL}
         assert ours == replace(printed, **shared)

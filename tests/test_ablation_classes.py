@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from jaxgan import ablation_classes as module
-from jaxgan import encoder
-from jaxgan.ablation import Ablation
-from jaxgan.ablation_classes import run_all_classes
-from jaxgan.errors import UserError
-from jaxgan.study.jobs import JobRunner
+from jaxgan.core.errors import UserError
+from jaxgan.evaluation import encoder
+from jaxgan.experiments import ablation_classes as module
+from jaxgan.experiments.ablation import Ablation
+from jaxgan.experiments.ablation_classes import run_all_classes
+from jaxgan.training.jobs import JobRunner
 from tests.helpers import make_dataset
 from tests.test_ablation import make_settings
 
@@ -39,7 +39,7 @@ def ablated(monkeypatch):
 
 def make_seeded_settings(**changes):
     settings = make_settings(variants={"real ones": {}, "exchanged": {}}, num_seeds=2, **changes)
-    return module.replace(settings, dcgan=module.replace(settings.dcgan, seed=3))
+    return module.replace(settings, train=module.replace(settings.train, seed=3))
 
 
 def test_gan_train_of_every_variant_that_all_classes_have(tmp_path, ablated, monkeypatch):

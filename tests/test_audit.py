@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxgan.core.errors import UserError
 from jaxgan.data.fit import fit_square
 from jaxgan.data.sets import Dataset, ImageSet
-from jaxgan.errors import UserError
 from jaxgan.study import audit
 from jaxgan.study.audit import Audit, count_effective, guess_by_source, run_probes
 from jaxgan.study.sources import read_sources

@@ -122,15 +122,39 @@ def run_benchmark(*flags):
 
 def test_the_command_writes_json_and_a_chart(tmp_path):
     files = tmp_path / "b.json", tmp_path / "b.png"
-    flags = "--suite=sample", "--peers=flax", "--small", "--rounds=2"
+    flags = "--suite=sample", "--case=batch 4", "--peers=flax", "--small", "--rounds=2"
     answer = run_benchmark(*flags, f"--json={files[0]}", f"--plot={files[1]}")
     assert answer.returncode == 0, answer.stderr
     assert "| 64x64, batch 4 | flax |" in answer.stdout
     content = json.loads(files[0].read_text())
+    assert content["not_measured"] == []
     assert content["environment"]["versions"]["jax"] == jax.__version__
     assert [record["implementation"] for record in content["records"]] == ["jaxgan", "flax"]
     assert content["records"][0]["ratio"]["flax"] > 0.0
     assert files[1].read_bytes().startswith(b"\x89PNG")
+
+
+def test_no_case_begins_when_the_time_is_over(tmp_path):
+    """But for the first of a suite; the JSON names those that were left out."""
+    file = tmp_path / "b.json"
+    flags = "--suite=convolutions", "--peers=", "--small"
+    answer = run_benchmark(*flags, "--rounds=1", "--seconds=0.001", f"--json={file}")
+    assert answer.returncode == 0, answer.stderr
+    content = json.loads(file.read_text())
+    assert [record["case"] for record in content["records"]] == ["matrix product 64"]
+    assert len(content["not_measured"]) == 3
+    for left_out in content["not_measured"]:
+        assert f"{left_out}: left out, the time is over" in answer.stdout
+
+
+@pytest.mark.slow
+def test_the_command_that_draws_images_is_measured_as_a_user_s():
+    """Beside a case of the generator alone, for the first time and again."""
+    answer = run_benchmark("--suite=sample", "--peers=", "--small", "--rounds=1")
+    assert answer.returncode == 0, answer.stderr
+    command = "sample --num=20 of :quick"
+    for case in ("64x64, batch 4", *(f"{command}, {when}" for when in ("first time", "again"))):
+        assert f"| {case} | jaxgan |" in answer.stdout
 
 
 @pytest.mark.usefixtures("short_rounds")

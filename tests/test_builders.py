@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxgan.core.errors import DiskError, UserError
 from jaxgan.data import builders, dicom, images, phantom
 from jaxgan.data import folder as folders
 from jaxgan.data.folder import scan_folder
 from jaxgan.data.images import as_pixels, read_image
 from jaxgan.data.values import AS_STORED, View
-from jaxgan.errors import DiskError, UserError
 from tests.fuzz.seeds import make_film
 
 COUNTS = {"train": {"covid": 3, "normal": 2}, "val": {"covid": 1, "normal": 2}}

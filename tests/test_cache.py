@@ -12,7 +12,7 @@ import pytest
 
 from jaxgan.data import cache, catalogue
 from jaxgan.data.source import DataSpec, load_dataset
-from jaxgan.encoder import TrainedEncoder, _read, _write
+from jaxgan.evaluation.encoder import TrainedEncoder, _read, _write
 from tests import forks
 from tests.helpers import can_mount, mount_small_disk, write_split_folder
 from tests.test_launch import TINY_GMD, fork
@@ -177,7 +177,7 @@ def test_a_read_only_cache_is_used_in_silence_and_what_it_lacks_is_said(place, t
     with mount_read_only(tmp_path / "disk", place / "cache") as disk:
         before = list_files(disk)
         for size, is_said in ((24, False), (26, True)):
-            flags = (*TINY_GMD, f"--config.image_size={size}", "--dry_run")
+            flags = (*TINY_GMD, f"--config.classifier.image_size={size}", "--dry_run")
             flags = (*flags, f"--data_dir={place / 'data'}", f"--cache_dir={disk}")
             result = fork("train_gmd", place, *flags)
             assert result.returncode == 0, result.stderr

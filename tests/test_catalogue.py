@@ -9,10 +9,10 @@ import requests
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.utils.lazy_imports_utils import tensorflow as lazy_tensorflow
 
+from jaxgan.core.errors import UserError
 from jaxgan.data import catalogue, source
 from jaxgan.data.limits import ImageError
 from jaxgan.data.source import DataSpec, load_dataset
-from jaxgan.errors import UserError
 
 NUM = 30
 

@@ -1,9 +1,8 @@
-from jaxgan.class_run import EmptyLooks
-from tests.helpers import make_dcgan_settings
+from jaxgan.experiments.class_run import EmptyLooks
 
 
 def test_long_stretches_without_a_kept_image_are_told(capsys):
-    looks = EmptyLooks(make_dcgan_settings())
+    looks = EmptyLooks(0.76)
     for epoch in range(1, 11):
         looks.note(epoch, 0.0, 0.003)
     out = capsys.readouterr().out

@@ -211,3 +211,10 @@ def test_labels_that_are_not_integers_are_refused():
         classification.compute_classification_report(
             probabilities=np.eye(3), labels=np.array([0.0, 1.0, 2.0]), class_names=NAMES
         )
+
+
+def test_balanced_accuracy_agrees_with_scikit_learn():
+    rng = np.random.default_rng(0)
+    labels, predicted = rng.integers(0, 3, (2, 50))
+    expected = sklearn_metrics.balanced_accuracy_score(labels, predicted)
+    assert classification.compute_balanced_accuracy(labels, predicted) == pytest.approx(expected)

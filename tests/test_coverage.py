@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from configs import study as study_config
+from jaxgan.core.errors import IncompleteError, UserError
+from jaxgan.core.settings import read_settings
 from jaxgan.data.phantom import FINDINGS
-from jaxgan.errors import IncompleteError, UserError
-from jaxgan.settings import read_settings
 from jaxgan.study import coverage
 from jaxgan.study.coverage import format_coverage, run_coverage
-from jaxgan.study.jobs import Job, check_complete
 from jaxgan.study.settings import StudySettings
+from jaxgan.training.jobs import Job, check_complete
 
 SETTINGS = read_settings(StudySettings, study_config.get_config("tiny").to_dict())
 FRESH = 30

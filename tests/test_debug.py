@@ -7,11 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan import classifier
-from jaxgan.dcgan import create_keys, create_state, create_step
-from jaxgan.train_gmd import create_model, create_optimizer
-from jaxgan.types import Batch
-from tests.helpers import make_dcgan_settings, make_gmd_settings, make_image_set
+from jaxgan.classifiers.step import create_classifier_state, train_step
+from jaxgan.core.types import Batch
+from jaxgan.training.keys import create_keys
+from tests.helpers import (
+    create_state,
+    create_step,
+    make_dcgan_settings,
+    make_gmd_settings,
+    make_image_set,
+)
 
 CHECKS = ("jax_debug_key_reuse", "jax_debug_nans")
 
@@ -39,13 +44,10 @@ def test_a_step_of_the_gan_passes(check):
 
 def test_a_step_of_the_classifier_passes(check):
     settings = make_gmd_settings()
-    model, optimizer = create_model(settings, 2), create_optimizer(settings)
+    bound = {"classifier": settings.classifier.create(2), "optimizer": settings.optimizer.create()}
     init, key = jax.random.split(jax.random.key(0))
-    state = classifier.create_classifier_state(
-        init, model=model, optimizer=optimizer, image_shape=(24, 24, 1)
-    )
-    step = jax.jit(functools.partial(classifier.train_step, model=model, optimizer=optimizer))
-    _, metrics = step(state, make_batch(24), key)
+    state = create_classifier_state(init, **bound)
+    _, metrics = jax.jit(functools.partial(train_step, **bound))(state, make_batch(24), key)
     assert np.isfinite(metrics["loss"])
 
 

@@ -12,23 +12,20 @@ import jax
 import numpy as np
 import pytest
 
-from jaxgan import distributed
-from jaxgan.checkpoint import Checkpoints
-from jaxgan.dcgan import create_keys, create_state
-from jaxgan.errors import DivergedError, UserError
-from jaxgan.parallel import choose_devices
-from jaxgan.relay import find_free_port
-from jaxgan.run_folder import read_metrics, read_record
-from jaxgan.settings import DcganSettings, read_settings
-from tests.helpers import compute_difference, make_environment, write_split_folder
+from jaxgan.core.errors import DivergedError, UserError
+from jaxgan.devices import distributed
+from jaxgan.devices.parallel import choose_devices
+from jaxgan.devices.relay import find_free_port
+from jaxgan.training.run_folder import read_metrics
+from tests.helpers import compute_difference, make_environment, restore_newest, write_split_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = (
     "--class=left",
     f"--config={ROOT / 'configs' / 'dcgan.py:quick'}",
-    "--config.image_size=32",
-    "--config.generator_width=4",
-    "--config.discriminator_width=4",
+    "--config.gan.image_size=32",
+    "--config.gan.generator_width=4",
+    "--config.gan.discriminator_width=4",
     "--config.batch_size=8",
     "--config.selection.max_tries=16",
     "--config.checkpoint_every_epochs=2",
@@ -75,13 +72,6 @@ def finish(process):
     return process.returncode, stdout, stderr
 
 
-def restore(run):
-    """Return the last state of a run, as its checkpoint has it."""
-    settings = read_settings(DcganSettings, read_record(run)["settings"])
-    with Checkpoints(run / "checkpoints") as checkpoints:
-        return checkpoints.resume(create_state(settings, create_keys(settings.seed).init))
-
-
 def wait_for_checkpoint(run):
     """Wait until something has been saved that a run can go on from."""
     deadline = time.monotonic() + 240
@@ -100,7 +90,9 @@ def test_two_processes_equal_two_devices(place, tmp_path):
     one = start(place, tmp_path / "one", epochs, "--num_devices=2")
     code, _, stderr = finish(one)
     assert code == 0, stderr
-    (two_steps, two), (one_steps, one) = (restore(tmp_path / n / "left") for n in ("two", "one"))
+    (two_steps, two), (one_steps, one) = (
+        restore_newest(tmp_path / n / "left") for n in ("two", "one")
+    )
     assert two_steps == one_steps == 20
     assert compute_difference(two, one) < 1e-5
     runs = [read_metrics(tmp_path / name / "left") for name in ("two", "one")]
@@ -119,7 +111,7 @@ def test_a_lost_process_ends_the_run_with_a_sentence(place, tmp_path, lost):
     assert code == distributed.LOST_EXIT_CODE, stderr
     assert "go on from the last checkpoint" in stderr
     assert "Traceback" not in stderr
-    step, _ = restore(tmp_path / "left")
+    step, _ = restore_newest(tmp_path / "left")
     assert step >= 4
 
 
@@ -134,7 +126,7 @@ def test_a_lost_run_goes_on(place, tmp_path):
         with start_two(place, tmp_path / name, epochs) as processes:
             for code, _, stderr in map(finish, processes):
                 assert code == 0, stderr
-    whole, lost = (restore(tmp_path / name / "left") for name in ("whole", "lost"))
+    whole, lost = (restore_newest(tmp_path / name / "left") for name in ("whole", "lost"))
     assert whole[0] == lost[0] == 400
     assert compute_difference(whole[1], lost[1]) == 0.0
 
@@ -147,13 +139,13 @@ def test_a_signal_to_one_process_stops_both_at_the_same_step(place, tmp_path):
         answers = [finish(process) for process in processes]
     assert [code for code, _, _ in answers] == [128 + signal.SIGTERM] * 2, answers
     assert "The same command goes on from there" in answers[0][1]
-    assert restore(tmp_path / "left")[0] == read_metrics(tmp_path / "left")[-1]["step"]
+    assert restore_newest(tmp_path / "left")[0] == read_metrics(tmp_path / "left")[-1]["step"]
 
 
 @pytest.mark.slow
 def test_a_training_that_diverges_ends_alike_in_every_process(place, tmp_path):
     """It is no loss: to start the same commands again would not help."""
-    with start_two(place, tmp_path, "--config.learning_rate=1e30") as processes:
+    with start_two(place, tmp_path, "--config.gan.learning_rate=1e30") as processes:
         answers = [finish(process) for process in processes]
     assert [code for code, _, _ in answers] == [DivergedError.exit_code] * 2, answers
     for _, _, stderr in answers:
@@ -198,7 +190,7 @@ def test_slurm_tells_a_process_its_place(monkeypatch):
 @pytest.mark.parametrize("process_id", [0, 1])
 def test_processes_that_do_not_meet_say_so(process_id):
     program = (
-        "from jaxgan import distributed; distributed._MEETING_SECONDS = 1; "
+        "from jaxgan.devices import distributed; distributed._MEETING_SECONDS = 1; "
         f"distributed.join(distributed.Place('127.0.0.1:{find_free_port()}', 2, {process_id}))"
     )
     result = subprocess.run(

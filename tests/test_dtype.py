@@ -8,10 +8,17 @@ import numpy as np
 import optax
 import pytest
 
-from jaxgan import classifier, dcgan
-from jaxgan.models.gmd import Gmd
-from jaxgan.types import Batch
-from tests.helpers import compute_difference, make_dcgan_settings, make_image_set, replace
+from jaxgan.classifiers.step import create_classifier_state, train_step
+from jaxgan.core.types import Batch
+from tests.helpers import (
+    compute_difference,
+    create_state,
+    create_step,
+    make_dcgan_settings,
+    make_gmd_settings,
+    make_image_set,
+    replace,
+)
 
 SETTINGS = make_dcgan_settings(diffaugment=False)
 
@@ -24,12 +31,12 @@ def make_batch(seed=0, num=8, size=32):
 @functools.cache
 def make_step(dtype="float32"):
     """Compiled once for all tests."""
-    return jax.jit(dcgan.create_step(replace(SETTINGS, dtype=dtype), None))
+    return jax.jit(create_step(replace(SETTINGS, dtype=dtype), None))
 
 
 def train_gan(settings, num_steps):
-    step = make_step(settings.dtype)
-    state, rows = dcgan.create_state(settings, jax.random.key(0)), []
+    step = make_step(settings.gan.dtype)
+    state, rows = create_state(settings, jax.random.key(0)), []
     for i in range(num_steps):
         state, metrics = step(state, make_batch(i), jax.random.fold_in(jax.random.key(1), i))
         rows.append((float(metrics["loss_d"]), float(metrics["loss_g"])))
@@ -53,8 +60,8 @@ def test_fifty_gan_steps_in_bfloat16_stay_near_float32():
 @pytest.mark.parametrize("train", [True, False])
 def test_what_leaves_a_network_is_float32(train):
     settings = replace(SETTINGS, dtype="bfloat16")
-    generator, discriminator = dcgan.create_networks(settings)
-    state = dcgan.create_state(settings, jax.random.key(0))
+    generator, discriminator = settings.gan.create_networks()
+    state = create_state(settings, jax.random.key(0))
 
     def apply(network, variables, x):
         return jax.eval_shape(
@@ -69,12 +76,11 @@ def test_what_leaves_a_network_is_float32(train):
 
 def test_fifty_classifier_steps_in_bfloat16_stay_near_float32():
     losses = []
-    for dtype in (None, jnp.bfloat16):
-        model, optimizer = Gmd(num_outputs=2, width=8, dtype=dtype), optax.sgd(0.1)
-        state = classifier.create_classifier_state(
-            jax.random.key(0), model=model, optimizer=optimizer, image_shape=(24, 24, 1)
-        )
-        step = jax.jit(functools.partial(classifier.train_step, model=model, optimizer=optimizer))
+    for dtype in ("float32", "bfloat16"):
+        classifier = make_gmd_settings(dtype=dtype).classifier.create(2)
+        bound = {"classifier": classifier, "optimizer": optax.sgd(0.1)}
+        state = create_classifier_state(jax.random.key(0), **bound)
+        step = jax.jit(functools.partial(train_step, **bound))
         rows = []
         for i in range(50):
             state, metrics = step(state, make_batch(i, size=24), jax.random.key(0))
@@ -88,9 +94,9 @@ def test_fifty_classifier_steps_in_bfloat16_stay_near_float32():
 
 def test_models_trained_together_are_those_trained_alone():
     """Three seeds vmapped into one step, 20 steps: each is the one trained by itself."""
-    alone, together = make_step(), jax.jit(jax.vmap(dcgan.create_step(SETTINGS, None)))
+    alone, together = make_step(), jax.jit(jax.vmap(create_step(SETTINGS, None)))
     keys = jax.random.split(jax.random.key(0), 3)
-    states = [dcgan.create_state(SETTINGS, key) for key in keys]
+    states = [create_state(SETTINGS, key) for key in keys]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
     for i in range(20):
         batches = [make_batch(3 * i + j) for j in range(3)]

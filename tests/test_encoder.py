@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from jaxgan import encoder
-from jaxgan.metrics.gan_train import compute_balanced_accuracy
+from jaxgan.evaluation import encoder
+from jaxgan.metrics.classification import compute_balanced_accuracy
 from jaxgan.metrics.kernel_distance import compute_kernel_distance
 from tests.helpers import draw_films, make_image_set
 

@@ -1,4 +1,4 @@
-from jaxgan.errors import list_some
+from jaxgan.core.errors import list_some
 
 
 def test_a_list_of_names_stops_at_ten_and_begins_no_line():

@@ -15,9 +15,9 @@ import pytest
 from jax import export
 from PIL import Image
 
-from jaxgan import encoder, evaluate
+from jaxgan.core.errors import UserError
 from jaxgan.data.images import write_png
-from jaxgan.errors import UserError
+from jaxgan.evaluation import comparisons, encoder, evaluate, output, real_images, subjects
 from tests import forks
 from tests.helpers import (
     list_content,
@@ -77,8 +77,8 @@ def place(tmp_path_factory):
 @pytest.fixture
 def encoded(place):
     """The place, where the encoder that `evaluate` wants has been trained, and briefly."""
-    subjects = evaluate.load_folders(place / "copies", place / "train", place / "held_out")
-    images, labels = subjects.encoder_set
+    sets = subjects.load_folders(place / "copies", place / "train", place / "held_out")
+    images, labels = sets.real.encoder_set
     encoder.load_or_train_encoder(images, labels, cache_dir=place / "briefly")
     return place
 
@@ -102,8 +102,8 @@ def run(place, *flags):
 
 
 def measure_folders(place, generated, tmp_path, **options):
-    subjects = evaluate.load_folders(place / generated, place / "train", place / "held_out")
-    return evaluate.evaluate(subjects, out=tmp_path, cache_dir=place / "briefly", **options)
+    sets = subjects.load_folders(place / generated, place / "train", place / "held_out")
+    return evaluate.evaluate(sets, out=tmp_path, cache_dir=place / "briefly", **options).metrics
 
 
 def test_two_folders_as_a_user_compares_them(encoded, tmp_path):
@@ -145,8 +145,8 @@ def test_new_images_stay_within_the_floor_and_copies_are_flagged(place, tmp_path
 
 
 def test_without_held_out_images_there_is_no_memorisation_and_it_says_why(place, tmp_path):
-    subjects = evaluate.load_folders(place / "copies", place / "train", None)
-    result = evaluate.evaluate(subjects, out=tmp_path, cache_dir=place / "briefly")
+    sets = subjects.load_folders(place / "copies", place / "train", None)
+    result = evaluate.evaluate(sets, out=tmp_path, cache_dir=place / "briefly").metrics
     assert result["memorisation"] is None
     assert "against_train" not in result
     assert result["against"] == result["train"]
@@ -170,8 +170,8 @@ def test_classes_in_subfolders_give_gan_train(tmp_path):
         for label in (0, 1):
             write_folder(tmp_path / name / "ab"[label], made.images[made.labels == label])
     folders = [tmp_path / name for name in ("generated", "train", "val")]
-    subjects = evaluate.load_folders(*folders)
-    result = evaluate.measure_classes(subjects.classes)  # as `evaluate` does: see the next test
+    sets = subjects.load_folders(*folders)
+    result = comparisons.measure_classes(sets.classes)  # as `evaluate` does: see the next test
     for name in ("gan_train", "gan_test"):
         assert result[name]["value"] > 0.9
         assert result[name]["floor"] > 0.9
@@ -182,16 +182,16 @@ def test_a_run_is_compared_with_the_images_of_its_class(tmp_path):
     dataset = make_dataset(num_train=48, num_val=40)
     for name in dataset.class_names:
         write_run(tmp_path, name, dataset=dataset)
-    subjects = evaluate.load_run(tmp_path, "left", dataset, num=30)
-    assert len(subjects.generated.images) == 30
-    np.testing.assert_array_equal(subjects.real.images, dataset.train.of_class(0).images)
-    np.testing.assert_array_equal(subjects.held_out.images, dataset.val.of_class(0).images)
-    assert np.bincount(subjects.classes[0][1]).tolist() == [30, 24]
+    sets = subjects.load_run(tmp_path, "left", dataset, num=30)
+    assert len(sets.generated.images) == 30
+    np.testing.assert_array_equal(sets.real.train.images, dataset.train.of_class(0).images)
+    np.testing.assert_array_equal(sets.real.held_out.images, dataset.val.of_class(0).images)
+    assert np.bincount(sets.classes[0][1]).tolist() == [30, 24]
     # Half of the training images make the floor, with as many more as 20 held-out ones ask for.
-    known, unseen = subjects.encoder_set[0], subjects.spare.images[:12]
-    assert (len(known), len(subjects.spare.images)) == (24, 20)
+    known, unseen = sets.real.encoder_set[0], sets.real.remaining.images[:12]
+    assert (len(known), len(sets.real.remaining.images)) == (24, 20)
     assert not any((image == unseen).all(axis=(1, 2, 3)).any() for image in known)
-    result = evaluate.evaluate(subjects, out=tmp_path / "out")
+    result = evaluate.evaluate(sets, out=tmp_path / "out").metrics
     assert result["kernel_distance"]["value"] > 2 * result["kernel_distance"]["floor"]
     # Twenty held-out images and as many others, less one: file names, so patients, are shared.
     assert result["kernel_distance"]["n"] == 19
@@ -199,15 +199,15 @@ def test_a_run_is_compared_with_the_images_of_its_class(tmp_path):
     for name in ("gan_train", "gan_test"):
         assert result[name]["value"] < result[name]["floor"]
     (tmp_path / "right" / "checkpoints").rename(tmp_path / "gone")
-    assert evaluate.load_run(tmp_path, "left", dataset).classes is None
+    assert subjects.load_run(tmp_path, "left", dataset).classes is None
     splits = {split: images.of_class(0) for split, images in dataset.splits.items()}
     alone = dataclasses.replace(dataset, class_names=("left",), splits=splits)
-    assert evaluate.load_run(tmp_path, "left", alone, num=30).classes is None
+    assert subjects.load_run(tmp_path, "left", alone, num=30).classes is None
     other = dataclasses.replace(dataset, fingerprint="e" * 64)
     with pytest.raises(UserError, match="other data"):
-        evaluate.load_run(tmp_path, "left", other)
+        subjects.load_run(tmp_path, "left", other)
     with pytest.raises(UserError, match="no class 'up'"):
-        evaluate.load_run(tmp_path, "up", dataset)
+        subjects.load_run(tmp_path, "up", dataset)
 
 
 def test_patients_reach_every_floor_and_the_search_for_copies(tmp_path, monkeypatch):
@@ -217,20 +217,20 @@ def test_patients_reach_every_floor_and_the_search_for_copies(tmp_path, monkeypa
     train, val = everyone.take(np.arange(72)), everyone.take(np.arange(72, 120))
     dataset = dataclasses.replace(make_dataset(), splits={"train": train, "val": val})
     write_run(tmp_path, dataset=dataset)
-    subjects = evaluate.load_run(tmp_path, "left", dataset, num=30)
+    sets = subjects.load_run(tmp_path, "left", dataset, num=30)
     seen = {"measure": [], "measure_memorisation": []}
     for name, found in seen.items():
-        function = getattr(evaluate, name)
+        function = getattr(comparisons, name)
 
         def note(*args, function=function, found=found, **kwargs):
             found.append(kwargs["groups"])
             return function(*args, **kwargs)
 
-        monkeypatch.setattr(evaluate, name, note)
-    result = evaluate.evaluate(subjects, out=tmp_path / "out", cache_dir=None)
+        monkeypatch.setattr(comparisons, name, note)
+    result = evaluate.evaluate(sets, out=tmp_path / "out", cache_dir=None).metrics
     first, second = train.of_class(0).patients, val.of_class(0).patients
     assert seen["measure_memorisation"] == [first + second]
-    ours = subjects.spare.patients
+    ours = sets.real.remaining.patients
     assert set(ours) < set(first)
     assert [tuple(groups) for groups in seen["measure"]] == [
         *[second + ours] * 4,  # the encoder, the pyramid, MS-SSIM, pixels
@@ -239,17 +239,17 @@ def test_patients_reach_every_floor_and_the_search_for_copies(tmp_path, monkeypa
     assert result["kernel_distance"]["n"] == (24 + len(ours) - 2) // 2
     same = dataclasses.replace(val, patients=("one",) * 20 + names[92:])
     with pytest.raises(UserError, match=r"held-out images of left: found 10 of 24 .*\(one\)"):
-        evaluate.check_real("left", train.of_class(0), same.of_class(0))
+        real_images.check_real("left", train.of_class(0), same.of_class(0))
 
 
 def test_held_out_copies_of_training_images_are_refused(place, tmp_path):
     write_folder(tmp_path / "control", make_images(20, 5))
     write_png(make_images(20, 0)[7], tmp_path / "control" / "3.png")
     with pytest.raises(UserError, match="1 of the 20 images of --held_out are copies") as error:
-        evaluate.load_folders(place / "fresh", place / "train", tmp_path / "control")
+        subjects.load_folders(place / "fresh", place / "train", tmp_path / "control")
     assert f"{tmp_path / 'control' / '3.png'} of {place / 'train' / '7.png'}" in str(error.value)
     with pytest.raises(UserError, match="20 of the 20 images"):
-        evaluate.load_folders(place / "fresh", place / "train", place / "train")
+        subjects.load_folders(place / "fresh", place / "train", place / "train")
 
 
 def test_images_too_small_to_measure_are_named(place, tmp_path):
@@ -261,18 +261,18 @@ def test_images_too_small_to_measure_are_named(place, tmp_path):
     with pytest.raises(
         UserError, match=r"thumb0\.png is 10x12 pixels.*at least 16.*--image_size=16"
     ):
-        evaluate.load_folders(*folders)
-    assert evaluate.load_folders(*folders, image_size=16).real.images.shape[1] == 16
+        subjects.load_folders(*folders)
+    assert subjects.load_folders(*folders, image_size=16).real.train.images.shape[1] == 16
     with pytest.raises(UserError, match="--image_size is 15, expected at least 16"):
-        evaluate.load_folders(*folders, image_size=15)
+        subjects.load_folders(*folders, image_size=15)
 
 
 def test_one_small_image_is_named_and_left_out(place, tmp_path):
     write_folder(tmp_path / "mixed", make_images(20, 3))
     write_png(make_images(1, 4)[0, :12, :10], tmp_path / "mixed" / "thumb.png")
-    subjects = evaluate.load_folders(tmp_path / "mixed", place / "train", place / "held_out")
-    assert subjects.generated.images.shape == (20, 32, 32, 1)
-    (notice,) = subjects.notices
+    sets = subjects.load_folders(tmp_path / "mixed", place / "train", place / "held_out")
+    assert sets.generated.images.shape == (20, 32, 32, 1)
+    (notice,) = sets.notices
     assert "1 of 21 images are left out" in notice
     assert "thumb.png has 10; usually 32 pixels" in notice
 
@@ -281,27 +281,27 @@ def test_one_small_image_is_named_and_left_out(place, tmp_path):
 def test_the_same_images_on_both_sides_are_said_first(place, tmp_path, other, capsys):
     folders = {"against": place / "train", "held_out": place / "held_out"}
     sentence = f"--generated and --{other} are the same folder: {folders[other]}."
-    subjects = evaluate.load_folders(folders[other], *folders.values())
-    assert sentence in subjects.notices
-    assert any("20 of the 20 images of --generated are, pixel by" in n for n in subjects.notices)
+    sets = subjects.load_folders(folders[other], *folders.values())
+    assert sentence in sets.notices
+    assert any("20 of the 20 images of --generated are, pixel by" in n for n in sets.notices)
     write_folder(tmp_path / "some", make_images(20, 7))
     shutil.copy(folders[other] / "5.png", tmp_path / "some" / "3.png")
-    subjects = evaluate.load_folders(tmp_path / "some", *folders.values())
-    (notice,) = subjects.notices
+    sets = subjects.load_folders(tmp_path / "some", *folders.values())
+    (notice,) = sets.notices
     assert f"1 of the 20 images of --generated are, pixel by pixel, images of --{other}" in notice
     assert "3.png is 5.png" in notice
-    result = evaluate.evaluate(subjects, out=tmp_path / "out", cache_dir=place / "briefly")
+    result = evaluate.evaluate(sets, out=tmp_path / "out", cache_dir=place / "briefly").metrics
     out = capsys.readouterr().out
     assert out.index(notice) < out.index("kernel distance")
     assert result["notes"][0] == notice
-    assert evaluate.load_folders(place / "fresh", *folders.values()).notices == ()
+    assert subjects.load_folders(place / "fresh", *folders.values()).notices == ()
 
 
 def test_one_image_many_times_is_said(place, tmp_path):
     write_folder(tmp_path / "one", np.repeat(make_images(1, 3), 20, axis=0))
-    subjects = evaluate.load_folders(tmp_path / "one", place / "train", None)
+    sets = subjects.load_folders(tmp_path / "one", place / "train", None)
     assert any(
-        "Of the 20 images of --generated" in n and "only 1 differ" in n for n in subjects.notices
+        "Of the 20 images of --generated" in n and "only 1 differ" in n for n in sets.notices
     )
 
 
@@ -319,9 +319,9 @@ def test_two_comparisons_do_not_overwrite_one_another(place, tmp_path, capsys):
     assert copies["comparison"]["folders"][0] == str(place / "copies")
     for folder in (out, second):  # each again
         comparison = json.loads((folder / "evaluation.json").read_text())["comparison"]
-        assert evaluate.choose_out(out, "evaluation.json", comparison) == folder
+        assert output.choose_out(out, "evaluation.json", comparison) == folder
     (out / "evaluation.json").write_text("{")
-    assert evaluate.choose_out(out, "evaluation.json", {}) == out.with_name("evaluation-3")
+    assert output.choose_out(out, "evaluation.json", {}) == out.with_name("evaluation-3")
 
 
 def test_the_next_folder_is_found_beside_one_that_is_named_by_a_dot(tmp_path, monkeypatch):
@@ -329,8 +329,8 @@ def test_the_next_folder_is_found_beside_one_that_is_named_by_a_dot(tmp_path, mo
     (tmp_path / "here" / "evaluation.json").write_text('{"comparison": {"num": 1}}')
     for where, out in (("here", "."), ("here/below", ".."), ("here/below", "../")):
         monkeypatch.chdir(tmp_path / where)
-        assert evaluate.choose_out(Path(out), "evaluation.json", {"num": 1}) == Path(out)
-        found = evaluate.choose_out(Path(out), "evaluation.json", {"num": 2})
+        assert output.choose_out(Path(out), "evaluation.json", {"num": 1}) == Path(out)
+        found = output.choose_out(Path(out), "evaluation.json", {"num": 2})
         assert found == tmp_path / "here-2"
 
 
@@ -368,23 +368,23 @@ def test_a_class_is_measured_whatever_is_wrong_with_the_run_of_another(tmp_path,
     dataset = make_dataset(num_train=48, num_val=40)
     for name in dataset.class_names:
         write_run(tmp_path, name)
-    assert evaluate.load_run(tmp_path, "left", dataset).classes is not None
+    assert subjects.load_run(tmp_path, "left", dataset).classes is not None
     break_run(tmp_path, how)
     before = list_content(tmp_path)
-    subjects = evaluate.load_run(tmp_path, "left", dataset)
-    assert subjects.classes is None
-    assert re.search(reason, subjects.no_classes)
+    sets = subjects.load_run(tmp_path, "left", dataset)
+    assert sets.classes is None
+    assert re.search(reason, sets.no_classes)
     assert list_content(tmp_path) == before  # reading only reads
     if how != "other size":  # of which one alone is nothing wrong
         with pytest.raises(UserError, match=reason):
-            evaluate.load_run(tmp_path, "right", dataset)
+            subjects.load_run(tmp_path, "right", dataset)
 
 
 def test_it_is_said_when_not_all_training_images_were_searched(place, tmp_path, monkeypatch):
     sentence = "Searched for copies: 15 of the 20 training images"
     whole = measure_folders(place, "copies", tmp_path)
     assert not any("Searched for copies" in note for note in whole["notes"])
-    monkeypatch.setattr(evaluate, "MAX_SEARCHED", 15)
+    monkeypatch.setattr(real_images, "MAX_SEARCHED", 15)
     result = measure_folders(place, "copies", tmp_path)
     assert result["memorisation"]["num_train"] == 15
     assert any(sentence in note for note in result["notes"])

@@ -12,9 +12,15 @@ import subprocess
 import pytest
 
 from jaxgan.data.images import write_png
-from tests.helpers import can_mount, make_environment, make_image_set, mount_small_disk
+from tests.helpers import (
+    can_mount,
+    make_environment,
+    make_image_set,
+    mount_small_disk,
+    restore_newest,
+)
 from tests.helpers import write_split_folder as write_folder
-from tests.test_launch import TINY_DCGAN, make_command, restore
+from tests.test_launch import TINY_DCGAN, make_command
 
 pytestmark = pytest.mark.slow  # each is one process or more, of seconds
 
@@ -99,7 +105,7 @@ def test_a_disk_that_can_only_be_read(place, tmp_path):
 def test_a_flipped_byte_in_the_newest_checkpoint(place, tmp_path):
     workdir = tmp_path / "run"
     train(place, workdir)
-    whole = restore(workdir / "left")
+    whole = restore_newest(workdir / "left")
     newest = workdir / "left" / "checkpoints" / str(whole[0])
     file = max((p for p in newest.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
     content = bytearray(file.read_bytes())
@@ -111,11 +117,11 @@ def test_a_flipped_byte_in_the_newest_checkpoint(place, tmp_path):
     print(f"\n{told[0]}")
     assert "going on from the one before, of step" in told[0]
     assert result.returncode == 0
-    assert restore(workdir / "left")[0] == whole[0]
+    assert restore_newest(workdir / "left")[0] == whole[0]
 
 
 def test_the_checkpoints_of_another_run(place, tmp_path):
-    train(place, tmp_path / "other", "--config.generator_width=8")
+    train(place, tmp_path / "other", "--config.gan.generator_width=8")
     train(place, tmp_path / "run")
     folder = tmp_path / "run" / "left"
     shutil.rmtree(folder / "checkpoints")
@@ -123,14 +129,14 @@ def test_the_checkpoints_of_another_run(place, tmp_path):
     (folder / "finished.json").unlink()
     code, sentence = fail(place, tmp_path / "run")
     assert code == 2
-    assert "settings.generator_width was 8 and is 4" in sentence
+    assert "settings.gan.generator_width was 8 and is 4" in sentence
 
 
 def test_another_config_in_the_same_folder(place, tmp_path):
     train(place, tmp_path / "run")
-    code, sentence = fail(place, tmp_path / "run", "--config.learning_rate=0.1")
+    code, sentence = fail(place, tmp_path / "run", "--config.gan.learning_rate=0.1")
     assert code == 2
-    assert "settings.learning_rate was 0.0005 and is 0.1" in sentence
+    assert "settings.gan.learning_rate was 0.0005 and is 0.1" in sentence
 
 
 def test_two_runs_in_one_folder(place, tmp_path):
@@ -159,7 +165,7 @@ def test_two_runs_in_one_folder(place, tmp_path):
 
 
 def test_losses_that_are_not_finite(place, tmp_path):
-    code, sentence = fail(place, tmp_path / "run", "--config.learning_rate=1e30")
+    code, sentence = fail(place, tmp_path / "run", "--config.gan.learning_rate=1e30")
     assert code == 3
     assert "at step " in sentence or "after step " in sentence
     assert "What was saved before is good" in sentence

@@ -4,17 +4,18 @@ import numpy as np
 import pytest
 from jax import export
 
-from jaxgan.errors import UserError
-from jaxgan.evaluate import measure_space
-from jaxgan.features import (
+from jaxgan.core.errors import UserError
+from jaxgan.evaluation.comparisons import measure_space
+from jaxgan.evaluation.features import (
     ExportedFeatures,
     PixelFeatures,
-    choose_spare,
+    choose_remaining,
     create_encoder_features,
     draw_thumbnails,
     set_aside,
     shrink,
 )
+from jaxgan.evaluation.real_images import NamedImages, Sides
 from tests.helpers import draw_films
 
 RNG = np.random.default_rng(0)
@@ -99,8 +100,8 @@ def test_as_many_are_set_aside_as_are_held_out_but_at_most_half():
 
 def test_images_that_the_encoder_knows_fill_up():
     aside = np.array([False, True, False, True, False, False])
-    assert choose_spare(aside, 0).tolist() == [1, 3]
-    assert choose_spare(aside, 4).tolist() == [1, 3, 0, 2]
+    assert choose_remaining(aside, 0).tolist() == [1, 3]
+    assert choose_remaining(aside, 4).tolist() == [1, 3, 0, 2]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -122,9 +123,11 @@ def test_the_floor_is_that_of_new_images():
     aside = set_aside(labels, [str(i) for i in range(200)], [22, 22])
     features = create_encoder_features(train[~aside], labels[~aside], cache_dir=None)
     floors = {
-        name: measure_space(features, new[:22], held_out, spare)["kernel_distance"]["floor"]
-        for name, spare in {
-            "set aside": train[choose_spare(aside[:100], 22)],
+        name: measure_space(
+            features, new[:22], Sides(NamedImages("", held_out), NamedImages("", others))
+        )["kernel_distance"]["floor"]
+        for name, others in {
+            "set aside": train[choose_remaining(aside[:100], 22)],
             "known": train[:100][~aside[:100]],
             "new": new[22:],
         }.items()

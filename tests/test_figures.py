@@ -6,9 +6,10 @@ import pytest
 from matplotlib.colors import to_hex
 from PIL import Image
 
-from jaxgan import figures
-from jaxgan.errors import DiskError
+from jaxgan.core.errors import DiskError
+from jaxgan.gans.objectives import OBJECTIVES
 from jaxgan.metrics.classification import compute_classification_report, compute_wilson_interval
+from jaxgan.reports import classifier_figures, drawing, gan_figures, study_figures
 
 
 def make_images(num, size=64, channels=1, seed=0):
@@ -52,13 +53,13 @@ def make_report():
 @pytest.fixture
 def drawn(monkeypatch):
     """Collect the figures as they are rendered, to look inside."""
-    found, render = [], figures._render
+    found, render = [], drawing._render
 
     def keep(figure):
         found.append(figure)
         return render(figure)
 
-    monkeypatch.setattr(figures, "_render", keep)
+    monkeypatch.setattr(drawing, "_render", keep)
     return found
 
 
@@ -72,28 +73,30 @@ def notes_of(figure):
 
 
 DRAWINGS = {
-    "grid": lambda path: figures.write_grid(make_images(5), path),
-    "losses": lambda path: figures.plot_gan_losses(
-        make_gan_records(120), path, title="t", objective="non_saturating"
+    "grid": lambda path: drawing.write_grid(make_images(5), path),
+    "losses": lambda path: gan_figures.plot_gan_losses(
+        make_gan_records(120), path, title="t", meaning=None
     ),
-    "acceptance": lambda path: figures.plot_acceptance(
+    "acceptance": lambda path: gan_figures.plot_acceptance(
         make_gan_records(20), path, title="t", rule="paper_text", threshold=0.76
     ),
-    "histogram": lambda path: figures.plot_score_histogram(
+    "histogram": lambda path: gan_figures.plot_score_histogram(
         np.linspace(0, 1, 50),
         path,
         title="t",
-        objective="saturating",
+        meaning=None,
         threshold=0.76,
         real_scores=np.ones(3),
     ),
-    "beside": lambda path: figures.plot_real_beside_generated(
+    "beside": lambda path: gan_figures.plot_real_beside_generated(
         make_images(3), make_images(2), path, title="t"
     ),
-    "accuracy": lambda path: figures.plot_accuracy(
+    "accuracy": lambda path: classifier_figures.plot_accuracy(
         make_gmd_records(), path, title="t", val_count=88
     ),
-    "confusion": lambda path: figures.plot_confusion_matrix(make_report(), path, title="t"),
+    "confusion": lambda path: classifier_figures.plot_confusion_matrix(
+        make_report(), path, title="t"
+    ),
 }
 
 
@@ -113,7 +116,7 @@ def test_same_input_gives_the_same_bytes_whatever_the_settings(name, tmp_path):
 
 def test_failure_leaves_the_old_picture_whole(tmp_path, monkeypatch):
     path = tmp_path / "grid.png"
-    figures.write_grid(make_images(2), path)
+    drawing.write_grid(make_images(2), path)
     before, write = path.read_bytes(), Path.write_bytes
 
     def write_half(target, content):
@@ -122,7 +125,7 @@ def test_failure_leaves_the_old_picture_whole(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "write_bytes", write_half)
     with pytest.raises(DiskError, match="disk full"):
-        figures.write_grid(make_images(3), path)
+        drawing.write_grid(make_images(3), path)
     assert path.read_bytes() == before
 
 
@@ -135,7 +138,7 @@ def test_drawing_leaves_the_users_settings_alone(tmp_path):
 @pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
 def test_grid_holds_every_pixel(channels, mode, tmp_path):
     images = make_images(5, size=4, channels=channels)
-    figures.write_grid(images, tmp_path / "grid.png", columns=3, scale=2)
+    drawing.write_grid(images, tmp_path / "grid.png", columns=3, scale=2)
     with Image.open(tmp_path / "grid.png") as image:
         assert image.mode == mode
         sheet = np.asarray(image).reshape(image.height, image.width, channels)
@@ -153,7 +156,7 @@ def test_grid_holds_every_pixel(channels, mode, tmp_path):
 
 def test_grid_enlarges_small_images_only(tmp_path):
     for size, expected in ((32, 128), (64, 128), (150, 150)):
-        figures.write_grid(make_images(1, size=size), tmp_path / "grid.png")
+        drawing.write_grid(make_images(1, size=size), tmp_path / "grid.png")
         with Image.open(tmp_path / "grid.png") as image:
             assert image.size == (expected, expected)
 
@@ -163,13 +166,13 @@ def test_grid_enlarges_small_images_only(tmp_path):
 )
 def test_grid_refuses_what_is_no_image(images, tmp_path):
     with pytest.raises(ValueError, match="images"):
-        figures.write_grid(images, tmp_path / "grid.png")
+        drawing.write_grid(images, tmp_path / "grid.png")
     assert not list(tmp_path.iterdir())
 
 
 def test_losses_of_a_short_run_are_drawn_as_they_are(drawn, tmp_path):
     records = make_gan_records(20)
-    figures.plot_gan_losses(records, tmp_path / "a.png", title="t", objective="non_saturating")
+    gan_figures.plot_gan_losses(records, tmp_path / "a.png", title="t", meaning=None)
     losses, scores = drawn[0].axes
     line = heavy_lines(losses)["G"]
     np.testing.assert_array_equal(line.get_xdata(), np.arange(1, 21))
@@ -185,7 +188,7 @@ def test_losses_of_a_short_run_are_drawn_as_they_are(drawn, tmp_path):
 
 def test_losses_of_a_long_run_are_smoothed(drawn, tmp_path):
     records = make_gan_records(4000)
-    figures.plot_gan_losses(records, tmp_path / "a.png", title="t", objective="non_saturating")
+    gan_figures.plot_gan_losses(records, tmp_path / "a.png", title="t", meaning=None)
     losses = drawn[0].axes[0]
     raw, smooth = losses.lines[0], heavy_lines(losses)["G"]
     np.testing.assert_array_equal(raw.get_ydata(), [r["loss_g"] for r in records])
@@ -200,7 +203,7 @@ def test_exploding_losses_stay_readable(drawn, tmp_path):
     records[20]["loss_g"] = 1e6
     records[28]["loss_g"] = float("nan")
     records[29]["loss_g"] = float("inf")
-    figures.plot_gan_losses(records, tmp_path / "a.png", title="t", objective="non_saturating")
+    gan_figures.plot_gan_losses(records, tmp_path / "a.png", title="t", meaning=None)
     losses = drawn[0].axes[0]
     assert losses.get_yscale() == "symlog"
     assert "reached 1e+06" in notes_of(drawn[0])
@@ -212,16 +215,16 @@ def test_exploding_losses_stay_readable(drawn, tmp_path):
 @pytest.mark.parametrize("value", [None, float("nan")])
 def test_losses_that_were_never_finite(value, drawn, tmp_path):
     records = [{"step": 1, "epoch": 1, "loss_d": value, "loss_g": value, "acceptance_rate": value}]
-    figures.plot_gan_losses(records, tmp_path / "a.png", title="t", objective="non_saturating")
+    gan_figures.plot_gan_losses(records, tmp_path / "a.png", title="t", meaning=None)
     assert [text.get_text() for text in drawn[0].axes[0].texts] == ["nothing recorded"]
-    figures.plot_acceptance(records, tmp_path / "b.png", title="t", rule="none", threshold=None)
+    gan_figures.plot_acceptance(records, tmp_path / "b.png", title="t", rule="none", threshold=None)
     assert [text.get_text() for text in drawn[1].axes[0].texts] == ["nothing recorded"]
 
 
 def test_no_records_at_all(drawn, tmp_path):
-    figures.plot_gan_losses([], tmp_path / "a.png", title="t", objective="non_saturating")
-    figures.plot_accuracy([], tmp_path / "b.png", title="t", val_count=88)
-    figures.plot_acceptance([], tmp_path / "c.png", title="t", rule="r", threshold=0.76)
+    gan_figures.plot_gan_losses([], tmp_path / "a.png", title="t", meaning=None)
+    classifier_figures.plot_accuracy([], tmp_path / "b.png", title="t", val_count=88)
+    gan_figures.plot_acceptance([], tmp_path / "c.png", title="t", rule="r", threshold=0.76)
     for figure in drawn:
         for axes in figure.axes:
             assert [text.get_text() for text in axes.texts] == ["nothing recorded"]
@@ -229,7 +232,7 @@ def test_no_records_at_all(drawn, tmp_path):
 
 
 def test_acceptance(drawn, tmp_path):
-    figures.plot_acceptance(
+    gan_figures.plot_acceptance(
         make_gan_records(20), tmp_path / "a.png", title="t", rule="paper_text", threshold=0.76
     )
     axes = drawn[0].axes[0]
@@ -238,17 +241,17 @@ def test_acceptance(drawn, tmp_path):
     assert 0.2 < axes.get_ylim()[1] < 0.25
     assert notes_of(drawn[0]) == "Rule paper_text, threshold 0.76: at most 20.0% kept."
     nothing = [{"epoch": epoch, "acceptance_rate": 0.0} for epoch in range(40)]
-    figures.plot_acceptance(nothing, tmp_path / "a.png", title="t", rule="none", threshold=None)
+    gan_figures.plot_acceptance(nothing, tmp_path / "a.png", title="t", rule="none", threshold=None)
     assert notes_of(drawn[1]) == "Rule none: none kept in 40 records."
 
 
 def test_score_histogram(drawn, tmp_path):
     scores = np.array([0.01, 0.31, 0.77, np.nan], np.float32)
-    figures.plot_score_histogram(
+    gan_figures.plot_score_histogram(
         scores,
         tmp_path / "a.png",
         title="t",
-        objective="saturating",
+        meaning=None,
         threshold=0.5,
         real_scores=np.array([0.9, 0.99]),
     )
@@ -258,7 +261,7 @@ def test_score_histogram(drawn, tmp_path):
         "real, 2 images, 100.0% at or above 0.5",
         "D = 0.5",
     ]
-    bars = [bar for bar in axes.patches if to_hex(bar.get_facecolor()) == figures.ORANGE.lower()]
+    bars = [bar for bar in axes.patches if to_hex(bar.get_facecolor()) == drawing.ORANGE.lower()]
     heights = {round(bar.get_x(), 2): bar.get_height() for bar in bars[:50] if bar.get_height()}
     assert heights == {0.0: 0.25, 0.3: 0.25, 0.76: 0.25}
     assert list(axes.lines[0].get_xdata()) == [0.5, 0.5]
@@ -266,8 +269,8 @@ def test_score_histogram(drawn, tmp_path):
 
 
 def test_score_histogram_without_scores_or_threshold(drawn, tmp_path):
-    figures.plot_score_histogram(
-        np.zeros(0), tmp_path / "a.png", title="t", objective="saturating", threshold=None
+    gan_figures.plot_score_histogram(
+        np.zeros(0), tmp_path / "a.png", title="t", meaning=None, threshold=None
     )
     assert notes_of(drawn[0]) == "There is no generated image to score."
     assert not drawn[0].axes[0].lines
@@ -276,8 +279,8 @@ def test_score_histogram_without_scores_or_threshold(drawn, tmp_path):
 @pytest.mark.parametrize("objective", ["hinge", "least_squares", "wasserstein"])
 def test_a_score_that_is_no_probability_is_not_called_one(objective, drawn, tmp_path):
     scores = np.array([-8.0, 1.0, 12.0, np.nan])
-    figures.plot_score_histogram(
-        scores, tmp_path / "a.png", title="t", objective=objective, threshold=None
+    gan_figures.plot_score_histogram(
+        scores, tmp_path / "a.png", title="t", meaning=OBJECTIVES[objective].meaning, threshold=None
     )
     axes = drawn[0].axes[0]
     assert axes.get_xlabel().startswith(f"D's score ({objective.replace('_', ' ')}: ")
@@ -289,22 +292,26 @@ def test_a_score_that_is_no_probability_is_not_called_one(objective, drawn, tmp_
         {"epoch": e, "loss_g": 1.0, "loss_d": 1.0, "d_score_real": 9.0, "d_score_fake": -7.0}
         for e in (1, 2)
     ]
-    figures.plot_gan_losses(records, tmp_path / "b.png", title="t", objective=objective)
+    gan_figures.plot_gan_losses(
+        records, tmp_path / "b.png", title="t", meaning=OBJECTIVES[objective].meaning
+    )
     panel = drawn[1].axes[1]
     assert panel.get_ylabel() == "mean of D's score"
     assert panel.get_ylim()[0] < -7.0 and panel.get_ylim()[1] > 9.0
     assert "D's score is no probability" in notes_of(drawn[1])
     # What runs of before have noted are sigmoids, which say nothing: they are not drawn.
     before = [{"epoch": 1, "loss_g": 1.0, "loss_d": 1.0, "d_real": 0.9, "d_fake": 0.1}]
-    figures.plot_gan_losses(before, tmp_path / "c.png", title="t", objective=objective)
+    gan_figures.plot_gan_losses(
+        before, tmp_path / "c.png", title="t", meaning=OBJECTIVES[objective].meaning
+    )
     assert [text.get_text() for text in drawn[2].axes[1].texts] == ["nothing recorded"]
 
 
 @pytest.mark.parametrize("value", [3.0, -1e9, np.nan])
 def test_equal_scores_have_a_histogram_too(value, drawn, tmp_path):
     scores = np.full(4, value)
-    figures.plot_score_histogram(
-        scores, tmp_path / "a.png", title="t", objective="hinge", threshold=None
+    gan_figures.plot_score_histogram(
+        scores, tmp_path / "a.png", title="t", meaning=OBJECTIVES["hinge"].meaning, threshold=None
     )
     low, high = drawn[0].axes[0].get_xlim()
     assert low < high and (np.isnan(value) or low < value < high)
@@ -312,7 +319,7 @@ def test_equal_scores_have_a_histogram_too(value, drawn, tmp_path):
 
 def test_real_beside_generated_shows_every_pixel(tmp_path):
     real, generated = make_images(40, channels=3), make_images(5, seed=1)
-    figures.plot_real_beside_generated(real, generated, tmp_path / "a.png", title="t")
+    gan_figures.plot_real_beside_generated(real, generated, tmp_path / "a.png", title="t")
     with Image.open(tmp_path / "a.png") as image:
         page = np.asarray(image.convert("RGB"))
     left, right, top = 24, 24 + 4 * 130 - 2 + 24, 84
@@ -330,19 +337,21 @@ def test_real_beside_generated_shows_every_pixel(tmp_path):
 
 
 def test_real_beside_nothing(drawn, tmp_path):
-    figures.plot_real_beside_generated(
+    gan_figures.plot_real_beside_generated(
         make_images(3), make_images(0), tmp_path / "a.png", title="kept"
     )
     texts = [text.get_text() for text in drawn[0].texts]
     assert texts == ["kept", "real (3)", "generated (0)", "no generated image to show"]
-    figures.plot_real_beside_generated(
+    gan_figures.plot_real_beside_generated(
         make_images(0), make_images(0), tmp_path / "a.png", title="kept"
     )
     assert "no real image to show" in [text.get_text() for text in drawn[1].texts]
 
 
 def test_accuracy_band_is_wilsons(drawn, tmp_path):
-    figures.plot_accuracy(make_gmd_records(), tmp_path / "a.png", title="t", val_count=88)
+    classifier_figures.plot_accuracy(
+        make_gmd_records(), tmp_path / "a.png", title="t", val_count=88
+    )
     accuracies, losses = drawn[0].axes
     line = heavy_lines(accuracies)["validation, 88 images"]
     np.testing.assert_array_equal(line.get_xdata(), [2, 4])
@@ -358,7 +367,7 @@ def test_accuracy_band_is_wilsons(drawn, tmp_path):
 
 
 def test_confusion_matrix(drawn, tmp_path):
-    figures.plot_confusion_matrix(make_report(), tmp_path / "a.png", title="t")
+    classifier_figures.plot_confusion_matrix(make_report(), tmp_path / "a.png", title="t")
     axes = drawn[0].axes[0]
     assert [text.get_text() for text in axes.texts] == [
         *("2\n67%", "0\n0%", "1\n33%"),
@@ -377,7 +386,7 @@ def test_confusion_matrix_with_an_absent_class(drawn, tmp_path):
     report = compute_classification_report(
         probabilities=np.eye(2), labels=np.array([0, 0]), class_names=("a", "b")
     )
-    figures.plot_confusion_matrix(report, tmp_path / "a.png", title="t")
+    classifier_figures.plot_confusion_matrix(report, tmp_path / "a.png", title="t")
     texts = [text.get_text() for text in drawn[0].axes[0].texts]
     assert texts == ["1\n50%", "1\n50%", "0", "0"]
 
@@ -391,12 +400,12 @@ def test_a_confusion_matrix_of_many_classes_does_not_grow_with_them(num, drawn, 
     report = compute_classification_report(
         probabilities=np.eye(num, dtype=np.float32)[predicted], labels=labels, class_names=names
     )
-    figures.plot_confusion_matrix(report, tmp_path / "a.png", title="t")
+    classifier_figures.plot_confusion_matrix(report, tmp_path / "a.png", title="t")
     axes = drawn[0].axes[0]
     assert max(drawn[0].get_size_inches()) <= 9.0
     assert axes.texts[:] == [] and axes.images[0].get_array().shape == (num, num)
     labels = [tick.get_text() for tick in axes.get_yticklabels()]
-    assert len(labels) == figures.MOST_ROWS and labels[0] == "c0"
+    assert len(labels) == drawing.MOST_ROWS and labels[0] == "c0"
     assert all(len(label) <= 20 for label in labels)
     note = notes_of(drawn[0])
     assert f"{num} classes: shades" in note and f"c0 as {'x' * 17}... (2)." in note
@@ -408,13 +417,13 @@ def test_twenty_classes_are_still_written_out(drawn, tmp_path):
         labels=np.arange(20),
         class_names=[f"c{label}" for label in range(20)],
     )
-    figures.plot_confusion_matrix(report, tmp_path / "a.png", title="t")
+    classifier_figures.plot_confusion_matrix(report, tmp_path / "a.png", title="t")
     assert len(drawn[0].axes[0].texts) == 400
 
 
 def test_of_many_rows_some_are_shown_evenly_spread():
-    assert figures.choose_shown(range(16)) == range(16)
-    shown = list(figures.choose_shown([str(i) for i in range(200)]))
+    assert drawing.choose_shown(range(16)) == range(16)
+    shown = list(drawing.choose_shown([str(i) for i in range(200)]))
     assert len(shown) == 16 and shown[0] == "0" and shown[-1] == "199"
     assert set(np.diff([int(i) for i in shown])) == {13, 14}
 
@@ -430,7 +439,7 @@ def test_the_selected_epoch_and_a_collapse_are_in_the_picture_of_quality(tmp_pat
         "best": {"epoch": 20, "kernel_distance": 1.0},
         "collapse": "The run has collapsed.",
     }
-    figures.plot_quality(records, tmp_path / "metric.png", title="t", report=report)
+    gan_figures.plot_quality(records, tmp_path / "metric.png", title="t", report=report)
     (figure,) = drawn
     curve, floor, selected = figure.axes[0].lines
     np.testing.assert_array_equal(curve.get_ydata(), [8.0, 1.0, 3.0])
@@ -448,7 +457,7 @@ def test_the_collapse_of_many_classes_leaves_room_for_the_picture(tmp_path, draw
         "collapse": " ".join(sentence.format(label) for label in range(40)),
     }
     records = [{"epoch": 1, "kernel_distance": 8.0}]
-    figures.plot_quality(records, tmp_path / "metric.png", title="t", report=report)
+    gan_figures.plot_quality(records, tmp_path / "metric.png", title="t", report=report)
     note = notes_of(drawn[0])
     assert note.endswith("... (more in report.json)") and len(note) < 450
     assert drawn[0].axes[0].get_position().height > 0.3
@@ -462,7 +471,7 @@ def test_every_training_of_an_ablation_is_a_dot(tmp_path, drawn):
         }
         for name, values in (("paper", [2.0, 3.0]), ("all", [0.5, 0.7]))
     }
-    figures.plot_ablation(rows, tmp_path / "ablation.png", title="t")
+    study_figures.plot_ablation(rows, tmp_path / "ablation.png", title="t")
     dots = [line.get_xdata() for line in drawn[0].axes[0].lines if line.get_marker() == "o"]
     np.testing.assert_array_equal(dots, [[2.0, 3.0], [0.5, 0.7]])
 
@@ -470,7 +479,7 @@ def test_every_training_of_an_ablation_is_a_dot(tmp_path, drawn):
 def test_rows_show_every_image_below_its_label(tmp_path):
     images = np.zeros((9, 8, 8, 1), np.uint8)
     images[1] = 255
-    figures.plot_rows([("one", images), ("two", images)], tmp_path / "rows.png", title="t")
+    drawing.plot_rows([("one", images), ("two", images)], tmp_path / "rows.png", title="t")
     drawn = np.asarray(Image.open(tmp_path / "rows.png").convert("L"))
     height, width = drawn.shape
     # Of the first 8 of each row all but the second are black: 14 squares of 1.2 by 1.2 inches.

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from jaxgan import files
-from jaxgan.errors import DiskError, find_disk_error, find_memory_error, find_refusal
+from jaxgan.core import files
+from jaxgan.core.errors import DiskError, find_disk_error, find_memory_error, find_refusal
 from tests.helpers import can_mount, mount_small_disk
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -138,7 +138,7 @@ def test_a_save_that_a_sleeping_machine_has_interrupted_is_told_as_one():
 def test_memory_and_disk_are_told_apart_from_other_errors():
     told = str(find_memory_error(MemoryError("7 GiB")))
     assert "config.batch_size" in told
-    assert "of a study config.dcgan.batch_size and config.gmd.batch_size" in told
+    assert "of a study config.gan_batch_size and config.batch_size" in told
     assert find_memory_error(ValueError("Out of memory")) is None
     assert find_disk_error("x", ValueError("a shape")) is None
     assert "Free some space" in str(find_disk_error("x", ValueError("... No space left on device")))

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from jaxgan.core.errors import UserError
 from jaxgan.data import dicom, folder
 from jaxgan.data.folder import (
     compute_key,
@@ -16,7 +17,6 @@ from jaxgan.data.folder import (
     parse_manifest,
     scan_folder,
 )
-from jaxgan.errors import UserError
 from tests.fuzz.seeds import make_film
 
 CXR = Path(__file__).parents[2] / "shared/data/cxr"

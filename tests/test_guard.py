@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan import figures
+from jaxgan.core.errors import DiskError, UserError
 from jaxgan.data import copies, guard
 from jaxgan.data.folder import scan_folder
 from jaxgan.data.images import bears_mark, write_png
 from jaxgan.data.source import DataSpec, load_dataset
-from jaxgan.errors import DiskError, UserError
-from jaxgan.evaluate import load_folders
+from jaxgan.evaluation.subjects import load_folders
+from jaxgan.reports import drawing, gan_figures
 from tests.helpers import CXR, CXR_ABSENT
 from tests.test_copies import draw, frame
 
@@ -197,9 +197,9 @@ def write_generated(films, folder):
     """A generated image, a sheet of them, and figures that show some."""
     folder.mkdir(parents=True, exist_ok=True)
     write_png(films[0], folder / "image.png", generated=True)
-    figures.write_grid(films[:4], folder / "sheet.png")
-    figures.plot_real_beside_generated(films[:2], films[2:4], folder / "beside.png", title="")
-    figures.plot_rows([("row", films[:2])], folder / "rows.png", title="")
+    drawing.write_grid(films[:4], folder / "sheet.png")
+    gan_figures.plot_real_beside_generated(films[:2], films[2:4], folder / "beside.png", title="")
+    drawing.plot_rows([("row", films[:2])], folder / "rows.png", title="")
     return ["beside.png", "image.png", "rows.png", "sheet.png"]
 
 

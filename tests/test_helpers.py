@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxgan.classifiers.gmd import GmdSettings
 from jaxgan.data.folder import scan_folder
-from jaxgan.settings import DcganSettings, GmdSettings
+from jaxgan.gans.dcgan import DcganSettings
+from jaxgan.training.keys import create_keys
 from tests import helpers, kills, mutants
 from tests.helpers import compute_difference, refusing_nans
 
@@ -93,10 +95,24 @@ def test_two_kinds_of_images_are_told_apart_by_the_bright_half():
 
 def test_settings_are_changed_as_asked():
     dcgan = helpers.make_dcgan_settings(num_epochs=7, selection={"rule": "none"})
-    assert isinstance(dcgan, DcganSettings) and isinstance(helpers.make_gmd_settings(), GmdSettings)
+    gmd = helpers.make_gmd_settings(width=16, optimizer="adam", num_epochs=5)
+    assert isinstance(dcgan.gan, DcganSettings) and isinstance(gmd.classifier, GmdSettings)
     assert (dcgan.num_epochs, dcgan.selection.rule) == (7, "none")
-    assert helpers.replace(dcgan, num_epochs=8).num_epochs == 8
-    assert helpers.make_gmd_settings(width=16).width == 16
+    changed = helpers.replace(dcgan, num_epochs=8, generator_width=6)
+    assert (changed.num_epochs, changed.gan.generator_width) == (8, 6)
+    assert helpers.replace(gmd, width=24).classifier.width == 24
+    assert (gmd.classifier.width, gmd.optimizer.name, gmd.num_epochs) == (16, "adam", 5)
+
+
+def test_the_newest_state_of_a_run_is_restored_whole(tmp_path):
+    run = helpers.write_run(tmp_path, measured={2: 1.0, 5: 2.0})
+    step, state = helpers.restore_newest(run)
+    first = helpers.create_state(helpers.make_dcgan_settings(), create_keys(0).init)
+    assert step == 5
+    assert compute_difference(state, jax.tree.map(lambda leaf: leaf * 2, first)) == 0.0
+    assert "opt_state" in vars(state.generator)
+    with pytest.raises(AssertionError, match="no checkpoint"):
+        helpers.restore_newest(helpers.write_run(tmp_path, "right", measured={}))
 
 
 def test_data_sets_and_folders_hold_what_they_say(tmp_path):

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from jaxgan.core.errors import DiskError, UserError
 from jaxgan.data import images, limits
 from jaxgan.data.images import (
     decode_image,
@@ -20,7 +21,6 @@ from jaxgan.data.images import (
 )
 from jaxgan.data.limits import ImageError
 from jaxgan.data.values import View, choose_ranges
-from jaxgan.errors import DiskError, UserError
 from tests.fuzz.seeds import make_film, make_images
 
 _SIGNATURES = [

@@ -8,7 +8,7 @@ import pytest
 
 LAUNCH = Path(__file__).resolve().parents[1] / "launch"
 LAUNCHERS = sorted(
-    path.name for path in LAUNCH.glob("*.py") if "cli.run(main)" in path.read_text("utf-8")
+    path.name for path in LAUNCH.glob("*.py") if "    cli.run(" in path.read_text("utf-8")
 )
 
 

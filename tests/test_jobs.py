@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from jaxgan import console
-from jaxgan.study.jobs import Job, JobRunner, read_result, write_result
+from jaxgan.training import progress
+from jaxgan.training.jobs import Job, JobRunner, read_result, write_result
 
 RESULT = {
     "scores_of_test": np.arange(4.0),  # so long a name makes a directory entry of 64 bytes
@@ -60,7 +60,7 @@ def test_a_job_of_a_damaged_file_is_done_again_and_said(tmp_path, capsys):
 def test_time_left_does_not_count_what_the_first_job_compiles(tmp_path, capsys, monkeypatch):
     """Five seconds a job, and a minute of compilation in the first of three."""
     now = [0.0]
-    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     event = "/jax/core/compile/backend_compile_duration"
 
     def compute(partial):

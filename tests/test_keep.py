@@ -4,11 +4,11 @@ import contextlib
 
 import pytest
 
-from jaxgan.errors import UserError
-from jaxgan.keep import keep_images
-from jaxgan.kept import read_table
-from jaxgan.loop import Stopped
-from jaxgan.train_dcgan import train_dcgan
+from jaxgan.core.errors import UserError
+from jaxgan.experiments.keep import keep_images
+from jaxgan.experiments.train_gan import train_gan
+from jaxgan.sampling.kept import read_table
+from jaxgan.training.loop import Stopped
 from tests.helpers import (
     list_content,
     make_dataset,
@@ -36,11 +36,9 @@ class Signals:
 def train(workdir, *, stop=False):
     with pytest.MonkeyPatch.context() as patch:
         if stop:
-            patch.setattr("jaxgan.loop.catch_stop_signals", Signals)
+            patch.setattr("jaxgan.training.loop.catch_stop_signals", Signals)
         with pytest.raises(Stopped) if stop else contextlib.nullcontext():
-            train_dcgan(
-                SETTINGS, dataset=DATASET, class_name="left", workdir=workdir, num_devices=1
-            )
+            train_gan(SETTINGS, dataset=DATASET, class_name="left", workdir=workdir, num_devices=1)
     return workdir / "left"
 
 

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from jaxgan import kept as module
+from jaxgan.core.errors import UserError
 from jaxgan.data.images import write_png
-from jaxgan.errors import UserError
-from jaxgan.kept import KeptImage, KeptImages, format_table, is_whole, read_table
-from jaxgan.run_folder import RunFolder
+from jaxgan.sampling import kept as module
+from jaxgan.sampling.kept import KeptImage, KeptImages, format_table, is_whole, read_table
+from jaxgan.training.run_folder import RunFolder
 
 
 def make_kept(path, target=5, rule="paper_text"):

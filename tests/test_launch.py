@@ -10,29 +10,33 @@ import pytest
 from array_record.python.array_record_module import ArrayRecordReader
 from PIL import Image
 
-from jaxgan.checkpoint import Checkpoints
+from jaxgan.core.settings import read_settings
 from jaxgan.data.source import DataSpec, load_dataset
-from jaxgan.dcgan import create_keys, create_state
-from jaxgan.run_folder import read_record
-from jaxgan.settings import DcganSettings, read_settings
+from jaxgan.sampling.settings import TrainGanSettings
 from tests import forks, kills, long_run
 from tests.fuzz.seeds import IDENTITY, make_film
-from tests.helpers import compute_difference, make_environment, write_run, write_split_folder
+from tests.helpers import (
+    compute_difference,
+    make_environment,
+    restore_newest,
+    write_run,
+    write_split_folder,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "configs"
 TINY_DCGAN = (
     f"--config={CONFIG / 'dcgan.py:quick'}",
-    "--config.image_size=32",
-    "--config.generator_width=4",
-    "--config.discriminator_width=4",
+    "--config.gan.image_size=32",
+    "--config.gan.generator_width=4",
+    "--config.gan.discriminator_width=4",
     "--config.batch_size=8",
     "--config.selection.max_tries=16",
 )
 TINY_GMD = (
     f"--config={CONFIG / 'gmd.py:quick'}",
-    "--config.image_size=24",
-    "--config.width=8",
+    "--config.classifier.image_size=24",
+    "--config.classifier.width=8",
     "--config.num_epochs=2",
 )
 
@@ -75,12 +79,6 @@ def train_dcgan(place, workdir, *flags, run=fork):
         f"--workdir={workdir}",
         *flags,
     )
-
-
-def restore(folder):
-    settings = read_settings(DcganSettings, read_record(folder)["settings"])
-    with Checkpoints(folder / "checkpoints") as checkpoints:
-        return checkpoints.resume(create_state(settings, create_keys(0).init))
 
 
 def test_the_whole_way_from_images_to_two_reports(place, tmp_path):
@@ -192,16 +190,21 @@ def test_a_kill_in_a_save_changes_nothing(place):
 def test_two_devices_give_what_one_gives(place, tmp_path):
     """Twenty steps with --num_devices=2, which makes virtual devices where there is one CPU.
 
-    The fast suite has the same in one process (test_gan, test_train_dcgan).
+    The fast suite has the same in one process (test_two_player, test_train_gan).
     """
-    flags = ("--class=left", "--config.num_epochs=14", "--accept=none", "--config.ema_decay=0.0")
+    flags = (
+        "--class=left",
+        "--config.num_epochs=14",
+        "--accept=none",
+        "--config.gan.ema_decay=0.0",
+    )
     states = []
     for num_devices in (1, 2):
         workdir = tmp_path / str(num_devices)
         result = train_dcgan(place, workdir, *flags, f"--num_devices={num_devices}", run=run)
         assert result.returncode == 0, result.stderr
         assert f"on {num_devices} cpu device(s)" in result.stdout
-        states.append(restore(workdir / "left"))
+        states.append(restore_newest(workdir / "left"))
     assert states[0][0] == states[1][0] == 21
     assert compute_difference(states[0], states[1]) < 1e-5
 
@@ -213,7 +216,7 @@ def test_two_thousand_steps_on_two_devices_end_with_flat_memory(tmp_path):
     assert seen.code == 0, (tmp_path / "output.txt").read_text()
     before, after = seen.lowest
     assert after - before <= 40  # MiB, in 500 steps; that of 20,000 is in the docs
-    step, state = restore(tmp_path / "run" / "left")
+    step, state = restore_newest(tmp_path / "run" / "left")
     assert step == 2000
     assert np.isfinite(state.generator.params["up1"]["kernel"]).all()
 
@@ -225,7 +228,7 @@ MISTAKES = [
     (("--class=left", "extra"), "'extra' is not a flag"),
     (("--class=left", "--config.nonsense=1"), "nonsense"),
     (("--class=left", "--config.batch_size=many"), "batch_size"),
-    (("--class=left", "--config.image_size=40"), "config.image_size is 40"),
+    (("--class=left", "--config.gan.image_size=40"), "config.gan.image_size is 40"),
     (("--class=left", "--accept=best"), "accept"),
     (("--class=left", "--num_devices=2", "--config.batch_size=7"), "multiple of 2"),
     (("--class=left", "--data_dir=nowhere"), "nowhere"),
@@ -308,8 +311,8 @@ def test_a_data_folder_that_changes_between_start_and_resume_is_noticed(tmp_path
     write_split_folder(tmp_path / "data", num_train=24, num_val=8)
     flags = (tmp_path, tmp_path / "runs", "--class=left", "--accept=none")
     record = json.loads(train_dcgan(*flags, "--dry_run").stdout)
-    settings = read_settings(DcganSettings, record["settings"])
-    look = {"image_size": 32, "channels": settings.channels}
+    settings = read_settings(TrainGanSettings, record["settings"])
+    look = {"image_size": 32, "channels": settings.gan.channels}
     dataset = load_dataset(DataSpec(tmp_path / "data"), cache_dir=tmp_path / "cache", **look)
     write_run(tmp_path / "runs", settings=settings, dataset=dataset)
     before = (tmp_path / "runs/left/config.json").read_bytes()
@@ -346,3 +349,25 @@ def test_bad_images_are_listed_or_skipped_and_recorded(tmp_path, launcher, flags
         "train/left/a\x1b[2J.png",
         "val/right/out.png",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "flag", "told"),
+    [
+        ("train_dcgan", "generator_width=8", "generator_width: it is config.gan.generator_width."),
+        ("train_gmd", "width=8", "config.width: it is config.classifier.width."),
+        ("train_gmd", "optimizer=adam", "config.optimizer is a group of settings, learning_rate"),
+        ("train_gmd", "learning_rate=1", "it is config.optimizer.learning_rate."),
+        ("study", "dcgan.batch_size=8", "dcgan.batch_size: it is config.gan_batch_size."),
+        ("study", "gmd.learning_rate=1", "it is config.optimizer.learning_rate."),
+        ("study", "dcgan.selection.threshold=1", "it is config.threshold."),
+        ("ablate", "dcgan.num_epochs=8", "it is config.train.num_epochs."),
+        ("ablate", "dcgan.beta1=0", "it is config.train.gan.beta1."),
+        ("train_dcgan", "gan.beta3=0", "no setting 'beta3'"),
+    ],
+)
+def test_a_field_that_has_another_place_is_told_with_it(name, flag, told, place):
+    of_gan = ("--class=left",) if name == "train_dcgan" else ()
+    result = fork(name, place, *of_gan, f"--config.{flag}")
+    assert result.returncode == 2
+    assert told in result.stderr

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from jaxgan.data.sets import ImageSet
-from jaxgan.errors import UserError
-from jaxgan.leaks import (
+from jaxgan.core.errors import UserError
+from jaxgan.data.leaks import (
     check_sides,
     describe_copies,
     describe_splits,
     find_copies,
     group_patients,
 )
+from jaxgan.data.sets import ImageSet
 from tests.test_copies import draw, reencode
 
 

@@ -3,6 +3,7 @@ import os
 import numpy as np
 import pytest
 
+from jaxgan.core.errors import UserError
 from jaxgan.data import limits
 from jaxgan.data.limits import (
     ImageError,
@@ -15,7 +16,6 @@ from jaxgan.data.limits import (
     read_stream_sizes,
     unusable_images_error,
 )
-from jaxgan.errors import UserError
 
 
 def test_the_limit_is_the_last_that_is_accepted():

@@ -2,20 +2,17 @@
 
 import itertools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan.dcgan import create_schedule
-from jaxgan.kept import read_table
-from jaxgan.listing import look_at_epoch_ends
-from jaxgan.run_folder import read_metrics
-from jaxgan.schedule import Schedule
-from jaxgan.study.generators import GeneratorLab, _GanNotes
-from jaxgan.train_dcgan import train_dcgan
-from tests.helpers import make_dataset, make_dcgan_settings, make_image_set
+from jaxgan.experiments.train_gan import train_gan
+from jaxgan.sampling.kept import read_table
+from jaxgan.sampling.listing import look_at_epoch_ends
+from jaxgan.training.epochs import EpochPlan
+from jaxgan.training.run_folder import read_metrics
+from tests.helpers import make_dataset, make_dcgan_settings
 
 
 def make_rows(begin, end, max_steps):
@@ -32,52 +29,26 @@ def make_rows(begin, end, max_steps):
     }
 
 
-def look_at_all(schedule, dispatches):
+def look_at_all(plan, dispatches):
     looks = []
     for begin, end in dispatches:
-        rows = make_rows(begin, end, schedule.max_steps)
-        looks += look_at_epoch_ends(schedule, begin, end, rows, threshold=0.76)
+        rows = make_rows(begin, end, plan.max_steps)
+        looks += look_at_epoch_ends(plan, begin, end, rows, threshold=0.76)
     return [(look.step, look.epoch, look.image is not None, look.score) for look in looks]
 
 
 @pytest.mark.parametrize(("num_examples", "batch_size"), [(8, 2), (7, 3), (5, 5), (3, 8), (2, 50)])
 def test_the_looks_are_at_the_ends_of_epochs_whatever_a_dispatch_is(num_examples, batch_size):
-    schedule = Schedule(num_examples, batch_size, num_epochs=12, max_steps=50)
-    whole = look_at_all(schedule, [(0, schedule.num_steps)])
-    single = look_at_all(schedule, [(s, s + 1) for s in range(schedule.num_steps)])
-    odd = [*range(0, schedule.num_steps, 5), schedule.num_steps]
-    assert whole == single == look_at_all(schedule, itertools.pairwise(dict.fromkeys(odd)))
-    ends = sorted({schedule.compute_end_of_epoch(epoch) for epoch in range(1, 13)})
+    plan = EpochPlan(num_examples, batch_size, num_epochs=12, max_steps=50)
+    whole = look_at_all(plan, [(0, plan.num_steps)])
+    single = look_at_all(plan, [(s, s + 1) for s in range(plan.num_steps)])
+    odd = [*range(0, plan.num_steps, 5), plan.num_steps]
+    assert whole == single == look_at_all(plan, itertools.pairwise(dict.fromkeys(odd)))
+    ends = sorted({plan.compute_end_of_epoch(epoch) for epoch in range(1, 13)})
     assert [step for step, *_ in whole] == ends
-    assert [epoch for _, epoch, *_ in whole] == [schedule.compute_epoch(step) for step in ends]
+    assert [epoch for _, epoch, *_ in whole] == [plan.compute_epoch(step) for step in ends]
     assert [saved for *_, saved, _ in whole] == [step % 3 == 0 for step in ends]
     np.testing.assert_allclose([score for *_, score in whole], np.array(ends) / 100, rtol=1e-6)
-
-
-@pytest.mark.parametrize("num_examples", [3, 8, 40])
-def test_a_study_saves_what_the_looks_save(num_examples):
-    """Of three images a batch of eight sees almost three epochs: one look a step."""
-    settings = make_dcgan_settings(batch_size=8, num_epochs=12, max_steps_per_dispatch=50)
-    schedule = create_schedule(settings, num_examples)
-    notes = _GanNotes(schedule, settings)
-    looks = []
-    for begin in range(0, schedule.num_steps, 4):
-        end = min(begin + 4, schedule.num_steps)
-        rows = make_rows(begin, end, 50)
-        rows["first_fake"] = jnp.pad(rows["first_fake"], [(0, 0), (0, 30), (0, 30), (0, 0)])
-        notes.note(begin, end, rows)
-        looks += look_at_epoch_ends(schedule, begin, end, rows, threshold=0.76)
-    expected = [look.image for look in looks if look.image is not None]
-    assert len(expected) > 0
-    np.testing.assert_array_equal(notes.to_arrays()["code_images"], np.stack(expected))
-
-
-@pytest.mark.parametrize(("num_images", "is_done_again"), [(9, True), (12, False)])
-def test_a_study_trains_again_what_may_have_saved_an_image_twice(num_images, is_done_again):
-    """Of 9 images 7 are learned from, of 12 there are 9: a batch of 8 is between them."""
-    lab = GeneratorLab(make_dcgan_settings(), capacity=12, devices=jax.devices()[:1])
-    job = lab.create_job(make_image_set(num_images), name="g", seed=1, holdout=0.2)
-    assert ("looks" in job.record) is is_done_again
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +69,7 @@ def runs(tmp_path_factory):
     made = {}
     for epochs in (1, 3):
         workdir = tmp_path_factory.mktemp(f"listing_{epochs}")
-        train_dcgan(
+        train_gan(
             make_dcgan_settings(**settings, epochs_per_dispatch=epochs),
             dataset=make_dataset(),
             class_name="left",

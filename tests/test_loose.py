@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxgan.core.errors import UserError
 from jaxgan.data.loose import read_folders
 from jaxgan.data.values import View
-from jaxgan.errors import UserError
 from tests.fuzz.seeds import make_film
 
 RNG = np.random.default_rng(0)

@@ -27,13 +27,13 @@ def mean_difference(values):
     return compare
 
 
-def measure_sets(compare, num_generated, num_real, num_spare=0, **options):
-    items = np.arange(num_generated + num_real + num_spare)
+def measure_sets(compare, num_generated, num_real, num_others=0, **options):
+    items = np.arange(num_generated + num_real + num_others)
     return measure(
         compare,
         generated=items[:num_generated],
         real=items[num_generated : num_generated + num_real],
-        spare=items[num_generated + num_real :],
+        others=items[num_generated + num_real :],
         features="made",
         **options,
     )

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
+from scipy.spatial.distance import cdist
 from sklearn.neighbors import NearestNeighbors
 
 from jaxgan.metrics.kernel_distance import compute_kernel_distance
@@ -74,8 +75,8 @@ def test_smooth_images_and_a_collapsed_generator_are_not_flagged():
     """Both are near to the training set, and just as near to every other real image."""
     train, held_out = draw(60, 0), draw(30, 1)
     smooth = 0.3 * draw(60, 2)
-    assert np.median(find_nearest(smooth, train, num=60)[2]) < np.median(
-        find_nearest(held_out, train, num=30)[2]
+    assert np.median(find_nearest(smooth, train, num=60, distance_fn=cdist)[2]) < np.median(
+        find_nearest(held_out, train, num=30, distance_fn=cdist)[2]
     )
     assert not measure(smooth, train, held_out).flag
     collapsed = np.repeat(draw(1, 3), 60, axis=0) + 0.01 * draw(60, 4)
@@ -119,7 +120,9 @@ def test_ratios_with_a_power_law_tail_are_called_copies_as_often_as_said():
 
 def test_find_nearest_gives_the_nearest_first():
     real = np.array([[0.0], [10.0]])
-    order, twins, gaps = find_nearest(np.array([[3.0], [9.0], [0.5]]), real, num=2)
+    order, twins, gaps = find_nearest(
+        np.array([[3.0], [9.0], [0.5]]), real, num=2, distance_fn=cdist
+    )
     assert order.tolist() == [2, 1]
     assert twins.tolist() == [0, 1]
     assert gaps.tolist() == [0.5, 1.0]

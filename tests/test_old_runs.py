@@ -6,18 +6,25 @@ import shutil
 import numpy as np
 import pytest
 
-from configs import dcgan, gmd
+from configs import dcgan, gmd, study
+from jaxgan.core.settings import read_settings
 from jaxgan.data.source import DataSpec, load_dataset
-from jaxgan.evaluate import check_same_data
-from jaxgan.kept import read_table
-from jaxgan.run_folder import describe_differences, read_metrics, read_record
-from jaxgan.sampling import draw_from_run, restore_run
-from jaxgan.settings import DcganSettings, GmdSettings, read_settings
+from jaxgan.evaluation.subjects import check_same_data
+from jaxgan.experiments.train_classifier import TrainClassifierSettings, train_classifier
+from jaxgan.experiments.train_gan import (
+    describe_run,
+    make_conditional,
+    train_conditional,
+    train_gan,
+)
+from jaxgan.sampling.kept import read_table
+from jaxgan.sampling.runs import draw_from_run, restore_run
+from jaxgan.sampling.settings import TrainGanSettings
+from jaxgan.sampling.synthetic import load_synthetic
 from jaxgan.study.run import run_jobs
 from jaxgan.study.settings import StudySettings
-from jaxgan.train_conditional import make_conditional, train_conditional
-from jaxgan.train_dcgan import describe_run, train_dcgan
-from jaxgan.train_gmd import load_synthetic, train_gmd
+from jaxgan.training.record import describe_differences, flatten
+from jaxgan.training.run_folder import read_metrics, read_record
 from tests.helpers import list_content, replace
 from tests.old_runs import unpack_format_1
 
@@ -36,17 +43,18 @@ def make_dcgan(num_epochs, **selection):
     """The settings of those runs, as today's config gives them to the same command."""
     config = dcgan.get_config("quick")
     small = {"image_size": 32, "generator_width": 2, "discriminator_width": 2, "latent_size": 4}
-    config.update(small | {"batch_size": 8, "num_epochs": num_epochs})
+    config.gan.update(small)
+    config.update({"batch_size": 8, "num_epochs": num_epochs})
     config.update({f"{name}_every_epochs": 1 for name in _CADENCES})
     config.selection.update({"num_accept": 6} | selection)
-    return read_settings(DcganSettings, config.to_dict())
+    return read_settings(TrainGanSettings, config.to_dict())
 
 
 def make_gmd(num_epochs):
     config = gmd.get_config("quick")
-    small = {"image_size": 32, "width": 8, "batch_size": 8, "eval_batch_size": 8}
-    config.update(small | {"num_epochs": num_epochs})
-    return read_settings(GmdSettings, config.to_dict())
+    config.classifier.update({"image_size": 32, "width": 8})
+    config.update({"batch_size": 8, "eval_batch_size": 8, "num_epochs": num_epochs})
+    return read_settings(TrainClassifierSettings, config.to_dict())
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +78,10 @@ def test_they_are_read_and_left_as_they_are(old, films):
     before = list_content(old)
     for name in RUNS:
         check_same_data(old / name, films)
-        images = draw_from_run(old / name, num=3).images
+        images = draw_from_run(old / name, num=3)
         assert images.shape == (3, 32, 32, 1)
         assert len(read_table(old / name)) == (6 if name.startswith("finished") else 0)
-    kept = load_synthetic(old / "finished" / "dcgan", films, make_gmd(3))
+    kept = load_synthetic(old / "finished" / "dcgan", films)
     assert [len(images) for images in kept.values()] == [6, 6]
     for name in ("finished/gmd/real", "finished/gmd/augmented", "finished/study"):
         assert read_record(old / name)["data"]["fingerprint"] == films.fingerprint
@@ -84,7 +92,8 @@ def test_a_kept_image_is_drawn_again_from_its_seed(old):
     """So what was restored is what was saved."""
     run = old / "finished" / "dcgan" / "right"
     row = read_table(run)[-1]
-    samples = draw_from_run(run, num=1, seed=row.seed)
+    restored = restore_run(run)
+    samples = restored.sampler.draw_scored(restored.networks, row.seed, 1)
     assert samples.scores[0] == pytest.approx(row.score, abs=1e-4)
 
 
@@ -92,7 +101,10 @@ def test_no_record_of_theirs_differs_from_what_the_same_command_gives_today(old,
     left = make_dcgan(3, rule="paper_text", threshold=0.01)
     for name, settings in (("left", left), ("right", make_dcgan(3))):
         record = read_record(old / "finished" / "dcgan" / name)
-        assert describe_differences(record, describe_run(settings, films, name)) == ""
+        today = json.loads(json.dumps(describe_run(settings, films, name)))
+        assert describe_differences(record, today) == ""
+        noted = {n: v for n, v in flatten(record).items() if ".targets." not in n}
+        assert noted == flatten(today)
         other = describe_run(make_dcgan(3, num_accept=7), films, name)
         assert "num_accept was 6 and is 7" in describe_differences(record, other)
 
@@ -101,10 +113,10 @@ def test_a_finished_run_says_so_and_goes_on_with_more_epochs(old, films, tmp_pat
     workdir = copy(old, tmp_path, "finished/dcgan")
     options = {"dataset": films, "class_name": "right", "workdir": workdir, "num_devices": 1}
     before = read_table(workdir / "right")
-    train_dcgan(make_dcgan(3), **options)
+    train_gan(make_dcgan(3), **options)
     assert "is finished: 3 epochs" in capsys.readouterr().out
     assert read_table(workdir / "right") == before
-    train_dcgan(make_dcgan(5), **options)
+    train_gan(make_dcgan(5), **options)
     assert "Going on after epoch 3 of 5" in capsys.readouterr().out
     check_went_on(old / "finished/dcgan/right", workdir / "right", 5)
 
@@ -124,7 +136,7 @@ def test_a_stopped_run_goes_on_to_its_end(old, films, tmp_path):
     """With other cadences of what is only to be looked at, which takes less time."""
     workdir = copy(old, tmp_path, "stopped/dcgan")
     settings = replace(make_dcgan(40), sample_every_epochs=40, look_every_epochs=40)
-    train_dcgan(settings, dataset=films, class_name="left", workdir=workdir, num_devices=1)
+    train_gan(settings, dataset=films, class_name="left", workdir=workdir, num_devices=1)
     check_went_on(old / "stopped/dcgan/left", workdir / "left", 40)
     assert restore_run(workdir / "left", "newest").step == 50
     assert len(read_table(workdir / "left")) == 6
@@ -142,21 +154,39 @@ def test_a_model_of_all_classes_goes_on(old, films, tmp_path):
 
 def test_classifiers_go_on(old, films, tmp_path):
     workdir = copy(old, tmp_path, "stopped/gmd")
-    train_gmd(make_gmd(40), dataset=films, workdir=workdir, num_devices=1)
+    train_classifier(make_gmd(40), dataset=films, workdir=workdir, num_devices=1)
     check_went_on(old / "stopped/gmd/real", workdir / "real", 40)
     workdir = copy(old, tmp_path, "finished/gmd")
     synthetic_dir = old / "finished" / "dcgan"
     options = {"dataset": films, "workdir": workdir, "num_devices": 1}
-    train_gmd(make_gmd(4), synthetic_dir=synthetic_dir, **options)
+    train_classifier(make_gmd(4), synthetic_dir=synthetic_dir, **options)
     check_went_on(old / "finished/gmd/augmented", workdir / "augmented", 4)
+
+
+def make_study(old):
+    """The settings of that study, as today's config gives them to the same command.
+
+    `old` are the values that its record has, in the names of before.
+    """
+    config = study.get_config("quick")
+    config.update({name: old[name] for name in config if name in old and name != "data"})
+    for group, values in (("gan", old["dcgan"]), ("classifier", old["gmd"])):
+        config[group].update({name: values[name] for name in config[group] if name in values})
+    gmd_names = {"name": "optimizer", "learning_rate": "learning_rate", "momentum": "momentum"}
+    config.optimizer.update({new: old["gmd"][name] for new, name in gmd_names.items()})
+    config.update({name: old["gmd"][name] for name in ("batch_size", "eval_batch_size")})
+    gan = old["dcgan"]
+    config.gan_epochs, config.gan_batch_size = gan["num_epochs"], gan["batch_size"]
+    config.threshold = gan["selection"]["threshold"]
+    return read_settings(StudySettings, config.to_dict())
 
 
 def test_no_job_of_a_finished_study_is_done_again(old, films, tmp_path, capsys):
     workdir = copy(old, tmp_path, "finished/study")
-    settings = read_settings(StudySettings, read_record(workdir)["settings"])
+    settings = make_study(read_record(workdir)["settings"])
     parts = [
         load_dataset(DataSpec(old / "films"), image_size=size, channels=1, cache_dir=tmp_path)
-        for size in (settings.gmd.image_size, settings.dcgan.image_size)
+        for size in (settings.classifier.image_size, settings.gan.image_size)
     ]
     before = list_content(workdir / "jobs")
     results = run_jobs(

@@ -213,6 +213,17 @@ def test_values_and_gradients_equal_linen_on_the_same_parameters(case):
         np.testing.assert_allclose(b, a, atol=2e-5 * float(jnp.abs(a).max()) + 1e-12, rtol=0)
 
 
+@pytest.mark.parametrize("case", ["stem", "transpose 4x4/2"])
+@pytest.mark.parametrize("num", [1, 7, 9])
+def test_few_images_and_many_are_transposed_alike(case, num):
+    """Few have a form of their own: one product a tap, on the kernel as it lies."""
+    _, size, stride, padding, (h, w), inputs, outputs = CASES[case]
+    x, kernel = normal(0, num, h, w, inputs), normal(1, size, size, inputs, outputs)
+    found = ops.conv_transpose(x, kernel, strides=stride, padding=padding)
+    expected = jax.lax.conv_transpose(x, kernel, (stride, stride), padding)
+    np.testing.assert_allclose(found, expected, atol=2e-5 * float(jnp.abs(expected).max()), rtol=0)
+
+
 @pytest.mark.parametrize("case", ["3x3 same", "4x4/2", "transpose 4x4/2", "stem", "thin"])
 def test_second_derivatives_equal_the_library(case):
     """A gradient penalty: differentiate the norm of a gradient."""

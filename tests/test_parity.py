@@ -20,11 +20,14 @@ import numpy as np
 import optax
 import pytest
 
-from jaxgan import classifier, dcgan, gan
-from jaxgan.gan import GanState, NetworkState
-from jaxgan.models.gmd import Gmd
-from jaxgan.types import Batch
-from tests.helpers import make_dcgan_settings
+from jaxgan.classifiers.gmd import Gmd
+from jaxgan.classifiers.protocol import Classifier, InputForm
+from jaxgan.classifiers.step import ClassifierState, train_step
+from jaxgan.core.types import Batch
+from jaxgan.gans import recipe, two_player
+from jaxgan.gans.two_player import GanState, Player
+from jaxgan.networks.state import NetworkState
+from tests.helpers import create_state, create_step, make_dcgan_settings
 
 torch = pytest.importorskip(
     "torch", reason="parity needs PyTorch as the reference: pip install -e '.[peers]'"
@@ -224,8 +227,7 @@ def to_unit(pixels, dtype="float32"):
 @pytest.fixture
 def float64(monkeypatch):
     """Compute in float64, the scale of pixels too: the steps would magnify its rounding."""
-    for module in (gan, classifier):
-        monkeypatch.setattr(module, "scale_to_unit", lambda x: jnp.float64(x) / 127.5 - 1.0)
+    monkeypatch.setattr(two_player, "scale_to_unit", lambda x: jnp.float64(x) / 127.5 - 1.0)
     with jax.enable_x64(True):
         yield
 
@@ -250,7 +252,7 @@ def make_settings():
 def draw_gan(dtype="float32"):
     """Return drawn variables of both networks, and PyTorch's networks with the same."""
     settings = make_settings()
-    shapes = jax.eval_shape(lambda: dcgan.create_state(settings, jax.random.key(0)))
+    shapes = jax.eval_shape(lambda: create_state(settings, jax.random.key(0)))
     variables = [
         draw_variables(network.variables, use_dcgan_scale, dtype, seed)
         for seed, network in enumerate((shapes.generator, shapes.discriminator))
@@ -270,7 +272,7 @@ def check_outputs(ours, theirs):
 
 @pytest.mark.parametrize("train", [True, False], ids=["train", "eval"])
 def test_dcgan_outputs(train):
-    generator, discriminator = dcgan.create_networks(make_settings())
+    generator, discriminator = make_settings().gan.create_networks()
     variables, peers = draw_gan()
     assert [count_weights(peer) for peer in peers] == [3_576_704, 2_765_568]
     rng = np.random.default_rng(5)
@@ -356,14 +358,15 @@ def run_both(dtype, rates: tuple[float, float] | None, num_steps: int):
     begin = [take_weights(peer) for peer in peers]
     parameters = [peer.network.parameters() for peer in peers]
     if rates is None:
-        optimizers = [dcgan.create_optimizer(settings)] * 2
+        optimizers = [recipe.create_optimizer(settings.gan)] * 2
         theirs = [torch.optim.Adam(p, lr=2e-4, betas=(0.5, 0.999)) for p in parameters]
     else:
         optimizers = [optax.sgd(rate) for rate in rates]
         theirs = [torch.optim.SGD(p, lr=r) for p, r in zip(parameters, rates, strict=True)]
+    players = zip(settings.gan.create_networks(), optimizers, strict=True)
+    generator, discriminator = (Player(*player) for player in players)
     step_fn: Any = functools.partial(
-        dcgan.create_step(settings, None),
-        **{"generator_optimizer": optimizers[0], "discriminator_optimizer": optimizers[1]},
+        create_step(settings, None), generator=generator, discriminator=discriminator
     )
     step = jax.jit(step_fn)
     networks = [
@@ -516,7 +519,7 @@ def create_gmd(size, width, padding, dtype="float32"):
     """Return GMD, drawn parameters, and PyTorch's with the same."""
     model = Gmd(width=width, padding=padding)
     example = jnp.zeros((1, size, size, 3))
-    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), example))
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), example, train=False))
     variables = draw_variables(shapes, use_he_scale, dtype)
     num_flat = variables["params"]["dense0"]["kernel"].shape[0]
     convolutions = [width // divisor for divisor in (1, 2, 2, 4, 8)]
@@ -534,7 +537,8 @@ def test_gmd_outputs(size, width, padding, num_images):
     images = to_unit(draw_pixels(num_images, size))
     with torch.no_grad():
         expected = peer.network(to_nchw(images)).numpy()
-    check_outputs(jax.jit(model.apply)(variables, images), expected)
+    outputs = jax.jit(functools.partial(model.apply, train=False))(variables, images)
+    check_outputs(outputs.logits, expected)
     if size == 150:
         assert count_weights(peer) == 4_033_252
 
@@ -544,10 +548,12 @@ def run_gmd_step(size, width, padding, dtype, rate, num_images):
     model, variables, peer = create_gmd(size, width, padding, dtype)
     pixels, labels = draw_pixels(num_images, size), np.arange(2, 2 + num_images) % 4
     begin, optimizer = take_weights(peer), optax.sgd(rate)
-    state = classifier.ClassifierState(
-        jnp.int32(0), variables["params"], optimizer.init(variables["params"])
+    params = variables["params"]
+    state = ClassifierState(params, {}, optimizer.init(params), step=jnp.int32(0))
+    form = InputForm(size, 3, scale=lambda images: images.astype(dtype) / 127.5 - 1.0)
+    step = functools.partial(
+        train_step, classifier=Classifier(lambda axis_name: model, form), optimizer=optimizer
     )
-    step = functools.partial(classifier.train_step, model=model, optimizer=optimizer)
     batch = Batch(jnp.asarray(pixels), jnp.asarray(labels, jnp.int32))
     state, metrics = jax.jit(step)(state, batch, jax.random.key(0))
 

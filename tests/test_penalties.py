@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan import penalties
+from jaxgan.gans import penalties
 
 SHAPE = (4, 6, 5, 2)
 

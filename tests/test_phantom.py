@@ -10,6 +10,7 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from jaxgan.core.errors import UserError
 from jaxgan.data.phantom import (
     FILM,
     FINDINGS,
@@ -22,7 +23,6 @@ from jaxgan.data.phantom import (
     plan_splits,
 )
 from jaxgan.data.phantom_anatomy import Posture, create_anatomy, draw_thorax
-from jaxgan.errors import UserError
 
 
 def _draw(films, *, size=64, **settings):

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan.pixels import scale_to_bytes, scale_to_unit, stretch_to_bytes
+from jaxgan.ops.pixels import scale_to_bytes, scale_to_unit, stretch_to_bytes
 
 
 def test_every_byte_comes_back():

@@ -3,8 +3,8 @@
 import numpy as np
 from scipy import ndimage
 
+from jaxgan.evaluation.pyramid import fit_pyramid_features
 from jaxgan.metrics.kernel_distance import compute_kernel_distance
-from jaxgan.metrics.pyramid import fit_pyramid_features
 from jaxgan.metrics.sliced_wasserstein import compute_pyramid
 from tests.helpers import make_image_set
 

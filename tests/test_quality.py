@@ -4,43 +4,63 @@ import jax
 import numpy as np
 import pytest
 
-from jaxgan import quality
-from jaxgan.dcgan import create_keys, create_networks, create_state
-from jaxgan.quality import (
+from jaxgan.evaluation import quality
+from jaxgan.evaluation.quality import (
+    FIRST_SEED,
+    NUM_IMAGES,
     QualityMeter,
     compute_class_share,
     compute_label_effect,
     describe_ignored_label,
     summarise,
 )
-from tests.helpers import make_dcgan_settings, make_image_set
+from jaxgan.training.keys import create_keys
+from tests.helpers import (
+    create_state,
+    get_networks,
+    make_dcgan_settings,
+    make_image_set,
+    make_sampler,
+)
 
 SETTINGS = make_dcgan_settings()
 
 
 @pytest.fixture(scope="module")
 def meter():
-    return QualityMeter(
-        make_image_set(40).of_class(0).images,
-        create_networks(SETTINGS)[0],
-        key=jax.random.key(1),
-        latent_size=SETTINGS.latent_size,
-        batch=100,
-    )
+    return QualityMeter(make_image_set(40).of_class(0).images)
 
 
-def test_an_untrained_generator_is_far_and_measured_alike_every_time(meter):
-    variables = create_state(SETTINGS, create_keys(0).init).sampling_variables
-    first = meter.measure(meter.draw(variables))
-    assert first == meter.measure(meter.draw(variables))
+@pytest.fixture(scope="module")
+def networks():
+    return get_networks(SETTINGS, create_state(SETTINGS, create_keys(0).init))
+
+
+def draw(networks):
+    """What a training measures."""
+    return make_sampler(SETTINGS).draw(networks, FIRST_SEED, NUM_IMAGES)
+
+
+def test_an_untrained_generator_is_far_and_measured_alike_every_time(meter, networks):
+    first = meter.measure(draw(networks))
+    assert first == meter.measure(draw(networks))
     assert first["kernel_distance"] > 10 * meter.compute_floor() > 0
     assert first["variance_ratio"] > 0
 
 
-def test_a_generator_of_one_image_varies_nothing(meter):
-    variables = create_state(SETTINGS, create_keys(0).init).sampling_variables
-    silent = jax.tree.map(np.zeros_like, variables)
-    measured = meter.measure(meter.draw(silent))
+def test_nothing_is_fitted_before_something_is_measured(monkeypatch):
+    def fit(images):
+        raise RuntimeError("fitted")
+
+    monkeypatch.setattr(quality, "fit_pyramid_features", fit)
+    meter = QualityMeter(make_image_set(40).images)
+    with pytest.raises(RuntimeError, match="fitted"):
+        meter.compute_floor()
+
+
+def test_a_generator_of_one_image_varies_nothing(meter, networks):
+    silent = jax.tree.map(np.zeros_like, networks)
+    measured = meter.measure(draw(silent))
     assert measured["variance_ratio"] < 1e-6
     report = summarise([{"epoch": 1, **measured}], floor=0.1, selected_epoch=1)
     assert "vary 0.0% as much" in report["collapse"]

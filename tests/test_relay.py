@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from jaxgan.relay import Relay, find_free_port
+from jaxgan.devices.relay import Relay, find_free_port
 
 SECONDS = 60.0
 

@@ -8,19 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan import dcgan, gan, train_gmd
+from jaxgan.core.errors import UserError
+from jaxgan.core.seeds import NUM_SEEDS, wrap_seed
 from jaxgan.data.phantom import FINDINGS, draw_film, plan_films
+from jaxgan.data.settings import DataSettings
 from jaxgan.data.split import split_by_patient
-from jaxgan.errors import UserError
-from jaxgan.sampling import create_sampler
-from jaxgan.schedule import Schedule
-from jaxgan.seeds import NUM_SEEDS, wrap_seed
-from jaxgan.selection import choose_by_rank
-from jaxgan.settings import DataSettings
-from jaxgan.simulation import World, run_simulations
+from jaxgan.experiments.train_gan import train_gan
+from jaxgan.gans import two_player
+from jaxgan.gans.protocol import Networks
+from jaxgan.sampling.selection import choose_by_rank
 from jaxgan.study.folds import create_folds
-from jaxgan.train_dcgan import train_dcgan
-from tests.helpers import make_dataset, make_dcgan_settings, make_gmd_settings
+from jaxgan.study.simulation import World, run_simulations
+from jaxgan.training.epochs import EpochPlan
+from jaxgan.training.keys import create_keys
+from tests.helpers import make_dataset, make_dcgan_settings, make_gmd_settings, make_sampler
 from tests.test_ablation import make_settings as make_ablation_settings
 
 SEEDS = (-(2**31) - 1, -1, 2**31 - 1, 2**31, 3_000_000_000, 2**32 - 1, 2**32, 10**30)
@@ -31,14 +32,14 @@ def use_dcgan_seed(seed):
     settings = make_dcgan_settings(
         seed=seed, num_epochs=1, selection={"rule": "calibrated", "max_tries": 9}
     )
-    keys = dcgan.create_keys(settings.seed)
+    keys = create_keys(settings.seed)
     logits = np.linspace(-1, 1, 9)
     chosen = choose_by_rank("calibrated", logits, logits[:4], 3, seed=settings.seed)
     return [*jax.random.key_data(keys.latents).tolist(), *chosen.tolist()]
 
 
 def use_gmd_seed(seed):
-    return jax.random.key_data(train_gmd.create_keys(make_gmd_settings(seed=seed).seed).init)
+    return jax.random.key_data(create_keys(make_gmd_settings(seed=seed).seed).init)
 
 
 def use_split_seed(seed):
@@ -61,17 +62,15 @@ def use_phantom_seed(seed):
 
 def draw_latents(first, num):
     """The latents [batch, size] that a sampler draws for `num` images, and the seeds it notes."""
-    seen = []
-
-    def run(generator, discriminator, latents, labels):
-        seen.append(np.asarray(latents))
-        return jnp.zeros((len(latents), 2, 2, 1)), jnp.zeros(len(latents))
-
-    sampler = dataclasses.replace(create_sampler(make_dcgan_settings()), run=run)
-    network = gan.NetworkState({}, {}, ())
-    state = gan.GanState(jnp.int32(0), network, network, None, jnp.float32(0.0))
-    samples = sampler.draw(state, first, num)
-    return np.concatenate(seen), samples.seeds.tolist()
+    gan = dataclasses.replace(
+        make_dcgan_settings().create_gan(),
+        generate=lambda variables, latents, given: latents[:, None, :, None],
+        score_batch=lambda variables, images, given: jnp.zeros(len(images)),
+    )
+    sampler = dataclasses.replace(make_sampler(make_dcgan_settings()), gan=gan)
+    samples = sampler.draw_scored(Networks({}, {}), first, num)
+    batches = sampler._draw_batches(Networks({}, {}), first, num)
+    return np.concatenate([images[:, 0, :, 0] for images, _ in batches]), samples.seeds.tolist()
 
 
 def use_sampling_seed(seed):
@@ -81,8 +80,8 @@ def use_sampling_seed(seed):
 
 
 def use_ablation_seed(seed):
-    dcgan_settings = make_dcgan_settings(seed=seed)
-    return list(make_ablation_settings(dcgan=dcgan_settings, num_seeds=2).seeds)
+    train = make_dcgan_settings(seed=seed)
+    return list(make_ablation_settings(train=train, num_seeds=2).seeds)
 
 
 def use_simulation_seed(seed):
@@ -97,7 +96,7 @@ USES = {
     "config.fold_seed": use_fold_seed,
     "config.data.phantom_seed": use_phantom_seed,
     "--seed of sample and evaluate": use_sampling_seed,
-    "config.dcgan.seed of an ablation": use_ablation_seed,
+    "config.train.seed of an ablation": use_ablation_seed,
     "--seed of simulate": use_simulation_seed,
 }
 
@@ -122,8 +121,7 @@ def test_a_seed_that_jax_would_take_for_another_is_refused():
 
 
 def test_the_latents_of_a_seed_are_what_they_always_were():
-    key = dcgan.create_keys(0).latents
-    expected = gan.draw_latents(key, jnp.arange(8) + 5, make_dcgan_settings().latent_size)
+    expected = two_player.draw_latents(create_keys(0).latents, jnp.arange(8) + 5, 8)
     np.testing.assert_array_equal(draw_latents(5, 3)[0], expected)
     last, _ = draw_latents(NUM_SEEDS - 2, 2)  # the rest of the batch wraps around
     np.testing.assert_array_equal(last[2:], draw_latents(0, 6)[0][:6])
@@ -135,14 +133,12 @@ def test_a_run_whose_looks_would_run_out_of_latents_is_refused_before_it_begins(
     with pytest.raises(UserError, match="num_epochs is 300000000, expected at most 268435455"):
         make_dcgan_settings(num_epochs=300_000_000)
     with pytest.raises(UserError, match="expected fewer than 2147483648"):
-        Schedule(num_examples=1000, batch_size=2, num_epochs=10**7, max_steps=1)
+        EpochPlan(num_examples=1000, batch_size=2, num_epochs=10**7, max_steps=1)
 
 
 def test_a_large_seed_trains_to_the_end(tmp_path):
     settings = make_dcgan_settings(
         seed=3_000_000_000, num_epochs=1, diffaugment=False, selection={"rule": "none"}
     )
-    train_dcgan(
-        settings, dataset=make_dataset(), class_name="left", workdir=tmp_path, num_devices=1
-    )
+    train_gan(settings, dataset=make_dataset(), class_name="left", workdir=tmp_path, num_devices=1)
     assert (tmp_path / "left" / "report.json").is_file()

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from jaxgan.errors import UserError
-from jaxgan.selection import (
+from jaxgan.core.errors import UserError
+from jaxgan.sampling.selection import (
     MIN_HELD_OUT,
+    RANKING_RULES,
+    RULES,
     accept_by_batch_loss,
     accept_by_probability,
     calibrate,
@@ -18,6 +20,7 @@ from jaxgan.selection import (
     match_targets,
     sample_by_rejection,
 )
+from jaxgan.training.record import LOOKING_RULES
 
 TABLE = {"covid": 192, "pneumonia": 150, "normal": 61}
 
@@ -40,6 +43,18 @@ def test_the_classes_of_a_table_find_their_numbers_in_whatever_case():
 )
 def test_other_classes_get_nothing_of_a_table_whatever_one_of_them_is_called(names):
     assert match_targets(names, TABLE) == {}
+
+
+def test_records_know_which_rules_keep_images_of_a_look():
+    """They lie below, and can not ask."""
+    assert {name for name, rule in RULES.items() if rule.keeps_looks} == set(LOOKING_RULES)
+
+
+def test_a_rule_keeps_images_of_looks_of_batches_or_of_the_finished_generator_that_it_ranks():
+    for name, rule in RULES.items():
+        assert sum((rule.keeps_looks, rule.keeps_batches, rule.ranks)) == 1, name
+        assert rule.ranks or not rule.calibrates, name
+        assert (name in RANKING_RULES) == rule.ranks
 
 
 def test_the_text_keeps_an_image_from_the_threshold_on():

@@ -2,8 +2,8 @@
 
 import pytest
 
+from jaxgan.core.errors import UserError
 from jaxgan.data.sets import describe_renamed, name_classes
-from jaxgan.errors import UserError
 
 
 def test_what_names_a_folder_stays_as_it_is_and_is_not_told():

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from jaxgan.simulation import (
+from jaxgan.study.simulation import (
     World,
     format_simulations,
     judge_study,
@@ -13,7 +13,7 @@ from jaxgan.simulation import (
     simulate_many,
     simulate_study,
 )
-from jaxgan.statistics import (
+from jaxgan.study.statistics import (
     compute_needed_patients,
     compute_smallest_difference,
     estimate_fold_variance,

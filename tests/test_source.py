@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxgan.core.errors import UserError
 from jaxgan.data import phantom, source
 from jaxgan.data.images import as_pixels, read_image, resize_square
 from jaxgan.data.sets import check_classes
 from jaxgan.data.source import DataSpec, load_dataset
-from jaxgan.errors import UserError
-from jaxgan.run_folder import describe_differences, read_record
+from jaxgan.training.record import describe_differences
+from jaxgan.training.run_folder import read_record
 from tests.fuzz.seeds import make_film
 from tests.old_runs import unpack_format_1
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxgan.core.errors import UserError
 from jaxgan.data import split
 from jaxgan.data.split import find_shared_patients, hold_out, split_by_patient
-from jaxgan.errors import UserError
 from tests.helpers import make_image_set, replace
 
 FRACTIONS = {"train": 0.8, "val": 0.2}

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxgan import statistics as module
-from jaxgan.statistics import (
+from jaxgan.study import statistics as module
+from jaxgan.study.statistics import (
     Design,
     adjust_holm,
     bootstrap_balanced,

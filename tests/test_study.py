@@ -1,5 +1,7 @@
 """The parts of a study: arms, folds, jobs, selection, the audit, training with one program."""
 
+import contextlib
+import itertools
 import re
 
 import jax
@@ -8,19 +10,24 @@ import jinja2
 import numpy as np
 import pytest
 
+from jaxgan.core.errors import UserError
 from jaxgan.data.sets import Dataset, ImageSet
-from jaxgan.errors import UserError
-from jaxgan.loop import Stopped
 from jaxgan.study import page
-from jaxgan.study.arms import Arm, create_arms, describe_lacking_targets, find_controls
+from jaxgan.study.added import PAPER_CODE, PAPER_TEXT, UNFILTERED, Wanted, duplicate
+from jaxgan.study.arms import ARMS, create_arms, describe_lacking_targets, find_controls
 from jaxgan.study.audit import Audit, mask_images, run_probes
-from jaxgan.study.classifiers import ClassifierLab, create_training_set, duplicate
+from jaxgan.study.classifiers import ClassifierLab
 from jaxgan.study.folds import create_folds
-from jaxgan.study.generators import GeneratorLab, select
-from jaxgan.study.jobs import Job, JobRunner
+from jaxgan.study.generators import GeneratorLab
 from jaxgan.study.memory import compute_nearness, summarise
-from jaxgan.study.training import Curves, Trainer
-from tests.helpers import make_dataset, make_dcgan_settings, make_gmd_settings, make_image_set
+from jaxgan.training.jobs import Job, JobRunner
+from jaxgan.training.loop import LoopStage, Stopped
+from jaxgan.training.many import Curves, Trainer
+from tests.helpers import make_dataset, make_image_set, make_study_settings, replace
+
+
+def make_arm(kind, amount):
+    return replace(ARMS[kind], amount=amount)
 
 
 def test_amounts_are_an_axis_of_some_arms():
@@ -30,18 +37,18 @@ def test_amounts_are_an_axis_of_some_arms():
     assert [arm.name for arm in arms] == [
         "real", "duplicates@0.5", "duplicates", "gan@0.5", "gan", "gan_calibrated",
     ]  # fmt: skip
-    assert find_controls(Arm("gan", 0.5), arms) == ["real", "duplicates@0.5"]
-    assert find_controls(Arm("gan_calibrated", 1.0), arms) == ["real", "duplicates"]
-    assert find_controls(Arm("classic+gan", 1.0), arms)[0] == "classic"
-    assert find_controls(Arm("real"), arms) == []
+    assert find_controls(make_arm("gan", 0.5), arms) == ["real", "duplicates@0.5"]
+    assert find_controls(make_arm("gan_calibrated", 1.0), arms) == ["real", "duplicates"]
+    assert find_controls(make_arm("classic+gan", 1.0), arms)[0] == "classic"
+    assert find_controls(make_arm("real", 0.0), arms) == []
 
 
 def test_one_arm_adds_the_numbers_of_the_paper_s_table_whatever_the_amounts():
     (counted,) = create_arms(("gan_paper_counts",), (0.5,), ())
     table = {"covid": 192, "normal": 61}
-    assert counted.name == "gan_paper_counts" and counted.source == "paper_text"
+    assert counted.name == "gan_paper_counts" and counted.source == PAPER_TEXT
     assert counted.count_added(("Normal", "COVID"), (100, 90), table) == [61, 192]
-    assert Arm("gan", 0.5).count_added(("covid", "normal"), (101, 90), table) == [50, 45]
+    assert make_arm("gan", 0.5).count_added(("covid", "normal"), (101, 90), table) == [50, 45]
 
 
 def test_a_class_that_is_called_as_one_of_the_paper_s_gets_what_any_class_gets():
@@ -68,10 +75,10 @@ def test_a_training_set_never_lacks_what_its_arm_promises():
     empty, some = train.take(np.zeros(0, int)), train.take(np.arange(2))
     names = ("left", "right")
     with pytest.raises(UserError, match="kept no image"):
-        create_training_set(Arm("gan", 1.0), train, [empty, empty], class_names=names)
+        make_arm("gan", 1.0).join(train, [empty, empty], names)
     with pytest.raises(UserError, match="no generated image of class right"):
-        create_training_set(Arm("synthetic_only", 1.0), train, [some, empty], class_names=names)
-    assert len(create_training_set(Arm("gan", 1.0), train, [some, empty], class_names=names)) == 8
+        make_arm("synthetic_only", 1.0).join(train, [some, empty], names)
+    assert len(make_arm("gan", 1.0).join(train, [some, empty], names)) == 8
 
 
 def test_duplicates_repeat_each_image_as_often_as_another():
@@ -160,20 +167,25 @@ def make_trainer(traces, capacity=16):
         noise = jax.random.normal(key)
         return state + batch.images.mean() + noise, {"loss": state.sum()}
 
-    return Trainer(
-        lambda axis_name: step,
-        capacity=capacity,
-        batch_size=4,
-        max_steps=3,
-        devices=jax.devices()[:1],
-    )
+    trainer = Trainer(capacity=capacity, batch_size=4, max_steps=3, devices=jax.devices()[:1])
+    dispatcher = trainer.create_dispatcher(lambda axis_name: step)
+
+    def train(images, *borders, begin=lambda state: state, **options):
+        """Train from one border to the next, each time as a stage of its own."""
+        stages = [
+            LoopStage(first, last, dispatcher, begin)
+            for first, last in itertools.pairwise((0, *borders))
+        ]
+        return trainer.train(jnp.zeros(()), images, stages=stages, **options)
+
+    return train
 
 
 def test_sets_of_any_size_share_one_program():
     traces = []
-    trainer = make_trainer(traces)
+    train = make_trainer(traces)
     for num, seed in ((6, 0), (16, 1)):
-        trainer.train(jnp.zeros(()), make_image_set(num), num_steps=7, seed=seed, notes=Curves())
+        train(make_image_set(num), 7, seed=seed, notes=Curves())
     assert len(traces) <= 2  # shapes first, then the program; never again for another set
 
 
@@ -185,15 +197,14 @@ def test_a_lab_compiles_nothing_for_its_second_training(kind, size, tmp_path, ca
     def create_job(seed):
         images = make_image_set(12 + 2 * seed, size, seed=seed)
         if kind == "generator":
-            return generator_lab.create_job(images, name="g", seed=seed, holdout=0.2)
+            return generator_lab.create_job(images, name="g", seed=seed)
         return classifier_lab.create_job(
             name="c", train=images, test=images, record={}, is_classic=False, seed=seed
         )
 
-    generator_lab = GeneratorLab(make_dcgan_settings(), capacity=16, devices=devices)
-    classifier_lab = ClassifierLab(
-        make_gmd_settings(), num_classes=2, num_updates=3, capacity=16, devices=devices
-    )
+    settings = make_study_settings(holdout=0.2)
+    generator_lab = GeneratorLab(settings, capacity=16, devices=devices)
+    classifier_lab = ClassifierLab(settings, num_classes=2, capacity=16, devices=devices)
     compilations = []
     for seed in (0, 1):
         caplog.clear()
@@ -208,16 +219,53 @@ def test_a_lab_compiles_nothing_for_its_second_training(kind, size, tmp_path, ca
 
 
 def test_a_training_goes_on_where_it_was_cut_with_the_same_bits(tmp_path):
-    images, trainer = make_image_set(10), make_trainer([])
-    options = {"num_steps": 20, "seed": 3, "partial": tmp_path / "p", "save_every_seconds": 1e-9}
+    images, train = make_image_set(10), make_trainer([])
+    options = {"seed": 3, "partial": tmp_path / "p", "save_every_seconds": 1e-9}
     whole_notes = Curves()
-    whole = trainer.train(jnp.zeros(()), images, num_steps=20, seed=3, notes=whole_notes)
+    whole = train(images, 20, seed=3, notes=whole_notes)
     with pytest.raises(Stop):
-        trainer.train(jnp.zeros(()), images, notes=StoppingCurves(5), **options)
+        train(images, 20, notes=StoppingCurves(5), **options)
     notes = Curves()
-    assert trainer.train(jnp.zeros(()), images, notes=notes, **options) == whole
+    assert train(images, 20, notes=notes, **options) == whole
     for name, curve in whole_notes.to_arrays().items():
         np.testing.assert_array_equal(curve, notes.to_arrays()[name])
+
+
+def test_a_training_that_was_cut_by_another_version_begins_anew(tmp_path, capsys):
+    """Whose state had other fields: of it nothing can be taken."""
+    images, trained = make_image_set(10), []
+    for fields, notes in (("a", StoppingCurves(2)), ("ab", Curves())):
+        trainer = Trainer(capacity=10, batch_size=4, max_steps=3, devices=jax.devices()[:1])
+        dispatcher = trainer.create_dispatcher(lambda axis_name: count_steps)
+        options = {"seed": 3, "partial": tmp_path / "p", "save_every_seconds": 1e-9}
+        stages = [LoopStage(0, 12, dispatcher)]
+        with contextlib.suppress(Stop):
+            state = dict.fromkeys(fields, jnp.zeros(()))
+            trained.append(trainer.train(state, images, stages=stages, notes=notes, **options))
+    assert trained == [{"a": 12.0, "b": 12.0}]
+    assert "by another version of jaxgan: this job begins anew" in capsys.readouterr().out
+
+
+def count_steps(state, batch, key):
+    return {name: value + 1 for name, value in state.items()}, {"loss": state["a"]}
+
+
+@pytest.mark.parametrize("num_dispatches", [1, 2, 3, 4])
+def test_a_training_of_two_stages_goes_on_where_it_was_cut(tmp_path, num_dispatches):
+    """Also where that is exactly between the stages, after 6 steps: then the second begins."""
+    images, train, begun = make_image_set(10), make_trainer([]), []
+
+    def begin(state):
+        begun.append(state)
+        return state + 100.0
+
+    stages = (images, 6, 15)
+    whole = train(*stages, begin=begin, seed=3, notes=Curves())
+    assert len(begun) == 2 and whole > 150.0
+    options = {"begin": begin, "seed": 3, "partial": tmp_path / "p", "save_every_seconds": 1e-9}
+    with pytest.raises(Stop):
+        train(*stages, notes=StoppingCurves(num_dispatches), **options)
+    assert train(*stages, notes=Curves(), **options) == whole
 
 
 def test_each_rule_selects_from_what_was_made():
@@ -229,9 +277,20 @@ def test_each_rule_selects_from_what_was_made():
     }
 
     def keep(num_candidates):
-        options = {"num_candidates": num_candidates, "threshold": 0.75, "seed": 0}
-        sources = ("unfiltered", "paper_text", "paper_code")
-        return {name: select(made, name, 2, **options).ravel().tolist() for name in sources}
+        wanted = Wanted(
+            class_name="left",
+            label=0,
+            real=make_image_set(1),
+            num=2,
+            num_candidates=num_candidates,
+            image_size=1,
+            threshold=0.75,
+            seed=0,
+            gan_seed=0,
+            made=made,
+        )
+        sources = (UNFILTERED, PAPER_TEXT, PAPER_CODE)
+        return {s.name: s.take(wanted).images.ravel().tolist() for s in sources}
 
     assert keep(6) == {"unfiltered": [0, 1], "paper_text": [1, 3], "paper_code": [5]}
     assert keep(3) == {"unfiltered": [0, 1], "paper_text": [1], "paper_code": [5]}

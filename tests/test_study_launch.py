@@ -24,13 +24,13 @@ TINY = (
     "--config.num_updates=8",
     "--config.holdout=0.3",
     "--config.pool=1.0",
-    "--config.dcgan.generator_width=4",
-    "--config.dcgan.discriminator_width=4",
-    "--config.dcgan.batch_size=4",
-    "--config.dcgan.num_epochs=2",
-    "--config.dcgan.selection.threshold=1.0",  # D is never that sure: the arm has no images
-    "--config.gmd.width=8",
-    "--config.gmd.batch_size=8",
+    "--config.gan.generator_width=4",
+    "--config.gan.discriminator_width=4",
+    "--config.gan_batch_size=4",
+    "--config.gan_epochs=2",
+    "--config.threshold=1.0",  # D is never that sure: the arm has no images
+    "--config.classifier.width=8",
+    "--config.batch_size=8",
 )
 SECTIONS = (
     "differences", "arms", "images", "curves", "confusion", "audit", "guards", "settings", "limits",
@@ -207,7 +207,7 @@ def test_a_user_s_mistake_is_one_line(place, tmp_path):
 
 
 def test_gans_that_fail_are_no_verdict_but_an_exit_code(place, tmp_path):
-    flags = ("--config.dcgan.learning_rate=1e30", "--config.audit=False")
+    flags = ("--config.gan.learning_rate=1e30", "--config.audit=False")
     result = run(place, *flags, f"--workdir={tmp_path / 'study'}", arms=("real", "gan"))
     assert result.returncode == 4
     assert result.stderr.startswith("Error: Incomplete: 10 job(s) failed or need one that failed.")

@@ -7,25 +7,25 @@ import re
 import shutil
 import subprocess
 
+import flax.serialization
+import jax
 import numpy as np
 import pytest
 
-from jaxgan import figures
+from jaxgan.core.errors import IncompleteError, UserError
 from jaxgan.data.copies import Copies
 from jaxgan.data.images import write_png
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.data.source import DataSpec, load_dataset
-from jaxgan.errors import IncompleteError, UserError
-from jaxgan.settings import to_dict
+from jaxgan.reports import drawing, study_figures
 from jaxgan.study import audit, page
 from jaxgan.study.analysis import analyse
 from jaxgan.study.arms import ARMS
 from jaxgan.study.folds import Folds, create_folds, find_given_splits
-from jaxgan.study.jobs import Failure, check_complete
 from jaxgan.study.memory import compute_nearness, join_generated, summarise
-from jaxgan.study.run import StudyResults
-from jaxgan.study.settings import StudySettings
-from tests.helpers import draw_films, make_dataset, make_dcgan_settings, make_gmd_settings
+from jaxgan.study.results import StudyResults
+from jaxgan.training.jobs import Failure, check_complete
+from tests.helpers import draw_films, make_dataset, make_dcgan_settings, make_study_settings
 
 NAMES = ("正常", "肺炎")
 GENERATORS = tuple((fold, 0, label) for fold in range(2) for label in range(2))
@@ -36,9 +36,9 @@ def _draw_no_lines(monkeypatch):
     """What these tests read is written; the curves' pictures are drawn for `large_page`."""
 
     def leave_blank(series, path, **options):
-        figures.write_grid(np.zeros((1, 8, 8, 1), np.uint8), path, columns=1)
+        drawing.write_grid(np.zeros((1, 8, 8, 1), np.uint8), path, columns=1)
 
-    monkeypatch.setattr(figures, "plot_lines", leave_blank)
+    monkeypatch.setattr(study_figures, "plot_lines", leave_blank)
 
 
 def make_films(num=24, *, first=0, patients=None):
@@ -59,21 +59,12 @@ def make_noise(num):
 def make_settings(**changes):
     values = {
         "arms": ("real", "duplicates", "classic", "gan"),
-        "amounts": (1.0,),
         "amount_arms": ("duplicates", "gan"),
-        "num_folds": 2,
-        "num_seeds": 1,
-        "num_gan_seeds": 1,
-        "fold_seed": 0,
-        "num_updates": 3,
         "holdout": 0.2,
         "pool": 1.0,
         "audit": True,
-        "dcgan": make_dcgan_settings(),
-        "gmd": make_gmd_settings(),
-        "data": make_gmd_settings().data,
     }
-    return StudySettings(**{**values, **changes})
+    return make_study_settings(**{**values, **changes})
 
 
 def make_generated(images, code_images=None):
@@ -87,19 +78,25 @@ def make_generated(images, code_images=None):
         "curve_loss_d": curve,
         "curve_loss_g": curve,
         "variables": np.zeros(4, np.uint8),
-        "settings": np.array(json.dumps(to_dict(make_dcgan_settings()))),
         "num_learned": np.array(9),
         "num_steps": np.array(2),
     }
 
 
 def make_results(
-    splits=None, *, names=NAMES, notices=(), generators=GENERATORS, images=None, **changes
+    splits=None,
+    *,
+    names=NAMES,
+    notices=(),
+    val_was_made=False,
+    generators=GENERATORS,
+    images=None,
+    **changes,
 ):
     """Results whose classifiers are right three times in four, whatever the arm."""
     settings = make_settings(**changes)
     splits = splits or {"train": make_films()}
-    dataset = Dataset("made", names, splits, "f" * 64, tuple(notices))
+    dataset = Dataset("made", names, splits, "f" * 64, tuple(notices), val_was_made=val_was_made)
     folds = create_folds(dataset, settings.num_folds, settings.fold_seed)
     results = StudyResults(settings, dataset, folds, folds, settings.create_arms())
     rng = np.random.default_rng(0)
@@ -152,24 +149,37 @@ def test_files_of_classes_differ_whatever_the_classes_are_called(tmp_path):
         ("least_squares", "(least squares: 1 means real, 0 generated)"),
     ],
 )
-def test_a_card_calls_a_score_what_it_is(objective, meaning):
-    settings = make_dcgan_settings(objective=objective, selection={"rule": "none"})
-    made = make_generated(make_noise(2)) | {"settings": np.array(json.dumps(to_dict(settings)))}
-    report = {"data": {"name": "made", "fingerprint": "f"}, "sentence": "None."}
-    report |= {"settings": {"num_folds": 2}, "memory": None}
-    card = page._create_environment().get_template("card.md.j2")
-    text = card.render(
-        report=report, class_name="a", fold=0, gan_seed=0, **page._describe_made(made)
-    )
-    assert f"mean score of its images.** 0.5 {meaning}." in text
+def test_a_card_calls_a_score_what_it_is(objective, meaning, tmp_path):
+    gan = make_dcgan_settings(objective=objective, selection={"rule": "none"}).gan
+    write(make_results(arms=("real", "gan"), gan=gan, images=make_noise(2)), tmp_path)
+    card = next(tmp_path.glob("generators/*/*/card.md")).read_text()
+    assert f"mean score of its images.** 0.5 {meaning}." in card
+
+
+def test_the_lines_of_a_card_draw_images(tmp_path, monkeypatch):
+    """From the variables beside it, as whoever gets them does."""
+    results = make_results(arms=("real", "gan"))
+    gan = results.settings.gan.create(results.settings.gan_epochs)
+    variables = gan.get_networks(gan.create_state(jax.random.key(0))).generator
+    packed = np.frombuffer(flax.serialization.to_bytes(variables), np.uint8)
+    for place in results.generators:
+        results.generators[place]["variables"] = packed
+    write(results, tmp_path)
+    card = next(tmp_path.glob("generators/fold2_*/*/card.md"))
+    monkeypatch.chdir(card.parent)
+    (code,) = re.findall("```python\n(.*?)```", card.read_text(), re.DOTALL)
+    names = {}
+    exec(code, names)
+    assert names["images"].shape == (16, 32, 32, 1)
+    assert json.loads(card.with_name("settings.json").read_text())["seed"] == 1  # of fold 2
 
 
 @pytest.mark.parametrize("arm", ["gan_paper_text", "gan_paper_code", "gan_paper_counts"])
 def test_an_arm_whose_rule_reads_a_probability_is_refused_where_there_is_none(arm):
-    dcgan = make_dcgan_settings(objective="hinge", selection={"rule": "none"})
-    with pytest.raises(UserError, match=f"The arm '{arm}' reads.*not with 'hinge': leave that arm"):
-        make_settings(arms=("real", arm), dcgan=dcgan)
-    assert make_settings(arms=("real", "gan", "gan_calibrated"), dcgan=dcgan).dcgan == dcgan
+    gan = make_dcgan_settings(objective="hinge", selection={"rule": "none"}).gan
+    with pytest.raises(UserError, match=f"The arm '{arm}' reads.*hinge.*: leave that arm"):
+        make_settings(arms=("real", arm), gan=gan)
+    assert make_settings(arms=("real", "gan", "gan_calibrated"), gan=gan).gan == gan
 
 
 def test_a_copied_test_image_is_suspicious_wherever_it_is_among_the_generated(tmp_path, capsys):
@@ -222,8 +232,8 @@ def make_leaky_splits():
 def test_a_leak_is_told_on_the_console_and_blames_no_one_for_a_split_of_jaxgan_s(
     tmp_path, capsys, is_made
 ):
-    notices = ["made has no validation split: 20% were set apart."] if is_made else []
-    results = make_results(make_leaky_splits(), notices=notices, arms=("real",), generators=())
+    options = {"val_was_made": is_made, "arms": ("real",), "generators": ()}
+    results = make_results(make_leaky_splits(), **options)
     text, summary = write(results, tmp_path)
     said = capsys.readouterr().out
     copied = "1 pair(s) of images that do not belong to one patient are copies of one another"
@@ -365,6 +375,7 @@ def test_an_image_of_no_one_is_no_patient(tmp_path, num_unknown, words):
     patients = [f"p{i // 2}" for i in range(24)]
     patients[:num_unknown] = [f"{i}.png" for i in range(num_unknown)]
     films = make_films(patients=tuple(patients))
+    films = dataclasses.replace(films, known=np.arange(24) >= num_unknown)
     for told in write(make_results({"train": films}, arms=("real",), generators=()), tmp_path):
         assert f"{words};" in told and "24 images of 24 patients" not in told
 
@@ -403,7 +414,7 @@ def large_page(tmp_path_factory):
     """The page of a study of every arm and amount, with classes of long names."""
     results = make_results(
         names=("a-class-of-a-long-name", "another_class_whose_name_is_long"),
-        arms=ARMS,
+        arms=tuple(ARMS),
         amounts=(0.5, 1.0, 2.0),
         amount_arms=("duplicates", "gan", "classic+gan"),
     )

@@ -1,6 +1,5 @@
 """The jobs of a whole study, in this process: what is done again, what is left out and said."""
 
-import dataclasses
 import json
 import runpy
 from pathlib import Path
@@ -9,18 +8,19 @@ import jax
 import numpy as np
 import pytest
 
+from jaxgan.core.errors import UserError
+from jaxgan.core.settings import read_settings
 from jaxgan.data.sets import Dataset, ImageSet
-from jaxgan.errors import UserError
-from jaxgan.run_folder import read_record, write_record
-from jaxgan.selection import MIN_HELD_OUT
-from jaxgan.settings import DcganSettings, read_settings
-from jaxgan.study import run
-from jaxgan.study.generators import GeneratorLab, hold_out_enough, join_made
-from jaxgan.study.jobs import Failure
+from jaxgan.sampling.sampler import Sampler
+from jaxgan.sampling.selection import MIN_HELD_OUT
+from jaxgan.study import run, work
+from jaxgan.study.generators import GeneratorLab, GeneratorSettings, hold_out_enough, join_made
 from jaxgan.study.page import write_study
 from jaxgan.study.settings import MOST_FOLDS, MOST_SEEDS, StudySettings
-from jaxgan.study.training import Trainer
-from tests.helpers import make_dcgan_settings, make_gmd_settings, make_image_set, replace
+from jaxgan.training.jobs import Failure
+from jaxgan.training.many import Trainer
+from jaxgan.training.run_folder import read_record, write_record
+from tests.helpers import make_image_set, make_study_settings, replace
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 ARMS = ("real", "gan", "gan_paper_code", "gan_calibrated")
@@ -31,24 +31,12 @@ def make_settings(**changes):
         "arms": ARMS,
         "amounts": (0.5,),
         "amount_arms": ("gan", "gan_calibrated"),
-        "num_folds": 2,
-        "num_seeds": 1,
-        "num_gan_seeds": 1,
-        "fold_seed": 0,
-        "num_updates": 3,
-        "holdout": 0.1,
-        "pool": 2.5,
-        "audit": False,
-        "dcgan": make_dcgan_settings(
-            select_checkpoint="newest",
-            num_epochs=2,
-            batch_size=4,
-            selection={"targets": {"LEFT": 40, "right": 7}, "threshold": 0.01},
-        ),
-        "gmd": make_gmd_settings(),
-        "data": make_gmd_settings().data,
+        "gan_epochs": 2,
+        "gan_batch_size": 4,
+        "targets": {"LEFT": 40, "right": 7},
+        "threshold": 0.01,
     }
-    return StudySettings(**{**values, **changes})
+    return make_study_settings(**{**values, **changes})
 
 
 def make_data(num_right=14, size=32):
@@ -118,37 +106,44 @@ def test_an_arm_s_result_is_the_same_bits_beside_arms_that_want_more(small_study
             )
 
 
+def make_lab(settings):
+    return GeneratorLab(settings, capacity=12, devices=jax.devices()[:1])
+
+
 def make_key(settings):
-    lab = GeneratorLab(settings, capacity=12, devices=jax.devices()[:1])
-    return lab.create_job(make_image_set(12), name="g", seed=1, holdout=0.2).key
+    return make_lab(settings).create_job(make_image_set(12), name="g", seed=1).key
 
 
 def test_a_generator_is_trained_again_for_what_alters_it_alone():
-    settings = make_settings().dcgan
-    selection = {
-        "rule": "none", "targets": {"left": 9}, "per_epoch": 3, "num_accept": 5, "max_tries": 9,
-        "pool": 8.0,
-    }  # fmt: skip
-    same = replace(settings, selection=replace(settings.selection, **selection), seed=7)
-    assert make_key(same) == make_key(replace(same, measure_every_epochs=9)) == make_key(settings)
-    other = replace(settings, selection=replace(settings.selection, threshold=0.7))
-    assert make_key(other) != make_key(settings)  # of the images that the listing keeps
-    assert make_key(replace(settings, num_epochs=9)) != make_key(settings)
+    settings = make_settings()
+    same = replace(settings, targets={"left": 9}, pool=8.0, num_updates=9, batch_size=3)
+    assert make_key(same) == make_key(replace(same, fold_seed=9)) == make_key(settings)
+    others = [
+        {"threshold": 0.7},  # of the images that the listing keeps
+        {"gan_epochs": 9},
+        {"gan_batch_size": 6},
+        {"holdout": 0.3},
+        {"gan": replace(settings.gan, learning_rate=1e-3)},
+    ]
+    keys = {make_key(replace(settings, **other)) for other in others}
+    assert len({*keys, make_key(settings)}) == len(others) + 1
 
 
-def test_what_is_drawn_does_not_depend_on_a_seed_that_no_job_has(tmp_path, untrained):
-    found = []
-    for seed in (0, 1):
-        settings = replace(make_settings().dcgan, seed=seed, select_checkpoint="best")
-        lab = GeneratorLab(settings, capacity=12, devices=jax.devices()[:1])
-        job = lab.create_job(make_image_set(12), name="g", seed=5, holdout=0.2)
-        trained = {**job.compute(tmp_path / "partial"), "record": np.array("")}
-        drawn = lab.create_drawing(trained, name="d", seed=5, num=3).compute(tmp_path / "partial")
-        found.append(join_made(trained, drawn))
-    np.testing.assert_array_equal(found[0]["images"], found[1]["images"])
-    assert "discriminator" in trained and "discriminator" not in found[1]
-    noted = read_settings(DcganSettings, json.loads(str(found[1]["settings"])))
-    assert (noted.seed, noted.measure_every_epochs, noted.select_checkpoint) == (5, 0, "newest")
+def test_generators_of_before_keep_their_names():
+    """The name that the version before there were families gave this one."""
+    assert make_key(make_settings()) == "880e356b1b6afc332c08"
+
+
+def test_what_is_kept_of_a_gan_says_how_to_draw_from_it(tmp_path, untrained):
+    lab = make_lab(make_settings())
+    job = lab.create_job(make_image_set(12), name="g", seed=5)
+    trained = {**job.compute(tmp_path / "partial"), "record": np.array("")}
+    drawn = lab.create_drawing(trained, name="d", seed=5, num=3).compute(tmp_path / "partial")
+    found = join_made(trained, drawn)
+    assert "discriminator" in trained and "discriminator" not in found
+    noted = read_settings(GeneratorSettings, json.loads(str(found["settings"])))
+    settings = make_settings()
+    assert noted == GeneratorSettings(settings.gan, 2, 4, 5)
 
 
 # More than one GAN a fold -----------------------------------------------------------------------
@@ -167,8 +162,8 @@ def test_a_study_of_two_gan_seeds_comes_to_its_verdict(small_study, tmp_path):
 
 def test_every_gan_draws_latents_of_its_own(untrained, tmp_path):
     """Whatever the seed: those of a study are numbers of four digits and more."""
-    lab = GeneratorLab(make_settings().dcgan, capacity=12, devices=jax.devices()[:1])
-    job = lab.create_job(make_image_set(12), name="g", seed=0, holdout=0.2)
+    lab = make_lab(make_settings(holdout=0.2))
+    job = lab.create_job(make_image_set(12), name="g", seed=0)
     trained = {**job.compute(tmp_path), "record": np.array("")}
     drawn = [
         lab.create_drawing(trained, name="d", seed=seed, num=3).compute(tmp_path)["images"]
@@ -234,10 +229,10 @@ def test_a_generator_that_fails_is_named_with_all_that_needs_it(tmp_path, untrai
     settings = make_settings(arms=("real", "gan"))
     train = GeneratorLab._train
 
-    def fail_once(self, images, partial, *, seed, holdout):
+    def fail_once(self, images, seed, partial):
         if seed == 1 and images.labels[0] == 1:
             raise ValueError("no luck")
-        return train(self, images, partial, seed=seed, holdout=holdout)
+        return train(self, images, seed, partial)
 
     monkeypatch.setattr(GeneratorLab, "_train", fail_once)
     results = run_study(tmp_path, settings)
@@ -251,11 +246,12 @@ def test_a_generator_that_fails_is_named_with_all_that_needs_it(tmp_path, untrai
     assert not any(failure.by_rule for failure in results.failures)
 
 
-def test_a_gan_that_diverged_in_its_last_step_has_no_images(tmp_path, untrained):
+def test_a_gan_that_diverged_in_its_last_step_has_no_images(tmp_path, untrained, monkeypatch):
     """Its losses are of the step before: nothing else tells."""
-    lab = GeneratorLab(make_settings().dcgan, capacity=12, devices=jax.devices()[:1])
-    job = lab.create_job(make_image_set(12), name="g", seed=0, holdout=0.2)
-    lab._score = lambda discriminator, images: np.full(len(images), np.nan)
+    lab = make_lab(make_settings(holdout=0.2))
+    job = lab.create_job(make_image_set(12), name="g", seed=0)
+    nothing = np.full(1, np.nan)
+    monkeypatch.setattr(Sampler, "score", lambda self, networks, images: nothing)
     with pytest.raises(UserError, match="the GAN has diverged"):
         job.compute(tmp_path / "partial")
 
@@ -264,37 +260,36 @@ def test_a_gan_that_diverged_in_its_last_step_has_no_images(tmp_path, untrained)
 
 
 def test_a_class_that_the_paper_s_table_lacks_is_in_the_notices(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(run._Study, "run", lambda self: None)
+    monkeypatch.setattr(run, "do_jobs", lambda *args: None)
     results = run_study(tmp_path / "with", make_settings(arms=("real", "gan_paper_counts")))
     assert results.notices == []
-    dcgan = make_settings().dcgan
-    dcgan = replace(dcgan, selection=replace(dcgan.selection, targets={"LEFT": 40, "cat": 3}))
-    others = make_settings(arms=("real", "gan_paper_counts"), dcgan=dcgan)
+    others = make_settings(arms=("real", "gan_paper_counts"), targets={"LEFT": 40, "cat": 3})
     (notice,) = run_study(tmp_path / "others", others).notices
     assert "of the classes LEFT, cat, and those here are left, right:" in notice
     assert notice in capsys.readouterr().out
     assert run_study(tmp_path / "without", make_settings()).notices == []
 
 
-def test_a_study_does_not_promise_the_best_moment_of_a_gan(tmp_path):
-    settings = make_settings()
-    best = dataclasses.replace(settings, dcgan=replace(settings.dcgan, select_checkpoint="best"))
-    with pytest.raises(UserError, match="is 'best', expected 'newest'"):
-        run_study(tmp_path / "study", best)
-    assert not (tmp_path / "study").exists()
-
-
 def test_settings_of_a_gan_that_no_arm_has_refuse_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(run._Study, "run", lambda self: None)
-    odd = make_dcgan_settings(batch_size=7, channels=3, select_checkpoint="best")
-    settings = make_settings(arms=("real", "classic"), amount_arms=(), dcgan=odd)
+    monkeypatch.setattr(work, "_train_classifiers", lambda *args: None)
+    monkeypatch.setattr(work, "_train_generators", lambda *args: None)
+    odd = {"gan": replace(make_settings().gan, channels=3), "gan_batch_size": 7}
+    settings = make_settings(arms=("real", "classic"), amount_arms=(), **odd)
     options = {"dataset": make_data(size=24), "gan_dataset": make_data(size=24)}
     run.run_jobs(settings, workdir=tmp_path / "without", num_devices=2, **options)
-    with pytest.raises(UserError, match=r"expected dcgan\.channels"):
-        make_settings(dcgan=odd)
-    odd = replace(odd, channels=1, select_checkpoint="newest")
+    with pytest.raises(UserError, match=r"expected gan\.channels"):
+        make_settings(**odd)
+    odd = make_settings(gan_batch_size=7)
     with pytest.raises(UserError, match="A batch of 7 can not be shared by 2 devices"):
-        run.run_jobs(make_settings(dcgan=odd), workdir=tmp_path / "with", num_devices=2, **options)
+        run.run_jobs(odd, workdir=tmp_path / "with", num_devices=2, **options)
+
+
+def test_a_classifier_that_can_not_be_is_refused_before_any_gan_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr(work, "_train_generators", lambda *args: pytest.fail("trained first"))
+    settings = make_settings()
+    one = replace(settings, classifier=replace(settings.classifier, num_outputs=1))
+    with pytest.raises(UserError, match="num_outputs is 1 and the data have 2 classes"):
+        run_study(tmp_path, one)
 
 
 @pytest.mark.parametrize("variant", ["paper", "small", "quick", "tiny"])
@@ -302,7 +297,6 @@ def test_the_settings_of_every_variant_say_what_a_study_does(variant):
     config = runpy.run_path(str(CONFIGS / "study.py"))["get_config"](variant)
     settings = read_settings(StudySettings, config.to_dict())
     assert run.describe_study(settings, make_data())["kind"] == "study"
-    assert settings.dcgan.measure_every_epochs == 0
 
 
 def test_one_class_is_nothing_to_study(tmp_path):
@@ -317,7 +311,7 @@ def test_a_study_whose_config_was_deleted_or_edited_goes_on(tmp_path, content, c
     record = run.describe_study(make_settings(), make_data())
     run._note_study(tmp_path, record)
     assert capsys.readouterr().out == ""
-    assert json.loads((tmp_path / "config.json").read_text())["format"] == 1
+    assert json.loads((tmp_path / "config.json").read_text())["format"] == 2
     (tmp_path / "config.json").unlink()
     if content is not None:
         (tmp_path / "config.json").write_text(content)

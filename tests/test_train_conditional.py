@@ -11,24 +11,26 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan import figures
-from jaxgan import train_conditional as module
-from jaxgan.dcgan import create_networks, create_state
-from jaxgan.errors import UserError
-from jaxgan.evaluate import load_run
-from jaxgan.kept import read_table
-from jaxgan.loop import Stopped
-from jaxgan.quality import MEASURES
-from jaxgan.run_folder import read_metrics
-from jaxgan.sampling import draw_from_run, restore_run, sample_run
-from jaxgan.train_conditional import make_conditional, train_conditional
-from jaxgan.train_gmd import load_synthetic
+from jaxgan.core.errors import UserError
+from jaxgan.evaluation.quality import MEASURES
+from jaxgan.evaluation.subjects import load_run
+from jaxgan.experiments import train_gan as module
+from jaxgan.experiments.sample import sample_run
+from jaxgan.experiments.train_gan import make_conditional, train_conditional
+from jaxgan.gans.dcgan import DcganSettings
+from jaxgan.reports import drawing
+from jaxgan.sampling.kept import read_table
+from jaxgan.sampling.runs import draw_from_run, restore_run
+from jaxgan.sampling.synthetic import load_synthetic
+from jaxgan.training.loop import Stopped
+from jaxgan.training.run_folder import read_metrics
 from tests.helpers import (
     compute_difference,
+    create_state,
     make_dataset,
     make_dcgan_settings,
-    make_gmd_settings,
     replace,
+    restore_newest,
     write_run,
 )
 
@@ -81,24 +83,23 @@ def test_classes_are_measured_alone_and_the_model_by_their_mean(whole):
 
 
 def test_other_commands_take_a_class_for_a_run(whole, tmp_path):
-    left, right = (draw_from_run(whole / name, num=6, seed=3).images for name in ("left", "right"))
+    left, right = (draw_from_run(whole / name, num=6, seed=3) for name in ("left", "right"))
     assert (left != right).any()
     sample_run(whole / "left", tmp_path / "out", num=6)
     assert len(list((tmp_path / "out").glob("seed_*.png"))) == 6
-    kept = load_synthetic(whole, DATASET, make_gmd_settings())
+    kept = load_synthetic(whole, DATASET)
     assert {name: len(images) for name, images in kept.items()} == {"left": 5, "right": 5}
     subjects = load_run(whole, "right", DATASET, num=25)
     assert subjects.classes is not None
-    np.testing.assert_array_equal(
-        subjects.generated.images, draw_from_run(whole / "right", num=25).images
-    )
+    np.testing.assert_array_equal(subjects.generated.images, draw_from_run(whole / "right", num=25))
     with pytest.raises(UserError, match="is the run of a model of all classes: name one of them"):
         draw_from_run(whole / "all", num=2)
 
 
 def test_a_kept_image_can_be_drawn_again_from_its_seed_and_class(whole):
     row = read_table(whole / "right")[-1]  # of the finished generator
-    again = draw_from_run(whole / "right", num=1, seed=row.seed)
+    restored = restore_run(whole / "right")
+    again = restored.sampler.draw_scored(restored.networks, row.seed, 1)
     assert again.scores[0] == pytest.approx(row.score, abs=1e-5)
 
 
@@ -116,50 +117,57 @@ class Signals:
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(whole, tmp_path, monkeypatch):
     settings = replace(SETTINGS, sample_every_epochs=2)  # sheets to look at
     with monkeypatch.context() as patch, pytest.raises(Stopped, match="after epoch 1 of 2"):
-        patch.setattr("jaxgan.loop.catch_stop_signals", Signals)
+        patch.setattr("jaxgan.training.loop.catch_stop_signals", Signals)
         train(tmp_path, settings)
     train(tmp_path, settings)
     assert read_metrics(tmp_path / "all") == read_metrics(whole / "all")
     for name in DATASET.class_names:
         assert read_table(tmp_path / name) == read_table(whole / name)
-    one, other = (restore_run(run / "left").state for run in (tmp_path, whole))
-    assert compute_difference(one, other) == 0.0
+    one, other = (restore_newest(run / "all") for run in (tmp_path, whole))
+    assert one[0] == other[0]
+    assert compute_difference(one[1], other[1]) == 0.0
 
 
-def make_class_run(label, settings, drawn):
+GAN = SimpleNamespace(get_networks=lambda state: None, augmentation=None)
+
+
+def make_class_run(label, drawn):
     """A class whose images all have its label for their gray."""
 
     class Images:
-        def draw(self, *args):
+        def __init__(self, label=None):
+            self.label = label
+
+        def draw(self, networks, first_seed, num):
             drawn.append(label)
-            images = np.full((256, 4, 4, 1), label, np.uint8)
-            return SimpleNamespace(images=images[: args[-1]]) if len(args) == 3 else images
+            return np.full((num, 4, 4, 1), label, np.uint8)
 
         def measure(self, images):
             assert len(images) == 256
             return dict.fromkeys(MEASURES, float(label))
 
     return SimpleNamespace(
-        class_name=f"c{label:03d}", settings=settings, sampler=Images(), meter=Images()
+        gan=GAN, class_name=f"c{label:03d}", sampler=Images(label), meter=Images()
     )
 
 
 @pytest.mark.parametrize("num", [2, 16, 200])
 def test_pictures_and_measures_of_many_classes_have_their_bounds(num, tmp_path, monkeypatch):
-    settings, drawn, seen = replace(SETTINGS, diffaugment=False), [], []
-    runs = [make_class_run(label, settings, drawn) for label in range(num)]
+    drawn, seen = [], []
+    runs = [make_class_run(label, drawn) for label in range(num)]
     folder = SimpleNamespace(get_folder=lambda name: tmp_path)
-    moment = SimpleNamespace(epoch=1, state=SimpleNamespace(sampling_variables=None))
-    module._write_samples(runs, folder, moment)
-    module._draw_samples(runs, moment.state, folder)
-    assert len(drawn) == 2 * min(num, figures.MOST_ROWS)
+    training = module._Training(SETTINGS, GAN, "all classes", folder, runs)
+    moment = SimpleNamespace(epoch=1, state=None)
+    module._write_samples(training, moment)
+    module._draw_samples(training, moment.state)
+    assert len(drawn) == 2 * min(num, drawing.MOST_ROWS)
     for name in ("epoch_00001.png", "samples.png"):
         with Image.open(tmp_path / name) as image:
             assert max(image.size) <= 16 * 220
     monkeypatch.setattr(
         module, "compute_label_effect", lambda images: seen.append([len(i) for i in images]) or 0.5
     )
-    found = module._measure(runs, 0.5, moment)
+    found = module._measure_classes(runs, 0.5, moment)
     assert found["kernel_distance"] == np.mean(range(num))
     assert found[f"kernel_distance: c{num - 1:03d}"] == num - 1
     (lengths,) = seen
@@ -209,16 +217,16 @@ def test_a_figure_or_report_of_a_class_that_was_deleted_is_made_again(whole, tmp
 
 @pytest.mark.slow
 def test_two_devices_make_the_same_model(whole, tmp_path):
-    two = restore_run(train(tmp_path, num_devices=2) / "left").state
-    assert compute_difference(two, restore_run(whole / "left").state) < 1e-4
+    two, one = (restore_newest(w / "all")[1] for w in (train(tmp_path, num_devices=2), whole))
+    assert compute_difference(two, one) < 1e-4
 
 
 @pytest.mark.parametrize("norm", ["batch", "spectral", "none"])
 def test_both_networks_see_the_label(norm):
     settings = replace(SETTINGS, discriminator_norm=norm)
-    generator, discriminator = create_networks(settings)
+    generator, discriminator = settings.gan.create_networks()
     state = create_state(settings, jax.random.key(0))
-    latents, labels = jnp.ones((2, settings.latent_size)), jnp.array([0, 1])
+    latents, labels = jnp.ones((2, settings.gan.latent_size)), jnp.array([0, 1])
     variables = state.generator.variables
     images = jax.jit(functools.partial(generator.apply, train=False))(variables, latents, labels)
     assert (np.asarray(images[0]) != np.asarray(images[1])).any()
@@ -243,6 +251,16 @@ def test_what_can_not_be_trained_so_is_refused():
     by_code = make_dcgan_settings(selection={"rule": "paper_code"})
     with pytest.raises(UserError, match="'paper_code' keeps the first image"):
         make_conditional(by_code, DATASET, "all")
+
+
+def test_a_family_that_knows_one_class_alone_is_refused_by_its_name():
+    class OfOneClass(DcganSettings):
+        takes_classes = False
+
+    plain = make_dcgan_settings()
+    plain = replace(plain, gan=OfOneClass(**vars(plain.gan)))
+    with pytest.raises(UserError, match=r"config.gan.family 'dcgan' knows one class alone: leave"):
+        make_conditional(plain, DATASET, "all")
 
 
 def test_the_run_of_a_class_is_not_written_over(tmp_path):

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from jaxgan.core.errors import UserError
 from jaxgan.data import tree
 from jaxgan.data.folder import scan_folder
-from jaxgan.errors import UserError
 
 
 def fill(folder: Path, count: int = 12) -> Path:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxgan.untrusted import csv_cell, markdown_text, printable, printable_lines
+from jaxgan.core.untrusted import csv_cell, markdown_text, printable, printable_lines
 
 
 @given(st.text(alphabet=st.characters()))

@@ -10,30 +10,31 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan import classifier
-from jaxgan.ablation import find_unused_by_ablation
-from jaxgan.dcgan import create_state, create_step
-from jaxgan.errors import UserError
-from jaxgan.settings import RULES, DcganSettings, GmdSettings, to_dict
+from jaxgan.classifiers.step import create_classifier_state, train_step
+from jaxgan.core.errors import UserError
+from jaxgan.core.settings import to_dict
+from jaxgan.core.types import Batch
+from jaxgan.core.unused import check_unused, describe_unused
+from jaxgan.experiments.ablation import find_unused_by_ablation
+from jaxgan.experiments.train_classifier import train_classifier
+from jaxgan.experiments.train_gan import train_gan
+from jaxgan.experiments.unused import find_unused_by_run, find_unused_by_training
+from jaxgan.networks.optimizers import OptimizerSettings
+from jaxgan.sampling.selection import RULES
 from jaxgan.study import classifiers, coverage, generators
 from jaxgan.study import run as study_run
-from jaxgan.study.jobs import JobRunner
 from jaxgan.study.unused import find_unused_by_coverage, find_unused_by_study
-from jaxgan.train_dcgan import train_dcgan
-from jaxgan.train_gmd import create_model, create_optimizer, train_gmd
-from jaxgan.types import Batch
-from jaxgan.unused import check_unused, describe_unused, find_unused_by_run, find_unused_by_training
+from jaxgan.training.jobs import JobRunner
 from tests.helpers import make_dataset, make_dcgan_settings, make_gmd_settings, replace
 from tests.test_ablation import make_settings as make_ablation
 from tests.test_study_run import make_data, make_settings
 
 
 def test_what_has_no_effect_is_told_by_reason():
-    unused = {"config.dcgan": "no GAN", "config.seed": "none", "--num": "none"}
-    changed = ["config.dcgan.data.split_seed", "config.seed", "--num", "config.dcganother"]
+    unused = {"config.gan": "no GAN", "config.seed": "none", "--num": "none"}
+    changed = ["config.gan.ema_decay", "config.seed", "--num", "config.ganother"]
     assert describe_unused(changed, unused) == (
-        "config.dcgan.data.split_seed has no effect: no GAN. config.seed, --num have no effect: "
-        "none."
+        "config.gan.ema_decay has no effect: no GAN. config.seed, --num have no effect: none."
     )
     assert describe_unused(["config.width"], unused) is None
     check_unused(["config.width"], unused)
@@ -50,37 +51,35 @@ ARMS = (
 # Other values than those of the settings below, where no rule for their type finds a good one.
 OTHERS = {
     "dtype": "bfloat16",
-    "image_size": 64,
-    "gmd.image_size": 32,
-    "discriminator_norm": "spectral",
-    "objective": "saturating",
-    "augment_policy": ("colour",),
-    "select_checkpoint": "best",  # which a study refuses by name
-    "selection.rule": "none",
-    "selection.targets": {"left": 5, "right": 6},
-    "padding": "SAME",
-    "optimizer": "adam",
-    "num_outputs": 3,
-    "clip_weights": 0.1,
-    "augment_target": 0.6,
-    "width": 16,
+    "gan.image_size": 64,
+    "classifier.image_size": 32,
+    "gan.discriminator_norm": "spectral",
+    "gan.objective": "saturating",
+    "gan.augment_policy": ("colour",),
+    "gan.clip_weights": 0.1,
+    "gan.augment_target": 0.6,
+    "classifier.padding": "SAME",
+    "classifier.num_outputs": 3,
+    "classifier.width": 16,
+    "optimizer.name": "adam",
+    "targets": {"left": 5, "right": 6},
     "batch_size": 6,
-    "epochs_per_dispatch": 2,
+    "gan_batch_size": 6,
     "arms": ARMS[:-1],
     "amounts": (0.5, 1.0, 2.0),
     "amount_arms": ("gan",),
     "num_gan_seeds": 1,
     "pool": 1.5,
     "holdout": 0.4,
-    "phantom_subtlety": 0.25,
-    "fit": "pad",
-    "value_range": "0,100",
-    "window": "50,100",
+    "data.phantom_subtlety": 0.25,
+    "data.fit": "pad",
+    "data.value_range": "0,100",
+    "data.window": "50,100",
 }
-# Fields whose other values need another field: `with_field` gives it.
+# Fields whose other values need another field, of the same group.
 TOGETHER = {
-    "dcgan.gradient_penalty_weight": {"discriminator_norm": "none"},
-    "dcgan.r1_weight": {"discriminator_norm": "none"},
+    "gan.gradient_penalty_weight": {"discriminator_norm": "none"},
+    "gan.r1_weight": {"discriminator_norm": "none"},
 }
 # What loads the data reads these, before a study begins.
 LOADED = (
@@ -90,15 +89,10 @@ LOADED = (
 
 
 def make_study(**changes):
-    dcgan = make_dcgan_settings(
-        select_checkpoint="newest",
-        num_epochs=2,
-        batch_size=4,
-        selection={"targets": {"left": 7, "right": 8}, "threshold": 0.4, "pool": 4.0},
-    )
     values = {"arms": ARMS, "amounts": (0.5, 2.0), "amount_arms": ("duplicates", "gan")}
-    values |= {"num_seeds": 2, "num_gan_seeds": 2, "audit": True, "dcgan": dcgan, **changes}
-    return make_settings(**values)
+    values |= {"num_seeds": 2, "num_gan_seeds": 2, "audit": True, "pool": 4.0}
+    values |= {"targets": {"left": 7, "right": 8}, "threshold": 0.4}
+    return make_settings(**{**values, **changes})
 
 
 def list_fields(settings, path=""):
@@ -113,18 +107,14 @@ def list_fields(settings, path=""):
 
 def change(settings, name):
     """The settings with another value of the field `name`."""
-    first, _, rest = name.partition(".")
-    value = getattr(settings, first)
-    if rest:
-        together = TOGETHER.get(name, {})
-        return replace(settings, **{first: replace(change(value, rest), **together)})
-    return replace(settings, **{first: find_other(settings, name, value)})
+    group, _, field = name.rpartition(".")
+    owner = getattr(settings, group) if group else settings
+    changes = {**TOGETHER.get(name, {}), field: find_other(name, getattr(owner, field))}
+    return replace(settings, **({group: replace(owner, **changes)} if group else changes))
 
 
-def find_other(settings, name, value):
-    group = {DcganSettings: "dcgan.", GmdSettings: "gmd."}.get(type(settings), "")
-    owner = "selection." if hasattr(settings, "per_epoch") else group
-    for key in (f"{owner}{name}", name):
+def find_other(name, value):
+    for key in (name, name.rpartition(".")[2]):
         if key in OTHERS:
             return OTHERS[key]
     if isinstance(value, bool):
@@ -139,17 +129,16 @@ class Noted(Exception):  # noqa: N818 (a job ends with it when all it was asked 
 PROGRAMS: dict[str, object] = {}
 
 
-def trace_program(settings):
+def trace_once(trace, *settings):
     """The steps of these settings, as JAX sees them before it compiles."""
-    key = json.dumps(to_dict(settings), sort_keys=True)
+    key = json.dumps([to_dict(s) if dataclasses.is_dataclass(s) else s for s in settings])
     if key not in PROGRAMS:
-        trace = trace_gan if isinstance(settings, DcganSettings) else trace_classifier
-        PROGRAMS[key] = trace(settings)
+        PROGRAMS[key] = trace(*settings)
     return PROGRAMS[key]
 
 
-def trace_step(state, step, settings):
-    shape = (settings.batch_size, settings.image_size, settings.image_size, settings.channels)
+def trace_step(state, step, settings, batch_size):
+    shape = (batch_size, settings.image_size, settings.image_size, settings.channels)
     batch = Batch(jnp.zeros(shape, jnp.uint8), jnp.zeros(shape[:1], jnp.int32))
     return show(jax.make_jaxpr(step)(state, batch, jax.random.key(0)))
 
@@ -158,26 +147,22 @@ def show(jaxpr):
     return re.sub("0x[0-9a-f]+", "", str(jaxpr))  # where something lies in memory
 
 
-def trace_gan(settings):
-    make = jax.make_jaxpr(lambda key: create_state(settings, key))(jax.random.key(0))
-    state = jax.eval_shape(lambda key: create_state(settings, key), jax.random.key(0))
-    return show(make), trace_step(state, create_step(settings, None), settings)
+def trace_gan(settings, num_epochs, batch_size):
+    gan = settings.create(num_epochs)
+    make = jax.make_jaxpr(gan.create_state)(jax.random.key(0))
+    state = jax.eval_shape(gan.create_state, jax.random.key(0))
+    steps = [stage.create_step(None, 0) for stage in gan.stages]
+    return show(make), [trace_step(state, step, settings, batch_size) for step in steps]
 
 
-def trace_classifier(settings):
-    model, optimizer = create_model(settings, 2), create_optimizer(settings)
-    shape = (settings.image_size, settings.image_size, settings.channels)
-    state = jax.eval_shape(
-        lambda key: classifier.create_classifier_state(
-            key, model=model, optimizer=optimizer, image_shape=shape
-        ),
-        jax.random.key(0),
-    )
+def trace_classifier(settings, optimizer_settings, batch_size):
+    bound = {"classifier": settings.create(2), "optimizer": optimizer_settings.create()}
+    state = jax.eval_shape(lambda key: create_classifier_state(key, **bound), jax.random.key(0))
 
     def step(state, batch, key):
-        return classifier.train_step(state, batch, key, model=model, optimizer=optimizer)
+        return train_step(state, batch, key, **bound)
 
-    return trace_step(state, step, settings)
+    return trace_step(state, step, settings, batch_size)
 
 
 def draw(settings, *, num):
@@ -193,46 +178,54 @@ def note_study(settings, folder, monkeypatch):
     noted = []
 
     class NotingTrainer:
-        def __init__(self, make_step, **options):
+        def __init__(self, **options):
             noted.append(("program", options["batch_size"], options["max_steps"]))
+
+        def create_dispatcher(self, make_step):
+            return None
 
         def train(self, state, images, *, notes, partial, **options):
             noted.append(("train", images.images.tobytes(), images.files, options))
             raise Noted
 
-    class NotingEvaluator:
-        def __init__(self, model, batch_size):
-            noted.append(("evaluator", batch_size))
-
     def run(self, job):
         noted.append((job.kind, job.name))
         if job.kind == "images":
             noted.append(job.compute.args[1:])
-            return draw(settings.dcgan, num=job.compute.args[2])
-        monkeypatch.setattr(job.compute.func.__self__, "_create_state", lambda key: None)
+            return draw(settings.gan, num=job.compute.args[2])
+        lab = job.compute.func.__self__
+        if job.kind == "generator":
+            lab._gan = dataclasses.replace(lab._gan, create_state=lambda key: None)
+        else:
+            lab._create_state = lambda key: None
         with pytest.raises(Noted):
             job.compute(folder / "partial")
         if job.kind != "generator":
             return {"probabilities": np.zeros((1, 2))}
-        code = draw(settings.dcgan, num=2)["images"]
+        code = draw(settings.gan, num=2)["images"]
         return {"record": np.array("r"), "code_images": code, "held_logits": np.arange(4.0)}
+
+    def note_predicting(classifier, batch_size):
+        noted.append(("predict", batch_size))
 
     monkeypatch.setattr(generators, "Trainer", NotingTrainer)
     monkeypatch.setattr(classifiers, "Trainer", NotingTrainer)
-    monkeypatch.setattr(classifiers, "Evaluator", NotingEvaluator)
+    monkeypatch.setattr(classifiers, "create_predict", note_predicting)
     monkeypatch.setattr(JobRunner, "run", run)
     results = study_run.run_jobs(
         settings,
-        dataset=make_data(size=settings.gmd.image_size),
-        gan_dataset=make_data(size=settings.dcgan.image_size),
+        dataset=make_data(size=settings.classifier.image_size),
+        gan_dataset=make_data(size=settings.gan.image_size),
         workdir=folder,
         num_devices=1,
     )
     noted += [vars(failure) for failure in results.failures]
     loaded = [getattr(settings.data, name.partition(".")[2]) for name in LOADED]
-    programs = [trace_program(settings.gmd)]
+    learner = (settings.classifier, settings.optimizer, settings.batch_size)
+    programs = [trace_once(trace_classifier, *learner)]
     if settings.needs_generators:
-        programs.append(trace_program(settings.dcgan))
+        run_of_gan = (settings.gan, settings.gan_epochs, settings.gan_batch_size)
+        programs.append(trace_once(trace_gan, *run_of_gan))
     return [noted, loaded, programs]
 
 
@@ -241,11 +234,11 @@ def without_effect(name, unused):
 
 
 SETTINGS = make_study()
-FIELDS = [*list_fields(SETTINGS)]
+# A family has fields of its own: what another one does is the business of its tests.
+FIELDS = [name for name in list_fields(SETTINGS) if not name.endswith(".family")]
 # Tracing a GAN's step takes seconds.
 PARAMETERS = [
-    pytest.param(name, marks=[pytest.mark.slow] * ("dcgan." in name and "selection" not in name))
-    for name in FIELDS
+    pytest.param(name, marks=[pytest.mark.slow] * name.startswith("gan.")) for name in FIELDS
 ]
 
 
@@ -267,7 +260,7 @@ def test_each_field_of_a_study_changes_what_is_computed_or_is_named(
         return
     base = usual
     if name in TOGETHER:
-        together = replace(SETTINGS, dcgan=replace(SETTINGS.dcgan, **TOGETHER[name]))
+        together = replace(SETTINGS, gan=replace(SETTINGS.gan, **TOGETHER[name]))
         base = note_study(together, tmp_path / "together", monkeypatch)
     # What is named has none, and what is not named has one.
     assert (noted == base) == without_effect(name, find_unused_by_study(settings))
@@ -275,7 +268,8 @@ def test_each_field_of_a_study_changes_what_is_computed_or_is_named(
 
 # Runs of their own, ablations, coverage --------------------------------------------------------
 
-RECORDS = ("settings.py", "dataclasses.py", "jobs.py", "unused.py")  # what reads all fields
+# What reads all fields; what dataclasses write has no file.
+RECORDS = ("core/settings.py", "dataclasses.py", "<string>", "jobs.py", "unused.py")
 DATA = {f"data.{f.name}" for f in dataclasses.fields(SETTINGS.data)} - {"data.resident_bytes"}
 
 
@@ -306,46 +300,47 @@ def find_unread(settings, read, unused):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES)
-def test_a_dcgan_s_run_reads_every_field_that_is_not_named(rule, tmp_path):
+def test_a_gan_s_run_reads_every_field_that_is_not_named(rule, tmp_path):
     settings, read = make_dcgan_settings(num_epochs=1, selection={"rule": rule}), set()
     dataset = make_dataset()
-    train_dcgan(spy(settings, read), dataset=dataset, class_name="left", workdir=tmp_path)
-    assert find_unread(settings, read | DATA | {"num_classes"}, find_unused_by_run(settings)) == []
+    train_gan(spy(settings, read), dataset=dataset, class_name="left", workdir=tmp_path)
+    assert find_unread(settings, read | DATA, find_unused_by_run(settings)) == []
 
 
 def test_a_classifier_s_run_reads_every_field_that_is_not_named(tmp_path):
     settings, read = make_gmd_settings(optimizer="adam", num_epochs=1), set()
     dataset = make_dataset(size=24)
-    train_gmd(spy(settings, read), dataset=dataset, workdir=tmp_path, synthetic_dir=None)
+    train_classifier(spy(settings, read), dataset=dataset, workdir=tmp_path)
     unused = find_unused_by_training(settings, augment=False)
-    assert find_unread(settings, read | DATA, unused) == [] and "momentum" not in read
-    assert without_effect("momentum", unused)
-    assert not without_effect(
-        "momentum", find_unused_by_training(make_gmd_settings(), augment=True)
-    )
+    assert find_unread(settings, read | DATA, unused) == []
+    assert "optimizer.momentum" not in read and without_effect("optimizer.momentum", unused)
+    others = find_unused_by_training(make_gmd_settings(), augment=True)
+    assert not without_effect("optimizer.momentum", others)
 
 
 def test_coverage_reads_every_field_that_is_not_named(tmp_path, monkeypatch):
     """Of the classifier's it names what a study does."""
     settings, read = make_study(), set()
-    monkeypatch.setattr(coverage, "ClassifierLab", lambda gmd, **options: None)
+    monkeypatch.setattr(coverage, "ClassifierLab", lambda settings, **options: None)
     options = {"num_studies": 1, "films_per_class": 9, "num_fresh": 6, "folder": tmp_path}
     with pytest.raises(UserError, match="No study could be done"):
         coverage.run_coverage(spy(settings, read), **options)
     unused = find_unused_by_coverage(settings)
     unread = find_unread(settings, read, unused)
-    assert [name for name in unread if not name.startswith("gmd.")] == []
-    for name in ("num_folds", "num_seeds", "num_updates", "data.phantom_subtlety", "gmd.width"):
-        assert not without_effect(name, unused)
-    for name in find_unused_by_study(settings):
-        assert not name.startswith("config.gmd.") or name in unused
+    assert [n for n in unread if not n.startswith(("classifier.", "optimizer."))] == []
+    names = ("num_folds", "num_seeds", "num_updates", "data.phantom_subtlety", "classifier.width")
+    assert not any(without_effect(name, unused) for name in names)
+    adam = replace(settings, optimizer=OptimizerSettings(name="adam", learning_rate=1, momentum=0))
+    for find in (find_unused_by_study, find_unused_by_coverage):
+        assert without_effect("optimizer.momentum", find(adam))
+        assert not without_effect("optimizer.momentum", find(settings))
 
 
 def test_an_ablation_names_what_its_variants_leave_without_effect():
-    settings = make_ablation(dcgan=make_dcgan_settings(diffaugment=False))
+    settings = make_ablation(train=make_dcgan_settings(diffaugment=False))
     unused = find_unused_by_ablation(settings)
-    for name in ("selection.rule", "look_every_epochs", "augment_policy", "augment_ramp_images"):
-        assert without_effect(f"dcgan.{name}", unused)
-    assert not without_effect("dcgan.num_epochs", unused)
-    augmented = make_ablation(variants={"all": {}, "none": {"diffaugment": False}})
-    assert not without_effect("dcgan.augment_policy", find_unused_by_ablation(augmented))
+    names = ("selection.rule", "look_every_epochs", "gan.augment_policy", "gan.augment_ramp_images")
+    assert all(without_effect(f"train.{name}", unused) for name in names)
+    assert not without_effect("train.num_epochs", unused)
+    augmented = make_ablation(variants={"all": {}, "none": {"gan": {"diffaugment": False}}})
+    assert not without_effect("train.gan.augment_policy", find_unused_by_ablation(augmented))

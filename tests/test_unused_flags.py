@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 from absl import app, flags, logging  # noqa: F401
 
+from jaxgan.core.errors import UserError
+
 # Imported before the flags are counted: the libraries below have flags of their own.
-from jaxgan import ablation_classes, compare_rules, train_conditional, train_gmd  # noqa: F401
-from jaxgan.errors import UserError
+from jaxgan.experiments import (
+    train_classifier,  # noqa: F401
+)
 from jaxgan.study import coverage, page  # noqa: F401
 from tests.helpers import make_dataset, make_dcgan_settings
 
@@ -21,17 +24,22 @@ pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarni
 LAUNCH = Path(__file__).resolve().parents[1] / "launch"
 FLAGS = flags.FLAGS
 
+MLP, GMD = (f"--config={LAUNCH.parent / 'configs' / name}" for name in ("mlp.py", "gmd.py"))
+# Launchers that are another one with a default config: what they call is that one's.
+NAMED = {"train_dcgan": "train_gan", "train_gmd": "train_classifier"}
 RULERS = ["load_run", "load_folders", "compare_rules", "evaluate"]
 # A launcher, what is given in every try, and what of the library is only noted.
 WAYS = {
-    "train_dcgan": ("train_dcgan", ["--class=left"], ["train_dcgan"]),
+    "train_dcgan": ("train_dcgan", ["--class=left"], ["train_gan"]),
+    "train_gan": ("train_gan", ["--class=left", MLP], ["train_gan"]),
     "train_dcgan conditional": (
         "train_dcgan",
         ["--class=all", "--conditional"],
         ["train_conditional"],
     ),
-    "train_gmd": ("train_gmd", [], ["train_gmd"]),
-    "train_gmd augmented": ("train_gmd", ["--augment"], ["train_gmd"]),
+    "train_gmd": ("train_gmd", [], ["train_classifier"]),
+    "train_classifier": ("train_classifier", [GMD], ["train_classifier"]),
+    "train_gmd augmented": ("train_gmd", ["--augment"], ["train_classifier"]),
     "sample": ("sample", ["--class=left", "--out=somewhere"], ["sample_run"]),
     "sample accepted": (
         "sample",
@@ -46,7 +54,7 @@ WAYS = {
         RULERS,
     ),
     "evaluate rules": ("evaluate", ["--class=left", "--selection"], RULERS),
-    "study": ("study", [], ["run_jobs", "write_study"]),
+    "study": ("study", [], ["run_study"]),
     "ablate": ("ablate", [], ["run_ablation", "run_all_classes"]),
     "coverage": ("coverage", [], ["run_coverage", "write_json", "format_coverage"]),
     "simulate": ("simulate", [], ["run_simulations", "format_simulations", "write_json"]),
@@ -86,7 +94,7 @@ def launch(monkeypatch, capsys):
 
     def run(launcher, given, noted):
         forget_flags(before)
-        sys.modules.pop("cli", None)
+        forget_launchers()
         monkeypatch.setattr(sys, "argv", [f"{launcher}.py", *given])  # the config's flag reads it
         calls = run.calls = []
         module = load(launcher)
@@ -107,14 +115,23 @@ def launch(monkeypatch, capsys):
     run.others = before
     yield run
     forget_flags(before)
-    sys.modules.pop("cli", None)
+    forget_launchers()
 
 
 def load(launcher):
     spec = importlib.util.spec_from_file_location(f"launched_{launcher}", LAUNCH / f"{launcher}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    if launcher in NAMED:
+        return sys.modules[NAMED[launcher]]
+    if launcher in NAMED.values():
+        module.define_flags(None, "runs")  # as it does where it is called by its name
     return module
+
+
+def forget_launchers():
+    for name in ("cli", *NAMED.values()):
+        sys.modules.pop(name, None)
 
 
 def forget_flags(before):
@@ -182,19 +199,19 @@ def test_no_flag_is_ignored_in_silence(way, launch):
 def test_fields_of_a_config_are_compared_with_its_own_variant(launch):
     quick = "--config=" + str(LAUNCH.parent / "configs" / "study.py:quick")
     noted = WAYS["study"][2]
-    for same in ("--config.dcgan.look_every_epochs=5", "--config.dcgan.selection.rule=none"):
+    for same in ("--config.data.split_seed=0", "--config.data.val_fraction=0.2"):
         assert launch("study", [quick, same], noted)[0]
-    with pytest.raises(UserError, match=r"config\.dcgan\.look_every_epochs has no effect"):
-        launch("study", [quick, "--config.dcgan.look_every_epochs=10"], noted)
+    with pytest.raises(UserError, match=r"config\.data\.split_seed has no effect"):
+        launch("study", [quick, "--config.data.split_seed=10"], noted)
     # What other arms would have a use for is told: the command goes on.
-    calls, said = launch("study", [quick, "--config.dcgan.selection.targets={'covid': 3}"], noted)
-    assert calls and "config.dcgan.selection.targets has no effect: no arm of" in said
+    calls, said = launch("study", [quick, "--config.targets={'covid': 3}"], noted)
+    assert calls and "config.targets has no effect: no arm of" in said
 
 
 def test_a_run_that_goes_on_is_told_and_not_refused(launch):
     given = ["--config.data.val_fraction=0.4", "--config.data.phantom_seed=3", "--data_dir=a"]
     calls, said = launch("train_gmd", given, WAYS["train_gmd"][2])
-    assert "train_gmd" in [call[0] for call in calls]
+    assert "train_classifier" in [call[0] for call in calls]
     assert "config.data.val_fraction has no effect: made has a validation split of its own." in said
     assert "config.data.phantom_seed has no effect: the images are those of made" in said
 
@@ -220,20 +237,20 @@ def test_a_folder_in_the_place_of_a_file_is_refused_before_the_work(way, flag, l
 
 def test_classes_to_augment_without_augmentation_are_refused_before_data_are_read(launch):
     with pytest.raises(UserError, match="--augment_classes has no effect without --augment"):
-        launch("train_gmd", ["--augment_classes=left"], ["train_gmd"])
+        launch("train_gmd", ["--augment_classes=left"], ["train_classifier"])
     assert launch.calls == []
 
 
 def test_a_study_notes_its_command_and_where_its_data_lie(launch):
     calls, _ = launch("study", ["--data_dir=films"], WAYS["study"][2])
-    (options,) = [call[2] for call in calls if call[0] == "run_jobs"]
+    (options,) = [call[2] for call in calls if call[0] == "run_study"]
     assert "--data_dir=films" in options["notes"] and "'data': " in options["notes"]
 
 
 def test_a_source_column_is_looked_for_by_a_dry_run_too(launch):
     calls, _ = launch("study", ["--dry_run", "--source_column=site"], WAYS["study"][2])
     assert "read_sources" in [call[0] for call in calls]
-    assert "run_jobs" not in [call[0] for call in calls]
+    assert "run_study" not in [call[0] for call in calls]
 
 
 @pytest.mark.parametrize("way", ["train_dcgan", "train_gmd", "study"])

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxgan.core.errors import UserError
 from jaxgan.data import values
 from jaxgan.data.values import AS_STORED, Spread, Values, View, choose_ranges, measure, show
-from jaxgan.errors import UserError
 
 EVERY_16_BITS = np.arange(2**16, dtype=np.uint16).reshape(256, 256)
 

@@ -1,1 +1,1 @@
-"""Throughput of jaxgan beside its peers', measured in turns: see docs/performance.md."""
+"""Throughput beside that of peers. Measured in turns: see docs/performance.md."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from jaxgan.benchmark.record import Record, compute_ratio, spread
 from jaxgan.benchmark.worker import ContenderError, Worker
 from jaxgan.benchmark.workload import Case, Contender
-from jaxgan.console import say
+from jaxgan.core.console import say
 
 _ROUND_SECONDS = 3.0  # a round has as many units as fill it
 _BUDGET_SECONDS = 150.0  # of one contender, after which it sits out

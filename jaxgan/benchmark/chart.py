@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxgan.benchmark.record import Record
-from jaxgan.figures import BLUE, GRAY, GREEN, ORANGE, open_figure
+from jaxgan.reports.drawing import BLUE, GRAY, GREEN, ORANGE, open_figure
 
 _COLOURS = {"torch": ORANGE, "flax": GREEN}
 

@@ -24,11 +24,16 @@ def describe_environment() -> dict[str, Any]:
         "device": f"{device.platform}: {device.device_kind}",
         "num_devices": len(jax.devices()),
         "versions": {
-            name: importlib.metadata.version(name)
-            for name in _PACKAGES
-            if importlib.util.find_spec(name)
+            name: _read_version(name) for name in _PACKAGES if importlib.util.find_spec(name)
         },
     }
+
+
+def _read_version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed, from a folder of sources"
 
 
 def _read_processor() -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax.training.train_state import TrainState
 from jax import Array, lax
@@ -127,7 +128,8 @@ def dcgan_train(*, batch_size: int, width: int) -> Workload:
         _create_state(Generator(width), latents, 0),
         _create_state(Discriminator(width), jnp.zeros((1, 64, 64, 3)), 1),
     )
-    return Workload(ours.repeat(_train_step, states, images), batch_size)
+    step = jax.jit(_train_step, donate_argnums=0)
+    return Workload(ours.repeat(step, states, images), batch_size)
 
 
 def _classifier_step(
@@ -151,16 +153,24 @@ def gmd_train(*, batch_size: int, width: int, image_size: int) -> Workload:
     state = TrainState.create(apply_fn=network.apply, params=params, tx=optax.sgd(1e-3))
     pixels = jnp.asarray(ours.draw_pixels(batch_size, image_size, 3))
     batch = pixels, jnp.arange(batch_size, dtype=jnp.int32) % 3
-    return Workload(ours.repeat(_classifier_step, state, batch), batch_size)
+    return Workload(
+        ours.repeat(jax.jit(_classifier_step, donate_argnums=0), state, batch), batch_size
+    )
 
 
 def sample(*, batch_size: int, width: int) -> Workload:
-    """Images of a generator in evaluation mode."""
+    """Images of a generator in evaluation mode, from a key to bytes in the host's memory."""
     generator = Generator(width)
-    latents = jax.random.normal(jax.random.key(0), (batch_size, ours.LATENT_SIZE))
-    variables = generator.init(jax.random.key(1), latents[:1])
-    draw = jax.jit(functools.partial(generator.apply, train=False))
-    return Workload(lambda: jax.block_until_ready(draw(variables, latents)), batch_size)
+    shape = (batch_size, ours.LATENT_SIZE)
+    variables = generator.init(jax.random.key(1), jnp.zeros(shape))
+
+    @jax.jit
+    def draw(variables: Any, key: Array) -> Array:
+        images: Any = generator.apply(variables, jax.random.normal(key, shape), train=False)
+        return jnp.round((images + 1.0) * 127.5).astype(jnp.uint8)
+
+    key = jax.random.key(0)
+    return Workload(lambda: np.asarray(draw(variables, key)), batch_size)
 
 
 def convolution(**arguments: Any) -> Workload:

@@ -1,34 +1,38 @@
 """Suites that run the launcher itself: how soon its first step is done, how fast its loop is."""
 
 import json
+import os
+import shutil
 import signal
+import site
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from jaxgan import dcgan
 from jaxgan.benchmark import ours
 from jaxgan.benchmark.record import Record, compute_ratio, spread
 from jaxgan.benchmark.worker import Worker
 from jaxgan.benchmark.workload import Contender, Workload
-from jaxgan.errors import UserError
-from jaxgan.settings import DcganSettings, read_settings, to_dict
+from jaxgan.core.errors import UserError
+from jaxgan.core.settings import read_settings, to_dict
+from jaxgan.sampling.settings import TrainGanSettings
 
 _POLL_SECONDS = 0.005
 
 
 @dataclass(frozen=True)
 class Launcher:
-    """What to launch: `script --class=CLASS_NAME --config=CONFIG:VARIANT`."""
+    """What to launch: `script --class=CLASS_NAME --config=CONFIG:VARIANT`, and `sample`."""
 
     script: Path
+    sample: Path
     config: Path
     class_name: str
 
@@ -70,10 +74,10 @@ class Launched:
             return 0
         return int(json.loads(lines[-1])["step"]) if lines else 0
 
-    def read_settings(self) -> DcganSettings:
+    def read_settings(self) -> TrainGanSettings:
         """Return the settings on record."""
         config = json.loads((self._folder / "config.json").read_text())
-        return read_settings(DcganSettings, config["settings"])
+        return read_settings(TrainGanSettings, config["settings"])
 
     def measure(self, steps: int) -> float:
         """Let the process work on until `steps` more are on record; return the seconds a step.
@@ -119,26 +123,61 @@ def measure_startup(launcher: Launcher, variant: str, *, rounds: int) -> list[Re
                     later = launched.wait_for(step + 2)
                     taken.append(first - (later - first) / (launched.step - step))
     return [
-        Record(
-            "startup",
-            f"train_dcgan :{variant}, {state}",
-            "jaxgan",
-            images_per_second=None,
-            compile_seconds=None,
-            peak_memory_bytes=None,
-            ratio={},
-            extra={"seconds": vars(spread(taken))},
-        )
+        _record_seconds("startup", f"train_dcgan :{variant}, {state}", taken)
         for state, taken in seconds.items()
     ]
 
 
+def _record_seconds(suite: str, case: str, seconds: Sequence[float]) -> Record:
+    extra = {"seconds": vars(spread(seconds))}
+    return Record(suite, case, "jaxgan", None, None, None, ratio={}, extra=extra)
+
+
+def measure_sampling(
+    launcher: Launcher, variant: str, *, rounds: int, num: int, flags: Sequence[str] = ()
+) -> list[Record]:
+    """Time the whole command that draws `num` images of a run, for the first time and again.
+
+    The run is trained here, for two epochs: `flags` are its further ones. Every round has a home
+    folder as the training has left it, so that the first time is a user's.
+    """
+    seconds: dict[str, list[float]] = {"first time": [], "again": []}
+    name = f"--class={launcher.class_name}"
+    with tempfile.TemporaryDirectory() as folder:
+        home, run = Path(folder) / "home", f"--workdir={Path(folder) / 'runs'}"
+        config = f"--config={launcher.config}:{variant}"
+        train = (name, run, config, "--config.num_epochs=2", "--num_devices=1", *flags)
+        _run_at_home(home, launcher.script, train)
+        for number in range(rounds):
+            copy = Path(shutil.copytree(home, Path(folder) / f"home{number}"))
+            for state, taken in seconds.items():
+                out = f"--out={copy / state}"
+                taken.append(_run_at_home(copy, launcher.sample, (name, run, out, f"--num={num}")))
+    return [
+        _record_seconds("sample", f"sample --num={num} of :{variant}, {state}", taken)
+        for state, taken in seconds.items()
+    ]
+
+
+def _run_at_home(home: Path, script: Path, flags: Sequence[str]) -> float:
+    """Run a launcher as a user whose folder is `home`, with the packages of this one's."""
+    environment = {**os.environ, "HOME": str(home), "PYTHONUSERBASE": site.getuserbase()}
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+    home.mkdir(exist_ok=True)
+    command, begin = [sys.executable, str(script), *flags], time.perf_counter()
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        raise UserError(f"{' '.join(command)} failed: {answer.stderr.strip()}")
+    return time.perf_counter() - begin
+
+
 def bare_step(*, values: Mapping[str, Any]) -> Workload:
     """One step of the settings `values`, on a batch that lies on the device, nothing around it."""
-    settings = read_settings(DcganSettings, values)
-    state = dcgan.create_state(settings, jax.random.key(0))
-    batch = ours.draw_batch(settings.batch_size, settings.image_size, settings.channels)
-    run = ours.repeat(dcgan.create_step(settings, None), state, batch)
+    settings = read_settings(TrainGanSettings, values)
+    gan, size = settings.create_gan(), settings.gan.image_size
+    batch = ours.draw_batch(settings.batch_size, size, settings.gan.channels)
+    step = ours.compile_step(gan.stages[0].create_step(None, 0))
+    run = ours.repeat(step, gan.create_state(jax.random.key(0)), batch)
     return Workload(run, settings.batch_size)
 
 

@@ -9,13 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxgan import classifier, gan, losses, ops
+from jaxgan import ops
 from jaxgan.benchmark.count import count_gan_step, count_generator, count_gmd_step, count_product
 from jaxgan.benchmark.workload import Workload
-from jaxgan.models.dcgan import Discriminator, Generator
-from jaxgan.models.gmd import Gmd
+from jaxgan.classifiers.gmd import Gmd
+from jaxgan.classifiers.protocol import Classifier, InputForm
+from jaxgan.classifiers.step import create_classifier_state, train_step
+from jaxgan.core.types import Batch
+from jaxgan.gans.dcgan import DcganSettings
+from jaxgan.gans.protocol import Gan
+from jaxgan.gans.two_player import GanState
 from jaxgan.ops.geometry import Padding
-from jaxgan.types import Batch
+from jaxgan.sampling.sampler import Sampler
 
 LATENT_SIZE = 100
 
@@ -26,9 +31,13 @@ def draw_pixels(batch_size: int, image_size: int, channels: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
-def repeat(step: Callable[..., Any], state: Any, batch: Any) -> Callable[[], None]:
+def compile_step(step: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a step as the launchers compile it; the state given to it is gone."""
+    return jax.jit(step, donate_argnums=0)
+
+
+def repeat(compiled: Callable[..., Any], state: Any, batch: Any) -> Callable[[], None]:
     """Return a function that takes one step, waits for it, and keeps the new state."""
-    compiled = jax.jit(step, donate_argnums=0)
     held = [state]
     key = jax.random.key(1)
 
@@ -39,31 +48,31 @@ def repeat(step: Callable[..., Any], state: Any, batch: Any) -> Callable[[], Non
     return run
 
 
-def create_dcgan(
-    width: int, axis_name: str | None = None
-) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Return the paper's step at 64x64x3, and what draws its state from a key."""
-    optimizer = optax.adam(2e-4, b1=0.5)
-    parts: dict[str, Any] = {
-        "generator": Generator(width=width, axis_name=axis_name),
-        "discriminator": Discriminator(width=width, axis_name=axis_name),
-        "generator_optimizer": optimizer,
-        "discriminator_optimizer": optimizer,
-        "latent_size": LATENT_SIZE,
-    }
-    step = functools.partial(
-        gan.train_step,
-        **parts,
-        objective=losses.OBJECTIVES["non_saturating"],
-        augment_fn=lambda images, keys, strength: images,
+def create_dcgan(width: int, *, image_size: int = 64, dtype: str = "float32") -> Gan[GanState]:
+    """Return the paper's DCGAN, for images of 3 channels."""
+    return DcganSettings(
+        image_size=image_size,
+        channels=3,
+        dtype=dtype,
+        latent_size=LATENT_SIZE,
+        generator_width=width,
+        discriminator_width=width,
+        discriminator_norm="batch",
+        objective="non_saturating",
+        label_smoothing=0.0,
+        num_critic_steps=1,
+        clip_weights=0.0,
+        gradient_penalty_weight=0.0,
+        r1_weight=0.0,
+        learning_rate=2e-4,
+        beta1=0.5,
+        beta2=0.999,
+        diffaugment=False,
+        augment_policy=(),
+        augment_target=0.0,
+        augment_ramp_images=1,
         ema_decay=0.0,
-        axis_name=axis_name,
-    )
-    parts["generator"], parts["discriminator"] = Generator(width=width), Discriminator(width=width)
-    create = functools.partial(
-        gan.create_gan_state, **parts, image_shape=(64, 64, 3), keep_ema=False
-    )
-    return step, create
+    ).create(num_epochs=1)
 
 
 def draw_batch(batch_size: int, image_size: int = 64, channels: int = 3) -> Batch:
@@ -74,30 +83,29 @@ def draw_batch(batch_size: int, image_size: int = 64, channels: int = 3) -> Batc
 
 def dcgan_train(*, batch_size: int, width: int) -> Workload:
     """One step of D and G."""
-    step, create = create_dcgan(width)
-    run = repeat(step, create(jax.random.key(0)), draw_batch(batch_size))
+    gan = create_dcgan(width)
+    step = compile_step(gan.stages[0].create_step(None, 0))
+    run = repeat(step, gan.create_state(jax.random.key(0)), draw_batch(batch_size))
     return Workload(run, batch_size, count_gan_step(width) * batch_size)
 
 
 def gmd_train(*, batch_size: int, width: int, image_size: int) -> Workload:
     """One step of GMD with SGD."""
-    model, optimizer = Gmd(width=width), optax.sgd(1e-3)
-    step = functools.partial(classifier.train_step, model=model, optimizer=optimizer)
-    state = classifier.create_classifier_state(
-        jax.random.key(0), model=model, optimizer=optimizer, image_shape=(image_size, image_size, 3)
-    )
+    model, form = Gmd(width=width), InputForm(image_size, channels=3)
+    bound = {"classifier": Classifier(lambda axis_name: model, form), "optimizer": optax.sgd(1e-3)}
+    step = compile_step(functools.partial(train_step, **bound))
+    state = create_classifier_state(jax.random.key(0), **bound)
     flop = count_gmd_step(width, image_size) * batch_size
     return Workload(repeat(step, state, draw_batch(batch_size, image_size)), batch_size, flop)
 
 
 def sample(*, batch_size: int, width: int) -> Workload:
-    """Images of a generator in evaluation mode, on the device."""
-    generator = Generator(width=width)
-    latents = jax.random.normal(jax.random.key(0), (batch_size, LATENT_SIZE))
-    variables = generator.init(jax.random.key(1), latents[:1], train=False)
-    draw = jax.jit(functools.partial(generator.apply, train=False))
-    flop = count_generator(width) * batch_size
-    return Workload(lambda: jax.block_until_ready(draw(variables, latents)), batch_size, flop)
+    """Images as launch/sample.py draws them: from seeds to bytes in the host's memory."""
+    gan = create_dcgan(width)
+    sampler = Sampler(gan, jax.random.key(1), batch_size)
+    networks = gan.get_networks(gan.create_state(jax.random.key(0)))
+    draw = functools.partial(sampler.draw, networks, 0, batch_size)
+    return Workload(draw, batch_size, count_generator(width) * batch_size)
 
 
 def convolution(

@@ -1,6 +1,8 @@
 """Suites one after another; what was measured is written down after every case."""
 
-from collections.abc import Sequence
+import math
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,12 @@ from jaxgan.benchmark.chart import plot_ratios
 from jaxgan.benchmark.environment import describe_environment
 from jaxgan.benchmark.launched import Launcher
 from jaxgan.benchmark.record import Record, format_table
-from jaxgan.benchmark.suites import find_peers, run_suite
+from jaxgan.benchmark.suites import Measure, find_peers, list_cases
 from jaxgan.benchmark.worker import Worker
 from jaxgan.benchmark.workload import Contender
-from jaxgan.console import say
-from jaxgan.errors import UserError
-from jaxgan.files import write_json
+from jaxgan.core.console import say
+from jaxgan.core.errors import UserError
+from jaxgan.core.files import write_json
 
 
 def run_benchmark(
@@ -27,34 +29,79 @@ def run_benchmark(
     rounds: int,
     small: bool,
     launcher: Launcher,
+    seconds: float = 0.0,
     json_path: Path | None = None,
     plot_path: Path | None = None,
 ) -> None:
-    """Run suites and print a table of each; write JSON and a bar chart where asked to."""
+    """Run suites and print a table of each; write JSON and a bar chart where asked to.
+
+    With `seconds` above 0 the suites share them in equal parts: but for its first, a suite begins
+    no case after its share. Those left out are told, and are in the JSON.
+    """
+    begin = time.monotonic()
     for path in (json_path, plot_path):
         if path and not path.parent.is_dir():
             raise UserError(f"{path} can not be written: there is no folder {path.parent}.")
-    environment = describe_environment()
+    environment, installed = describe_environment(), find_peers(peers)
     say("\n".join(f"{name}: {value}" for name, value in environment.items()))
-    installed = find_peers(peers)
-    peak = None if jax.default_backend() == "cpu" else measure_peak()
-    records: list[Record] = []
-    for suite in suites:
-        of_suite: list[Record] = []
-        for of_case in run_suite(
+    plan = {
+        suite: list_cases(
             suite, peers=installed, case=case, rounds=rounds, small=small, launcher=launcher
-        ):
-            if peak:
-                add_utilisation(of_case, peak)
-            of_suite += of_case
-            if json_path:
-                _write_json(json_path, environment, records + of_suite)
-            for record in of_case:
-                say(f"  {suite}, {record.case}: {record.implementation} done")
-        records += of_suite
+        )
+        for suite in suites
+    }
+    missing = [(suite, name) for suite, cases in plan.items() for name in cases]
+    journal = _Journal(json_path, environment, missing)
+    peak = None if jax.default_backend() == "cpu" else measure_peak()
+    for number, (suite, cases) in enumerate(plan.items(), start=1):
+        end = begin + seconds * number / len(plan) if seconds else math.inf
+        of_suite = _run_suite(suite, cases, end, peak, journal)
         say(f"\n### {suite}\n\n{format_table(of_suite)}\n")
-    if plot_path and not plot_ratios(records, plot_path, title=_describe(environment)):
+    if plot_path and not plot_ratios(journal.records, plot_path, title=_describe(environment)):
         say(f"Skipped {plot_path}: nothing was compared with anything.")
+
+
+class _Journal:
+    """What was measured and what was not, written down after every case."""
+
+    def __init__(
+        self, path: Path | None, environment: dict[str, Any], missing: Sequence[tuple[str, str]]
+    ):
+        self.records: list[Record] = []
+        self._path, self._environment, self._missing = path, environment, list(missing)
+        self._write()
+
+    def add(self, suite: str, case: str, records: Sequence[Record]) -> None:
+        """Note the records of a case."""
+        self.records += records
+        self._missing.remove((suite, case))
+        self._write()
+
+    def _write(self) -> None:
+        if self._path:
+            records = [record.to_dict() for record in self.records]
+            missing = [f"{suite}, {case}" for suite, case in self._missing]
+            content = {"environment": self._environment, "records": records}
+            write_json(self._path, content | {"not_measured": missing})
+
+
+def _run_suite(
+    suite: str, cases: Mapping[str, Measure], end: float, peak: float | None, journal: _Journal
+) -> list[Record]:
+    """Measure the cases that begin before the moment `end`, the first in any case."""
+    records: list[Record] = []
+    for number, (case, measure) in enumerate(cases.items()):
+        if number and time.monotonic() > end:
+            say(f"  {suite}, {case}: left out, the time is over")
+            continue
+        of_case = measure()
+        if peak:
+            add_utilisation(of_case, peak)
+        journal.add(suite, case, of_case)
+        for record in of_case:
+            say(f"  {suite}, {record.case}: {record.implementation} done")
+        records += of_case
+    return records
 
 
 def measure_peak(size: int = 8192) -> float:
@@ -73,8 +120,3 @@ def add_utilisation(records: Sequence[Record], peak: float) -> None:
 
 def _describe(environment: dict[str, Any]) -> str:
     return f"{environment['processor']}, {environment['num_cpus']} cores, {environment['device']}"
-
-
-def _write_json(path: Path, environment: dict[str, Any], records: Sequence[Record]) -> None:
-    content = {"environment": environment, "records": [record.to_dict() for record in records]}
-    write_json(path, content)

@@ -5,12 +5,14 @@ import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import jax
+
 from jaxgan.benchmark import flax_peer, launched, ours, several
 from jaxgan.benchmark.alternate import run_case
 from jaxgan.benchmark.launched import Launcher
 from jaxgan.benchmark.record import Record
 from jaxgan.benchmark.workload import Case, Contender, Workload
-from jaxgan.console import say
+from jaxgan.core.console import say
 
 PEERS = ("torch", "flax")
 _TORCH_VARIANTS = ("eager", "channels_last", "compiled")
@@ -50,7 +52,7 @@ def _contend(workload: str, peers: Sequence[str]) -> tuple[Contender, ...]:
 
 
 def _dcgan_train(peers: Sequence[str], small: bool) -> Iterator[Case]:
-    for batch_size in (4,) if small else (32, 64, 128):
+    for batch_size in (4,) if small else (128, 64, 32):
         arguments = {"batch_size": batch_size, "width": 8 if small else 64}
         contenders = _contend("dcgan_train", peers)
         yield Case("dcgan_train", f"64x64, batch {batch_size}", arguments, contenders)
@@ -58,14 +60,14 @@ def _dcgan_train(peers: Sequence[str], small: bool) -> Iterator[Case]:
 
 def _gmd_train(peers: Sequence[str], small: bool) -> Iterator[Case]:
     size, width = (32, 16) if small else (150, 256)
-    for batch_size in (2,) if small else (8, 32):
+    for batch_size in (2,) if small else (32, 8):
         arguments = {"batch_size": batch_size, "width": width, "image_size": size}
         contenders = _contend("gmd_train", peers)
         yield Case("gmd_train", f"{size}x{size}, batch {batch_size}", arguments, contenders)
 
 
 def _sample(peers: Sequence[str], small: bool) -> Iterator[Case]:
-    for batch_size in (4,) if small else (1, 64):
+    for batch_size in (4,) if small else (64, 1):
         arguments = {"batch_size": batch_size, "width": 8 if small else 64}
         contenders = _contend("sample", peers)
         yield Case("sample", f"64x64, batch {batch_size}", arguments, contenders)
@@ -115,14 +117,16 @@ def _convolutions(peers: Sequence[str], small: bool) -> Iterator[Case]:
 
 def _scaling(peers: Sequence[str], small: bool) -> Iterator[Case]:
     del peers
-    batch_size, width = (4, 8) if small else (64, 64)
+    # On a CPU, virtual devices; of accelerators, all.
+    num = max(jax.device_count(), 2)
+    batch_size, width = (2 * num, 8) if small else (32 * num, 64)
     build = several.dcgan_train_on
     yield Case(
         "scaling",
         f"64x64, batch {batch_size} in all",
         {"batch_size": batch_size, "width": width},
         (
-            Contender("jaxgan", None, functools.partial(build, num_devices=2)),
+            Contender("jaxgan", None, functools.partial(build, num_devices=num)),
             Contender("one device", "one_device", functools.partial(build, num_devices=1)),
         ),
     )
@@ -152,24 +156,48 @@ _CASES: dict[str, Callable[[Sequence[str], bool], Iterator[Case]]] = {
     "together": _together,
 }
 SUITES = (*_CASES, "end_to_end", "startup")
+Measure = Callable[[], list[Record]]
+_TINY = ("--config.gan.generator_width=4", "--config.gan.discriminator_width=4")
 
 
-def run_suite(
+def list_cases(
     suite: str, *, peers: Sequence[str], case: str, rounds: int, small: bool, launcher: Launcher
-) -> Iterator[list[Record]]:
-    """Yield the records of every case of a suite whose name contains `case`, as measured.
+) -> dict[str, Measure]:
+    """Return the cases of a suite whose name contains `case`, and what measures each.
 
     `small` takes tiny networks and batches: to see the command work, not to learn a speed.
     """
+    cases: dict[str, Measure] = {}
+    if suite in _CASES:
+        for found in _CASES[suite](peers, small):
+            cases[found.name] = functools.partial(run_case, found, rounds=rounds)
+    cases |= _list_launched(suite, rounds, small, launcher)
+    return {name: measure for name, measure in cases.items() if case in name}
+
+
+def _list_launched(
+    suite: str, rounds: int, small: bool, launcher: Launcher
+) -> Iterator[tuple[str, Measure]]:
+    """Yield the cases that run the launchers themselves."""
     variants = ("quick",) if small else ("paper", "quick")
+    few = min(rounds, 3)
     if suite == "startup":
-        yield launched.measure_startup(launcher, variants[0], rounds=min(rounds, 3))
-        return
+        measure = functools.partial(launched.measure_startup, launcher, variants[0], rounds=few)
+        yield f"train_dcgan :{variants[0]}", measure
+    if suite == "sample":
+        num, flags = (20, _TINY) if small else (1000, ())
+        yield (
+            f"sample --num={num}",
+            functools.partial(
+                launched.measure_sampling, launcher, variants[0], rounds=few, num=num, flags=flags
+            ),
+        )
     if suite == "end_to_end":
         for variant in variants:
             steps = 10 if small else {"paper": 25, "quick": 400}[variant]
-            yield launched.measure_end_to_end(launcher, variant, rounds=rounds, steps=steps)
-        return
-    for candidate in _CASES[suite](peers, small):
-        if case in candidate.name:
-            yield run_case(candidate, rounds=rounds)
+            yield (
+                f"train_dcgan :{variant}",
+                functools.partial(
+                    launched.measure_end_to_end, launcher, variant, rounds=rounds, steps=steps
+                ),
+            )

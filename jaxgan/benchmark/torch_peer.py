@@ -131,13 +131,21 @@ def _gmd_train(variant: str, *, batch_size: int, width: int, image_size: int) ->
     return Workload(_finish(run), batch_size)
 
 
+class _ToBytes(torch.nn.Module):
+    """Images [batch, c, h, w] in [-1, 1] to bytes [batch, h, w, c]."""
+
+    def forward(self, images: Any) -> Any:
+        return ((images + 1.0) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
 def _sample(variant: str, *, batch_size: int, width: int) -> Workload:
-    generator = _place(_create_generator(width).eval(), variant)
-    latents = torch.randn(batch_size, ours.LATENT_SIZE, device=_device())
+    network = torch.nn.Sequential(_create_generator(width), _ToBytes())
+    network = _place(network.eval(), variant)
 
     def run() -> None:
         with torch.inference_mode():
-            generator(latents)
+            latents = torch.randn(batch_size, ours.LATENT_SIZE, device=_device())
+            network(latents).cpu().numpy()
 
     return Workload(_finish(run), batch_size)
 

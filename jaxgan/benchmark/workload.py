@@ -12,7 +12,7 @@ class Workload:
     `images` are those of a unit. `flop` counts the arithmetic of the textbook form, for GFLOP/s.
     """
 
-    run: Callable[[], None]
+    run: Callable[[], object]
     images: int
     flop: int = 0
 

@@ -1,1 +1,1 @@
-"""Images in: sources (folder, phantom, TFDS), decoding, splitting by patient, feeding."""
+"""Folders, DICOM, values, splits. Whatever turns the images of a source into sets."""

@@ -21,6 +21,8 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from tensorflow_datasets.core.utils import tqdm_utils
 
+from jaxgan.core.errors import UserError, find_disk_error
+from jaxgan.core.files import make_folder, note_use, telling_disk_errors, write_text
 from jaxgan.data import phantom
 from jaxgan.data.cache import is_running
 from jaxgan.data.folder import (
@@ -52,8 +54,6 @@ from jaxgan.data.values import (
     describe_ways,
     no_numbers_error,
 )
-from jaxgan.errors import UserError, find_disk_error
-from jaxgan.files import make_folder, note_use, telling_disk_errors, write_text
 
 FORMAT_VERSION = 6  # raise it when the prepared files change, so that caches are made again
 _GENERATED = (
@@ -73,6 +73,11 @@ class Record(NamedTuple):
     patient: str
     sha256: str  # of the source
     aspect: float = 1.0  # its width over its height
+
+    @property
+    def knows_patient(self) -> bool:
+        """Whether the source says whose the image is: else its patient is called as the file."""
+        return self.patient != self.file
 
 
 @dataclass(frozen=True)

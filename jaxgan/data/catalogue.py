@@ -21,6 +21,8 @@ import requests
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import downloader
 
+from jaxgan.core.errors import UserError
+from jaxgan.core.files import write_text
 from jaxgan.data.builders import PreparedSet, Record, open_encoded
 from jaxgan.data.images import (
     as_pixels,
@@ -41,8 +43,6 @@ from jaxgan.data.values import (
     describe_ranges,
     no_numbers_error,
 )
-from jaxgan.errors import UserError
-from jaxgan.files import write_text
 
 SPLIT_NAMES = {"train": "train", "validation": "val", "val": "val", "valid": "val", "test": "test"}
 INDEX_FILE = "jaxgan_index_2.json"  # labels, hashes, ranges: so that they are computed once

@@ -14,9 +14,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import scipy  # fft is loaded where it is used: half a second of every launch
-from PIL import Image
-from scipy.ndimage import uniform_filter
+import scipy  # fft and ndimage are loaded where they are used: a second of every launch
+
+from jaxgan.data.images import shrink_gray, to_gray
 
 THUMBNAIL = 32
 MAX_BITS = 14  # of 120 in which the hashes of a proposed pair may differ
@@ -111,11 +111,6 @@ def _iterate(images: np.ndarray) -> Iterable[np.ndarray]:
     return (to_gray(images[index]) for index in choose_searched(len(images)))
 
 
-def to_gray(image: np.ndarray) -> np.ndarray:
-    """Return uint8 [height, width] of uint8 [height, width, channels]."""
-    return image.mean(axis=-1).round().astype(np.uint8)
-
-
 def create_thumbnails(grays: Iterable[np.ndarray], num_images: int) -> Thumbnails:
     """Return the thumbnails of gray images uint8 [height, width], those of `choose_searched`."""
     chosen = choose_searched(num_images)
@@ -129,11 +124,7 @@ def shrink(gray: np.ndarray) -> list[np.ndarray]:
     """Return thumbnails uint8 [32, 32] of an image and, has it a border, of what is within."""
     inner = _trim(gray)
     versions = [gray] if inner.shape == gray.shape else [gray, inner]
-    size = (THUMBNAIL, THUMBNAIL)
-    return [
-        np.asarray(Image.fromarray(version).resize(size, Image.Resampling.BOX))
-        for version in versions
-    ]
+    return [shrink_gray(version, THUMBNAIL) for version in versions]
 
 
 def match_thumbnails(first: Thumbnails, second: Thumbnails) -> Copies:
@@ -194,7 +185,7 @@ def _compute_print(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     spectrum = scipy.fft.dctn(thumbnails, axes=(1, 2), norm="ortho")[:, :_HASH_SIDE, :_HASH_SIDE]
     spectrum = spectrum.reshape(len(thumbnails), _HASH_SIDE**2)[:, 1:]
     signs = np.where(spectrum > np.median(spectrum, axis=1, keepdims=True), 1.0, -1.0)
-    coarse = uniform_filter(thumbnails, size=(0, _DETAIL, _DETAIL), mode="nearest")
+    coarse = scipy.ndimage.uniform_filter(thumbnails, size=(0, _DETAIL, _DETAIL), mode="nearest")
     details = (thumbnails - coarse).reshape(len(thumbnails), THUMBNAIL**2)
     details = details - details.mean(axis=1, keepdims=True)
     norms = np.linalg.norm(details, axis=1, keepdims=True)

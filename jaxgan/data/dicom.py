@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxgan.core.untrusted import printable
 from jaxgan.data import compressed
 from jaxgan.data.dicom_elements import (
     check_segments,
@@ -37,7 +38,6 @@ from jaxgan.data.limits import (
     read_stream_sizes,
 )
 from jaxgan.data.values import AS_IT_IS, OWN_WINDOW, Values
-from jaxgan.untrusted import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

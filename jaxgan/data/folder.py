@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
+from jaxgan.core.errors import UserError, list_some
+from jaxgan.core.untrusted import printable
 from jaxgan.data import dicom, headings
 from jaxgan.data.images import map_in_threads, progress_bar
 from jaxgan.data.limits import LISTED, ImageError, read_file, unusable_images_error
@@ -36,8 +38,6 @@ from jaxgan.data.tree import (
     is_no_data,
     read_tree,
 )
-from jaxgan.errors import UserError, list_some
-from jaxgan.untrusted import printable
 
 MANIFEST = "manifest.csv"
 FILE_COLUMN = "file"

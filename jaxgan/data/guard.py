@@ -15,19 +15,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxgan.core.errors import DiskError, UserError
+from jaxgan.core.files import read_arrays, written_beside
+from jaxgan.core.untrusted import printable
 from jaxgan.data.copies import (
     Copies,
     choose_searched,
     create_thumbnails,
     join_groups,
     match_among,
+)
+from jaxgan.data.images import (
+    as_pixels,
+    bears_mark,
+    map_in_threads,
+    progress_bar,
+    read_image,
     to_gray,
 )
-from jaxgan.data.images import as_pixels, bears_mark, map_in_threads, progress_bar, read_image
 from jaxgan.data.limits import ImageError, naming, read_file
-from jaxgan.errors import DiskError, UserError
-from jaxgan.files import read_arrays, written_beside
-from jaxgan.untrusted import printable
 
 if TYPE_CHECKING:  # imports tensorflow_datasets, which takes a second
     from jaxgan.data.builders import PreparedSet, Record

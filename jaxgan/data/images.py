@@ -16,6 +16,8 @@ import numpy as np
 from PIL import ExifTags, Image, PngImagePlugin
 from tqdm import tqdm
 
+from jaxgan.core.files import written_beside
+from jaxgan.core.untrusted import printable
 from jaxgan.data import dicom
 from jaxgan.data.fit import fit_square
 from jaxgan.data.limits import (
@@ -40,8 +42,6 @@ from jaxgan.data.values import (
     measure,
     show,
 )
-from jaxgan.files import written_beside
-from jaxgan.untrusted import printable
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 NUM_THREADS = min(8, os.cpu_count() or 1)
@@ -425,6 +425,27 @@ def as_pixels(image: Image.Image) -> np.ndarray:
     """Return uint8 [height, width, channels] of an `L` or `RGB` image."""
     pixels = np.asarray(image)
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
+
+
+def resize_all(images: np.ndarray, side: int) -> np.ndarray:
+    """Return uint8 images [num, height, width, 1 or 3] as `resize_square` scales them."""
+    if images.shape[1:3] == (side, side):
+        return images
+    resized = np.zeros((len(images), side, side, images.shape[3]), np.uint8)
+    for index, image in enumerate(images):
+        picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+        resized[index] = as_pixels(resize_square(picture, side))
+    return resized
+
+
+def to_gray(image: np.ndarray) -> np.ndarray:
+    """Return uint8 [height, width], the mean of the channels of uint8 [height, width, channels]."""
+    return image.mean(axis=-1).round().astype(np.uint8)
+
+
+def shrink_gray(gray: np.ndarray, side: int) -> np.ndarray:
+    """Average a gray image uint8 [height, width] to [side, side], its proportions given up."""
+    return np.asarray(Image.fromarray(gray).resize((side, side), Image.Resampling.BOX))
 
 
 def encode_png(image: Image.Image) -> bytes:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxgan.errors import UserError
-from jaxgan.untrusted import printable
+from jaxgan.core.errors import UserError
+from jaxgan.core.untrusted import printable
 
 MAX_PIXELS = 48 * 2**20  # 8192 x 6144: above every X-ray film; decoded in 2 s and 1 GiB
 MAX_BYTES = 256 * 2**20  # MAX_PIXELS of four bytes each, uncompressed

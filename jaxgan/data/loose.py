@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxgan.core.errors import UserError
+from jaxgan.core.untrusted import printable
 from jaxgan.data.fit import describe_fit, fit_square
 from jaxgan.data.images import (
     as_pixels,
@@ -26,8 +28,6 @@ from jaxgan.data.values import (
     describe_ways,
     no_numbers_error,
 )
-from jaxgan.errors import UserError
-from jaxgan.untrusted import printable
 
 MAX_SIDE = 128
 _ODD_SHARE = 0.1  # of a folder's images, at most, that are left out for being small

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from jaxgan.core.errors import UserError
 from jaxgan.data.phantom_anatomy import (
     EXTENT,
     GRID,
@@ -30,7 +31,6 @@ from jaxgan.data.phantom_anatomy import (
     ramp,
     smooth_noise,
 )
-from jaxgan.errors import UserError
 
 FINDINGS: tuple[str, ...] = ("covid", "normal", "pneumonia")
 PHANTOM_VERSION: int = 1  # raise it when the drawing changes, so that caches are made again

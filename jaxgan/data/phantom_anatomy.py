@@ -9,7 +9,7 @@ import functools
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
+import scipy  # ndimage is loaded where it is used
 
 GRID = 264  # pixels a side
 EXTENT = 1.1  # half side of the drawn square: wider than the film, so that a turned film is full
@@ -159,7 +159,7 @@ def mirror(half: np.ndarray) -> np.ndarray:
 
 def smooth_curve(at: np.ndarray, knots: list[float], values: list[float]) -> np.ndarray:
     """Interpolate (knots, values) at `at` [GRID] and round the corners; float32 [GRID]."""
-    return ndimage.gaussian_filter1d(np.interp(at, knots, values), 3.0).astype(np.float32)
+    return scipy.ndimage.gaussian_filter1d(np.interp(at, knots, values), 3.0).astype(np.float32)
 
 
 def draw_ellipse(
@@ -398,4 +398,4 @@ def draw_points(points: np.ndarray, sigma: float) -> np.ndarray:
     """Return dots at `points` (x, y) [num, 2], blurred by `sigma` pixels to lines about 1 high."""
     column, row = np.clip(((points + EXTENT) / PIXEL).astype(int), 0, GRID - 1).T
     dots = np.bincount(row * GRID + column, minlength=GRID * GRID).reshape(GRID, GRID)
-    return sigma * ndimage.gaussian_filter(dots.astype(np.float32), sigma, truncate=3.0)
+    return sigma * scipy.ndimage.gaussian_filter(dots.astype(np.float32), sigma, truncate=3.0)

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxgan.errors import UserError, list_some
-from jaxgan.untrusted import printable
+from jaxgan.core.errors import UserError, list_some
+from jaxgan.core.untrusted import printable
 
 _LONGEST_NAME = 200  # of a class, in bytes
 
@@ -18,13 +18,15 @@ class ImageSet:
 
     `images` is uint8 [num, size, size, channels] (an array, or a memory map when too large for
     memory), `labels` int32 [num]; `files` names each image as the source does and `patients`
-    says whose it is (the file's own name where the source does not know patients).
+    says whose it is. `known` (bool [num]; None: all True) says of which images the source knows
+    that: of the others `patients` has the file's own name.
     """
 
     images: np.ndarray
     labels: np.ndarray
     files: tuple[str, ...]
     patients: tuple[str, ...]
+    known: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -36,7 +38,13 @@ class ImageSet:
             labels=self.labels[indices],
             files=tuple(self.files[i] for i in indices),
             patients=tuple(self.patients[i] for i in indices),
+            known=None if self.known is None else self.known[indices],
         )
+
+    @property
+    def is_patient_known(self) -> np.ndarray:
+        """Of which images [num] it is known whose they are."""
+        return np.ones(len(self), bool) if self.known is None else self.known
 
     def of_class(self, label: int) -> "ImageSet":
         """Return the images that carry `label`."""
@@ -51,6 +59,7 @@ class Dataset:
     that a run can tell whether it continues on the same data. `notices` are sentences for the log,
     `skipped` files that could not be used, each with the reason; `look` how images are made to
     look otherwise than they would by themselves: the range that numbers are shown over, the fit.
+    `val_was_made`: the data came without a validation split, and jaxgan has set one apart.
     """
 
     name: str
@@ -60,6 +69,7 @@ class Dataset:
     notices: tuple[str, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
     look: Mapping[str, Any] = field(default_factory=dict)
+    val_was_made: bool = False
 
     def describe(self) -> dict[str, Any]:
         """Return what a run's record says of its data."""
@@ -79,6 +89,19 @@ class Dataset:
     def val(self) -> ImageSet:
         """The validation split."""
         return self.splits["val"]
+
+
+def find_label(dataset: Dataset, class_name: str, *, remark: str = "") -> int:
+    """Return the number of a class; raise where there is none of that name.
+
+    `remark` is what may be named beside the classes.
+    """
+    if class_name not in dataset.class_names:
+        raise UserError(
+            f"There is no class {class_name!r} in {dataset.name}: "
+            f"the classes are {list_some(dataset.class_names)}{remark}."
+        )
+    return dataset.class_names.index(class_name)
 
 
 def check_classes(dataset: Dataset, purpose: str) -> None:
@@ -125,10 +148,19 @@ def describe_renamed(names: Mapping[str, str]) -> list[str]:
 
 
 def join_sets(sets: Sequence[ImageSet]) -> ImageSet:
-    """Return the images of several sets as one."""
+    """Return the images of several sets, one at least, as one."""
+    if len(sets) == 1:  # which may lie on disk
+        return sets[0]
     return ImageSet(
         np.concatenate([s.images for s in sets]),
         np.concatenate([s.labels for s in sets]),
         sum((s.files for s in sets), ()),
         sum((s.patients for s in sets), ()),
+        np.concatenate([s.is_patient_known for s in sets]),
     )
+
+
+def create_generated_set(images: np.ndarray, label: int, files: tuple[str, ...]) -> ImageSet:
+    """Return generated images uint8 [num, size, size, channels] of one class: of no patient."""
+    labels = np.full(len(images), label, np.int32)
+    return ImageSet(images, labels, files, ("synthetic",) * len(images))

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from jaxgan.core.errors import UserError
+from jaxgan.core.files import note_use, reserve, written_beside
+from jaxgan.core.untrusted import printable
 from jaxgan.data import guard
 from jaxgan.data.fit import FITS, describe_fit, fit_square
 from jaxgan.data.folder import check_enough_images, scan_folder
@@ -20,9 +23,6 @@ from jaxgan.data.phantom import TABLE_1
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.data.split import split_by_patient
 from jaxgan.data.values import AUTO, parse_view
-from jaxgan.errors import UserError
-from jaxgan.files import note_use, reserve, written_beside
-from jaxgan.untrusted import printable
 
 if TYPE_CHECKING:  # these import tensorflow_datasets, which takes a second
     from jaxgan.data.builders import PreparedSet, Record
@@ -117,7 +117,16 @@ def load_dataset(
         *copies,
         *([unsearched] if unsearched else []),
     )
-    return Dataset(opened.name, names, sets, fingerprint, notices, opened.skipped, look)
+    return Dataset(
+        opened.name,
+        names,
+        sets,
+        fingerprint,
+        notices,
+        opened.skipped,
+        look,
+        val_was_made=is_split_here,
+    )
 
 
 def _check(spec: DataSpec, image_size: int, channels: int) -> None:
@@ -271,7 +280,7 @@ def _make_val(
     `films` [num] are those that the training records show: all copies of one stay on one side.
     """
     pool = splits["train"]
-    owners = [r.sha256 if r.patient == r.file else r.patient for r in pool]
+    owners = [r.patient if r.knows_patient else r.sha256 for r in pool]
     owners = guard.join_owners(owners, films)
     num_joined, num_patients = len(set(owners)), len({r.patient for r in pool})
     try:
@@ -295,7 +304,7 @@ def _make_val(
 
 def _describe_split(opened: _Opened, spec: DataSpec) -> str:
     unit = "patient" if opened.patients_known else "image"
-    if not opened.patients_known and any(r.patient != r.file for r in opened.prepared.records):
+    if not opened.patients_known and any(r.knows_patient for r in opened.prepared.records):
         unit = "patient, or by image where none is known,"
     return (
         f"{opened.name} has no validation split: {spec.val_fraction:.0%} of the training images "
@@ -401,4 +410,5 @@ def _create_set(records: list["Record"], images: np.ndarray) -> ImageSet:
         labels=np.array([record.label for record in records], dtype=np.int32),
         files=tuple(record.file for record in records),
         patients=tuple(record.patient for record in records),
+        known=np.array([record.knows_patient for record in records], bool),
     )

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from jaxgan.core.errors import UserError
 from jaxgan.data.sets import ImageSet
-from jaxgan.errors import UserError
 
 NUM_ATTEMPTS = 64  # orders in which the patients are dealt; the best balanced one is kept
 WRONG_PATIENTS = (

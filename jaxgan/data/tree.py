@@ -12,11 +12,11 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from jaxgan.core.errors import UserError, list_some
+from jaxgan.core.untrusted import printable
 from jaxgan.data import dicom
 from jaxgan.data.headings import simplify
 from jaxgan.data.limits import LISTED, ImageError
-from jaxgan.errors import UserError, list_some
-from jaxgan.untrusted import printable
 
 _JPEGS = (".jpg", ".jpeg", ".jfif", ".jpe")
 ENDINGS = (".png", *_JPEGS, ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom")

@@ -30,8 +30,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxgan.errors import UserError, list_some
-from jaxgan.untrusted import printable
+from jaxgan.core.errors import UserError, list_some
+from jaxgan.core.untrusted import printable
 
 MIN_GRAYS = 64  # of 256: a film that keeps fewer is named
 NAMED = 10  # films that a notice names at most

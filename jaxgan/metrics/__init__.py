@@ -1,1 +1,1 @@
-"""Measures of image sets and of classifiers."""
+"""Numbers from arrays. Distances, diversity, memorisation, classification."""

@@ -7,7 +7,8 @@ import numpy as np
 import scipy  # optimize is loaded where it is used: half a second
 from scipy.special import ndtri  # not scipy.stats: half a second of every launch
 
-LEVEL = 0.95
+from jaxgan.metrics.measure import LEVEL
+
 OUTSIDE = "outside"
 INTERVALS = {
     "level": LEVEL,
@@ -55,6 +56,11 @@ def compute_classification_report(
         "per_class": per_class,
         "intervals": dict(INTERVALS),
     }
+
+
+def compute_balanced_accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
+    """Return the mean over the classes in `labels` [n] of the share that is predicted rightly."""
+    return float(np.mean([(predicted[labels == c] == c).mean() for c in np.unique(labels)]))
 
 
 def compute_wilson_interval(

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-LEVEL = 0.95
+from jaxgan.metrics.measure import LEVEL
+
 NUM_BINS = 10  # of confidence, for calibration
 MOST_IN_MATRIX = 50  # classes of a confusion matrix; of more, the most frequent confusions are told
 NUM_CONFUSIONS = 50  # that are told

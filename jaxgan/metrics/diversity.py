@@ -6,7 +6,7 @@ window, their exponents divided by their sum: 2 at 32, 3 at 64, 4 at 128 pixels.
 """
 
 import numpy as np
-from scipy import ndimage
+import scipy  # ndimage is loaded where it is used
 
 from jaxgan.metrics.measure import Compare
 
@@ -92,7 +92,7 @@ def _compare_one(scale: _Scale, i: int) -> tuple[np.ndarray, np.ndarray]:
 def _blur(images: np.ndarray) -> np.ndarray:
     """Average over the window, where it fits whole."""
     for axis in (1, 2):
-        images = ndimage.correlate1d(images, _GAUSSIAN, axis=axis)
+        images = scipy.ndimage.correlate1d(images, _GAUSSIAN, axis=axis)
     edge = WINDOW // 2
     height, width = images.shape[1:3]
     return images[:, edge : height - edge, edge : width - edge]

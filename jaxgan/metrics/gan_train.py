@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from jaxgan.metrics.classification import compute_balanced_accuracy
 from jaxgan.metrics.measure import Measure, compute_interval, draw_half
 
 # Trains on images [n, h, w, c] and labels [n]; what it returns maps images to labels [m].
@@ -33,11 +34,6 @@ def measure_gan_train_test(
         "gan_train": _measure(held_out[1], from_generated(held_out[0]), floor, features),
         "gan_test": _measure(generated[1], from_real(generated[0]), floor, features),
     }
-
-
-def compute_balanced_accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """Return the mean over the classes in `labels` [n] of the share that is predicted rightly."""
-    return float(np.mean([(predicted[labels == c] == c).mean() for c in np.unique(labels)]))
 
 
 def _measure(labels: np.ndarray, predicted: np.ndarray, floor: float, features: str) -> Measure:

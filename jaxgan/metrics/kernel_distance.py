@@ -7,6 +7,8 @@ import numpy as np
 
 from jaxgan.metrics.measure import Compare, check_features, split_pool
 
+METRIC = "kernel_distance"  # what its values are called; the best checkpoint is the lowest by it
+
 
 def compute_kernel_distance(x: np.ndarray, y: np.ndarray) -> float:
     """Return the squared distance of features [n, d] and [m, d], any n and m of 2 or more.
@@ -15,7 +17,7 @@ def compute_kernel_distance(x: np.ndarray, y: np.ndarray) -> float:
     """
     check_features(x, y)
     compare = create_kernel_comparison(np.concatenate([x, y]))
-    return compare(*split_pool(len(x), len(y)))["kernel_distance"]
+    return compare(*split_pool(len(x), len(y)))[METRIC]
 
 
 def create_kernel_comparison(features: np.ndarray) -> Compare:
@@ -24,7 +26,7 @@ def create_kernel_comparison(features: np.ndarray) -> Compare:
 
     def compare(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
         within = _average_pairs(kernel[np.ix_(a, a)]) + _average_pairs(kernel[np.ix_(b, b)])
-        return {"kernel_distance": float(within - 2.0 * kernel[np.ix_(a, b)].mean())}
+        return {METRIC: float(within - 2.0 * kernel[np.ix_(a, b)].mean())}
 
     return compare
 

@@ -76,7 +76,7 @@ def measure(
     *,
     generated: np.ndarray,
     real: np.ndarray,
-    spare: np.ndarray | None = None,
+    others: np.ndarray | None = None,
     groups: Groups | None = None,
     features: str,
     num_draws: int = 20,
@@ -86,13 +86,13 @@ def measure(
 ) -> dict[str, Measure]:
     """Return every value that `compare` gives, as a `Measure`.
 
-    `generated` and `real` are the indices of the items to compare; `spare` are further real ones,
+    `generated` and `real` are the indices of the items to compare; `others` are further real ones,
     for the floor alone. n is the largest number for which there are n generated, n real and
-    n other real items. `groups` tells the patient of each of `real` and then of `spare`; the other
+    n other real items. `groups` tells the patient of each of `real` and then of `others`; the other
     n are then of other patients, however the patients are dealt. Without, each item is its own.
     """
     rng = np.random.default_rng(seed)
-    pool = real if spare is None else np.concatenate([real, spare])
+    pool = real if others is None else np.concatenate([real, others])
     owners = number_groups(groups, len(pool))
     # The last patient dealt to one side can reach over its end by all his items but one.
     n = min(len(generated), len(real), (len(pool) - find_overhang(owners)) // 2)
@@ -139,6 +139,12 @@ def compute_seed_interval(values: Sequence[float]) -> list[float] | None:
     reach = float(stdtrit(len(values) - 1, (1 + LEVEL) / 2))
     reach *= float(np.std(values, ddof=1)) / len(values) ** 0.5
     return [float(np.mean(values)) - reach, float(np.mean(values)) + reach]
+
+
+def summarise_seeds(values: Sequence[float]) -> dict[str, Any]:
+    """Return the mean over trainings, its interval and the `values` themselves, as JSON has it."""
+    interval = compute_seed_interval(values)
+    return {"value": float(np.mean(values)), "interval": interval, "values": list(values)}
 
 
 def get_floor_n(measured: Mapping[str, Any]) -> int:

@@ -34,7 +34,6 @@ from typing import Any
 import numpy as np
 import scipy  # stats is loaded where it is used: half a second
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.spatial.distance import cdist
 
 from jaxgan.metrics.measure import (
     LEVEL,
@@ -53,6 +52,7 @@ MAX_SHIFT = 1 / 8  # of the side, either way: DiffAugment's, which a generator c
 _TINY = 1e-12
 _FLAT = 0.01  # of a range of 2: what varies less, such as a black image, has no pattern to compare
 _BLOCK = 32  # images of which all places are compared at once
+_MOST_ROWS = 1000  # items whose distances to all others are in memory at once
 
 # Distances [n, m] of items [n, ...] from others [m, ...].
 ComputeDistances = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -185,23 +185,26 @@ def find_nearest(
     real: np.ndarray,
     *,
     num: int,
-    distance_fn: ComputeDistances | None = None,
+    distance_fn: ComputeDistances,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the `num` pairs of least distance: generated index, real index, distance, each [num].
 
     Every generated item is in one pair at most: with its nearest real one.
     """
-    distances = (distance_fn or compute_euclidean_distances)(generated, real)
-    nearest = distances.argmin(axis=1)
-    gaps = distances[np.arange(len(generated)), nearest]
-    order = np.argsort(gaps, kind="stable")[:num]
-    return order, nearest[order], gaps[order]
+    nearest, gaps = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
+    for begin in range(0, len(generated), _MOST_ROWS):
+        distances = distance_fn(generated[begin : begin + _MOST_ROWS], real)
+        nearest.append(distances.argmin(axis=1))
+        gaps.append(distances.min(axis=1))
+    all_nearest, all_gaps = np.concatenate(nearest), np.concatenate(gaps)
+    order = np.argsort(all_gaps, kind="stable")[:num]
+    return order, all_nearest[order], all_gaps[order]
 
 
 def compute_euclidean_distances(features: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Return the distances [n, m] of features [n, d] from others [m, d]."""
     check_features(features, others)
-    return cdist(features, others)
+    return scipy.spatial.distance.cdist(features, others)
 
 
 def compute_aligned_distances(images: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ Precision and recall after Kynkaanniemi et al. 2019, density and coverage after 
 """
 
 import numpy as np
-from scipy.spatial.distance import cdist
+import scipy  # spatial is loaded where it is used
 
 from jaxgan.metrics.measure import Compare, check_features, split_pool
 
@@ -29,7 +29,7 @@ def compute_neighbour_scores(
 
 def create_neighbour_comparison(features: np.ndarray, *, k: int = NUM_NEIGHBOURS) -> Compare:
     """Return the four scores of one subset of features [n, d] (generated) against another."""
-    distances = cdist(features, features)
+    distances = scipy.spatial.distance.cdist(features, features)
 
     def compare(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
         if min(len(a), len(b)) <= k:

@@ -7,7 +7,7 @@ from every level, and the distance of the two sets of patches is averaged over r
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy import ndimage
+import scipy  # ndimage is loaded where it is used
 
 from jaxgan.metrics.measure import Compare
 
@@ -101,7 +101,7 @@ def create_slices(projections: np.ndarray) -> Callable[[np.ndarray], float]:
 
 def _smooth(images: np.ndarray, gain: float = 1.0) -> np.ndarray:
     for axis in (1, 2):
-        images = ndimage.correlate1d(images, _BINOMIAL * gain, axis=axis, mode="mirror")
+        images = scipy.ndimage.correlate1d(images, _BINOMIAL * gain, axis=axis, mode="mirror")
     return images
 
 

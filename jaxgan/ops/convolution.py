@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxgan.ops import choice, direct, library, winograd
+from jaxgan.ops import choice, direct, library, taps, winograd
 from jaxgan.ops.geometry import Geometry, Padding, conv_geometry, conv_transpose_geometry
 
 
@@ -62,11 +62,16 @@ def _transposed(x: Array, kernel: Array, g: Geometry) -> Array:
     """Compute `_input_gradient` of the flipped kernel.
 
     XLA would not cancel the flip with that of its own transposed convolution, which is most of the
-    work for an image or two.
+    work for an image or two; those have a form of their own.
     """
     form = choice.choose("input_gradient", g, x.shape[0], kernel.shape[3], kernel.shape[2])
-    if isinstance(form, choice.Library):
-        return library.transposed(x, kernel, g)
+    is_library = isinstance(form, choice.Library)
+    by_library = functools.partial(library.transposed, g=g)
+    if taps.is_spread_of_few(g, x.shape[0]) or (is_library and taps.is_doubling(g)):
+        by_taps = functools.partial(taps.transposed, g=g)
+        return lax.platform_dependent(x, kernel, cpu=by_taps, default=by_library)
+    if is_library:
+        return by_library(x, kernel)
     return _input_gradient(x, winograd.flip(kernel), g)
 
 

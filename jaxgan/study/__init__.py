@@ -1,1 +1,1 @@
-"""Arms x folds x seeds -> a verdict and a page: `run.run_jobs`, then `page.write_study`."""
+"""Does it help? Arms x folds x seeds. They end with a verdict and a page."""

@@ -7,9 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from jaxgan.data.sets import Dataset, ImageSet
+from jaxgan.data.sets import ImageSet
+from jaxgan.metrics.classification import compute_balanced_accuracy
 from jaxgan.metrics.clustered import compute_clustered_report
-from jaxgan.statistics import (
+from jaxgan.study import memory
+from jaxgan.study.arms import Arm, find_controls
+from jaxgan.study.audit import PADDED_VIEWS, Audit, run_probes
+from jaxgan.study.folds import Folds, describe_leaks
+from jaxgan.study.results import StudyResults
+from jaxgan.study.statistics import (
     ALPHA,
     LEVEL,
     NUM_BOOTSTRAP,
@@ -25,12 +31,7 @@ from jaxgan.statistics import (
     estimate_fold_variance,
     judge,
 )
-from jaxgan.study import memory
-from jaxgan.study.arms import Arm, find_controls
-from jaxgan.study.audit import PADDED_VIEWS, Audit
-from jaxgan.study.folds import describe_leaks
-from jaxgan.study.jobs import describe_failures, to_record
-from jaxgan.study.run import StudyResults, run_audit
+from jaxgan.training.jobs import Result, describe_failures, to_record
 
 _PACKAGES = ("jaxgan", "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn", "pillow")
 # Printed in sections 4.2 and 4.3: accuracy on training and validation images.
@@ -225,6 +226,28 @@ def _compute_single(comparisons: Sequence[Comparison]) -> float | None:
     return float(np.median(known)) if known else None
 
 
+def run_audit(results: StudyResults) -> Audit:
+    """Run the linear probes on the study's folds; the classifier's views come from its jobs."""
+    folds = results.folds
+    by_view: dict[str, float] = {}
+    done: Mapping[str, Mapping[int, Result]] = {
+        "whole": {f: r for (s, f), r in results.classifiers.get("real", {}).items() if s == 0},
+        **results.audit_classifiers,
+    }
+    for view, by_fold in done.items():
+        if len(by_fold) == folds.num:
+            by_view[view] = _compute_balanced_accuracy(by_fold, folds)
+    is_padded = results.settings.data.fit == "pad"
+    return run_probes(folds.images, folds.fold_of, by_view, results.sources, is_padded=is_padded)
+
+
+def _compute_balanced_accuracy(by_fold: Mapping[int, Result], folds: Folds) -> float:
+    predicted = np.zeros_like(folds.images.labels)
+    for fold, result in by_fold.items():
+        predicted[folds.fold_of == fold] = result["probabilities"].argmax(axis=1)
+    return compute_balanced_accuracy(folds.images.labels, predicted)
+
+
 def _describe_audit(audit: Audit) -> dict[str, Any]:
     explained = audit.explained
     return {
@@ -301,28 +324,20 @@ def _describe_paper(arms: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any
 def _describe_data(results: StudyResults) -> dict[str, Any]:
     images, names = results.folds.images, results.dataset.class_names
     counts = np.bincount(images.labels, minlength=len(names))
-    known = _find_known_patients(results.dataset)
     return {
         **results.dataset.describe(),
         "images": len(images),
         "classes": {name: int(n) for name, n in zip(names, counts, strict=True)},
         "patients": len(set(images.patients)),
-        "images_without_patient": int((~known).sum()),
-        "size": _describe_size(images, known),
+        "images_without_patient": int((~images.is_patient_known).sum()),
+        "size": _describe_size(images),
         "notices": list(results.notices),
     }
 
 
-def _find_known_patients(dataset: Dataset) -> np.ndarray:
-    """Return of which images [num_images], all splits joined, the patient is known."""
-    # A source that does not know whose an image is calls the patient after the file (`ImageSet`).
-    return np.concatenate(
-        [np.array(s.patients, object) != np.array(s.files, object) for s in dataset.splits.values()]
-    )
-
-
-def _describe_size(images: ImageSet, known: np.ndarray) -> str:
+def _describe_size(images: ImageSet) -> str:
     """Return how many images there are, and of whom as far as that is known."""
+    known = images.is_patient_known
     if not known.any():
         return f"{len(images)} images (patients not known: each image counts as one)"
     words = f"{len(images)} images of {len(set(images.patients))} patients"

@@ -1,53 +1,31 @@
 """The arms of a study: what each adds to the real training images, and what it has to beat."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from jaxgan.errors import list_some
-from jaxgan.selection import match_targets
-
-# Where an arm's added images come from: a rule of selection, real ones again, or nowhere.
-_SOURCES = {
-    "real": "",
-    "classic": "",
-    "duplicates": "duplicates",
-    "gan": "unfiltered",
-    "gan_paper_text": "paper_text",
-    "gan_paper_code": "paper_code",
-    "gan_paper_counts": "paper_text",
-    "gan_calibrated": "calibrated",
-    "classic+gan": "unfiltered",
-    "synthetic_only": "unfiltered",
-}
-ARMS = tuple(_SOURCES)
-DESCRIPTIONS = {
-    "real": "real images alone",
-    "classic": "real images, rotated, zoomed, shifted, brightness and contrast changed at random",
-    "duplicates": "real images and as many real ones again: the control for mere count",
-    "gan": "real images and generated ones, unfiltered",
-    "gan_paper_text": "real images and generated ones that D believes (the paper's text)",
-    "gan_paper_code": "real images and what the paper's listing saves while training",
-    "gan_paper_counts": "as gan_paper_text, in the numbers of the paper's Table 2",
-    "gan_calibrated": "real images and generated ones by rejection sampling with a calibrated D",
-    "classic+gan": "as gan, with classic augmentation of real and generated images alike",
-    "synthetic_only": "generated images alone, unfiltered",
-}
-# What an arm has to beat for the verdict. The first is what its difference is told against.
-_CONTROLS = {
-    "gan": ("real", "duplicates"),
-    "gan_paper_text": ("real", "duplicates"),
-    "gan_paper_code": ("real", "duplicates"),
-    "gan_paper_counts": ("real", "duplicates"),
-    "gan_calibrated": ("real", "duplicates"),
-    "classic+gan": ("classic", "real", "duplicates"),
-}
+from jaxgan.core.errors import UserError, list_some
+from jaxgan.data.sets import ImageSet, join_sets
+from jaxgan.sampling.selection import match_targets
+from jaxgan.study import added
+from jaxgan.study.added import Source
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One arm: `amount` is how many images are added to each real one of a class."""
+    """One arm: `amount` is how many images of `source` are added to each real one of a class.
+
+    `controls` are the arms that it has to beat for the verdict; its difference is told against the
+    first. With `has_own_counts` a table says how many images of a class are added. `is_classic`:
+    every image is augmented anew in each batch.
+    """
 
     kind: str
+    description: str
+    source: Source = added.NOTHING
+    uses_real: bool = True
+    is_classic: bool = False
+    has_own_counts: bool = False
+    controls: tuple[str, ...] = ()
     amount: float = 0.0
 
     @property
@@ -56,24 +34,20 @@ class Arm:
         return self.kind if self.amount in (0.0, 1.0) else f"{self.kind}@{self.amount:g}"
 
     @property
-    def source(self) -> str:
-        """Where the added images come from, empty where none are added."""
-        return _SOURCES[self.kind]
-
-    @property
     def needs_generator(self) -> bool:
         """Whether a GAN makes the added images."""
-        return self.source not in ("", "duplicates")
+        return self.source.needs_generator
 
     @property
-    def has_own_counts(self) -> bool:
-        """Whether how many images of a class are added is a number of its own, not `amount`."""
-        return self.kind == "gan_paper_counts"
+    def adds_by_amount(self) -> bool:
+        """Whether how many images are added is a matter of `amount`."""
+        return self.source != added.NOTHING and not self.has_own_counts
 
     @property
     def chooses(self) -> bool:
         """Whether a rule takes some of more generated images than the arm wants."""
-        return self.source in ("paper_text", "calibrated")
+        rule = self.source.rule
+        return (rule.compares or rule.ranks) and not rule.keeps_batches
 
     def count_added(
         self, class_names: Sequence[str], num_real: Sequence[int], targets: Mapping[str, int]
@@ -83,20 +57,72 @@ class Arm:
             return list(table.values())
         return [round(self.amount * num) for num in num_real]
 
-    @property
-    def uses_real(self) -> bool:
-        """Whether it trains on the real images too."""
-        return self.kind != "synthetic_only"
+    def join(
+        self, train: ImageSet, more: Sequence[ImageSet], class_names: Sequence[str]
+    ) -> ImageSet:
+        """Return what the arm learns from: `more` are each class's images to add, in order.
 
-    @property
-    def is_classic(self) -> bool:
-        """Whether every image is augmented anew in each batch."""
-        return self.kind.startswith("classic")
+        Raises `UserError` where nothing was added, or a class has no image at all.
+        """
+        if self.source != added.NOTHING and not any(len(images) for images in more):
+            raise UserError("the rule kept no image of any class")
+        if self.uses_real:
+            return join_sets([train, *more])
+        lacking = [n for n, images in zip(class_names, more, strict=True) if not len(images)]
+        if lacking:
+            raise UserError(f"there is no generated image of class {list_some(lacking)}")
+        return join_sets(list(more))
 
-    @property
-    def description(self) -> str:
-        """One line for a table."""
-        return DESCRIPTIONS[self.kind]
+
+_CONTROLS = ("real", "duplicates")
+_ALL = (
+    Arm("real", "real images alone"),
+    Arm(
+        "classic",
+        "real images, rotated, zoomed, shifted, brightness and contrast changed at random",
+        is_classic=True,
+    ),
+    Arm(
+        "duplicates",
+        "real images and as many real ones again: the control for mere count",
+        added.DUPLICATES,
+    ),
+    Arm("gan", "real images and generated ones, unfiltered", added.UNFILTERED, controls=_CONTROLS),
+    Arm(
+        "gan_paper_text",
+        "real images and generated ones that D believes (the paper's text)",
+        added.PAPER_TEXT,
+        controls=_CONTROLS,
+    ),
+    Arm(
+        "gan_paper_code",
+        "real images and what the paper's listing saves while training",
+        added.PAPER_CODE,
+        controls=_CONTROLS,
+    ),
+    Arm(
+        "gan_paper_counts",
+        "as gan_paper_text, in the numbers of the paper's Table 2",
+        added.PAPER_TEXT,
+        has_own_counts=True,
+        controls=_CONTROLS,
+    ),
+    Arm(
+        "gan_calibrated",
+        "real images and generated ones by rejection sampling with a calibrated D",
+        added.CALIBRATED,
+        controls=_CONTROLS,
+    ),
+    Arm(
+        "classic+gan",
+        "as gan, with classic augmentation of real and generated images alike",
+        added.UNFILTERED,
+        is_classic=True,
+        controls=("classic", *_CONTROLS),
+    ),
+    Arm("synthetic_only", "generated images alone, unfiltered", added.UNFILTERED, uses_real=False),
+)
+ARMS: Mapping[str, Arm] = {arm.kind: arm for arm in _ALL}
 
 
 def create_arms(
@@ -109,12 +135,11 @@ def create_arms(
     usual = 1.0 if 1.0 in amounts else amounts[0]
     arms = []
     for kind in kinds:
-        if not _SOURCES[kind]:
-            arms.append(Arm(kind))
-        elif Arm(kind).has_own_counts:
-            arms.append(Arm(kind, 1.0))
+        arm = ARMS[kind]
+        if arm.adds_by_amount:
+            arms += [replace(arm, amount=a) for a in (amounts if kind in amount_arms else (usual,))]
         else:
-            arms += [Arm(kind, a) for a in (amounts if kind in amount_arms else (usual,))]
+            arms.append(replace(arm, amount=1.0 if arm.has_own_counts else 0.0))
     return arms
 
 
@@ -125,7 +150,7 @@ def describe_lacking_targets(
     if match_targets(class_names, targets):
         return []
     return [
-        f"{arm.name}: the numbers of config.dcgan.selection.targets are of the classes "
+        f"{arm.name}: the numbers of config.targets are of the classes "
         f"{list_some(targets) or '(none)'}, and those here are {list_some(class_names)}: to each "
         f"are added {arm.amount:g} image(s) for each real one, not a number of the paper. For its "
         "numbers the folders are called as the table's classes are, in any case of letters."
@@ -140,9 +165,9 @@ def find_controls(arm: Arm, arms: Sequence[Arm]) -> list[str]:
     Empty for arms that the verdict does not judge: the controls, and `synthetic_only`.
     """
     names = []
-    for kind in _CONTROLS.get(arm.kind, ()):
+    for kind in arm.controls:
         matching = [a for a in arms if a.kind == kind]
         same = [a for a in matching if a.amount == arm.amount]
         usual = [a for a in matching if a.amount in (0.0, 1.0)]
-        names.append((same or usual or matching or [Arm(kind)])[0].name)
+        names.append((same or usual or matching or [ARMS[kind]])[0].name)
     return names

@@ -2,18 +2,18 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from scipy.special import ndtri
 from sklearn.linear_model import RidgeClassifier
-from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from jaxgan.data.images import shrink_gray, to_gray
 from jaxgan.data.sets import ImageSet
+from jaxgan.metrics.classification import compute_balanced_accuracy
 
 FRAME = 3 / 32  # of the side: the outer frame, where no lung is
 CENTRE = 5 / 8  # of the side: the square in the middle, where the lungs are
@@ -55,7 +55,7 @@ def mask_images(images: np.ndarray, view: str) -> np.ndarray:
 
 def mask_set(images: ImageSet, view: str) -> ImageSet:
     """Return the set as `view` shows it."""
-    return ImageSet(mask_images(images.images, view), images.labels, images.files, images.patients)
+    return replace(images, images=mask_images(images.images, view))
 
 
 def compute_features(images: np.ndarray, view: str) -> np.ndarray:
@@ -64,7 +64,8 @@ def compute_features(images: np.ndarray, view: str) -> np.ndarray:
         return _compute_intensities(images)
     if view == "padding":
         return compute_margins(images)
-    return np.stack([_shrink(image) for image in mask_images(images, view)])
+    small = [shrink_gray(to_gray(image), PROBE_SIDE) for image in mask_images(images, view)]
+    return np.stack(small).reshape(len(images), -1).astype(np.float64)
 
 
 def _compute_intensities(images: np.ndarray) -> np.ndarray:
@@ -85,12 +86,6 @@ def compute_margins(images: np.ndarray) -> np.ndarray:
     return np.stack(
         [width / side.shape[1] for width, side in zip(widths, sides, strict=True)], axis=1
     )
-
-
-def _shrink(image: np.ndarray) -> np.ndarray:
-    gray = Image.fromarray(image.mean(axis=-1).round().astype(np.uint8))
-    small = gray.resize((PROBE_SIDE, PROBE_SIDE), Image.Resampling.BOX)
-    return np.asarray(small, np.float64).ravel()
 
 
 def probe(images: np.ndarray, targets: np.ndarray, fold_of: np.ndarray, view: str) -> np.ndarray:
@@ -220,7 +215,7 @@ def run_probes(
     """
     labels = images.labels
     probes = {
-        view: float(balanced_accuracy_score(labels, probe(images.images, labels, fold_of, view)))
+        view: compute_balanced_accuracy(labels, probe(images.images, labels, fold_of, view))
         for view in (PADDED_VIEWS if is_padded else VIEWS)
     }
     by_source = _audit_sources(images, fold_of, sources) if sources else {}
@@ -237,7 +232,7 @@ def _audit_sources(images: ImageSet, fold_of: np.ndarray, sources: Sequence[str]
     if len(names) > 1:
         told_by_frame = _tell_sources(images, fold_of, sources, "frame")
         guessed = guess_by_source(images.labels, codes, fold_of)
-        class_told = float(balanced_accuracy_score(images.labels, guessed))
+        class_told = compute_balanced_accuracy(images.labels, guessed)
     return {
         "told_by_frame": told_by_frame,
         "chance": 1 / len(names),
@@ -254,7 +249,7 @@ def _tell_sources(
 ) -> float:
     """Return the balanced accuracy with which the probe tells the sources apart by a view."""
     codes = np.unique(np.asarray(sources, str), return_inverse=True)[1]
-    return float(balanced_accuracy_score(codes, probe(images.images, codes, fold_of, view)))
+    return compute_balanced_accuracy(codes, probe(images.images, codes, fold_of, view))
 
 
 def guess_by_source(labels: np.ndarray, sources: np.ndarray, fold_of: np.ndarray) -> np.ndarray:
@@ -291,5 +286,5 @@ def _audit_source(images: ImageSet, fold_of: np.ndarray, num_folds: int) -> dict
         return entry
     labels = images.labels[usable]
     found = probe(images.images[usable], labels, fold_of[usable], "whole")
-    accuracy = float(balanced_accuracy_score(labels, found))
+    accuracy = compute_balanced_accuracy(labels, found)
     return {**entry, "balanced_accuracy": accuracy, "chance": 1 / len(large)}

@@ -2,80 +2,62 @@
 
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from PIL import Image
 
-from jaxgan import classifier
-from jaxgan.augment_classic import augment_classic
-from jaxgan.data.images import as_pixels, resize_square
-from jaxgan.data.sets import ImageSet, join_sets
-from jaxgan.errors import UserError, list_some
-from jaxgan.settings import GmdSettings
-from jaxgan.study.arms import Arm
-from jaxgan.study.jobs import Job, Result, to_record
-from jaxgan.study.training import Curves, Trainer
-from jaxgan.train_gmd import Evaluator, create_model, create_optimizer
-from jaxgan.types import Batch, Key, Metrics
-
-_WITHOUT = (
-    "seed",
-    "data",
-    "num_epochs",
-    "eval_batch_size",
-    "evaluate_every_epochs",
-    "checkpoint_every_epochs",
-    "checkpoint_every_seconds",
-    "epochs_per_dispatch",
-    "max_steps_per_dispatch",
-)
+from jaxgan.classifiers.predict import create_predict
+from jaxgan.classifiers.step import ClassifierState, create_classifier_state, train_step
+from jaxgan.core.errors import UserError
+from jaxgan.core.types import Batch, Key, Metrics
+from jaxgan.data.sets import ImageSet
+from jaxgan.ops.augment_classic import augment_classic
+from jaxgan.study.settings import StudySettings
+from jaxgan.training.jobs import Job, Result, describe_family, to_record
+from jaxgan.training.loop import LoopStage
+from jaxgan.training.many import Curves, Trainer
 
 
 class ClassifierLab:
     """Train and test the classifiers of all arms, folds and seeds with one compiled program.
 
-    Two, to be exact: with and without classic augmentation.
+    Two, to be exact: with and without classic augmentation. `capacity` is the number of images in
+    the largest training set.
     """
 
     def __init__(
         self,
-        settings: GmdSettings,
+        settings: StudySettings,
         *,
         num_classes: int,
-        num_updates: int,
         capacity: int,
         devices: Sequence[jax.Device],
     ):
-        self._settings, self._num_updates = settings, num_updates
-        self._model = create_model(settings, num_classes)
-        self._optimizer = create_optimizer(settings)
-        self._evaluator = Evaluator(self._model, settings.eval_batch_size)
-        self._create_state = jax.jit(
-            functools.partial(
-                classifier.create_classifier_state,
-                model=self._model,
-                optimizer=self._optimizer,
-                image_shape=(settings.image_size, settings.image_size, settings.channels),
-            )
+        self._settings = settings
+        classifier, optimizer = settings.classifier.create(num_classes), settings.optimizer.create()
+        bound: dict[str, Any] = {"classifier": classifier, "optimizer": optimizer}
+        self._predict = create_predict(classifier, settings.eval_batch_size)
+        self._create_state = lambda key: create_classifier_state(
+            key, classifier=classifier, optimizer=optimizer
         )
 
-        def create_trainer(step: Any) -> Trainer:
-            return Trainer(
-                lambda axis_name: functools.partial(
-                    step, model=self._model, optimizer=self._optimizer, axis_name=axis_name
-                ),
+        def create_trainer(step: Callable[..., Any]) -> tuple[Trainer, LoopStage]:
+            trainer = Trainer(
                 capacity=capacity,
                 batch_size=settings.batch_size,
                 max_steps=settings.max_steps_per_dispatch,
                 devices=devices,
             )
+            dispatcher = trainer.create_dispatcher(
+                lambda axis_name: functools.partial(step, **bound, axis_name=axis_name)
+            )
+            return trainer, LoopStage(0, settings.num_updates, dispatcher)
 
         self._trainers = {
-            False: create_trainer(classifier.train_step),
+            False: create_trainer(train_step),
             True: create_trainer(_train_step_classic),
         }
 
@@ -95,8 +77,8 @@ class ClassifierLab:
         Training stops after the study's number of updates: nothing is chosen by the test images.
         """
         full = {
-            "settings": to_record(self._settings, without=_WITHOUT),
-            "num_updates": self._num_updates,
+            "settings": describe_classifier(self._settings),
+            "num_updates": self._settings.num_updates,
             "classic": is_classic,
             "seed": seed,
             **record,
@@ -107,19 +89,22 @@ class ClassifierLab:
     def _train(
         self, train: ImageSet, test: ImageSet, partial: Path, *, is_classic: bool, seed: int
     ) -> Result:
-        settings, curves = self._settings, Curves()
-        state = self._trainers[is_classic].train(
+        curves = Curves()
+        trainer, stage = self._trainers[is_classic]
+        state = trainer.train(
             self._create_state(jax.random.key(seed)),
             train,
-            num_steps=self._num_updates,
+            stages=[stage],
             seed=seed,
             notes=curves,
             partial=partial,
-            save_every_seconds=settings.checkpoint_every_seconds,
+            save_every_seconds=self._settings.checkpoint_every_seconds,
         )
-        probabilities = self._evaluator.predict(state.params, test.images)
+        probabilities = self._predict(state.variables, test.images)
         if not np.isfinite(probabilities).all():
-            raise UserError("the classifier has diverged: a lower config.gmd.learning_rate helps")
+            raise UserError(
+                "the classifier has diverged: a lower config.optimizer.learning_rate helps"
+            )
         return {
             **curves.to_arrays(),
             "probabilities": probabilities,
@@ -128,51 +113,21 @@ class ClassifierLab:
         }
 
 
-def _train_step_classic(
-    state: classifier.ClassifierState, batch: Batch, key: Key, **bound: Any
-) -> tuple[classifier.ClassifierState, Metrics]:
-    """Augment every image of the batch anew, then do the usual step."""
-    keys = jax.random.split(key, len(batch.images))
-    return classifier.train_step(
-        state, Batch(augment_classic(batch.images, keys), batch.labels), key, **bound
-    )
+def describe_classifier(settings: StudySettings) -> dict[str, Any]:
+    """Return what decides how a study's classifiers learn, as a job's record has it.
 
-
-def create_training_set(
-    arm: Arm, train: ImageSet, added: Sequence[ImageSet], *, class_names: Sequence[str]
-) -> ImageSet:
-    """Return what an arm learns from. Raises `UserError` where nothing was added or a class lacks.
-
-    `added` are the class's images to add, in the order of `class_names`.
+    The names are those of before there were families: so the jobs of old studies are found again.
     """
-    if arm.source and not any(len(images) for images in added):
-        raise UserError("the rule kept no image of any class")
-    if arm.uses_real:
-        return join_sets([train, *added])
-    lacking = [n for n, images in zip(class_names, added, strict=True) if not len(images)]
-    if lacking:
-        raise UserError(f"there is no generated image of class {list_some(lacking)}")
-    return join_sets(list(added))
+    optimizer = to_record(settings.optimizer)
+    rule = {"optimizer": optimizer.pop("name"), "batch_size": settings.batch_size}
+    return {**describe_family(settings.classifier, "gmd"), **optimizer, **rule}
 
 
-def duplicate(images: ImageSet, num: int, seed: int) -> ImageSet:
-    """Return `num` of the images again, each as often as another as far as that goes."""
-    rng = np.random.default_rng(seed)
-    rounds = [rng.permutation(len(images)) for _ in range(-(-num // len(images)))]
-    return images.take(np.concatenate([np.zeros(0, np.int64), *rounds])[:num])
-
-
-def as_training_images(images: np.ndarray, label: int, *, image_size: int, name: str) -> ImageSet:
-    """Return generated images as a set of class `label` in the classifier's size."""
-    if len(images) and images.shape[1] != image_size:
-        images = np.stack([_resize(image, image_size) for image in images])
-    elif images.shape[1] != image_size:
-        images = np.zeros((0, image_size, image_size, images.shape[3]), np.uint8)
-    files = tuple(f"generated:{name}:{i}" for i in range(len(images)))
-    labels = np.full(len(images), label, np.int32)
-    return ImageSet(images, labels, files, ("synthetic",) * len(images))
-
-
-def _resize(image: np.ndarray, size: int) -> np.ndarray:
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    return as_pixels(resize_square(picture, size))
+def _train_step_classic(
+    state: ClassifierState, batch: Batch, key: Key, **bound: Any
+) -> tuple[ClassifierState, Metrics]:
+    """Augment every image of the batch anew, then do the usual step."""
+    num = len(batch.images)
+    images = augment_classic(batch.images, jax.random.split(key, num))
+    # The key behind those of the images.
+    return train_step(state, Batch(images, batch.labels), jax.random.fold_in(key, num), **bound)

@@ -9,33 +9,44 @@ should hold.
 
 import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
-from jaxgan.console import say
+from jaxgan.core.console import say
+from jaxgan.core.errors import UserError
 from jaxgan.data.phantom import FINDINGS, PhantomFilm, draw_film, plan_films
 from jaxgan.data.sets import Dataset, ImageSet, join_sets
-from jaxgan.errors import UserError
-from jaxgan.metrics.classification import compute_wilson_interval
-from jaxgan.parallel import check_batch_size, choose_devices
-from jaxgan.statistics import (
+from jaxgan.devices.parallel import check_batch_size, choose_devices
+from jaxgan.metrics.classification import compute_balanced_accuracy, compute_wilson_interval
+from jaxgan.study.added import DUPLICATES, duplicate
+from jaxgan.study.arms import ARMS
+from jaxgan.study.classifiers import ClassifierLab, describe_classifier
+from jaxgan.study.folds import Folds, create_folds
+from jaxgan.study.settings import StudySettings
+from jaxgan.study.statistics import (
     NUM_BOOTSTRAP,
     Design,
     compare,
     draw_patients,
 )
-from jaxgan.study.classifiers import ClassifierLab, duplicate
-from jaxgan.study.folds import Folds, create_folds
-from jaxgan.study.jobs import Job, JobRunner, Result, describe_data, to_record
-from jaxgan.study.settings import StudySettings
+from jaxgan.training.jobs import Job, JobRunner, Result, describe_data
 
 NUM_FRESH = 10_000  # patients, one film each
 CONTROL = "real"
 _FRESH_SEED = 1_000_000  # of a population that no study draws from
 _MOST_FILMS = 10_000  # of a class
+# Fields that decided nothing, as jobs of before have noted them: so these keep their names.
+_OF_BEFORE = {
+    "seed": 0,
+    "num_epochs": 30,
+    "evaluate_every_epochs": 1,
+    "checkpoint_every_epochs": 1,
+    "epochs_per_dispatch": 1,
+}
 _LABELS = {"duplicates": "real images twice", "classic": "classic augmentation"}
 
 
@@ -57,52 +68,18 @@ def run_coverage(
         UserError: no study could be done, or a number is none that can be.
 
     """
-    for name, value, most in (
-        ("num_studies", num_studies, _FRESH_SEED),
-        ("films_per_class", films_per_class, _MOST_FILMS),
-    ):
-        if not 1 <= value <= most:
-            raise UserError(f"--{name} is {value}, expected 1 to {most}.")
+    _check_counts(num_studies, films_per_class)
     devices = choose_devices(num_devices)
-    check_batch_size(settings.gmd.batch_size, len(devices))
+    check_batch_size(settings.batch_size, len(devices))
     lab = ClassifierLab(
-        settings.gmd,
+        settings,
         num_classes=len(FINDINGS),
-        num_updates=settings.num_updates,
         capacity=2 * len(FINDINGS) * films_per_class,
         devices=devices,
     )
-
-    @functools.cache  # minutes of drawing, which a run that has all its studies can do without
-    def draw_fresh() -> ImageSet:
-        say(f"Drawing {num_fresh} fresh patients.")
-        films = [PhantomFilm(FINDINGS[i % len(FINDINGS)], i, 0) for i in range(num_fresh)]
-        return _draw(films, seed=_FRESH_SEED, settings=settings)
-
-    def create_job(study: int) -> Job:
-        def compute(_: Path) -> Result:
-            counts = dict.fromkeys(FINDINGS, films_per_class)
-            films = plan_films(counts=counts, first_patient=0, seed=study)
-            images = _draw(films, seed=study, settings=settings)
-            name = f"phantom {study}"
-            dataset = Dataset(name, FINDINGS, {"train": images}, fingerprint=str(study))
-            folds = create_folds(dataset, settings.num_folds, seed=study)
-            return _judge(lab, folds, draw_fresh(), num_seeds=settings.num_seeds, seed=study)
-
-        record = {
-            "gmd": {**to_record(settings.gmd), "data": describe_data(settings.gmd.data)},
-            "phantom_subtlety": settings.data.phantom_subtlety,
-            "num_folds": settings.num_folds,
-            "num_seeds": settings.num_seeds,
-            "num_updates": settings.num_updates,
-            "films_per_class": films_per_class,
-            "num_fresh": num_fresh,
-            "study": study,
-        }
-        return Job("study", f"study {study}", record, compute)
-
+    work = _Work(settings, lab, films_per_class, num_fresh)
     runner = JobRunner(folder, {"study": num_studies})
-    results = [runner.run(create_job(study)) for study in range(num_studies)]
+    results = [runner.run(work.create_job(study)) for study in range(num_studies)]
     done = [result for result in results if result is not None]
     if not done:
         reason = runner.failures[0].reason.rstrip(".")
@@ -111,12 +88,74 @@ def run_coverage(
         "num_studies": len(done),
         "num_failed": len(runner.failures),
         "failures": [vars(failure) for failure in runner.failures],
-        "films_per_class": films_per_class,
-        "num_folds": settings.num_folds,
-        "num_seeds": settings.num_seeds,
-        "num_updates": settings.num_updates,
-        "num_fresh": num_fresh,
+        **work.describe(),
         "arms": {arm: _summarise(np.stack([result[arm] for result in done])) for arm in _LABELS},
+    }
+
+
+def _check_counts(num_studies: int, films_per_class: int) -> None:
+    for name, value, most in (
+        ("num_studies", num_studies, _FRESH_SEED),
+        ("films_per_class", films_per_class, _MOST_FILMS),
+    ):
+        if not 1 <= value <= most:
+            raise UserError(f"--{name} is {value}, expected 1 to {most}.")
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What all the studies share."""
+
+    settings: StudySettings
+    lab: ClassifierLab
+    films_per_class: int
+    num_fresh: int
+
+    def describe(self) -> dict[str, int]:
+        """Return how large the studies are."""
+        return {
+            "films_per_class": self.films_per_class,
+            "num_folds": self.settings.num_folds,
+            "num_seeds": self.settings.num_seeds,
+            "num_updates": self.settings.num_updates,
+            "num_fresh": self.num_fresh,
+        }
+
+    def create_job(self, study: int) -> Job:
+        """Return the job of one study."""
+        record = {
+            "gmd": _describe_classifier(self.settings),
+            "phantom_subtlety": self.settings.data.phantom_subtlety,
+            **self.describe(),
+            "study": study,
+        }
+        return Job("study", f"study {study}", record, functools.partial(self._compute, study))
+
+    def _compute(self, study: int, partial: Path) -> Result:
+        del partial  # it is done anew where it was not finished
+        counts = dict.fromkeys(FINDINGS, self.films_per_class)
+        films = plan_films(counts=counts, first_patient=0, seed=study)
+        splits = {"train": _draw(films, seed=study, settings=self.settings)}
+        dataset = Dataset(f"phantom {study}", FINDINGS, splits, fingerprint=str(study))
+        folds = create_folds(dataset, self.settings.num_folds, seed=study)
+        return _judge(self.lab, folds, self._fresh, num_seeds=self.settings.num_seeds, seed=study)
+
+    @functools.cached_property  # minutes of drawing, which is not needed where all studies are done
+    def _fresh(self) -> ImageSet:
+        say(f"Drawing {self.num_fresh} fresh patients.")
+        films = [PhantomFilm(FINDINGS[i % len(FINDINGS)], i, 0) for i in range(self.num_fresh)]
+        return _draw(films, seed=_FRESH_SEED, settings=self.settings)
+
+
+def _describe_classifier(settings: StudySettings) -> dict[str, Any]:
+    """Return the classifier's settings as a job's record has them: of one level, as before."""
+    return {
+        **_OF_BEFORE,
+        **describe_classifier(settings),
+        "eval_batch_size": settings.eval_batch_size,
+        "max_steps_per_dispatch": settings.max_steps_per_dispatch,
+        "checkpoint_every_seconds": settings.checkpoint_every_seconds,
+        "data": describe_data(settings.data),
     }
 
 
@@ -127,13 +166,13 @@ def _draw(films: Sequence[PhantomFilm], *, seed: int, settings: StudySettings) -
             patient=film.patient,
             film=film.film,
             finding=film.finding,
-            size=settings.gmd.image_size,
+            size=settings.classifier.image_size,
             subtlety=settings.data.phantom_subtlety,
         )
         for film in films
     ]
     return ImageSet(
-        np.stack(images)[..., None].repeat(settings.gmd.channels, axis=-1),
+        np.stack(images)[..., None].repeat(settings.classifier.channels, axis=-1),
         np.array([FINDINGS.index(film.finding) for film in films], np.int32),
         tuple(f"{seed}-{film.patient_id}-{film.film}" for film in films),
         tuple(f"{seed}-{film.patient_id}" for film in films),
@@ -152,21 +191,21 @@ def _judge(
             for fold in range(folds.num):
                 test = folds.get_test(fold)
                 train = folds.get_train(fold)
-                if arm == "duplicates":
+                if ARMS[arm].source == DUPLICATES:
                     train = join_sets([train, duplicate(train, len(train), seed)])
                 job = lab.create_job(
                     name=f"{arm}, fold {fold + 1}, seed {s}",
                     train=train,
                     test=join_sets([test, fresh]),
                     record={},
-                    is_classic=arm == "classic",
+                    is_classic=ARMS[arm].is_classic,
                     seed=1000 * seed + s,
                 )
                 with TemporaryDirectory() as folder:
                     made = job.compute(Path(folder) / "partial")
                 guesses = made["probabilities"].argmax(axis=1)
                 right[arm][s, folds.fold_of == fold] = guesses[: len(test)] == test.labels
-                worth[arm].append(_compute_balanced(guesses[len(test) :] == fresh.labels, fresh))
+                worth[arm].append(compute_balanced_accuracy(fresh.labels, guesses[len(test) :]))
     design = Design(folds.images.labels.astype(np.int64), folds.groups, folds.fold_of)
     counts = draw_patients(design, np.random.default_rng(seed), NUM_BOOTSTRAP)
     found = {}
@@ -177,10 +216,6 @@ def _judge(
         bounds = [interval or (np.nan, np.nan) for interval in intervals]
         found[arm] = np.array([truth, compared.estimate, *bounds[0], *bounds[1]])
     return found
-
-
-def _compute_balanced(right: np.ndarray, images: ImageSet) -> float:
-    return float(np.mean([right[images.labels == label].mean() for label in range(len(FINDINGS))]))
 
 
 def _summarise(rows: np.ndarray) -> dict[str, Any]:

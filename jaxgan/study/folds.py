@@ -1,13 +1,11 @@
 """The folds of a study: every image tested once, no patient and no copied image on both sides."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from jaxgan.data.sets import Dataset, ImageSet, join_sets
-from jaxgan.data.split import split_by_patient
-from jaxgan.leaks import (
+from jaxgan.data.leaks import (
     Copies,
     check_sides,
     describe_copies,
@@ -15,9 +13,9 @@ from jaxgan.leaks import (
     find_copies,
     group_patients,
 )
-from jaxgan.study.jobs import hash_files
-
-_MADE_SPLIT = "has no validation split"  # in the notice on data whose val jaxgan has set apart
+from jaxgan.data.sets import Dataset, ImageSet, join_sets
+from jaxgan.data.split import split_by_patient
+from jaxgan.training.jobs import hash_files
 
 
 @dataclass(frozen=True)
@@ -52,24 +50,19 @@ class Folds:
         return hash_files(train.files, train.labels)
 
 
-def pool(splits: Mapping[str, ImageSet]) -> ImageSet:
+def join_splits(splits: Mapping[str, ImageSet]) -> ImageSet:
     """Return the images of all splits as one set, each file named with its split."""
-    sets = list(splits.values())
-    return ImageSet(
-        np.concatenate([s.images for s in sets]),
-        np.concatenate([s.labels for s in sets]),
-        tuple(f"{name}:{file}" for name, s in splits.items() for file in s.files),
-        sum((s.patients for s in sets), ()),
-    )
+    files = tuple(f"{name}:{file}" for name, images in splits.items() for file in images.files)
+    return replace(join_sets(list(splits.values())), files=files)
 
 
 def create_folds(dataset: Dataset, num_folds: int, seed: int) -> Folds:
     """Deal all images of `dataset` into folds by patient.
 
-    Patients who share an image, exact or nearly (`jaxgan.leaks`), are dealt as one. Raises
+    Patients who share an image, exact or nearly (`jaxgan.data.leaks`), are dealt as one. Raises
     `UserError` where a class has fewer patients than there are folds.
     """
-    images = pool(dataset.splits)
+    images = join_splits(dataset.splits)
     copies = find_copies(images)
     groups = group_patients(images.patients, copies)
     indices = split_by_patient(
@@ -96,14 +89,9 @@ def describe_leaks(dataset: Dataset, folds: Folds) -> list[str]:
     return [*given, *(sentence for sentence in said if sentence)]
 
 
-def has_made_split(dataset: Dataset) -> bool:
-    """Whether the data came without a validation split, and jaxgan has made one."""
-    return any(_MADE_SPLIT in notice for notice in dataset.notices)
-
-
 def find_given_splits(dataset: Dataset) -> dict[str, ImageSet]:
     """Return the splits that the data came with: `val` joined to `train` where jaxgan made it."""
     splits = dict(dataset.splits)
-    if has_made_split(dataset):
+    if dataset.val_was_made:
         splits["train"] = join_sets([splits["train"], splits.pop("val")])
     return splits

@@ -3,52 +3,37 @@
 To train one is a job and to draw its images another: what arms want of it changes no training.
 """
 
-import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import flax.serialization
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxgan import gan
+from jaxgan.core.errors import UserError
+from jaxgan.core.settings import read_settings, to_dict
+from jaxgan.core.types import Key, Metrics
 from jaxgan.data.sets import ImageSet
 from jaxgan.data.split import hold_out
-from jaxgan.dcgan import create_keys, create_schedule, create_state, create_step
-from jaxgan.errors import UserError
-from jaxgan.listing import look_at_epoch_ends
-from jaxgan.losses import CROSS_ENTROPY_OBJECTIVES
-from jaxgan.sampling import create_sampler, create_scorer
-from jaxgan.schedule import Schedule
-from jaxgan.selection import (
-    MIN_HELD_OUT,
-    accept_by_probability,
-    choose_by_rank,
-)
-from jaxgan.settings import DcganSettings, to_dict
-from jaxgan.study.jobs import Job, Result, describe_averaging, hash_files, to_record
-from jaxgan.study.training import Curves, Trainer
-from jaxgan.types import Key, Metrics, Params
+from jaxgan.devices.parallel import Dispatcher
+from jaxgan.gans import families
+from jaxgan.gans.protocol import Gan, Networks, describe_shapes
+from jaxgan.sampling.listing import look_at_epoch_ends
+from jaxgan.sampling.sampler import Sampler
+from jaxgan.sampling.selection import MIN_HELD_OUT
+from jaxgan.study.settings import StudySettings
+from jaxgan.training.epochs import EpochPlan
+from jaxgan.training.jobs import Job, Result, describe_family, hash_files
+from jaxgan.training.keys import create_keys
+from jaxgan.training.loop import LoopStage
+from jaxgan.training.many import Curves, Trainer
 
-# Fields of DcganSettings that do not alter what a study makes of it; of `selection` the threshold
-# alone does, see `_GanNotes`.
-_WITHOUT = (
-    "seed",
-    "data",
-    "look_every_epochs",
-    "sample_every_epochs",
-    "checkpoint_every_epochs",
-    "checkpoint_every_seconds",
-    "measure_every_epochs",
-    "select_checkpoint",
-    "epochs_per_dispatch",
-    "max_steps_per_dispatch",
-    "selection",
-)
 # Jobs of before have looked at such a step once for every epoch that it ends.
 _ONE_LOOK = "at every step that ends an epoch or several, once"
 _DRAWN = ("images", "scores", "logits")
@@ -56,42 +41,51 @@ _DRAWN = ("images", "scores", "logits")
 _NUM_NUMBERED, _LATENTS_EACH = 100, 10_000_000
 
 
-class GeneratorLab:
-    """Train and sample the GANs of all folds and classes with one compiled program."""
+@dataclass(frozen=True)
+class GeneratorSettings:
+    """What decides how one GAN of a study is trained, beside its images."""
 
-    def __init__(self, settings: DcganSettings, *, capacity: int, devices: Sequence[jax.Device]):
-        # As a study goes about it: a seed a job, nothing measured, images of the last step.
-        settings = dataclasses.replace(
-            settings, seed=0, measure_every_epochs=0, select_checkpoint="newest"
-        )
+    gan: "families.GanSettings"
+    num_epochs: int
+    batch_size: int
+    seed: int
+
+
+class GeneratorLab:
+    """Train and sample the GANs of all folds and classes with one compiled program a stage."""
+
+    def __init__(self, settings: StudySettings, *, capacity: int, devices: Sequence[jax.Device]):
         self._settings = settings
-        self._create_state = functools.partial(create_state, settings)
+        self._gan = settings.gan.create(settings.gan_epochs)
         self._trainer = Trainer(
-            functools.partial(create_step, settings),
             capacity=capacity,
-            batch_size=settings.batch_size,
+            batch_size=settings.gan_batch_size,
             max_steps=settings.max_steps_per_dispatch,
             devices=devices,
         )
-        self._sampler = create_sampler(settings)
-        self._score = create_scorer(settings)
+        self._sampler = Sampler(self._gan, create_keys(0).latents, settings.gan_batch_size)
+        self._dispatchers: dict[tuple[int, int], Dispatcher] = {}
 
-    def create_job(self, images: ImageSet, *, name: str, seed: int, holdout: float) -> Job:
+    def create_job(self, images: ImageSet, *, name: str, seed: int) -> Job:
         """Return the job that trains on the class `images`, less what is held out."""
+        settings = self._settings
         record = {
-            "settings": to_record(self._settings, without=_WITHOUT),
-            "threshold": self._settings.selection.threshold,
+            "settings": {
+                **describe_family(settings.gan, "dcgan"),
+                "num_epochs": settings.gan_epochs,
+                "batch_size": settings.gan_batch_size,
+            },
+            "threshold": settings.threshold,
             "images": hash_files(images.files, images.labels),
             "pixels": _hash_pixels(images),
             "seed": seed,
-            "holdout": holdout,
+            "holdout": settings.holdout,
             "least_held": MIN_HELD_OUT,
-            **describe_averaging(self._settings),
+            **settings.gan.describe_job(),
         }
-        if self._settings.batch_size > len(hold_out_enough(images, holdout, seed)[0]):
+        if settings.gan_batch_size > len(hold_out_enough(images, settings.holdout, seed)[0]):
             record["looks"] = _ONE_LOOK
-        run = functools.partial(self._train, images, seed=seed, holdout=holdout)
-        return Job("generator", name, record, run)
+        return Job("generator", name, record, functools.partial(self._train, images, seed))
 
     def create_drawing(self, trained: Result, *, name: str, seed: int, num: int) -> Job:
         """Return the job that draws `num` images of what the job of `seed` has trained.
@@ -101,50 +95,77 @@ class GeneratorLab:
         record = {"generator": str(trained["record"]), "num": num}
         return Job("images", name, record, functools.partial(self._draw, trained, seed, num))
 
-    def _train(self, images: ImageSet, partial: Path, *, seed: int, holdout: float) -> Result:
+    def _train(self, images: ImageSet, seed: int, partial: Path) -> Result:
         settings = self._settings
-        learned, held = hold_out_enough(images, holdout, seed)
-        schedule = create_schedule(settings, len(learned))
-        notes = _GanNotes(schedule, settings)
+        learned, held = hold_out_enough(images, settings.holdout, seed)
+        plan = _create_plan(settings, self._gan, len(learned))
+        notes = _GanNotes(plan, self._gan, settings)
         state = self._trainer.train(
-            self._create_state(create_keys(seed).init),
+            self._gan.create_state(create_keys(seed).init),
             learned,
-            num_steps=schedule.num_steps,
+            stages=self._create_stages(plan),
             seed=seed,
             notes=notes,
             partial=partial,
             save_every_seconds=settings.checkpoint_every_seconds,
         )
-        generator, discriminator = jax.device_get(
-            (state.sampling_variables, state.discriminator.variables)
-        )
-        held_logits = self._score(_as_network(discriminator), held.images)
+        networks = Networks(*jax.device_get(self._gan.get_networks(state)))
+        held_logits = self._sampler.score(networks, held.images)
         _check_finite(held_logits)
         return {
             **notes.to_arrays(),
             "held_logits": held_logits,
-            "variables": _pack(generator),
-            "discriminator": _pack(discriminator),
-            "settings": np.array(json.dumps(to_dict(dataclasses.replace(settings, seed=seed)))),
+            "variables": _pack(networks.generator),
+            "discriminator": _pack(networks.critic),
+            "settings": np.array(json.dumps(describe_generator(settings, seed))),
             "num_learned": np.array(len(learned)),
-            "num_steps": np.array(schedule.num_steps),
+            "num_steps": np.array(plan.num_steps),
         }
+
+    def _create_stages(self, plan: EpochPlan) -> list[LoopStage]:
+        """Return the stages of one GAN; a program is compiled once for each first step."""
+        stages, epoch, first = [], 0, 0
+        for index, stage in enumerate(self._gan.stages):
+            epoch += stage.num_epochs
+            last, place = plan.compute_end_of_epoch(epoch), (index, first)
+            if place not in self._dispatchers:
+                make_step = stage.start_at(first)
+                self._dispatchers[place] = self._trainer.create_dispatcher(make_step)
+            stages.append(LoopStage(first, last, self._dispatchers[place], stage.begin))
+            first = last
+        return stages
 
     def _draw(self, trained: Result, seed: int, num: int, partial: Path) -> Result:
         """Draw in one go: `partial` would be written too late to be of use."""
         del partial
-        state = gan.GanState(
-            step=jnp.int32(trained["num_steps"]),
-            generator=_as_network(_unpack(trained["variables"])),
-            discriminator=_as_network(_unpack(trained["discriminator"])),
-            ema=None,  # what there is of it is in `variables`
-            augment_strength=jnp.float32(0.0),
+        shapes = self._gan.get_networks(describe_shapes(self._gan))
+        networks = Networks(
+            _unpack(shapes.generator, trained["variables"]),
+            _unpack(shapes.critic, trained["discriminator"]),
         )
         key, first = _choose_latents(self._sampler.key, seed)
-        samples = dataclasses.replace(self._sampler, key=key).draw(state, first, num)
-        logits = self._score(state.discriminator, samples.images)
+        samples = self._sampler.with_key(key).draw_scored(networks, first, num)
+        logits = self._sampler.score(networks, samples.images)
         _check_finite(logits)
         return {"images": samples.images, "scores": samples.scores, "logits": logits}
+
+
+def _create_plan(settings: StudySettings, gan: Gan[Any], num_examples: int) -> EpochPlan:
+    ends = itertools.accumulate(stage.num_epochs for stage in gan.stages)
+    return EpochPlan(
+        num_examples,
+        settings.gan_batch_size,
+        settings.gan_epochs,
+        settings.max_steps_per_dispatch,
+        borders=tuple(ends)[:-1],
+    )
+
+
+def describe_generator(settings: StudySettings, seed: int) -> dict[str, Any]:
+    """Return the settings of one GAN of a study, as `GeneratorSettings` reads them."""
+    return to_dict(
+        GeneratorSettings(settings.gan, settings.gan_epochs, settings.gan_batch_size, seed)
+    )
 
 
 def _choose_latents(key: Key, seed: int) -> tuple[Key, int]:
@@ -182,42 +203,47 @@ def hold_out_enough(images: ImageSet, share: float, seed: int) -> tuple[ImageSet
     return hold_out(images, share, seed)
 
 
-def _as_network(variables: Params) -> gan.NetworkState:
-    """Return a network that is not trained any more."""
-    return gan.NetworkState(variables["params"], variables["batch_stats"], opt_state=())
-
-
-def _pack(variables: Params) -> np.ndarray:
+def _pack(variables: Any) -> np.ndarray:
     return np.frombuffer(flax.serialization.to_bytes(variables), np.uint8)
 
 
-def _unpack(packed: np.ndarray) -> Params:
-    variables: Params = flax.serialization.msgpack_restore(packed.tobytes())
-    return variables
+def _unpack(shapes: Any, packed: np.ndarray) -> Any:
+    return flax.serialization.from_bytes(shapes, packed.tobytes())
+
+
+def load_generator(folder: Path) -> tuple[Gan[Any], Any]:
+    """Return the GAN and the variables to draw from that a study has left in `folder`.
+
+    There `settings.json` is one of `GeneratorSettings`, beside `generator.msgpack`.
+    """
+    values = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+    settings = read_settings(GeneratorSettings, values)
+    gan = settings.gan.create(settings.num_epochs)
+    packed = np.frombuffer((folder / "generator.msgpack").read_bytes(), np.uint8)
+    return gan, _unpack(gan.get_networks(describe_shapes(gan)).generator, packed)
 
 
 def _check_finite(logits: np.ndarray) -> None:
     if not np.isfinite(logits).all():
-        raise UserError("the GAN has diverged: a lower config.dcgan.learning_rate helps")
+        raise UserError("the GAN has diverged: a lower config.gan.learning_rate helps")
 
 
 class _GanNotes(Curves):
     """The curves, and what the paper's listing would save: at most one image an epoch."""
 
-    def __init__(self, schedule: Schedule, settings: DcganSettings):
+    def __init__(self, plan: EpochPlan, gan: Gan[Any], settings: StudySettings):
         super().__init__()
-        self._schedule = schedule
-        self._threshold = settings.selection.threshold
-        self._has_probabilities = settings.objective in CROSS_ENTROPY_OBJECTIVES
-        shape = (0, settings.image_size, settings.image_size, settings.channels)
-        self._code_images = [np.zeros(shape, np.uint8)]
+        self._plan, self._threshold = plan, settings.threshold
+        self._has_probabilities = gan.to_probability is not None
+        size = settings.gan.image_size
+        self._code_images = [np.zeros((0, size, size, settings.gan.channels), np.uint8)]
 
     def note(self, begin: int, end: int, rows: Metrics) -> None:
         """Take in what the listing saves at the ends of these epochs, where D has probabilities."""
         super().note(begin, end, rows)
-        if not self._has_probabilities:
+        if not self._has_probabilities or "first_fake" not in rows:  # other steps tell less
             return
-        for look in look_at_epoch_ends(self._schedule, begin, end, rows, threshold=self._threshold):
+        for look in look_at_epoch_ends(self._plan, begin, end, rows, threshold=self._threshold):
             if look.image is not None:
                 self._code_images.append(look.image[None])
 
@@ -233,24 +259,3 @@ class _GanNotes(Curves):
 
 def _hash_pixels(images: ImageSet) -> str:
     return hashlib.sha256(np.ascontiguousarray(images.images).tobytes()).hexdigest()[:20]
-
-
-# Selection -------------------------------------------------------------------------------------
-
-
-def select(
-    made: Result, source: str, num: int, *, num_candidates: int, threshold: float, seed: int
-) -> np.ndarray:
-    """Return at most `num` generated images that the rule `source` keeps, uint8 [kept, h, w, c].
-
-    A rule chooses among the first `num_candidates`, however many other arms have had drawn.
-    """
-    if source == "unfiltered":
-        return made["images"][:num]
-    if source == "paper_code":
-        return made["code_images"][:num]
-    images = made["images"][:num_candidates]
-    if source == "paper_text":
-        return images[accept_by_probability(made["scores"][:num_candidates], threshold)][:num]
-    logits, held_logits = made["logits"][:num_candidates], made["held_logits"]
-    return images[choose_by_rank("calibrated", logits, held_logits, num, seed=seed)]

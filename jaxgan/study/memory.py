@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from jaxgan.data.images import shrink_gray, to_gray
+from jaxgan.data.leaks import find_copies_between
 from jaxgan.data.sets import ImageSet
-from jaxgan.leaks import find_copies_between
+from jaxgan.metrics.memorisation import find_nearest
 
 NUM_DRAWS = 100
 SIDE = 32
 MOST_GENERATED = 200  # the shares' generated images, a fold and class; copies: among all
-_BLOCK = 1000  # images whose distances to all others are in memory at once
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,8 @@ def compute_nearness(
         tested = to_test[:, rng.permutation(to_test.shape[1])[:num]].min(axis=1)
         test_shares.append(float(np.mean(tested < first)))
         control_shares.append(float(np.mean(second < first)))
-    nearest, distances = _find_nearest(generated, others)
-    order = np.argsort(distances, kind="stable")[:num_pairs]
-    pairs = [(int(i), int(nearest[i]), float(distances[i])) for i in order]
+    nearest = find_nearest(_shrink(generated), others, num=num_pairs, distance_fn=_distances)
+    pairs = [(int(i), int(j), float(distance)) for i, j, distance in zip(*nearest, strict=True)]
     copied = np.unique(find_copies_between(generated, test.images).pairs[:, 0])
     return Nearness(np.array(test_shares), np.array(control_shares), pairs, len(copied))
 
@@ -106,27 +105,11 @@ def _describe(share: float, limit: float, copies: int) -> str | None:
     )
 
 
-def _find_nearest(images: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return which of the shrunken `others` is nearest to each of uint8 `images`, and how near."""
-    indices, distances = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
-    for start in range(0, len(images), _BLOCK):
-        to_others = _distances(_shrink(images[start : start + _BLOCK]), others)
-        indices.append(to_others.argmin(axis=1))
-        distances.append(to_others.min(axis=1))
-    return np.concatenate(indices), np.concatenate(distances)
-
-
 def _shrink(images: np.ndarray) -> np.ndarray:
     if not len(images):
         return np.zeros((0, SIDE * SIDE), np.float32)
-    size = (SIDE, SIDE)
-    small = [
-        Image.fromarray(image.mean(axis=-1).round().astype(np.uint8)).resize(
-            size, Image.Resampling.BOX
-        )
-        for image in images
-    ]
-    return np.stack([np.asarray(image, np.float32).ravel() / 255 for image in small])
+    small = np.stack([shrink_gray(to_gray(image), SIDE) for image in images])
+    return small.reshape(len(images), -1).astype(np.float32) / 255
 
 
 def _distances(points: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -10,15 +10,15 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from jaxgan import figures
-from jaxgan.console import say
-from jaxgan.files import write_bytes, write_json, write_text
-from jaxgan.losses import describe_score
+from jaxgan.core.console import say
+from jaxgan.core.files import write_bytes, write_json, write_text
+from jaxgan.core.untrusted import markdown_text
+from jaxgan.reports import drawing, study_figures
 from jaxgan.study.analysis import analyse
-from jaxgan.study.jobs import Result
+from jaxgan.study.generators import describe_generator
 from jaxgan.study.memory import join_generated
-from jaxgan.study.run import StudyResults
-from jaxgan.untrusted import markdown_text
+from jaxgan.study.results import StudyResults
+from jaxgan.study.settings import SEED_STRIDE
 
 _SHOWN = 8  # images in a row
 MOST_CLASSES = 12  # in a table, and with pictures of their own
@@ -221,7 +221,7 @@ def _draw_images(
     real = results.gan_folds.get_train(fold).of_class(label).images[:_SHOWN]
     made = results.generators[fold, gan_seed, label]["images"][: len(real)]
     path = folder / f"images_{name_file(label, name)}.png"
-    figures.write_grid(np.concatenate([real, made]), path, columns=len(real))
+    drawing.write_grid(np.concatenate([real, made]), path, columns=len(real))
     caption = (
         f"Class {name}: real above, generated (unchosen) below; fold {fold + 1}, GAN seed "
         f"{gan_seed}."
@@ -251,7 +251,7 @@ def _draw_pairs(
         trains = {p["fold"]: results.gan_folds.get_train(p["fold"]).of_class(label) for p in pairs}
         real = [trains[p["fold"]].images[p["train_index"]] for p in pairs]
         path = folder / f"nearest_{name_file(label, name)}.png"
-        figures.write_grid(np.stack([*generated, *real]), path, columns=len(pairs))
+        drawing.write_grid(np.stack([*generated, *real]), path, columns=len(pairs))
         distances = ", ".join(f"{pair['distance']:.3f}" for pair in pairs)
         caption = (
             f"Class {name}: the generated images that come nearest to a training image (above) and "
@@ -276,7 +276,7 @@ def _draw_gan_curves(
     path = folder / f"gan_{name_file(label, name)}.png"
     # Without the class: the plot's font has not the letters of every language, the page's has.
     title = f"GAN, fold {fold + 1}, seed {gan_seed}"
-    figures.plot_lines(series, path, title=title, xlabel="update", ylabel="loss")
+    study_figures.plot_lines(series, path, title=title, xlabel="update", ylabel="loss")
     ends = ", ".join(f"{key} ends at {y[-1]:.2f}" for key, (_, y) in series.items())
     caption = f"GAN of class {name}, fold {fold + 1}, seed {gan_seed}: {ends}."
     return _picture("curves", path, caption, f"Loss curves. {caption}")
@@ -294,7 +294,7 @@ def _draw_classifier_curves(results: StudyResults, folder: Path) -> list[dict[st
         if not series:
             continue
         path = folder / f"classifier_{key}.png"
-        figures.plot_lines(
+        study_figures.plot_lines(
             series, path, title=f"Classifier, {words}", xlabel="update", ylabel=words
         )
         ends = ", ".join(f"{name} {y[-1]:.2f}" for name, (_, y) in series.items())
@@ -315,7 +315,7 @@ def _draw_reliability(report: Mapping[str, Any], folder: Path) -> list[dict[str,
     if not series:
         return []
     path = folder / "reliability.png"
-    figures.plot_lines(
+    study_figures.plot_lines(
         series,
         path,
         title="Reliability",
@@ -354,23 +354,22 @@ def _write_cards(
 ) -> None:
     """Write each generator's variables and a card beside them, so that it can be shared."""
     template = environment.get_template("card.md.j2")
+    gan = results.settings.gan.create(results.settings.gan_epochs)
     for (fold, gan_seed, label), made in results.generators.items():
         name = results.dataset.class_names[label]
         place = folder / f"fold{fold + 1}_seed{gan_seed}" / name_file(label, name)
         write_bytes(place / "generator.msgpack", made["variables"].tobytes())
-        write_text(place / "settings.json", str(made["settings"]) + "\n")
+        described = describe_generator(results.settings, gan_seed * SEED_STRIDE + fold)
+        write_json(place / "settings.json", described)
         card = template.render(
-            report=report, class_name=name, fold=fold, gan_seed=gan_seed, **_describe_made(made)
+            report=report,
+            class_name=name,
+            fold=fold,
+            gan_seed=gan_seed,
+            settings=results.settings,
+            num_learned=int(made["num_learned"]),
+            num_steps=int(made["num_steps"]),
+            mean_score=float(made["scores"].mean()),
+            score_meaning=gan.meaning,
         )
         write_text(place / "card.md", card)
-
-
-def _describe_made(made: Result) -> dict[str, Any]:
-    settings = json.loads(str(made["settings"]))
-    return {
-        "settings": settings,
-        "num_learned": int(made["num_learned"]),
-        "num_steps": int(made["num_steps"]),
-        "mean_score": float(made["scores"].mean()),
-        "score_meaning": describe_score(settings["objective"]),
-    }

@@ -1,24 +1,23 @@
 """What a study may be told, typed: see configs/study.py for what each field means."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jaxgan.errors import UserError
-from jaxgan.settings import (
-    PROBABILITY_RULES,
-    DataSettings,
-    DcganSettings,
-    GmdSettings,
-    check_probability,
-)
+from jaxgan.classifiers import families as classifier_families
+from jaxgan.core.settings import check
+from jaxgan.data.settings import DataSettings
+from jaxgan.gans import families as gan_families
+from jaxgan.networks.optimizers import OptimizerSettings
+from jaxgan.sampling.settings import check_probability
 from jaxgan.study.arms import ARMS, Arm, create_arms
 
 MOST_FOLDS = 20
-MOST_SEEDS = 1000  # so that a job's seed, 1000 a seed and a fold on top, is far from overflowing
+SEED_STRIDE = 1000  # folds that a seed may have: a job's seed is SEED_STRIDE a seed, and a fold
+MOST_SEEDS = 1000  # so that a job's seed is far from overflowing
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StudySettings:
     """One study: which arms, how often, and the GAN and classifier that all of them share."""
 
@@ -29,26 +28,48 @@ class StudySettings:
     num_seeds: int
     num_gan_seeds: int
     fold_seed: int
+    classifier: "classifier_families.ClassifierSettings"
+    optimizer: OptimizerSettings
     num_updates: int
+    batch_size: int
+    eval_batch_size: int
+    gan: "gan_families.GanSettings"
+    gan_epochs: int
+    gan_batch_size: int
     holdout: float
     pool: float
+    threshold: float
+    targets: Mapping[str, int]
     audit: bool
-    dcgan: DcganSettings
-    gmd: GmdSettings
+    max_steps_per_dispatch: int
+    checkpoint_every_seconds: float
     data: DataSettings
 
     def __post_init__(self) -> None:
+        self._check_numbers()
         self._check_arms()
+        good = self.gan.channels == self.classifier.channels or not self.needs_generators
+        expected = f"gan.channels, {self.gan.channels}"
+        _check("classifier.channels", self.classifier.channels, good, expected)
+
+    def _check_numbers(self) -> None:
         good = 2 <= self.num_folds <= MOST_FOLDS
         _check("num_folds", self.num_folds, good, f"2 to {MOST_FOLDS}")
         _check("num_seeds", self.num_seeds, 1 <= self.num_seeds <= MOST_SEEDS, f"1 to {MOST_SEEDS}")
         good = 1 <= self.num_gan_seeds <= self.num_seeds
         _check("num_gan_seeds", self.num_gan_seeds, good, "1 to num_seeds")
-        _check("num_updates", self.num_updates, self.num_updates >= 1, "1 or more")
+        for name in ("num_updates", "batch_size", "eval_batch_size", "gan_epochs"):
+            _check(name, getattr(self, name), getattr(self, name) >= 1, "1 or more")
+        good = self.gan_batch_size >= 2
+        _check("gan_batch_size", self.gan_batch_size, good, "2 or more, for batch norm")
         _check("holdout", self.holdout, 0.0 < self.holdout <= 0.5, "above 0, at most 0.5")
         _check("pool", self.pool, self.pool >= 1.0, "1 or more")
-        good = self.dcgan.channels == self.gmd.channels or not self.needs_generators
-        _check("gmd.channels", self.gmd.channels, good, f"dcgan.channels, {self.dcgan.channels}")
+        for name, num in self.targets.items():
+            good = isinstance(num, int) and not isinstance(num, bool) and num >= 0
+            _check(f"targets.{name}", num, good, "a whole number, 0 or more")
+        steps, seconds = self.max_steps_per_dispatch, self.checkpoint_every_seconds
+        _check("max_steps_per_dispatch", steps, 1 <= steps <= 50, "1 to 50")
+        _check("checkpoint_every_seconds", seconds, seconds >= 0.0, "0 (never) or more")
 
     def _check_arms(self) -> None:
         for name in ("arms", "amount_arms"):
@@ -62,17 +83,14 @@ class StudySettings:
         good = len(set(self.amounts)) == len(self.amounts)
         _check("amounts", self.amounts, good, "each amount once")
         for arm in self.create_arms():
-            if arm.source in PROBABILITY_RULES:
-                check_probability(
-                    f"The arm {arm.kind!r}",
-                    self.dcgan.objective,
-                    remedy="leave that arm out of config.arms",
-                    field="config.dcgan.objective",
-                )
+            if arm.source.rule.compares:
+                gan = self.gan.create(self.gan_epochs)
+                remedy = "leave that arm out of config.arms"
+                check_probability(f"The arm {arm.kind!r}", gan, remedy=remedy)
 
     @property
     def needs_generators(self) -> bool:
-        """Whether any arm has generated images; without one, `dcgan` says nothing."""
+        """Whether any arm has generated images; without one, `gan` says nothing."""
         return any(arm.needs_generator for arm in self.create_arms())
 
     def create_arms(self) -> list[Arm]:
@@ -81,6 +99,5 @@ class StudySettings:
 
 
 def _check(name: str, value: Any, good: bool, expected: str) -> None:
-    if not good:
-        found = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
-        raise UserError(f"config.{name} is {found!r}, expected {expected}.")
+    is_list = isinstance(value, Sequence) and not isinstance(value, str)
+    check(name, list(value) if is_list else value, good, expected)

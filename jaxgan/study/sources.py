@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from jaxgan.core.errors import UserError, list_some
 from jaxgan.data.folder import MANIFEST, find_manifest, match_cells, read_manifest
 from jaxgan.data.headings import SOURCES, find_heading, simplify
 from jaxgan.data.sets import Dataset
-from jaxgan.errors import UserError, list_some
 
 
 def read_sources(root: Path | None, dataset: Dataset, column: str | None) -> tuple[str, ...]:

@@ -35,8 +35,8 @@ with atheris.instrument_imports(include=["PIL", "pydicom", "csv", "jaxgan.data"]
     from jaxgan.data import folder, images, limits
     from jaxgan.data.limits import ImageError
 
-from jaxgan.errors import UserError
-from jaxgan.untrusted import printable, printable_lines
+from jaxgan.core.errors import UserError
+from jaxgan.core.untrusted import printable, printable_lines
 from tests.fuzz import seeds
 
 MAX_SECONDS = 2.0  # of processor time: the machine may be busy with other things

@@ -1,0 +1,89 @@
+"""What a classifier is to the rest of the house: one value, made once a run and passed on.
+
+A family (`jaxgan.classifiers.families`) is one file: its module, its settings and `create`, which
+returns a `Classifier`. Step, prediction, training and studies are the same for all of them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import flax.linen as nn
+
+from jaxgan.core.types import Array
+from jaxgan.ops.pixels import scale_to_unit
+
+
+class Outputs(NamedTuple):
+    """Logits [batch, outputs]; `auxiliary` are those of further heads, which only training reads.
+
+    The first outputs are the classes, in their order; more of them are never a target.
+    """
+
+    logits: Array
+    auxiliary: tuple[Array, ...] = ()
+
+
+class ClassifierModule(nn.Module):
+    """A network in two parts, each a method that the family writes (in `setup`, its layers)."""
+
+    def extract_maps(self, images: Array, *, train: bool) -> tuple[Array, tuple[Array, ...]]:
+        """Return the last feature maps [batch, h, w, features], and auxiliary logits if `train`.
+
+        What only training computes has to have its parameters where `is_initializing()` as well.
+        """
+        raise NotImplementedError
+
+    def classify_maps(self, maps: Array, *, train: bool) -> Array:
+        """Return logits [batch, outputs] in float32, or float64, of the last feature maps."""
+        raise NotImplementedError
+
+    def __call__(self, images: Array, *, train: bool) -> Outputs:
+        """Return the outputs for images [batch, height, width, channels] as the network sees them.
+
+        With `train`, batch norm takes the statistics of the batch, and dropout the key `dropout`.
+        """
+        maps, auxiliary = self.extract_maps(images, train=train)
+        return Outputs(self.classify_maps(maps, train=train), auxiliary)
+
+
+@dataclass(frozen=True)
+class InputForm:
+    """What a module is given: square images, and how their bytes become what it sees."""
+
+    image_size: int
+    channels: int
+    scale: Callable[[Array], Array] = scale_to_unit
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A classifier: its network, what that is given, what its auxiliary heads' losses count.
+
+    `create_module` takes the name of the mapped axis over which the devices share a batch, None
+    where one device has all of it: batch norm and dropout (`jaxgan.networks.layers`) need it.
+    """
+
+    create_module: Callable[[str | None], ClassifierModule]
+    input: InputForm
+    auxiliary_weight: float = 0.0
+
+    @property
+    def module(self) -> ClassifierModule:
+        """The network on one device, for all but training."""
+        return self.create_module(None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FamilySettings:
+    """What every family's settings have; a family adds `family: Literal["its name"]` and its own.
+
+    `image_size` is the side of the square images, `channels` 1 or 3.
+    """
+
+    image_size: int
+    channels: int
+
+    def create(self, num_classes: int) -> Classifier:
+        """Return the classifier of so many classes, at least one output for each."""
+        raise NotImplementedError

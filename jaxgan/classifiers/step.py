@@ -1,0 +1,76 @@
+"""Training any classifier: pure functions of state, batch and key."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxgan.classifiers.protocol import Classifier, Outputs
+from jaxgan.core.types import Array, Batch, Key, Metrics, Params
+from jaxgan.devices.parallel import average
+from jaxgan.networks.losses import softmax_cross_entropy
+from jaxgan.networks.state import NetworkState, apply_gradients, create_network_state
+
+
+class ClassifierState(NetworkState):
+    """What training changes: the network, and the number of steps taken."""
+
+    step: Array
+
+
+def create_classifier_state(
+    key: Key, *, classifier: Classifier, optimizer: optax.GradientTransformation
+) -> ClassifierState:
+    """Draw the parameters; not traced, see `networks.state`."""
+    size, channels = classifier.input.image_size, classifier.input.channels
+    images = jax.ShapeDtypeStruct((1, size, size, channels), jnp.result_type(float))
+    network = create_network_state(key, classifier.module, optimizer, images)
+    return ClassifierState(
+        network.params, network.batch_stats, network.opt_state, step=jnp.int32(0)
+    )
+
+
+def train_step(
+    state: ClassifierState,
+    batch: Batch,
+    key: Key,
+    *,
+    classifier: Classifier,
+    optimizer: optax.GradientTransformation,
+    axis_name: str | None = None,
+) -> tuple[ClassifierState, Metrics]:
+    """Descend the mean loss of this device's part of the batch, averaged over devices.
+
+    The loss is the cross-entropy, and that of the auxiliary heads by the classifier's weight.
+    """
+    module, images = classifier.create_module(axis_name), classifier.input.scale(batch.images)
+
+    def loss_fn(params: Params) -> tuple[Array, tuple[Array, Params]]:
+        outputs: Outputs
+        outputs, updates = module.apply(
+            {"params": params, "batch_stats": state.batch_stats},
+            images,
+            train=True,
+            rngs={"dropout": key},
+            mutable=["batch_stats"],
+        )
+        loss = _compute_loss(outputs.logits, batch.labels)
+        for logits in outputs.auxiliary:
+            loss += classifier.auxiliary_weight * _compute_loss(logits, batch.labels)
+        return loss, (outputs.logits, updates.get("batch_stats", {}))
+
+    (loss, (logits, stats)), gradients = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+    metrics = {"loss": loss, "accuracy": jnp.mean(jnp.argmax(logits, axis=-1) == batch.labels)}
+    new_state = apply_gradients(state, gradients, stats, optimizer, axis_name)
+    return new_state.replace(step=state.step + 1), average(metrics, axis_name)
+
+
+def _compute_loss(logits: Array, labels: Array) -> Array:
+    return jnp.mean(softmax_cross_entropy(logits=logits, labels=labels))
+
+
+def compute_probabilities(variables: Params, images: Array, *, classifier: Classifier) -> Array:
+    """Return [batch, outputs] for uint8 images [batch, height, width, channels]."""
+    outputs: Any = classifier.module.apply(variables, classifier.input.scale(images), train=False)
+    return jax.nn.softmax(outputs.logits)

@@ -1,0 +1,1 @@
+"""Errors, files, seeds, settings. Every room needs them."""

@@ -1,0 +1,29 @@
+"""What the files in `configs/` share: they are no package, and each is loaded by its path."""
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import TypeVar
+
+Config = TypeVar("Config")
+
+
+def choose_variant(file: str, variants: Mapping[str, Callable[[], Config]], name: str) -> Config:
+    """Return the config of the variant `name`; raise `ValueError` where the file has none."""
+    if name not in variants:
+        raise ValueError(
+            f"configs/{Path(file).name} has no variant {name!r}: expected one of "
+            f"{', '.join(variants)}."
+        )
+    return variants[name]()
+
+
+def load_beside(file: str, name: str) -> ModuleType:
+    """Return the config file NAME.py that lies in one folder with `file`."""
+    path = Path(file).with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"configs_{name}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,100 @@
+"""The exceptions that a user is meant to read."""
+
+import errno
+from collections.abc import Iterable
+
+from jaxgan.core.untrusted import printable
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What a disk or its owner refuses; any other error of the system is told as what it is.
+_REFUSED = (*_NO_SPACE, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR)
+_NO_SPACE_WORDS = ("No space left on device", "Disk quota exceeded", "File too large")
+_OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory")
+
+
+_LONGEST_LIST = 10
+
+
+def list_some(names: Iterable[str]) -> str:
+    """Return names for a sentence, made printable; of more than ten the first, and how many."""
+    every = [printable(name) for name in names]
+    rest = len(every) - _LONGEST_LIST
+    return ", ".join(every[:_LONGEST_LIST]) + (f" and {rest} more" if rest > 0 else "")
+
+
+class UserError(Exception):
+    """A mistake that the user can mend: what was found, what was expected, what to do.
+
+    Launchers print the message alone, without a traceback, and exit with `exit_code`.
+    """
+
+    exit_code = 2
+
+
+class DivergedError(UserError):
+    """A training whose numbers are no longer finite."""
+
+    exit_code = 3
+
+
+class IncompleteError(UserError):
+    """Work of many parts whose end was reached, but not by all of them: some have failed."""
+
+    exit_code = 4
+
+
+class DiskError(UserError):
+    """A file that can not be written: nothing that goes on from here could be kept."""
+
+    exit_code = 74  # EX_IOERR of sysexits.h
+
+
+class OutOfMemoryError(UserError):
+    """A program that needs more memory than there is."""
+
+    exit_code = 71  # EX_OSERR of sysexits.h
+
+
+def describe_disk_error(path: object, error: OSError) -> DiskError:
+    """Return what to raise where writing `path` has failed."""
+    remedy = "Make it writable, or choose another folder"
+    if error.errno in _NO_SPACE:
+        remedy = "Free some space, or choose a folder on another disk"
+    if isinstance(error, TimeoutError):  # orbax waits for its own threads by the clock
+        remedy = "The disk is very slow, or the machine was asleep"
+    return DiskError(
+        f"{printable(str(error.filename or path))} can not be written: {error.strerror or error}. "
+        f"{remedy}; the same command then goes on from the last checkpoint."
+    )
+
+
+def find_disk_error(path: object, error: BaseException) -> DiskError | None:
+    """Return what to raise where `error`, of a library that writes to `path`, is the disk's."""
+    if isinstance(error, OSError):
+        return describe_disk_error(path, error)
+    words = [words for words in _NO_SPACE_WORDS if words in str(error)]
+    return describe_disk_error(path, OSError(errno.ENOSPC, words[0])) if words else None
+
+
+def find_refusal(error: BaseException) -> DiskError | None:
+    """Return what to raise where `error`, from anywhere in the program, is the disk's."""
+    if isinstance(error, OSError) and error.errno not in _REFUSED:
+        error = Exception(str(error))  # its words may be those of a library that wraps the disk's
+    return find_disk_error("A file", error)
+
+
+def find_memory_error(error: BaseException) -> OutOfMemoryError | None:
+    """Return what to raise where `error`, of JAX or of Python, says that memory has run out."""
+    is_memory = isinstance(error, MemoryError) or (
+        type(error).__name__ in ("JaxRuntimeError", "XlaRuntimeError")
+        and any(words in str(error) for words in _OUT_OF_MEMORY)
+    )
+    if not is_memory:
+        return None
+    reason = (str(error) or "MemoryError").splitlines()[0]
+    return OutOfMemoryError(
+        f"Out of memory ({reason}): a smaller config.batch_size needs less (of a study "
+        "config.gan_batch_size and config.batch_size; what only reads a run takes the run's "
+        "own), so do smaller images and narrower networks, and other programs may be using the "
+        "memory."
+    )

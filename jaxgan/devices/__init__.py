@@ -1,0 +1,1 @@
+"""One device or several. Of one process or several."""

@@ -1,0 +1,198 @@
+"""One device or several.
+
+A step is written for one device's part of the batch and takes the name of the mapped axis: with one
+device that name is None and the step is jit-compiled; with several it runs under `jax.pmap` over
+the axis 'device', with the state replicated. The devices may belong to several processes (see
+`jaxgan.devices.distributed`), each of which holds what lies on its own. Many steps run in one
+dispatch.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
+
+import flax.jax_utils
+import jax
+import jax.numpy as jnp
+
+from jaxgan.core.errors import UserError
+from jaxgan.core.types import Array, Batch, Key, Metrics
+
+AXIS = "device"
+
+State = TypeVar("State")
+Tree = TypeVar("Tree")
+StepFn = Callable[[Any, Batch, Key], tuple[Any, Metrics]]
+
+
+class Feed(Protocol):
+    """Where the batches of a dispatch come from (see `jaxgan.training.feed`)."""
+
+    def load(self, begin: int, end: int) -> Any:
+        """Return what steps `begin` to `end` need; with several devices stacked, one part each.
+
+        Of several processes, each loads the parts of its own devices.
+        """
+
+    def prepare(self, data: Any) -> Any:
+        """Compute, on the device and once a dispatch, what `gather` reads."""
+
+    def gather(self, prepared: Any, offset: Array, axis_name: str | None) -> Batch:
+        """Return this device's part of the batch of step `begin + offset`."""
+
+
+def choose_devices(num_devices: int = 0) -> list[jax.Device]:
+    """Return each process's first `num_devices` devices of JAX's default backend, all for 0."""
+    processes: dict[int, list[jax.Device]] = {}
+    for device in jax.devices():
+        processes.setdefault(device.process_index, []).append(device)
+    counts = [len(devices) for devices in processes.values()]
+    fewest, platform = min(counts), jax.devices()[0].platform
+    if num_devices < 0 or num_devices > fewest:
+        raise UserError(
+            f"{num_devices} devices were asked for and JAX sees {fewest} ({platform}): "
+            f"give --num_devices a number from 1 to {fewest}, or 0 for all."
+        )
+    if not num_devices and fewest < max(counts):
+        raise UserError(
+            f"The processes of this run see {counts} devices ({platform}): expected as many on "
+            f"each; --num_devices={fewest} takes so many of every process."
+        )
+    return [d for _, devices in sorted(processes.items()) for d in devices[: num_devices or fewest]]
+
+
+def find_own_parts(devices: Sequence[jax.Device]) -> list[int]:
+    """Return which of a batch's parts, one a device, are for the devices of this process."""
+    return [i for i, d in enumerate(devices) if d.process_index == jax.process_index()]
+
+
+def check_batch_size(batch_size: int, num_devices: int) -> None:
+    """Raise where a batch can not be cut into equal parts."""
+    if batch_size % num_devices:
+        raise UserError(
+            f"A batch of {batch_size} can not be shared by {num_devices} devices in equal parts: "
+            f"make config.batch_size a multiple of {num_devices}, or choose another --num_devices."
+        )
+
+
+def replicate(tree: Tree, devices: Sequence[jax.Device]) -> Tree:
+    """Place a tree on one device, or a copy on each of this process's, along a new axis 0."""
+    if len(devices) == 1:
+        # Without naming the default device: a program is another one for arrays that are bound to
+        # a device, and would be compiled again for those that a checkpoint gives.
+        is_default = devices[0] == jax.local_devices()[0]
+        return jax.device_put(tree, None if is_default else devices[0])
+    # The name of pmap's own axis: with any other name its program would be compiled twice.
+    own = [devices[i] for i in find_own_parts(devices)]
+    return flax.jax_utils.replicate(tree, own, axis_name=AXIS)
+
+
+@jax.jit
+def _copy(tree: Tree) -> Tree:
+    return jax.tree.map(jnp.copy, tree)
+
+
+def average(tree: Tree, axis_name: str | None) -> Tree:
+    """Return the mean over devices; the tree itself where there is no axis."""
+    return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
+
+
+def take_part(array: Array, axis_name: str | None) -> Array:
+    """Return this device's part of an array that every device holds whole, cut along axis 0."""
+    if axis_name is None:
+        return array
+    part = array.shape[0] // jax.lax.axis_size(axis_name)
+    start = jax.lax.axis_index(axis_name) * part
+    return jax.lax.dynamic_slice_in_dim(array, start, part)
+
+
+def compute_whole_batch_size(local_batch_size: int, axis_name: str | None) -> int:
+    """Return the batch size over all devices."""
+    return local_batch_size * (1 if axis_name is None else jax.lax.axis_size(axis_name))
+
+
+class Dispatcher:
+    """Run many steps in one call: `state, metrics = dispatcher(state, begin, end)`.
+
+    Step `s` is `step_fn(state, batch of s, fold_in(key, s))`. The state given is donated. Metrics
+    come back as arrays [max_steps, ...] whose first `end - begin` rows count. The number of steps
+    is an argument of the compiled program, so any number up to `max_steps` shares one compilation.
+    """
+
+    def __init__(
+        self,
+        make_step: Callable[[str | None], StepFn],
+        feed: Feed,
+        key: Key,
+        *,
+        devices: Sequence[jax.Device],
+        max_steps: int,
+    ):
+        self._feed, self._key, self._devices = feed, key, list(devices)
+        self.max_steps = max_steps
+        self._make_step = make_step
+        self._several = len(self._devices) > 1
+        self._compiled: Callable[..., Any] | None = None
+
+    def to_devices(self, state: State) -> State:
+        """Return a copy of the state on the devices, as `__call__` takes it."""
+        # Copied on the way: the first dispatch donates it, whoever else holds the original.
+        return replicate(_copy(state), self._devices)
+
+    def to_host(self, state: State) -> State:
+        """Return one copy of the state, as `to_devices` took it."""
+        return flax.jax_utils.unreplicate(state) if self._several else state
+
+    def __call__(self, state: State, begin: int, end: int) -> tuple[State, Metrics]:
+        """Run steps `begin` to `end`, at most `max_steps` of them."""
+        if not 0 < end - begin <= self.max_steps:
+            raise ValueError(f"{end - begin} steps asked of a dispatch of 1 to {self.max_steps}")
+        data = self._feed.load(begin, end)
+        if self._compiled is None:
+            self._compiled = self._compile()
+        state, metrics = self._compiled(state, data, self._key, begin, end - begin)
+        return state, jax.tree.map(lambda m: m[0], metrics) if self._several else metrics
+
+    def _compile(self) -> Callable[..., Any]:
+        run = functools.partial(
+            _run_steps, feed=self._feed, make_step=self._make_step, max_steps=self.max_steps
+        )
+        if not self._several:
+            return jax.jit(functools.partial(run, axis_name=None), donate_argnums=0)
+        return jax.pmap(
+            functools.partial(run, axis_name=AXIS),
+            axis_name=AXIS,
+            in_axes=(0, 0, None, None, None),
+            devices=self._devices,
+            donate_argnums=0,
+        )
+
+
+def _run_steps(
+    state: Any,
+    data: Any,
+    key: Key,
+    begin: Array,
+    num_steps: Array,
+    *,
+    feed: Feed,
+    make_step: Callable[[str | None], StepFn],
+    max_steps: int,
+    axis_name: str | None,
+) -> tuple[Any, Metrics]:
+    prepared = feed.prepare(data)
+    step_fn = make_step(axis_name)
+
+    @functools.partial(jax.jit, inline=True)  # traced once, for the shapes and for the loop
+    def run_one(offset: Array, state: Any) -> tuple[Any, Metrics]:
+        batch = feed.gather(prepared, offset, axis_name)
+        return step_fn(state, batch, jax.random.fold_in(key, begin + offset))
+
+    def body(offset: Array, carry: tuple[Any, Metrics]) -> tuple[Any, Metrics]:
+        state, rows = carry
+        state, metrics = run_one(offset, state)
+        return state, jax.tree.map(lambda row, m: row.at[offset].set(m), rows, metrics)
+
+    shapes = jax.eval_shape(run_one, 0, state)[1]
+    rows = jax.tree.map(lambda s: jnp.zeros((max_steps, *s.shape), s.dtype), shapes)
+    return jax.lax.fori_loop(0, num_steps, body, (state, rows))

@@ -1,0 +1,174 @@
+"""How good, how diverse and how new generated images are: every metric, in one report."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jaxgan.core.console import say
+from jaxgan.evaluation.comparisons import (
+    measure_classes,
+    measure_copies,
+    measure_pixels,
+    measure_space,
+)
+from jaxgan.evaluation.features import (
+    ExportedFeatures,
+    Features,
+    PixelFeatures,
+    create_encoder_features,
+    draw_thumbnails,
+)
+from jaxgan.evaluation.output import choose_out, write_result
+from jaxgan.evaluation.real_images import MAX_COMPARED, Sides
+from jaxgan.evaluation.subjects import EvaluationSets
+from jaxgan.metrics.measure import LEVEL, MIN_IMAGES
+from jaxgan.metrics.memorisation import compute_aligned_distances, find_nearest
+from jaxgan.reports import gan_figures
+from jaxgan.reports.tables import format_evaluation
+
+SHOWN_PAIRS = 8
+
+_NO_HELD_OUT = (
+    "Memorisation: not measured. Training images can not be their own control, and there are no "
+    f"held-out real images, or fewer than {MIN_IMAGES}: give them as --held_out=DIR."
+)
+_READING = (
+    "Compared with held-out real images where there are any: the encoder has been trained on the "
+    "training images, and whatever it has not seen, new real images too, lies further out.",
+    "Floor: what 19 of 20 divisions of the real images stay within, at the same n. A value beyond "
+    "it differs from real images by more than chance.",
+    "Interval: other images from the same sources would give this at this n, in 19 of 20 cases; it "
+    "says nothing of another training.",
+)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured, as `evaluation.json` holds it, and the files that were written."""
+
+    metrics: dict[str, Any]
+    json_path: Path
+    figure: Path
+
+
+def evaluate(
+    sets: EvaluationSets,
+    *,
+    out: Path,
+    json_path: Path | None = None,
+    features_file: Path | None = None,
+    cache_dir: Path | None = None,
+) -> Evaluation:
+    """Measure everything; write `evaluation.json` and `nearest_pairs.png` to `out`; print a table.
+
+    The headline numbers are in the features of `features_file` or else of the own encoder, the
+    same in pixels beside them. `json_path` is where the JSON goes as well. Another comparison in
+    `out` is left alone, see `choose_out`.
+    """
+    exported = ExportedFeatures(features_file) if features_file else None
+    features_name = str(features_file.resolve()) if features_file else None
+    comparison = {**sets.comparison, "features": features_name}
+    out = choose_out(out, "evaluation.json", comparison)
+    _announce(sets)
+    own = create_encoder_features(*sets.real.encoder_set, cache_dir=cache_dir)
+    metrics = _measure_all(sets, exported or own, own) | {"comparison": comparison}
+    result = Evaluation(metrics, out / "evaluation.json", out / "nearest_pairs.png")
+    _draw_pairs(sets, result.figure)
+    write_result(metrics, result.json_path, json_path)
+    say(format_evaluation(metrics))
+    say(f"Wrote {json_path or result.json_path} and {result.figure}.")
+    return result
+
+
+def _announce(sets: EvaluationSets) -> None:
+    real, side = sets.real.train, sets.real.train.images.shape[1]
+    say(
+        f"Comparing {len(sets.generated)} generated images of {sets.generated.name} with "
+        f"{len(real)} real ones of {real.name}, at {side} x {side} pixels."
+    )
+    for notice in sets.notices:
+        say(notice)
+
+
+def _measure_all(sets: EvaluationSets, features: Features, own: Features) -> dict[str, Any]:
+    """Return the report as it goes to JSON."""
+    generated, real = sets.generated.take_at_most(MAX_COMPARED), sets.real
+    limited = real.take_at_most(MAX_COMPARED)
+    sides = limited.sides
+    images = generated.images
+    train, held_out = real.train.describe(), real.held_out.describe() if real.held_out else None
+    result: dict[str, Any] = {
+        "generated": sets.generated.describe(),
+        "against": held_out if real.has_held_out else train,
+        "train": train,
+        "held_out": held_out,
+        "image_size": int(images.shape[1]),
+        "channels": int(images.shape[3]),
+        "level": LEVEL,
+        "features": features.name,
+        **measure_space(features, images, sides),
+        **measure_pixels(generated, sides),
+        "memorisation": None,
+        "gan_train": None,
+        "gan_test": None,
+        "pixels": measure_space(PixelFeatures(), images, sides),
+    }
+    if own is not features:
+        result["encoder"] = measure_space(own, images, sides)
+    if real.has_held_out:
+        result["memorisation"] = measure_copies(images, limited)
+        train_sides = Sides(real.train.take_at_most(MAX_COMPARED), limited.held_out)
+        result["against_train"] = {
+            **measure_space(features, images, train_sides),
+            **measure_pixels(generated, train_sides),
+        }
+    if sets.classes:
+        result |= measure_classes(sets.classes)
+    return result | {"notes": _list_notes(sets, result["memorisation"])}
+
+
+def _list_notes(sets: EvaluationSets, copies: Mapping[str, Any] | None) -> list[str]:
+    """Return what has to be known to read the numbers."""
+    notes = [*sets.notices, *_READING]
+    kinds = (sets.generated, sets.real.train, sets.real.held_out, sets.real.remaining)
+    if max(map(len, kinds)) > MAX_COMPARED:
+        notes.append(f"Compared: {MAX_COMPARED} images of a kind, drawn at random.")
+    unsearched = sets.real.describe_unsearched()
+    if copies is None:
+        notes += [_NO_HELD_OUT, *unsearched]
+    else:
+        notes.append(" ".join([_describe_copies(copies), *unsearched]))
+    return notes if sets.classes else [*notes, sets.no_classes]
+
+
+def _describe_copies(copies: Mapping[str, Any]) -> str:
+    """Say what memorisation was looked for in, and what its floor holds for."""
+    return (
+        f"Memorisation: {copies['features']}. Its floor is that of {copies['floor_n']} real images "
+        "as the generated ones; fewer images stray further."
+    )
+
+
+def _draw_pairs(sets: EvaluationSets, path: Path) -> None:
+    """Draw the generated, and for comparison the held-out, images nearest to a training image."""
+    train = sets.real.searched.images
+    known = draw_thumbnails(train)
+    kinds = {"generated": sets.generated, "held-out": sets.real.held_out}
+    rows = []
+    for label, of_kind in kinds.items():
+        images = of_kind.take_at_most(MAX_COMPARED).images
+        if len(images):
+            ours, theirs, gaps = find_nearest(
+                draw_thumbnails(images),
+                known,
+                num=SHOWN_PAIRS,
+                distance_fn=compute_aligned_distances,
+            )
+            text = (
+                f"{label} images, above the training images nearest to them, and the difference "
+                "(0: a copy, but for brightness, contrast and a small shift; 1.41: unlike)"
+            )
+            rows.append((text, images[ours], train[theirs], gaps))
+    title = f"{sets.generated.name}: the nearest pairs"
+    gan_figures.plot_nearest_pairs(rows, path, title=title)

@@ -1,0 +1,197 @@
+"""Feature spaces: what turns images into the vectors that distances are measured between."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+from jax import export
+
+from jaxgan.core.errors import UserError
+from jaxgan.data.images import resize_all
+from jaxgan.evaluation.encoder import SIDE, TrainedEncoder, load_or_train_encoder
+from jaxgan.ops.batches import map_batches
+
+PIXEL_SIDE = 16
+MEMORISATION_SIDE = 32
+_BATCH = 32
+
+
+class Features(Protocol):
+    """A feature space: its `name`, and uint8 images [n, h, w, c] -> float [n, d]."""
+
+    @property
+    def name(self) -> str:
+        """What the numbers are labelled with."""
+        ...
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Return one vector an image."""
+        ...
+
+
+@dataclass(frozen=True)
+class PixelFeatures:
+    """Gray values in [-1, 1] of the image averaged down to `side` x `side`."""
+
+    side: int = PIXEL_SIDE
+
+    @property
+    def name(self) -> str:
+        """The name and the size."""
+        return f"pixels {self.side}x{self.side}"
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Return [n, side * side * c]."""
+        small = shrink(images, self.side).astype(np.float64) / 127.5 - 1.0
+        return small.reshape(len(images), -1)
+
+
+@dataclass(frozen=True)
+class EncoderFeatures:
+    """What the project's own encoder, trained on the real training images, sees in an image."""
+
+    encoder: TrainedEncoder
+    num_images: int
+
+    @property
+    def name(self) -> str:
+        """The name, and how many images the encoder has been trained on."""
+        return f"own encoder, trained on {self.num_images} real images"
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Return [n, d], directions partly whitened over the encoder's training images."""
+        return self.encoder.encode(shrink(images, SIDE))
+
+
+def create_encoder_features(
+    images: np.ndarray, labels: np.ndarray, *, cache_dir: Path | None, seed: int = 0
+) -> EncoderFeatures:
+    """Train an encoder on uint8 images [n, h, w, c] and labels [n], or take the kept one."""
+    encoder = load_or_train_encoder(shrink(images, SIDE), labels, cache_dir=cache_dir, seed=seed)
+    return EncoderFeatures(encoder, len(images))
+
+
+def set_aside(
+    labels: np.ndarray, patients: Sequence[str], num_held_out: Sequence[int], *, seed: int = 0
+) -> np.ndarray:
+    """Return which training images [n] an encoder is not to learn from, for the floor.
+
+    An encoder draws together what it has learnt from, so a division of such images, or of them and
+    new ones, is closer than two sets of new images are, and a floor made of it too low. Of each
+    class as many are set aside, by patient, as are held out (`num_held_out`), but at most half.
+    """
+    unseen, owners = np.zeros(len(labels), bool), np.asarray(patients)
+    for label, num in enumerate(num_held_out):
+        of_class = labels == label
+        wanted = min(num, int(of_class.sum()) // 2)
+        for patient in np.random.default_rng(seed).permutation(np.unique(owners[of_class])):
+            if int((unseen & of_class).sum()) >= wanted:
+                break
+            unseen |= owners == patient
+    return unseen
+
+
+def choose_remaining(unseen: np.ndarray, num: int) -> np.ndarray:
+    """Return the indices of the images set aside (`unseen`, bool [n]), for the floor.
+
+    Where those are fewer than `num`, ones that the encoder knows fill up: as many as are held out
+    are needed for a floor at their n.
+    """
+    order = np.argsort(~unseen, kind="stable")
+    return order[: max(num, int(unseen.sum()))]
+
+
+class ExportedFeatures:
+    """A function out of a file that `jax.export` has written, such as an Inception network.
+
+    It maps images [n, h, w, c], n symbolic or fixed, uint8 or float32 in [-1, 1], to [n, d].
+    Images are scaled to its height and width, gray repeated where it wants three channels.
+    """
+
+    def __init__(self, path: Path):
+        self.name = path.name
+        self._path = path
+        self._exported = _read_exported(path)
+
+    @cached_property
+    def _call(self) -> Any:
+        return jax.jit(self._exported.call)
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Return [n, d]."""
+        (wanted,) = self._exported.in_avals
+        num, height, _, channels = wanted.shape
+        inputs = _match_channels(shrink(images, height, enlarge=True), channels)
+        if wanted.dtype != np.uint8:
+            inputs = inputs.astype(wanted.dtype) / np.asarray(127.5, wanted.dtype) - 1
+        features = map_batches(self._call, inputs, num if isinstance(num, int) else _BATCH)
+        return self._check(features.astype(np.float64))
+
+    def _check(self, features: np.ndarray) -> np.ndarray:
+        if not np.isfinite(features).all():
+            raise UserError(f"The features that {self._path} gives are not all finite.")
+        return features
+
+
+def draw_thumbnails(images: np.ndarray, side: int = MEMORISATION_SIDE) -> np.ndarray:
+    """Return gray images [n, side, side] in [-1, 1], to be searched for copies."""
+    return shrink(images, side).mean(axis=-1, dtype=np.float32) / np.float32(127.5) - np.float32(1)
+
+
+def shrink(images: np.ndarray, side: int, *, enlarge: bool = False) -> np.ndarray:
+    """Average uint8 images [n, h, w, c] down to `side`; smaller ones stay, or are enlarged."""
+    if min(images.shape[1:3]) < side and not enlarge:
+        side = min(images.shape[1:3])
+    return resize_all(images, side)
+
+
+def _match_channels(images: np.ndarray, channels: int) -> np.ndarray:
+    if images.shape[-1] == channels:
+        return images
+    gray = images.mean(axis=-1, keepdims=True).round().astype(np.uint8)
+    return np.repeat(gray, channels, axis=-1)
+
+
+def _read_exported(path: Path) -> export.Exported:
+    expected = (
+        "expected what jax.export's serialize() gives for one function of images "
+        "[n, size, size, 1 or 3], uint8 or float32, to features [n, d]"
+    )
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"The features file {path} can not be read ({error.strerror}): {expected}."
+        ) from None
+    try:
+        exported = export.deserialize(bytearray(content))
+    except Exception:  # a parser of foreign bytes raises nearly anything
+        raise UserError(f"{path} is not an exported JAX function: {expected}.") from None
+    shapes = [(aval.shape, aval.dtype.name) for aval in exported.in_avals]
+    if not _is_usable(exported):
+        raise UserError(
+            f"{path} maps {shapes} to {[aval.shape for aval in exported.out_avals]}: {expected}."
+        )
+    if jax.default_backend() not in exported.platforms:
+        raise UserError(
+            f"{path} was exported for {' and '.join(exported.platforms)} and this is "
+            f"{jax.default_backend()}: export it with platforms=[...] that name both."
+        )
+    return exported
+
+
+def _is_usable(exported: export.Exported) -> bool:
+    if len(exported.in_avals) != 1 or len(exported.out_avals) != 1:
+        return False
+    (given,), (result,) = exported.in_avals, exported.out_avals
+    if len(given.shape) != 4 or len(result.shape) != 2 or given.dtype.name not in _DTYPES:
+        return False
+    _, height, width, channels = given.shape
+    return isinstance(height, int) and height == width and channels in (1, 3)
+
+
+_DTYPES = ("uint8", "float32")

@@ -1,0 +1,309 @@
+"""What is compared: the images of two or three folders, or of a run and its data."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from jaxgan.core.console import say
+from jaxgan.core.errors import UserError, list_some
+from jaxgan.core.untrusted import printable
+from jaxgan.data import guard
+from jaxgan.data.copies import (
+    find_copies_among,
+    find_copies_between,
+    join_groups,
+)
+from jaxgan.data.images import decode_many
+from jaxgan.data.loose import LooseImages, read_folders
+from jaxgan.data.sets import Dataset
+from jaxgan.data.values import AS_STORED, View
+from jaxgan.evaluation.features import choose_remaining, set_aside
+from jaxgan.evaluation.real_images import NamedImages, RealImages, check_count, choose_real
+from jaxgan.metrics.gan_train import Labelled
+from jaxgan.sampling.runs import draw_from_run, has_checkpoints
+from jaxgan.training.run_folder import read_data
+
+MIN_SIDE = 16  # pixels: with fewer there is nothing to tell a film by, nor a window of MS-SSIM
+
+_LISTED = 3
+_OTHER_SIDES = ("--against", "--held_out")
+_NO_CLASSES = (
+    "GAN-train and GAN-test: not measured. They need generated, real and held-out images of two or "
+    "more classes: runs of all classes, or folders with the same subfolders."
+)
+
+
+@dataclass(frozen=True)
+class EvaluationSets:
+    """What is compared with what.
+
+    `classes` are labelled generated, training and held-out images of all classes, where there are
+    several, and `no_classes` says why there are none. `comparison` tells this comparison from
+    others, and `notices` are sentences that come before its numbers.
+    """
+
+    generated: NamedImages
+    real: RealImages
+    classes: tuple[Labelled, Labelled, Labelled] | None = None
+    no_classes: str = _NO_CLASSES
+    comparison: Mapping[str, Any] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+
+
+def check_subjects(
+    class_name: str | None,
+    generated: str | None,
+    against: str | None,
+    held_out: str | None,
+    *,
+    has_several_runs: bool,
+) -> None:
+    """Raise where neither a run nor two folders are named, or both are, or several runs."""
+    if has_several_runs:
+        raise UserError("Several --workdir are compared with --selection only: give one of them.")
+    folders = (generated, against)
+    is_either = bool(class_name) != any(folders) and any(folders) == all(folders)
+    if not is_either or (class_name and held_out):
+        raise UserError(
+            "Expected either --class=NAME (of --workdir) or --generated=DIR and --against=DIR "
+            "(and --held_out=DIR where there is one)."
+        )
+
+
+# Folders ----------------------------------------------------------------------------------------
+
+
+def load_folders(
+    generated: Path,
+    against: Path,
+    held_out: Path | None,
+    *,
+    image_size: int = 0,
+    fit: str = "crop",
+    view: View = AS_STORED,
+) -> EvaluationSets:
+    """Return the images of two or three folders, all scaled alike (see `read_folders`).
+
+    The same folder or the same images on both sides are among its notices. Raises `UserError` where
+    there are too few or too small ones, or held-out images are copies of those of `against`. A
+    folder knows no patients.
+    """
+    roots = [generated, against, *([held_out] if held_out else [])]
+    if 0 < image_size < MIN_SIDE:
+        raise UserError(f"--image_size is {image_size}, expected at least {MIN_SIDE}, or 0.")
+    sets = read_folders(roots, image_size=image_size, fit=fit, view=view)
+    for root, images in zip(roots, sets, strict=True):
+        check_count(str(root), len(images))
+    if sets[0].images.shape[1] < MIN_SIDE:
+        _raise_too_small(roots, sets)
+    for root, images in zip(roots[1:], sets[1:], strict=True):
+        guard.check_none_generated(root, images.files)
+    if held_out:
+        _check_held_out(against, sets[1], held_out, sets[2])
+    names = sorted(set(sets[1].folders))
+    several = len(names) > 1
+    labels = _label(sets[1], names) if several else np.zeros(len(sets[1]), np.int32)
+    for sentence in _describe_real(against, sets[1], labels, names):
+        say(sentence)
+    named = [NamedImages(str(root), s.images) for root, s in zip(roots, sets, strict=True)]
+    return EvaluationSets(
+        generated=named[0],
+        real=_choose_real_of_folder(sets[1], labels, named[1], named[2] if held_out else None),
+        classes=_pair_classes(sets, names) if several and held_out else None,
+        comparison={
+            "folders": [str(root.resolve()) for root in roots],
+            "image_size": image_size,
+            "look": {"fit": fit, "range": list(view.asked or ())},
+        },
+        notices=(*_describe_same(roots, sets), *(n for images in sets for n in images.notices)),
+    )
+
+
+def _choose_real_of_folder(
+    train: LooseImages, labels: np.ndarray, named: NamedImages, held_out: NamedImages | None
+) -> RealImages:
+    """Return the training images of a folder, and those of another where one is held out."""
+    counts = np.bincount(labels)
+    num = len(held_out) if held_out else 0
+    num_held_out = [int(n) for n in np.ceil(num * counts / counts.sum())]  # in proportion
+    unseen = set_aside(labels, train.files, num_held_out)
+    remaining = train.images[choose_remaining(unseen, sum(num_held_out))]
+    return RealImages(
+        train=named,
+        held_out=held_out or NamedImages("held-out images", train.images[:0]),
+        remaining=NamedImages(named.name, remaining),
+        encoder_set=(train.images[~unseen], labels[~unseen]),
+    )
+
+
+def _describe_same(roots: Sequence[Path], sets: Sequence[LooseImages]) -> Iterator[str]:
+    """Say where the generated images are, by folder or pixel by pixel, those of another side."""
+    both = zip(sets[0].images[::-1], sets[0].files[::-1], strict=True)  # so the first of equals
+    mine = {image.tobytes(): file for image, file in both}
+    if len(mine) < len(sets[0]):
+        yield (
+            f"Of the {len(sets[0])} images of --generated ({roots[0]}) only {len(mine)} differ: "
+            "the others are repeated, pixel by pixel."
+        )
+    for flag, root, images in zip(_OTHER_SIDES, roots[1:], sets[1:], strict=False):
+        if root.resolve() == roots[0].resolve():
+            yield f"--generated and {flag} are the same folder: {root}."
+        theirs = {i.tobytes(): file for i, file in zip(images.images, images.files, strict=True)}
+        same = [f"{mine[pixels]} is {theirs[pixels]}" for pixels in mine if pixels in theirs]
+        if same:
+            num = sum(image.tobytes() in theirs for image in sets[0].images)
+            more = ", ..." if len(same) > _LISTED else ""
+            yield (
+                f"{num} of the {len(sets[0])} images of --generated are, pixel by pixel, images of "
+                f"{flag} ({printable(', '.join(same[:_LISTED]))}{more}): every number below is of "
+                "these copies too."
+            )
+
+
+def _raise_too_small(roots: Sequence[Path], sets: Sequence[LooseImages]) -> NoReturn:
+    """Name the smallest image of all, to whose size the others have been scaled."""
+    paths = [root / file for root, images in zip(roots, sets, strict=True) for file in images.files]
+    sizes = decode_many(paths, channels=1, use=lambda image: image.size)
+    (width, height), path = min(zip(sizes, paths, strict=True), key=lambda pair: min(pair[0]))
+    raise UserError(
+        f"{path} is {width}x{height} pixels, and all images are scaled to the smallest: expected "
+        f"at least {MIN_SIDE} a side. Remove it, or give --image_size={MIN_SIDE} or more."
+    )
+
+
+def _check_held_out(
+    against: Path, train: LooseImages, held_out: Path, control: LooseImages
+) -> None:
+    """Raise where held-out images are copies of training images: they would excuse any copying."""
+    pairs = find_copies_between(control.images, train.images).pairs
+    if len(pairs):
+        named = [f"{held_out / control.files[i]} of {against / train.files[j]}" for i, j in pairs]
+        raise UserError(
+            f"{len(set(pairs[:, 0]))} of the {len(control)} images of --held_out are copies of "
+            f"those of --against (such as {', '.join(named[:_LISTED])}): memorisation is found by "
+            "what held-out images are not. Remove them, or give images of other patients."
+        )
+
+
+def _describe_real(
+    root: Path, images: LooseImages, labels: np.ndarray, names: Sequence[str]
+) -> list[str]:
+    """Return what has to be said of the training images of a folder that show the same film."""
+    copies = find_copies_among(images.images)
+    numbers = join_groups(np.arange(len(images)), copies.pairs)
+    films = guard.Films(numbers, images.files, labels, [str(root)] * len(images))
+    unsearched = copies.describe_search()
+    said = guard.describe(films, names, is_split_here=False)
+    return [*said, *([unsearched] if unsearched else [])]
+
+
+def _pair_classes(
+    sets: Sequence[LooseImages], names: Sequence[str]
+) -> tuple[Labelled, Labelled, Labelled] | None:
+    """Return the sets with labels, None where they do not have the same classes."""
+    if any(sorted(set(images.folders)) != list(names) for images in sets):
+        return None
+    one, two, three = ((images.images, _label(images, names)) for images in sets)
+    return one, two, three
+
+
+def _label(images: LooseImages, names: Sequence[str]) -> np.ndarray:
+    return np.array([names.index(folder) for folder in images.folders], np.int32)
+
+
+# Runs -------------------------------------------------------------------------------------------
+
+
+def load_run(
+    workdir: Path,
+    class_name: str,
+    dataset: Dataset,
+    *,
+    num: int = 0,
+    checkpoint: str | None = None,
+    seed: int = 0,
+) -> EvaluationSets:
+    """Draw from the generator of a class, to compare with the class's training and held-out images.
+
+    `num` 0 draws as many as there are training images. Where every class has a run in `workdir`
+    that can be drawn from, all are, for GAN-train and GAN-test; else the report says why not.
+    """
+    real = choose_real(dataset, class_name)
+
+    def draw(name: str, num: int) -> np.ndarray:
+        check_same_data(workdir / name, dataset)
+        return draw_from_run(workdir / name, num=num, checkpoint=checkpoint, seed=seed)
+
+    num = num or len(real.train)
+    check_count("--num: the generated images", num)
+    drawn = {class_name: draw(class_name, num)}
+    try:
+        drawn |= _draw_others(workdir, class_name, dataset, draw)
+        no_classes = _NO_CLASSES
+    except UserError as error:
+        no_classes = f"{_NO_CLASSES} Not here: {error}"
+    return EvaluationSets(
+        generated=NamedImages(str(workdir / class_name), drawn[class_name]),
+        real=real,
+        classes=_join_classes(drawn, dataset) if len(drawn) == len(dataset.class_names) else None,
+        no_classes=no_classes,
+        comparison={
+            "run": str((workdir / class_name).resolve()),
+            "data": dataset.fingerprint,
+            "num": num,
+            "checkpoint": checkpoint,
+            "seed": seed,
+        },
+    )
+
+
+def _draw_others(
+    workdir: Path,
+    class_name: str,
+    dataset: Dataset,
+    draw: Callable[[str, int], np.ndarray],
+) -> dict[str, np.ndarray]:
+    """Return images of all other classes, as many as these have; raise where one has none.
+
+    What is wrong with another class's run is no reason not to measure this one.
+    """
+    others = [name for name in dataset.class_names if name != class_name]
+    absent = [name for name in others if not has_checkpoints(workdir / name)]
+    if absent:
+        raise UserError(f"there is no run of {list_some(absent)} in {workdir}.")
+    counts = np.bincount(dataset.train.labels, minlength=len(dataset.class_names))
+    drawn = {name: draw(name, int(counts[dataset.class_names.index(name)])) for name in others}
+    shape = dataset.train.images.shape[1:]
+    for name, images in drawn.items():
+        if images.shape[1:] != shape:
+            raise UserError(
+                f"the run of {name} in {workdir} makes images of {list(images.shape[1:])}, that of "
+                f"{class_name} of {list(shape)}."
+            )
+    return drawn
+
+
+def _join_classes(
+    drawn: Mapping[str, np.ndarray], dataset: Dataset
+) -> tuple[Labelled, Labelled, Labelled] | None:
+    """Return the sets of all classes with labels, None where there is one class alone."""
+    names = dataset.class_names
+    if len(names) < 2:
+        return None
+    images = np.concatenate([drawn[name] for name in names])
+    labels = np.concatenate([np.full(len(drawn[n]), i, np.int32) for i, n in enumerate(names)])
+    train, val = dataset.train, dataset.val
+    return (images, labels), (train.images, train.labels), (val.images, val.labels)
+
+
+def check_same_data(run: Path, dataset: Dataset) -> None:
+    """Raise where the run in folder `run` was trained on other data than these."""
+    trained_on = read_data(run)
+    if trained_on["fingerprint"] != dataset.fingerprint:
+        raise UserError(
+            f"{run} was trained on other data or another split ({trained_on['name']}) than those "
+            f"here ({dataset.name}): give the --data_dir or --dataset of its training."
+        )

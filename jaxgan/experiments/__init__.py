@@ -1,0 +1,1 @@
+"""What the launchers do. Training, sampling, keeping, ablating."""

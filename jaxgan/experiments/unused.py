@@ -1,0 +1,79 @@
+"""Which fields of a config and which flags of a launcher have no effect on what it does."""
+
+from collections.abc import Sequence
+
+from jaxgan.core.unused import prefix_unused
+from jaxgan.experiments.train_classifier import TrainClassifierSettings
+from jaxgan.sampling.settings import SelectionSettings, TrainGanSettings
+
+LOOK_FLAGS = ("--fit", "--value_range", "--window")  # data flags that concern any folder
+
+
+def find_unused_by_run(settings: TrainGanSettings) -> dict[str, str]:
+    """Return which fields and flags of a GAN's own run (`train_gan`) have no effect."""
+    unused = prefix_unused("config.gan", settings.gan.find_unused())
+    unused |= _find_unused_by_selection(settings.selection, settings.look_every_epochs)
+    if settings.selection.how.keeps_batches:
+        unused["config.look_every_epochs"] = "rule paper_code looks at the end of every epoch"
+    if not settings.measure_every_epochs:
+        reason = "nothing is measured (config.measure_every_epochs is 0), and the newest is taken"
+        unused["config.select_checkpoint"] = reason
+    return unused
+
+
+def find_unused_by_training(settings: TrainClassifierSettings, *, augment: bool) -> dict[str, str]:
+    """Return which fields and flags of a classifier's own run have no effect."""
+    flags = {} if augment else {"--synthetic_dir": "--augment is not given"}
+    return {**flags, **prefix_unused("config.optimizer", settings.optimizer.find_unused())}
+
+
+def _find_unused_by_selection(
+    selection: SelectionSettings, look_every_epochs: int
+) -> dict[str, str]:
+    unused, how, rule = {}, selection.how, f"rule {selection.rule}"
+    if not how.compares:
+        unused["threshold"] = f"{rule} keeps images without a threshold"
+    if not how.keeps_looks:
+        unused["per_epoch"] = f"{rule} keeps none of a look's images"
+    elif not look_every_epochs:
+        unused["per_epoch"] = "the run is never looked at (config.look_every_epochs is 0)"
+    if how.keeps_batches or not (how.compares or how.ranks):
+        unused["max_tries"] = f"{rule} tries no image in vain"
+    if not how.ranks:
+        unused["pool"] = f"{rule} does not choose the best of more images"
+    if selection.num_accept:
+        unused["targets"] = "config.selection.num_accept says how many images are kept"
+    flags = {"--threshold": unused["threshold"]} if "threshold" in unused else {}
+    return {**flags, **{f"config.selection.{name}": reason for name, reason in unused.items()}}
+
+
+def find_unused_by_sampling(accept: str, data_flags: Sequence[str]) -> dict[str, str]:
+    """Return which flags of launch/sample.py have no effect with --accept=`accept`."""
+    unused = dict.fromkeys([*data_flags, "--cache_dir"], "without --keep no data are read")
+    if accept != "paper_text":
+        reason = f"--accept={accept} takes every image that is drawn"
+        unused |= {"--threshold": reason, "--max_tries": reason}
+    return unused
+
+
+def find_unused_by_keeping() -> dict[str, str]:
+    """Return which flags of launch/sample.py have no effect with --keep."""
+    names = ("num", "out", "accept", "threshold", "seed", "max_tries")
+    reason = "--keep draws by the run's own rule, into its accepted/"
+    unused = dict.fromkeys((f"--{name}" for name in names), reason)
+    return unused | dict.fromkeys(LOOK_FLAGS, "a run says itself how its images are shown")
+
+
+def find_unused_by_evaluation(
+    *, is_run: bool, selection: bool, data_flags: Sequence[str]
+) -> dict[str, str]:
+    """Return which flags of launch/evaluate.py have no effect on a run, or on folders."""
+    if not is_run:
+        of_runs = [flag for flag in data_flags if flag not in LOOK_FLAGS]
+        names = ("--workdir", "--checkpoint", "--num", "--seed", "--selection", *of_runs)
+        return dict.fromkeys(names, "it is about a run, --class, and not about folders")
+    unused = {"--image_size": "a run's images are compared in the size that it was trained with"}
+    unused |= dict.fromkeys(LOOK_FLAGS, "a run says itself how its images are shown")
+    if selection:
+        unused["--features"] = "--selection compares in the features of the encoder alone"
+    return unused

@@ -1,0 +1,9 @@
+"""The families of GANs: what `config.gan` may be.
+
+A newcomer is one file in this folder and one name here: see docs/add-a-gan.md.
+"""
+
+from jaxgan.gans.dcgan import DcganSettings
+from jaxgan.gans.mlp import MlpSettings
+
+GanSettings = DcganSettings | MlpSettings

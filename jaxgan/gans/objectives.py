@@ -1,0 +1,119 @@
+"""Per-example losses on logits: finite and with a finite gradient everywhere.
+
+With D(x) = sigmoid(logit), log D = -softplus(-logit) and log(1 - D) = -softplus(logit). The losses
+behind those of the paper take D's last layer as it comes, without a sigmoid.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+
+from jaxgan.core.types import Array
+
+
+def discriminator_loss(*, real_logits: Array, fake_logits: Array) -> tuple[Array, Array]:
+    """Return the binary cross-entropy of real images as 1 and fake ones as 0, each [batch].
+
+    Their sum is the negative of eq. 2; the listing in section 4.1 calls them errD_real, errD_fake.
+    """
+    return jax.nn.softplus(-real_logits), jax.nn.softplus(fake_logits)
+
+
+def non_saturating_generator_loss(*, fake_logits: Array) -> Array:
+    """Return -log D(G(z)) [batch]: what the listing in section 4.1 minimises (errG)."""
+    return jax.nn.softplus(-fake_logits)
+
+
+def saturating_generator_loss(*, fake_logits: Array) -> Array:
+    """Return log(1 - D(G(z))) [batch], eq. 3: its gradient vanishes where D wins."""
+    return -jax.nn.softplus(fake_logits)
+
+
+def smooth_discriminator_loss(
+    *, real_logits: Array, fake_logits: Array, smoothing: float
+) -> tuple[Array, Array]:
+    """Return `discriminator_loss` with real images as 1 - smoothing, each [batch].
+
+    One-sided, as Salimans et al. 2016, section 3.4: fake images stay 0.
+    """
+    real_loss, fake_loss = discriminator_loss(real_logits=real_logits, fake_logits=fake_logits)
+    return real_loss + smoothing * real_logits, fake_loss
+
+
+def least_squares_discriminator_loss(
+    *, real_logits: Array, fake_logits: Array
+) -> tuple[Array, Array]:
+    """Return half the squared distances to 1 and to 0, each [batch] (Mao et al. 2017, eq. 9)."""
+    return 0.5 * (real_logits - 1.0) ** 2, 0.5 * fake_logits**2
+
+
+def least_squares_generator_loss(*, fake_logits: Array) -> Array:
+    """Return half the squared distance to 1 [batch] (Mao et al. 2017, eq. 9)."""
+    return 0.5 * (fake_logits - 1.0) ** 2
+
+
+def hinge_discriminator_loss(*, real_logits: Array, fake_logits: Array) -> tuple[Array, Array]:
+    """Return what is missing to 1 and above -1, each [batch] (Miyato et al. 2018, eq. 16)."""
+    return jax.nn.relu(1.0 - real_logits), jax.nn.relu(1.0 + fake_logits)
+
+
+def wasserstein_discriminator_loss(
+    *, real_logits: Array, fake_logits: Array
+) -> tuple[Array, Array]:
+    """Return the two halves of the critic's loss, each [batch] (Arjovsky et al. 2017, alg. 1)."""
+    return -real_logits, fake_logits
+
+
+def wasserstein_generator_loss(*, fake_logits: Array) -> Array:
+    """Return -D(G(z)) [batch]: of the hinge objective too."""
+    return -fake_logits
+
+
+class Objective(NamedTuple):
+    """What D and G descend, as functions of logits named as in this module.
+
+    With the cross-entropy the sigmoid of D's logit is a probability; with any other loss it is
+    not, and D's score is the logit as it comes.
+    """
+
+    discriminator_loss: Callable[..., tuple[Array, Array]]
+    generator_loss: Callable[..., Array]
+    is_probability: bool = False
+    meaning: str = "0.5: as likely real as not"
+
+    def score(self, logits: Array) -> Array:
+        """Return D's score of each image [batch]."""
+        return jax.nn.sigmoid(logits) if self.is_probability else logits
+
+    @property
+    def score_name(self) -> str:
+        """What the names of metrics of D's score begin with."""
+        return PROBABILITY if self.is_probability else RAW_SCORE
+
+
+PROBABILITY, RAW_SCORE = "d", "d_score"
+
+
+OBJECTIVES = {
+    "non_saturating": Objective(discriminator_loss, non_saturating_generator_loss, True),
+    "saturating": Objective(discriminator_loss, saturating_generator_loss, True),
+    "least_squares": Objective(
+        least_squares_discriminator_loss,
+        least_squares_generator_loss,
+        meaning="least squares: 1 means real, 0 generated",
+    ),
+    "hinge": Objective(
+        hinge_discriminator_loss,
+        wasserstein_generator_loss,
+        meaning="hinge: above 0 means real",
+    ),
+    "wasserstein": Objective(
+        wasserstein_discriminator_loss,
+        wasserstein_generator_loss,
+        meaning="wasserstein: higher means more real, and it has no zero of its own",
+    ),
+}
+CROSS_ENTROPY_OBJECTIVES = tuple(name for name, o in OBJECTIVES.items() if o.is_probability)
+# Of these D's logit is above 0 where it takes an image for a real one.
+SIGNED_OBJECTIVES = (*CROSS_ENTROPY_OBJECTIVES, "hinge")

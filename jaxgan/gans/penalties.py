@@ -1,0 +1,36 @@
+"""What may be added to D's loss: penalties on the gradient of its score by the image.
+
+A `score_fn` maps images [batch, height, width, channels] to logits [batch]. An image's gradient is
+taken of the sum over the batch: the image's own where D has no batch norm, which mixes images.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from jaxgan.core.types import Array, Key
+
+ScoreFn = Callable[[Array], Array]
+
+
+def r1_penalty(score_fn: ScoreFn, real: Array) -> Array:
+    """Return half the squared gradient at real images [batch] (Mescheder et al. 2018, eq. 9)."""
+    return 0.5 * _squared_slope(score_fn, real)
+
+
+def gradient_penalty(score_fn: ScoreFn, real: Array, fake: Array, keys: Key) -> Array:
+    """Return (slope - 1)^2 between a real and a fake image [batch] (Gulrajani et al. 2017, eq. 3).
+
+    `keys` [batch] draw each place between the two.
+    """
+    share = jax.vmap(jax.random.uniform)(keys)[:, None, None, None]
+    between = fake + share * (real - fake)
+    # The root of 0 has no gradient: images that D can not tell apart would make it NaN.
+    slope = jnp.sqrt(_squared_slope(score_fn, between) + 1e-12)
+    return (slope - 1.0) ** 2
+
+
+def _squared_slope(score_fn: ScoreFn, images: Array) -> Array:
+    slopes = jax.grad(lambda x: jnp.sum(score_fn(x)))(images)
+    return jnp.sum(slopes**2, axis=(1, 2, 3))

@@ -1,0 +1,337 @@
+"""One training step of a GAN, as a pure function of state, batch and key.
+
+The order is that of the listing in section 4.1: D learns from a real and a fake mini-batch (two
+passes, so that batch norm sees each alone), then G learns from the same fakes through the updated
+D. The fakes are made once: what G needs for its gradient is kept as the pullback of that one pass.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from jaxgan.core.types import Array, Batch, Key, Metrics, Params
+from jaxgan.devices.parallel import average, compute_whole_batch_size, take_part
+from jaxgan.gans.objectives import Objective
+from jaxgan.networks.state import NetworkState, apply_gradients, create_network_state
+from jaxgan.ops.pixels import scale_to_unit
+
+AugmentFn = Callable[[Array, Key, Array], Array]
+PenaltyFn = Callable[[Callable[[Array], Array], Array, Array, Key], Array]
+Pullback = Callable[[Array], tuple[Params]]
+
+
+class Adaptation(NamedTuple):
+    """Adaptive augmentation (Karras et al. 2020, section 3): stronger while D overfits.
+
+    D's overfitting is the mean sign of its logits on real images: 0 when it guesses, 1 when it
+    knows every one. The strength goes from 0 to 1, or back, in `ramp_images` images.
+    """
+
+    target: float
+    ramp_images: int
+
+    def adapt(self, strength: Array, sign: Array, batch_size: int) -> Array:
+        """Return the next step's strength, a step towards the target's `sign`."""
+        change = jnp.sign(sign - self.target) * (batch_size / self.ramp_images)
+        return jnp.clip(strength + change, 0.0, 1.0)
+
+
+class Player(NamedTuple):
+    """A network and how it learns."""
+
+    network: nn.Module
+    optimizer: optax.GradientTransformation
+
+
+class Recipe(NamedTuple):
+    """How two players learn from one another.
+
+    What D is shown is augmented by `augment_fn`: real, generated and G's images, and those of
+    `penalty_fn`. With `num_critic_steps` above 1, G is updated in every so many-th step only; in
+    the others its statistics and the moving average rest with it, so that `ema_decay` counts
+    updates of G.
+    """
+
+    objective: Objective
+    augment_fn: AugmentFn
+    latent_size: int
+    ema_decay: float
+    penalty_fn: PenaltyFn | None = None
+    num_critic_steps: int = 1
+    adaptation: Adaptation | None = None
+
+
+class GanState(struct.PyTreeNode):
+    """Both networks, and the moving average of the generator's variables where one is kept.
+
+    `augment_strength` is the chance of every change that augmentation makes to an image.
+    """
+
+    step: Array
+    generator: NetworkState
+    discriminator: NetworkState
+    ema: Params | None
+    augment_strength: Array
+
+    @property
+    def sampling_variables(self) -> Params:
+        """The variables to sample from: the moving average where there is one."""
+        return self.generator.variables if self.ema is None else self.ema
+
+
+def create_gan_state(
+    key: Key,
+    *,
+    generator: Player,
+    discriminator: Player,
+    latent_size: int,
+    image_shape: tuple[int, int, int],
+    keep_ema: bool,
+    augment_strength: float = 1.0,
+) -> GanState:
+    """Draw both networks' parameters; `image_shape` is [height, width, channels]."""
+    generator_key, discriminator_key = jax.random.split(key)
+    example = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.result_type(float))
+    labels = jax.ShapeDtypeStruct((1,), jnp.int32)
+    generator_state = create_network_state(
+        generator_key, *generator, example((1, latent_size)), labels
+    )
+    discriminator_state = create_network_state(
+        discriminator_key,
+        *discriminator,
+        example((1, *image_shape)),
+        labels,
+    )
+    ema = _copy(generator_state.variables) if keep_ema else None
+    strength = jnp.float32(augment_strength)
+    return GanState(jnp.int32(0), generator_state, discriminator_state, ema, strength)
+
+
+@jax.jit
+def _copy(tree: Params) -> Params:
+    return jax.tree.map(jnp.copy, tree)
+
+
+def train_step(
+    state: GanState,
+    batch: Batch,
+    key: Key,
+    *,
+    generator: Player,
+    discriminator: Player,
+    recipe: Recipe,
+    axis_name: str | None = None,
+) -> tuple[GanState, Metrics]:
+    """Update D, then G through the updated D, on this device's part of the batch.
+
+    Metrics are means over the whole batch, and `first_fake` [height, width, channels]: the first
+    image G made in this step, which the listing's acceptance rule looks at.
+    """
+    num_critic_steps = recipe.num_critic_steps
+    is_due = None if num_critic_steps == 1 else (state.step + 1) % num_critic_steps == 0
+    batch_size = compute_whole_batch_size(batch.images.shape[0], axis_name)
+    latent_key, real_key, fake_key, generator_key = jax.random.split(key, 4)
+    latents = jax.random.normal(latent_key, (batch_size, recipe.latent_size))
+
+    def split(key: Key) -> Key:
+        return take_part(jax.random.split(key, batch_size), axis_name)
+
+    def augment(images: Array, key: Key) -> Array:
+        return recipe.augment_fn(images, split(key), state.augment_strength)
+
+    # Fakes of the classes that the real images have: in both D meets the same classes as often.
+    labels = batch.labels
+    fake, pullback, generator_stats = _generate(
+        state.generator, take_part(latents, axis_name), labels, generator.network
+    )
+    dropout_keys = jax.random.split(jax.random.fold_in(key, 5), 3)
+    new_discriminator, discriminator_metrics = update_discriminator(
+        state.discriminator,
+        real=augment(scale_to_unit(batch.images), real_key),
+        fake=augment(fake, fake_key),
+        labels=labels,
+        discriminator=discriminator,
+        objective=recipe.objective,
+        penalty_fn=recipe.penalty_fn,
+        penalty_keys=None if recipe.penalty_fn is None else split(jax.random.fold_in(key, 4)),
+        dropout_keys=dropout_keys,
+        axis_name=axis_name,
+    )
+    new_generator, generator_metrics = update_generator(
+        state.generator,
+        fake=fake,
+        pullback=pullback,
+        batch_stats=generator_stats,
+        score_fn=lambda images: _discriminate(
+            discriminator.network,
+            new_discriminator.variables,
+            augment(images, generator_key),
+            labels,
+            dropout_keys[2],
+        )[0],
+        objective=recipe.objective,
+        optimizer=generator.optimizer,
+        is_due=is_due,
+        axis_name=axis_name,
+    )
+    metrics = average({**discriminator_metrics, **generator_metrics}, axis_name)
+    strength = state.augment_strength
+    if recipe.adaptation is not None:
+        strength = recipe.adaptation.adapt(strength, metrics["d_real_sign"], batch_size)
+        metrics["augment_strength"] = strength
+    new_state = GanState(
+        step=state.step + 1,
+        generator=new_generator,
+        discriminator=new_discriminator,
+        ema=_update_ema(state.ema, new_generator.variables, recipe.ema_decay, is_due),
+        augment_strength=strength,
+    )
+    return new_state, {**metrics, "first_fake": fake[0]}
+
+
+def _generate(
+    state: NetworkState, latents: Array, labels: Array, generator: nn.Module
+) -> tuple[Array, Pullback, Params]:
+    """Return fakes, the map from their cotangent to the parameters', and the new statistics."""
+
+    def apply(params: Params) -> tuple[Array, Params]:
+        variables = {"params": params, "batch_stats": state.batch_stats}
+        images, updates = generator.apply(
+            variables, latents, labels, train=True, mutable=["batch_stats"]
+        )
+        return images, updates.get("batch_stats", {})
+
+    return jax.vjp(apply, state.params, has_aux=True)
+
+
+def _discriminate(
+    network: nn.Module, variables: Params, images: Array, labels: Array, key: Key | None
+) -> tuple[Array, Params]:
+    """Return D's logits [batch] in training mode, and its new statistics."""
+    logits, updates = network.apply(
+        variables,
+        images,
+        labels,
+        train=True,
+        mutable=["batch_stats"],
+        rngs=None if key is None else {"dropout": key},
+    )
+    return logits, updates.get("batch_stats", {})
+
+
+def update_discriminator(
+    state: NetworkState,
+    *,
+    real: Array,
+    fake: Array,
+    labels: Array,
+    discriminator: Player,
+    objective: Objective,
+    penalty_fn: PenaltyFn | None = None,
+    penalty_keys: Key | None = None,
+    dropout_keys: Sequence[Key | None] | Key = (None, None),
+    axis_name: str | None = None,
+) -> tuple[NetworkState, Metrics]:
+    """Descend the objective's loss of D on images [batch, height, width, channels] in [-1, 1].
+
+    The `labels` [batch] are of the real and of the generated images. With `objective`
+    non-saturating or saturating it is the negative of eq. 2. The `dropout_keys` are of the real and
+    of the generated images, for a D that drops any of its units.
+    """
+    network = discriminator.network
+
+    def loss_fn(params: Params) -> tuple[Array, tuple[Params, Metrics]]:
+        stats = state.batch_stats
+        logits = []
+        for i, images in enumerate((real, jax.lax.stop_gradient(fake))):
+            variables = {"params": params, "batch_stats": stats}
+            scores, stats = _discriminate(network, variables, images, labels, dropout_keys[i])
+            logits.append(scores)
+        real_loss, fake_loss = objective.discriminator_loss(
+            real_logits=logits[0], fake_logits=logits[1]
+        )
+        metrics = {
+            "loss_d_real": jnp.mean(real_loss),
+            "loss_d_fake": jnp.mean(fake_loss),
+            f"{objective.score_name}_real": jnp.mean(objective.score(logits[0])),
+            f"{objective.score_name}_fake": jnp.mean(objective.score(logits[1])),
+            "d_real_sign": jnp.mean(jnp.sign(logits[0])),
+        }
+        metrics["loss_d"] = metrics["loss_d_real"] + metrics["loss_d_fake"]
+        if penalty_fn is None:
+            return metrics["loss_d"], (stats, metrics)
+
+        def score(images: Array) -> Array:
+            variables = {"params": params, "batch_stats": state.batch_stats}
+            return _discriminate(network, variables, images, labels, dropout_keys[0])[0]
+
+        assert penalty_keys is not None
+        fakes = jax.lax.stop_gradient(fake)
+        metrics["penalty"] = jnp.mean(penalty_fn(score, real, fakes, penalty_keys))
+        return metrics["loss_d"] + metrics["penalty"], (stats, metrics)
+
+    gradients, (stats, metrics) = jax.grad(loss_fn, has_aux=True)(state.params)
+    optimizer = discriminator.optimizer
+    return apply_gradients(state, gradients, stats, optimizer, axis_name), metrics
+
+
+def update_generator(
+    state: NetworkState,
+    *,
+    fake: Array,
+    pullback: Pullback,
+    batch_stats: Params,
+    score_fn: Callable[[Array], Array],
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    is_due: Array | None = None,
+    axis_name: str | None = None,
+) -> tuple[NetworkState, Metrics]:
+    """Descend the generator's loss on `score_fn(fake)`, the logits of the *updated* D.
+
+    `batch_stats` are G's statistics after this step's forward pass. D's do not move here (PyTorch's
+    listing lets them; of what the paper does nothing reads them). With `is_due` false only the
+    metrics are computed and nothing of G moves.
+    """
+
+    def mean_loss(images: Array) -> tuple[Array, Array]:
+        logits = score_fn(images)
+        return jnp.mean(objective.generator_loss(fake_logits=logits)), logits
+
+    def update() -> tuple[NetworkState, tuple[Array, Array]]:
+        loss_and_logits, cotangent = jax.value_and_grad(mean_loss, has_aux=True)(fake)
+        (gradients,) = pullback(cotangent)
+        new = apply_gradients(state, gradients, batch_stats, optimizer, axis_name)
+        return new, loss_and_logits
+
+    if is_due is None:
+        new_state, (loss, logits) = update()
+    else:
+        new_state, (loss, logits) = jax.lax.cond(is_due, update, lambda: (state, mean_loss(fake)))
+    score = jnp.mean(objective.score(logits))
+    return new_state, {"loss_g": loss, f"{objective.score_name}_fake_after": score}
+
+
+def _update_ema(
+    ema: Params | None, variables: Params, decay: float, is_due: Array | None
+) -> Params | None:
+    if ema is None:
+        return None
+    moved = jax.tree.map(lambda old, new: decay * old + (1.0 - decay) * new, ema, variables)
+    if is_due is None:
+        return moved
+    return jax.tree.map(lambda old, new: jnp.where(is_due, new, old), ema, moved)
+
+
+@functools.partial(jax.jit, static_argnames="latent_size")
+def draw_latents(key: Key, seeds: Array, latent_size: int) -> Array:
+    """Return latents [num, latent_size], each a function of its own seed [num] alone."""
+    return jax.vmap(lambda seed: jax.random.normal(jax.random.fold_in(key, seed), (latent_size,)))(
+        seeds
+    )

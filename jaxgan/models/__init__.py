@@ -1,1 +1,0 @@
-"""Pure linen modules."""

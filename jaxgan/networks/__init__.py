@@ -1,0 +1,1 @@
+"""Layers, states, optimizers. What networks of both kinds are made of."""

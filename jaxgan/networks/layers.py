@@ -1,0 +1,194 @@
+"""The layers that the networks are made of.
+
+Parameters have the names, shapes and meaning of linen's `Conv` and `ConvTranspose`, so checkpoints
+go both ways; the arithmetic is `jaxgan.ops`'. With `dtype` bfloat16 a layer computes and returns
+that; its parameters, and the statistics of batch norm, stay float32.
+"""
+
+import functools
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgan.core.types import Array, Key
+from jaxgan.devices.parallel import compute_whole_batch_size, take_part
+from jaxgan.ops import conv, conv_transpose
+from jaxgan.ops.geometry import Padding
+
+Dtype = Any  # what `jnp.dtype` takes; None: that of parameters and input
+
+# What a setting may name. Nothing is cast for float32, so float64 stays what it is.
+DTYPES: Mapping[str, Dtype] = {"float32": None, "bfloat16": jnp.bfloat16}
+
+
+def normal(mean: float, stddev: float) -> nn.initializers.Initializer:
+    """Return what draws an array from N(mean, stddev), by a program for arrays of many sizes."""
+
+    def draw(key: Key, shape: tuple[int, ...], dtype: Dtype = float) -> Array:
+        with jax.disable_jit(False):  # see networks.state
+            return _take(shape, _draw_normal(key, _choose_num(key, shape), mean, stddev, dtype))
+
+    return draw
+
+
+def uniform(limit: float | Array) -> nn.initializers.Initializer:
+    """Return what draws an array from U(-limit, limit), by such a program."""
+
+    def draw(key: Key, shape: tuple[int, ...], dtype: Dtype = float) -> Array:
+        with jax.disable_jit(False):
+            return _take(shape, _draw_uniform(key, _choose_num(key, shape), limit, dtype))
+
+    return draw
+
+
+def glorot_init(key: Key, shape: tuple[int, ...], dtype: Dtype = float) -> Array:
+    """Draw a kernel [..., in, out] as Glorot & Bengio 2010 do (eq. 16), by such a program.
+
+    It is Keras' default, and so most likely the paper's for GMD.
+    """
+    place = math.prod(shape[:-2])
+    variance = jnp.asarray(2.0 / (place * (shape[-2] + shape[-1])), dtype)
+    return uniform(jnp.sqrt(3 * variance))(key, shape, dtype)
+
+
+def _choose_num(key: Key, shape: tuple[int, ...]) -> int:
+    """Return how many numbers are drawn for an array, of which it takes the first.
+
+    XLA takes a second to compile normal numbers, and would for every array anew. As a number
+    depends on the key and its place alone (`jax_threefry_partitionable`), those of a smaller array
+    are the first of a larger one: where nothing traces it, few sizes are ever compiled. A size is
+    the smallest power of 8, 4,096 at least, that holds the array.
+    """
+    num = math.prod(shape)
+    if isinstance(key, jax.core.Tracer):
+        return num
+    return int(8 ** max(4, math.ceil((num - 1).bit_length() / 3)))
+
+
+def _take(shape: tuple[int, ...], numbers: Array) -> Array:
+    num = math.prod(shape)
+    if isinstance(numbers, jax.core.Tracer):
+        return numbers[:num].reshape(shape)
+    return jnp.asarray(np.asarray(numbers)[:num].reshape(shape))  # numpy compiles nothing
+
+
+@functools.partial(jax.jit, static_argnames=("num", "mean", "stddev", "dtype"))
+def _draw_normal(key: Key, num: int, mean: float, stddev: float, dtype: Dtype) -> Array:
+    numbers = jax.random.normal(key, (num,), dtype) * stddev
+    return numbers + mean if mean else numbers
+
+
+@functools.partial(jax.jit, static_argnames=("num", "dtype"))
+def _draw_uniform(key: Key, num: int, limit: float | Array, dtype: Dtype) -> Array:
+    return jax.random.uniform(key, (num,), dtype, -1) * limit
+
+
+# DCGAN, section 4: all weights are drawn from N(0, 0.02).
+normal_init = normal(0.0, 0.02)
+# Scales of batch norm from N(1, 0.02), as the DCGAN reference implementation draws them.
+scale_init = normal(1.0, 0.02)
+
+
+class Conv(nn.Module):
+    """Square convolution of images [batch, h, w, in] to [batch, h', w', `features`]."""
+
+    features: int
+    kernel_size: int
+    strides: int = 1
+    padding: Padding = "VALID"
+    use_bias: bool = False
+    kernel_init: nn.initializers.Initializer = normal_init
+    dtype: Dtype = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape)
+        x, kernel = nn.dtypes.promote_dtype(x, kernel, dtype=self.dtype)
+        y = conv(x, kernel, strides=self.strides, padding=self.padding)
+        if not self.use_bias:
+            return y
+        bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+        return y + bias.astype(y.dtype)
+
+
+class ConvTranspose(nn.Module):
+    """Square transposed convolution of images [batch, h, w, in] to [batch, h', w', `features`]."""
+
+    features: int
+    kernel_size: int
+    strides: int = 1
+    padding: Padding = "SAME"
+    kernel_init: nn.initializers.Initializer = normal_init
+    dtype: Dtype = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape)
+        x, kernel = nn.dtypes.promote_dtype(x, kernel, dtype=self.dtype)
+        return conv_transpose(x, kernel, strides=self.strides, padding=self.padding)
+
+
+# A 4x4 kernel with stride 2 halves an even image exactly when one pixel is padded on every side.
+DownConv = functools.partial(Conv, kernel_size=4, strides=2, padding=((1, 1), (1, 1)))
+
+# The adjoint of DownConv. linen's 'SAME' is what PyTorch calls padding=1 (with the kernel flipped).
+UpConv = functools.partial(ConvTranspose, kernel_size=4, strides=2, padding="SAME")
+
+# linen's momentum 0.9 is PyTorch's default of 0.1.
+BatchNorm = functools.partial(nn.BatchNorm, momentum=0.9, epsilon=1e-5, scale_init=scale_init)
+
+
+class ClassBatchNorm(nn.Module):
+    """Batch norm with a scale and a bias for each class (de Vries et al. 2017).
+
+    Of features [batch, h, w, features] by labels [batch]; the statistics are of the whole batch,
+    and over the mapped axis `axis_name` where one is given.
+    """
+
+    num_classes: int
+    use_running_average: bool
+    axis_name: str | None = None
+    dtype: Dtype = None
+
+    @nn.compact
+    def __call__(self, x: Array, labels: Array) -> Array:
+        shape = (self.num_classes, x.shape[-1])
+        scale = self.param("scale", scale_init, shape)
+        bias = self.param("bias", nn.initializers.zeros_init(), shape)
+        x = BatchNorm(
+            use_running_average=self.use_running_average,
+            axis_name=self.axis_name,
+            dtype=self.dtype,
+            use_scale=False,
+            use_bias=False,
+            name="norm",
+        )(x)
+        scale, bias = (table[labels][:, None, None, :].astype(x.dtype) for table in (scale, bias))
+        return x * scale + bias
+
+
+class Dropout(nn.Module):
+    """Set features to 0 with the chance `rate` in training, and make up for it in the others.
+
+    Of features [batch, ...]. Which ones follows from the key `dropout` and the place in the whole
+    batch, of which every device over the mapped axis `axis_name` has a part.
+    """
+
+    rate: float
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool) -> Array:
+        if not train or self.rate == 0.0 or self.is_initializing():
+            return x
+        num = compute_whole_batch_size(len(x), self.axis_name)
+        key = self.make_rng("dropout")
+        keeps = jax.random.bernoulli(key, 1.0 - self.rate, (num, *x.shape[1:]))
+        return jnp.where(take_part(keeps, self.axis_name), x / (1.0 - self.rate), 0.0)

@@ -1,0 +1,56 @@
+"""Transposed convolutions of few images: one matrix product a tap, on the kernel as it lies.
+
+For an image or two the other forms spend most of their time on turning the kernel round. A tap is
+one place of a kernel; each one's product with all pixels is added where that tap puts it.
+"""
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jaxgan.ops.geometry import Geometry
+
+_FEW = 8  # images: from this many on turning a kernel round costs little beside them
+
+
+def is_spread_of_few(g: Geometry, batch: int) -> bool:
+    """Whether each of a few pixels becomes an image of the kernel's size."""
+    return batch < _FEW and g.out == (1, 1) and g.stride == 1 and g.size == g.kernel
+
+
+def is_doubling(g: Geometry) -> bool:
+    """Whether images of twice the size come out, by a kernel of 4x4."""
+    is_shape = (g.kernel, g.stride, tuple(g.padding)) == ((4, 4), 2, ((1, 1), (1, 1)))
+    return is_shape and g.size == (2 * g.out[0], 2 * g.out[1])
+
+
+def transposed(dy: Array, kernel: Array, g: Geometry) -> Array:
+    """Convolve the dilated image: [b, *g.out, i], [k, k, i, o] -> [b, *g.size, o]."""
+    products = _multiply(dy, kernel)  # [k, k, b, *g.out, o]
+    if g.out == (1, 1):
+        return products[::-1, ::-1, :, 0, 0].transpose(2, 0, 1, 3)
+    return _interleave([_interleave(list(row), 2) for row in products], 1)
+
+
+def _multiply(dy: Array, kernel: Array) -> Array:
+    taps, (i, o) = kernel.shape[:2], kernel.shape[2:]
+    num = taps[0] * taps[1]
+    rows = jnp.broadcast_to(dy.reshape(1, -1, i), (num, dy.size // i, i))
+    products = lax.dot_general(rows, kernel.reshape(num, i, o), (((2,), (1,)), ((0,), (0,))))
+    return products.reshape(*taps, *dy.shape[:3], o)
+
+
+def _interleave(taps: list[Array], axis: int) -> Array:
+    """Lay four taps' products out along an axis of twice the length.
+
+    Even places get tap 0 of the place before and tap 2, odd ones tap 1 and tap 3 of that behind.
+    """
+    even, odd = _moved(taps[0], axis, 1) + taps[2], taps[1] + _moved(taps[3], axis, -1)
+    joined = jnp.stack([even, odd], axis + 1)
+    shape = joined.shape
+    return joined.reshape(*shape[:axis], 2 * shape[axis], *shape[axis + 2 :])
+
+
+def _moved(values: Array, axis: int, by: int) -> Array:
+    places = [(0, 0, 0)] * 4
+    places[axis] = (by, -by, 0)
+    return lax.pad(values, jnp.zeros((), values.dtype), places)

@@ -1,0 +1,252 @@
+"""Plain-text pages from what runs have written."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxgan.core.console import say
+from jaxgan.core.untrusted import printable
+from jaxgan.metrics.classification import compute_smallest_gain
+
+Row = tuple[str, list[str]]
+
+_SPLITS = {"train": "training", "val": "validation", "test": "test"}
+ARMS = ("real", "augmented")
+_MOST_CLASSES, _SHOWN_CLASSES = 20, 10  # of more than these so many are shown
+
+
+def format_arms(reports: Mapping[str, Mapping[str, Any]]) -> str:
+    """Print the report.json of one or several arms of a classifier side by side.
+
+    `reports` maps an arm's name ('real', 'augmented') to its report; the figures are those of the
+    last epoch. Brackets hold 95 % intervals. With both arms there, a last paragraph says what
+    the difference of their validation accuracies is worth.
+    """
+    arms = [*(a for a in ARMS if a in reports), *(a for a in reports if a not in ARMS)]
+    rows = list(_list_rows([reports[arm] for arm in arms]))
+    lines = _align([("", arms), *rows])
+    lines += ["", "Brackets: 95 % intervals. Figures of the last epoch."]
+    if max(len(r["synthetic_images"]) for r in reports.values()) > _MOST_CLASSES:
+        lines.append(
+            f"Of the classes the {_SHOWN_CLASSES} of the lowest sensitivity are shown; report.json "
+            "has all of them."
+        )
+    lines += [_describe_best(arm, reports[arm]["best"]) for arm in arms if "best" in reports[arm]]
+    if all(arm in reports for arm in ARMS):
+        lines += ["", _describe_difference(reports["real"], reports["augmented"])]
+    return "\n".join(lines) + "\n"
+
+
+def read_arm(path: Path) -> dict[str, Any] | None:
+    """Return the report.json of an arm; None where it is damaged or edited, which is said."""
+    try:
+        report = dict(json.loads(path.read_bytes()))
+        format_arms(dict.fromkeys(ARMS, report))  # all that is read of one, or of two
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
+        say(
+            f"{printable(str(path))} is damaged or was edited, and is left out of the table: "
+            "remove it and finished.json beside it, and the training's own command, started "
+            "again, writes both anew."
+        )
+        return None
+    return report
+
+
+_SCORES = {
+    "kernel_distance": "kernel distance",
+    "frechet_distance": "Frechet distance",
+    "precision": "precision",
+    "recall": "recall",
+    "density": "density",
+    "coverage": "coverage",
+    "sliced_wasserstein": "sliced Wasserstein",
+    "diversity": "diversity",
+    "gan_train": "GAN-train",
+    "gan_test": "GAN-test",
+    "memorisation": "memorisation",
+}
+
+
+def format_evaluation(result: Mapping[str, Any]) -> str:
+    """Print what `evaluate` has measured: value, interval, floor and n, a block a comparison."""
+    rows: list[Row] = [("", ["value", "95 % interval", "real against real", "n"])]
+    rows += _list_scores(result, f"against {result['against']['name']}")
+    if "pixels" in result:
+        rows += _list_scores(result["pixels"], "in pixels")
+    if "encoder" in result:
+        rows += _list_scores(result["encoder"], "in the own encoder")
+    if "against_train" in result:
+        rows += _list_scores(result["against_train"], "against the training images")
+    lines = _align(rows)
+    lines += ["", f"Features: {result['features']}.", *result["notes"]]
+    return "\n".join(lines) + "\n"
+
+
+def format_rules(result: Mapping[str, Any]) -> str:
+    """Print what `compare_rules` has measured, a line a rule, and its answer."""
+    names = ("kernel_distance", "precision", "recall", "memorisation")
+    rows: list[Row] = [("rule", ["kept", "share", *(_SCORES[name] for name in names)])]
+    for rule, found in result["rules"].items():
+        cells = [str(found["num_kept"]), _format_score(found["kept_fraction"])]
+        rows.append((rule, [*cells, *(_format_score(found[name]) for name in names)]))
+    lines = [*_align(rows), "", result["answer"], f"Features: {result['features']}."]
+    return "\n".join([*lines, *result["notes"]]) + "\n"
+
+
+def _format_score(score: Mapping[str, Any] | None) -> str:
+    if score is None:
+        return "-"
+    flag = " COPIES" if score.get("flag") else ""
+    return f"{score['value']:.3g} {_format_range(score['interval'])}{flag}"
+
+
+def _list_scores(scores: Mapping[str, Any], title: str) -> Iterator[Row]:
+    """Give the rows of one comparison."""
+    yield "", []
+    yield title, []
+    for key, label in _SCORES.items():
+        score = scores.get(key)
+        if score is not None and score["value"] is not None:
+            cells = [f"{score['value']:.4g}", _format_range(score["interval"])]
+            flag = "  COPIES" if score.get("flag") else ""
+            yield f"  {label}", [*cells, f"{score['floor']:.4g}", f"{score['n']}{flag}"]
+
+
+def _format_range(interval: Sequence[float] | None) -> str:
+    return "-" if interval is None else f"[{interval[0]:.4g}, {interval[1]:.4g}]"
+
+
+def _list_rows(reports: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
+    """Give the table's rows, one cell an arm; a row without cells opens a section."""
+    yield "data", [r["data"]["name"] for r in reports]
+    yield "epochs", [str(r["epochs"]) for r in reports]
+    synthetic = [r["synthetic_images"] for r in reports]
+    yield "synthetic images", [str(sum(counts.values())) for counts in synthetic]
+    names = _merge(synthetic)
+    for name in names if len(names) <= _MOST_CLASSES else names[:_SHOWN_CLASSES]:
+        yield f"  {name}", [str(counts.get(name, 0)) for counts in synthetic]
+    if len(names) > _MOST_CLASSES:
+        yield f"  {len(names) - _SHOWN_CLASSES} more", []
+    for split in _merge([r["last"] for r in reports]):
+        yield "", []
+        yield _SPLITS.get(split, split), []
+        yield from _list_split_rows([r["last"].get(split) for r in reports])
+
+
+def _list_split_rows(results: Sequence[Mapping[str, Any] | None]) -> Iterator[Row]:
+    """Give one split's rows; an arm without this split has dashes."""
+    yield "  images", ["-" if r is None else str(r["count"]) for r in results]
+    yield "  accuracy", ["-" if r is None else _format_accuracy(r) for r in results]
+    yield (
+        "  balanced accuracy",
+        ["-" if r is None else f"{100 * r['balanced_accuracy']:.1f} %" for r in results],
+    )
+    classes = [{} if r is None else r["per_class"] for r in results]
+    names = _merge(classes)
+    shown = names if len(names) <= _MOST_CLASSES else _find_weakest(classes, names)
+    for name in shown:
+        counts = [str(c[name]["count"]) if name in c else "-" for c in classes]
+        yield f"  {name}", [f"{count} images" for count in counts]
+        for measure in ("sensitivity", "specificity", "auc"):
+            label = "AUC" if measure == "auc" else measure
+            yield f"    {label}", [_format_measure(c.get(name, {}).get(measure)) for c in classes]
+    if len(shown) < len(names):
+        yield f"  {len(names) - len(shown)} more", []
+
+
+def _find_weakest(classes: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
+    """Return the classes of the lowest sensitivity, the mean over arms, in order of appearance."""
+
+    def compute(name: str) -> float:
+        found = [c[name]["sensitivity"]["value"] for c in classes if name in c]
+        told = [value for value in found if value is not None]
+        return sum(told) / len(told) if told else 2.0  # a class without images comes last
+
+    weakest = set(sorted(names, key=compute)[:_SHOWN_CLASSES])
+    return [name for name in names if name in weakest]
+
+
+def _merge(mappings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the keys of all, each once, in order of appearance."""
+    return list(dict.fromkeys(key for mapping in mappings for key in mapping))
+
+
+def _format_measure(measure: Mapping[str, Any] | None) -> str:
+    """Write a share in percent or, where it counts no images, an AUC in hundredths."""
+    if measure is None or measure["value"] is None:
+        return "-"
+    low, high = measure["interval"]
+    if "correct" in measure:
+        return f"{100 * measure['value']:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{measure['value']:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _format_accuracy(result: Mapping[str, Any]) -> str:
+    accuracy = result["accuracy"]
+    return f"{_format_measure(accuracy)} {accuracy['correct']}/{result['count']}"
+
+
+def _align(rows: Sequence[Row]) -> list[str]:
+    """Pad the label and each column to its widest cell."""
+    label_width = max(len(label) for label, _ in rows)
+    num_columns = max(len(cells) for _, cells in rows)
+    widths = [
+        max(len(cells[column]) for _, cells in rows if cells) for column in range(num_columns)
+    ]
+    return [
+        "   ".join(
+            [label.ljust(label_width)]
+            + [cell.ljust(width) for cell, width in zip(cells, widths, strict=False)]
+        ).rstrip()
+        for label, cells in rows
+    ]
+
+
+def _describe_best(arm: str, best: Mapping[str, Any]) -> str:
+    """Name the best epoch in one line, with the warning that it was chosen by what it shows."""
+    splits = [
+        f"{_SPLITS[split]} accuracy {_format_accuracy(best[split])}"
+        for split in ("val", "test")
+        if split in best
+    ]
+    return f"Best epoch of '{arm}': {best['epoch']}, {', '.join(splits)} ({best['note']})."
+
+
+def _describe_difference(real: Mapping[str, Any], augmented: Mapping[str, Any]) -> str:
+    """Say what separates the arms on validation and what one run each can show."""
+    before, after = real["last"]["val"], augmented["last"]["val"]
+    count = before["count"]
+    if real["data"]["fingerprint"] != augmented["data"]["fingerprint"] or count != after["count"]:
+        return (
+            "The two arms were not run on the same data (name, content or split differ): their "
+            "figures cannot be compared. Run the older arm again."
+        )
+    if real["epochs"] != augmented["epochs"]:
+        return (
+            f"The arms ran for {real['epochs']} and {augmented['epochs']} epochs: their difference "
+            "is not due to the synthetic images alone. Run both for the same number of epochs."
+        )
+    images = after["accuracy"]["correct"] - before["accuracy"]["correct"]
+    lower = min(before["accuracy"]["value"], after["accuracy"]["value"])
+    difference = (
+        f"Validation accuracy, augmented minus real: {100 * images / count:+z.1f} points "
+        f"({images:+d} of {count} images). "
+    )
+    smallest = compute_smallest_gain(accuracy=lower, count=count)
+    if smallest is None:
+        return difference + (
+            f"With {count} images and {100 * lower:.1f} % in the weaker arm, no gain however "
+            "large can be shown (80 % power, unpaired), so this is no verdict."
+        )
+    limit = f"a difference smaller than about {100 * smallest:.0f} points"
+    if abs(images) / count < smallest:
+        return difference + (
+            f"One run an arm on {count} images cannot show {limit} "
+            "(80 % power, two-sided 5 %, unpaired), so this is no verdict."
+        )
+    return difference + (
+        f"That is more than chance in drawing {count} images explains ({limit} could not be "
+        "shown; 80 % power, two-sided 5 %, unpaired), but one run an arm does not show how much "
+        "runs differ from seed to seed, so this is no verdict until it is repeated."
+    )

@@ -1,0 +1,50 @@
+"""What the paper's listing (section 4.1) looks at while it trains, and what it saves.
+
+At the end of every epoch it tests the last step's two mini-batches and may save the first image
+that G made in that step. Where the batch is larger than the set one step ends several epochs: it
+is looked at once, since a second look would save the same image again. However many steps run in
+one dispatch, the looks are the same.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jaxgan.ops.pixels import stretch_to_bytes
+from jaxgan.sampling.selection import accept_by_batch_loss
+from jaxgan.training.epochs import EpochPlan
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look, at `step`, which ends `epoch`.
+
+    `image` uint8 [h, w, c], stretched to full contrast, is what the listing saves, None where it
+    saves nothing; `score` is the mean D(G(z)) of the batch, before D's update.
+    """
+
+    step: int
+    epoch: int
+    image: np.ndarray | None
+    score: float
+
+
+def look_at_epoch_ends(
+    plan: EpochPlan, begin: int, end: int, rows: Mapping[str, Any], *, threshold: float
+) -> list[Look]:
+    """Return the listing's looks at steps `begin` to `end`.
+
+    `rows` are their metrics (see `gan.train_step`), arrays [max_steps, ...].
+    """
+    fake, real = np.asarray(rows["loss_d_fake"]), np.asarray(rows["loss_d_real"])
+    scores, looks = np.asarray(rows["d_fake"]), []
+    for step, epoch in plan.list_epoch_ends(begin, end):
+        row, image = step - begin - 1, None
+        if accept_by_batch_loss(
+            fake_loss=float(fake[row]), real_loss=float(real[row]), threshold=threshold
+        ):
+            image = np.asarray(stretch_to_bytes(rows["first_fake"][row]))
+        looks.append(Look(step, epoch, image, float(scores[row])))
+    return looks

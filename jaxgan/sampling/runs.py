@@ -1,0 +1,133 @@
+"""The run of a GAN, read from its folder."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxgan.core.console import say
+from jaxgan.core.errors import UserError
+from jaxgan.core.settings import read_settings
+from jaxgan.core.untrusted import printable
+from jaxgan.gans.protocol import Gan, Networks, describe_shapes
+from jaxgan.metrics.kernel_distance import METRIC
+from jaxgan.sampling.sampler import Sampler
+from jaxgan.sampling.settings import TrainGanSettings
+from jaxgan.training.checkpoint import Checkpoints
+from jaxgan.training.keys import create_keys
+from jaxgan.training.run_folder import read_metrics, read_record
+
+ALL_CLASSES = "all"  # the folder of a class-conditional model, beside those of its classes
+
+
+def open_checkpoints(run: Path, record: Mapping[str, Any]) -> Checkpoints:
+    """Open the checkpoints of a training in folder `run`: the newest, and the best if measured."""
+    return Checkpoints(run / "checkpoints", best_metric=METRIC, lowest_is_best=True, record=record)
+
+
+def read_checkpoints(run: Path) -> Checkpoints:
+    """Open the same ones to read from: nothing is written, and `run` may have none."""
+    return Checkpoints(
+        run / "checkpoints",
+        best_metric=METRIC,
+        lowest_is_best=True,
+        record=read_record(run),
+        read_only=True,
+    )
+
+
+def draw_from_run(
+    run: Path, *, num: int, checkpoint: str | None = None, seed: int = 0
+) -> np.ndarray:
+    """Return `num` images uint8 [num, h, w, c] of the run in folder `run`."""
+    restored = restore_run(run, checkpoint)
+    return restored.sampler.draw(restored.networks, seed, num)
+
+
+def create_sampler(
+    settings: TrainGanSettings, gan: Gan[Any], *, label: int | None = None
+) -> Sampler:
+    """Return the run's sampler, of class `label` where the run is class-conditional."""
+    return Sampler(gan, create_keys(settings.seed).latents, settings.batch_size, label)
+
+
+def read_run_settings(run: Path) -> TrainGanSettings:
+    """Return the settings of the run in folder `run`, which say how its data were made too."""
+    record = read_record(run)
+    if record["kind"] != "gan":
+        raise UserError(f"{run} is a run of a {record['kind']}: expected one of a GAN.")
+    try:
+        return read_settings(TrainGanSettings, record.get("settings", {}))
+    except UserError as error:
+        raise UserError(
+            f"{printable(str(run / 'config.json'))} was edited, or belongs to another version of "
+            f"jaxgan: {error} Put back what was written."
+        ) from None
+
+
+class RestoredRun(NamedTuple):
+    """A run at one of its checkpoints: what is needed to draw from it.
+
+    `step` is the checkpoint's. `sampler` draws the run's class, also of a model of all classes.
+    """
+
+    settings: TrainGanSettings
+    gan: Gan[Any]
+    networks: Networks
+    sampler: Sampler
+    step: int
+
+    @property
+    def label(self) -> int | None:
+        """The class that a class-conditional run is to draw, None for the run of one class."""
+        return self.sampler.label
+
+
+def restore_run(run: Path, checkpoint: str | None = None) -> RestoredRun:
+    """Return the run in folder `run` at its best or newest state; nothing in it is changed.
+
+    `checkpoint` is "best" or "newest"; None: as the settings say. Newest where nothing was
+    measured.
+    """
+    settings = read_run_settings(run)
+    label = read_record(run).get("label")
+    if settings.gan.num_classes and label is None:
+        raise UserError(
+            f"{run} is the run of a model of all classes: name one of them, as --class=NAME."
+        )
+    gan = settings.create_gan()
+    model = find_model(run)
+    with read_checkpoints(model) as checkpoints:
+        step = checkpoints.newest_step
+        if step is None:
+            raise UserError(f"{run} has no checkpoint yet: let its training run a while first.")
+        if (checkpoint or settings.select_checkpoint) == "best":
+            newest, step = step, checkpoints.best_step or step
+            _say_where_best_is_gone(model, step, newest)
+        networks = gan.get_networks(checkpoints.restore(step, describe_shapes(gan)))
+    return RestoredRun(settings, gan, networks, create_sampler(settings, gan, label=label), step)
+
+
+def _say_where_best_is_gone(run: Path, step: int, newest: int) -> None:
+    """Say where the checkpoint that was measured as the best is there no longer."""
+    lines = [line for line in read_metrics(run) if METRIC in line and line["step"] <= newest]
+    best = min(lines, key=lambda line: line[METRIC], default=None)
+    if best is not None and best["step"] != step:
+        say(
+            f"The best checkpoint in {printable(str(run))}, of step {best['step']} (epoch "
+            f"{best['epoch']}), is gone: that of step {step} takes its place."
+        )
+
+
+def find_model(run: Path) -> Path:
+    """Return the folder whose checkpoints draw the images of `run`.
+
+    That of the model of all classes where `run` is one class's part of it.
+    """
+    return run.parent / ALL_CLASSES if read_record(run).get("label") is not None else run
+
+
+def has_checkpoints(run: Path) -> bool:
+    """Whether images can be drawn from the folder `run`, which need not be there."""
+    return (run / "config.json").exists() and (find_model(run) / "checkpoints").is_dir()

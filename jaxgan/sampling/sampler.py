@@ -1,0 +1,151 @@
+"""Images from a generator, always in batches of one size, and what D says of them."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgan.core.seeds import NUM_SEEDS, check_latents
+from jaxgan.core.types import Array, Key, Params
+from jaxgan.gans.protocol import Gan, Given, Networks
+from jaxgan.ops.batches import map_batches
+from jaxgan.ops.pixels import scale_to_bytes, scale_to_unit
+from jaxgan.sampling.selection import accept_by_probability
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Draw images of a generator, with and without D's scores.
+
+    `gan` is whose images they are, `key` what all latents follow from. The paper's scores are by
+    the statistics of the batch that an image is in, hence depend on its size, which is the
+    training's. Of a class-conditional generator the images are of class `label`.
+    """
+
+    gan: Gan[Any]
+    key: Key
+    batch_size: int
+    label: int | None = None
+
+    def draw(self, networks: Networks, first_seed: int, num: int) -> np.ndarray:
+        """Return images uint8 [num, h, w, c] of the latents `first_seed`, `first_seed` + 1, ...
+
+        Raises `UserError` where there are not so many (`jaxgan.core.seeds`).
+        """
+        check_latents(first_seed, num)
+        parts = [np.asarray(pixels) for _, pixels in self._draw_batches(networks, first_seed, num)]
+        return np.concatenate(parts)[:num]
+
+    def draw_scored(self, networks: Networks, first_seed: int, num: int) -> "Samples":
+        """Return the same images with D's scores: probabilities, where D gives any."""
+        check_latents(first_seed, num)
+        pixels, scores = [], []
+        for images, of_batch in self._draw_batches(networks, first_seed, num):
+            pixels.append(np.asarray(of_batch))
+            scores.append(np.asarray(self._score_batch(networks.critic, images, self._given)))
+        seeds = np.arange(first_seed, first_seed + num)
+        return Samples(np.concatenate(pixels)[:num], np.concatenate(scores)[:num], seeds)
+
+    def score(self, networks: Networks, images: np.ndarray) -> np.ndarray:
+        """Return D's scores [num] of uint8 images [num, h, w, c], of each image alone.
+
+        By D's running statistics: unlike the paper's scores these do not depend on the neighbours.
+        """
+        score = functools.partial(self._score_alone, networks.critic, given=self._given)
+        return map_batches(score, images, self.batch_size)
+
+    def with_key(self, key: Key) -> "Sampler":
+        """Return the sampler of other latents, which shares what is compiled."""
+        other = dataclasses.replace(self, key=key)
+        shared = ("_generate", "_score_batch", "_score_alone")
+        vars(other).update({name: getattr(self, name) for name in shared})
+        return other
+
+    def _draw_batches(self, networks: Networks, first_seed: int, num: int) -> Any:
+        """Yield batches of images as D takes them and as bytes; one at least, which has a shape."""
+        for start in range(first_seed, first_seed + max(num, 1), self.batch_size):
+            # What fills up the last batch may wrap around.
+            seeds = (np.arange(self.batch_size) + start) % NUM_SEEDS
+            yield self._generate(networks.generator, self.key, seeds.astype(np.uint32), self._given)
+
+    @functools.cached_property
+    def _given(self) -> Given:
+        return Given() if self.label is None else Given(jnp.full(self.batch_size, self.label))
+
+    @functools.cached_property
+    def _generate(self) -> Callable[..., tuple[Array, Array]]:
+        """One program from seeds to bytes: each of its own costs a small batch its time."""
+
+        def generate(
+            variables: Params, key: Key, seeds: Array, given: Given
+        ) -> tuple[Array, Array]:
+            images = self.gan.generate(variables, self.gan.draw_latents(key, seeds), given)
+            return images, scale_to_bytes(images)
+
+        return jax.jit(generate)
+
+    @functools.cached_property
+    def _score_batch(self) -> Callable[..., Array]:
+        to_probability = self.gan.to_probability or (lambda scores: scores)
+
+        def score(variables: Params, images: Array, given: Given) -> Array:
+            return to_probability(self.gan.score_batch(variables, images, given))
+
+        return jax.jit(score)
+
+    @functools.cached_property
+    def _score_alone(self) -> Callable[..., Array]:
+        def score(variables: Params, images: Array, given: Given) -> Array:
+            return self.gan.score(variables, scale_to_unit(images), given)
+
+        return jax.jit(score)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Images uint8 [num, h, w, c], D's score of each [num] and the seed of each [num]."""
+
+    images: np.ndarray
+    scores: np.ndarray
+    seeds: np.ndarray
+
+    def take(self, mask: np.ndarray) -> "Samples":
+        """Return those where `mask` [num] is true, or those at these indices."""
+        return Samples(self.images[mask], self.scores[mask], self.seeds[mask])
+
+
+def join_samples(parts: Sequence[Samples]) -> Samples:
+    """Return several draws, one at least, as one."""
+    images, scores, seeds = zip(*((s.images, s.scores, s.seeds) for s in parts), strict=True)
+    return Samples(np.concatenate(images), np.concatenate(scores), np.concatenate(seeds))
+
+
+def draw_accepted(
+    sampler: Sampler,
+    networks: Networks,
+    *,
+    num: int,
+    threshold: float | None,
+    first_seed: int,
+    max_tries: int,
+) -> tuple[Samples, int]:
+    """Draw until `num` images have D(G(z)) >= `threshold`, at most `max_tries`.
+
+    `threshold` None: all have, and the tries have no limit. Returns what was found, possibly fewer,
+    and how many were tried.
+    """
+    if threshold is None:
+        return sampler.draw_scored(networks, first_seed, num), num
+    parts, num_found, tries = [sampler.draw_scored(networks, first_seed, 0)], 0, 0
+    while num_found < num and tries < max_tries:
+        samples = sampler.draw_scored(networks, first_seed + tries, sampler.batch_size)
+        tries += sampler.batch_size
+        parts.append(samples.take(accept_by_probability(samples.scores, threshold)))
+        num_found += len(parts[-1].seeds)
+    found = join_samples(parts)
+    return found.take(np.arange(len(found.seeds)) < num), tries

@@ -1,0 +1,191 @@
+"""Which generated images are kept.
+
+The paper says one thing and its listing does another (section 4.1), so there are two rules of its:
+
+- `paper_text`: an image is kept if D(G(z)) >= 0.76. Every image of a look is scored.
+- `paper_code`: the listing tests whether the *mean loss* of D on the epoch's last fake batch is at
+  least 0.76 (D(G(z)) of about 0.53 or less certain), or exactly equal to that on the real batch;
+  it then saves the first image of the batch, whose own score nobody looked at, stretched to full
+  contrast. At most one an epoch, scored before D's update.
+- `none`: every image is kept.
+- `calibrated`: discriminator rejection sampling (Azadi et al. 2019) from the finished generator. D
+  has seen the training images and is sure of itself, so its logits are first turned into the
+  odds that they have for real images it has *not* seen (a logistic regression). Where those say
+  nothing for D, or speak against it, images are kept at random.
+- `top_k`: of several times as many images of the finished generator those that D believes most.
+
+Both of the paper's rules keep what fools D, at the moments when D fails: not the best images.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import scipy  # optimize is loaded by the first use of it, which most launches never make
+from scipy.special import expit
+
+from jaxgan.core.errors import UserError
+from jaxgan.core.seeds import wrap_seed
+from jaxgan.data.sets import ImageSet
+from jaxgan.data.split import hold_out
+
+
+class Rule(NamedTuple):
+    """What a rule does.
+
+    `compares`: with a threshold, and so needs a D that gives probabilities. `keeps_looks`: of
+    images that a look at the training draws. `keeps_batches`: of the training's own batches, and
+    then of nothing else. `ranks`: chooses from many images of the finished generator. `calibrates`:
+    needs real images that D has not seen.
+    """
+
+    compares: bool = False
+    keeps_looks: bool = False
+    keeps_batches: bool = False
+    ranks: bool = False
+    calibrates: bool = False
+
+
+RULES: Mapping[str, Rule] = {
+    "paper_text": Rule(compares=True, keeps_looks=True),
+    "paper_code": Rule(compares=True, keeps_batches=True),
+    "none": Rule(keeps_looks=True),
+    "calibrated": Rule(ranks=True, calibrates=True),
+    "top_k": Rule(ranks=True),
+}
+RANKING_RULES = tuple(name for name, rule in RULES.items() if rule.ranks)
+MIN_HELD_OUT = 3  # real images that a calibration needs at the least
+_CALIBRATING = 0.1  # of a class's training images, by patient
+
+
+def match_targets(class_names: Sequence[str], targets: Mapping[str, int]) -> dict[str, int]:
+    """Return the number that a table like the paper's Table 2 has for each class, or nothing.
+
+    The classes have to be those of the table, all of them and no other, in any case of letters. Of
+    other data the table says nothing, whatever one of its classes is called.
+    """
+    by_name = {name.casefold(): num for name, num in targets.items()}
+    if sorted(name.casefold() for name in class_names) != sorted(by_name):
+        return {}
+    return {name: by_name[name.casefold()] for name in class_names}
+
+
+def accept_by_probability(scores: np.ndarray, threshold: float) -> np.ndarray:
+    """Return which images [num] the text keeps, by D's probability `scores` [num]."""
+    return scores >= threshold
+
+
+def accept_by_batch_loss(*, fake_loss: float, real_loss: float, threshold: float) -> bool:
+    """Whether the listing saves an image, by D's mean losses on its last two mini-batches.
+
+    Equality of the two losses is exact, as printed: it does not happen in practice.
+    """
+    return fake_loss >= threshold or fake_loss == real_loss
+
+
+def choose_by_rank(
+    rule: str,
+    logits: np.ndarray,
+    held_logits: np.ndarray,
+    num: int,
+    *,
+    seed: int = 0,
+) -> np.ndarray:
+    """Return the indices of at most `num` images that one of `RANKING_RULES` keeps.
+
+    `logits` [n] are D's of generated images, `held_logits` [m] of real ones it has not seen.
+    """
+    if rule == "top_k":
+        return choose_top(logits, num)
+    return sample_by_rejection(
+        calibrate(logits, held_logits), num, np.random.default_rng(wrap_seed(seed))
+    )
+
+
+def count_candidates(num: int, pool: float, max_tries: int) -> int:
+    """Return how many images `num` are chosen from: `pool` times as many, at most `max_tries`."""
+    return min(math.ceil(num * pool), max_tries)
+
+
+def choose_top(logits: np.ndarray, num: int) -> np.ndarray:
+    """Return the indices of the `num` highest of D's logits [n], in order of appearance."""
+    return np.sort(np.argsort(-logits, kind="stable")[:num])
+
+
+def check_calibrating(num: int) -> None:
+    """Refuse to calibrate with fewer than `MIN_HELD_OUT` real images."""
+    if num < MIN_HELD_OUT:
+        raise UserError(
+            f"{num} held-out image(s) are too few to calibrate a discriminator: "
+            f"expected {MIN_HELD_OUT} or more a class. Hold out a larger share or add images."
+        )
+
+
+def hold_out_for_calibration(rule: str, images: ImageSet, seed: int) -> tuple[ImageSet, ImageSet]:
+    """Return what a class's GAN learns from, and real images to calibrate its D with.
+
+    Those come out of the training images: the validation images judge the classifier that the kept
+    images go to, and have no part in choosing them. None where the rule is another.
+    """
+    if not RULES[rule].calibrates:
+        return images, images.take(np.arange(0))
+    share = max(_CALIBRATING, MIN_HELD_OUT / len(images))
+    learned, held_out = hold_out(images, min(share, 0.5), seed)
+    check_calibrating(len(held_out))
+    return learned, held_out
+
+
+def calibrate(logits: np.ndarray, held_logits: np.ndarray) -> np.ndarray:
+    """Return log-odds [num] that an image is real, by logistic regression on D's `logits` [num].
+
+    The real side are images that D has not seen; both sides weigh the same. The slope is 0 or more.
+    """
+    check_calibrating(len(held_logits))
+    values = np.concatenate([logits, held_logits])
+    scale = max(float(values.std()), 1e-6)
+    is_real = np.r_[np.zeros(len(logits)), np.ones(len(held_logits))]
+    from sklearn.linear_model import LogisticRegression  # above, it cost every launch a second
+
+    model = LogisticRegression(class_weight="balanced")
+    model.fit(values[:, None] / scale, is_real)
+    if model.coef_[0, 0] <= 0.0:
+        # A D that knows nothing comes out negative as often as not: never keep what it believes
+        # least. With slope 0 and both sides of one weight the best intercept is 0.
+        return np.zeros(len(logits))
+    return np.asarray(model.decision_function(logits[:, None] / scale), np.float64)
+
+
+def sample_by_rejection(log_odds: np.ndarray, num: int, rng: np.random.Generator) -> np.ndarray:
+    """Return at most `num` indices, drawn as discriminator rejection sampling accepts.
+
+    Acceptance is sigmoid(F - log(1 - exp(F - eps)) - gamma) with F = log-odds less their maximum
+    (Azadi et al. 2019, eq. 8), which for gamma 0 is exp(F): exact rejection. Where that accepts
+    fewer than `num`, gamma is lowered until `num` are expected; it is never raised, since that
+    would turn what was drawn in proportion into a list of the highest. More than `num` are cut off
+    at random, fewer are filled up with the most probable.
+    """
+    if num >= len(log_odds):
+        return np.arange(len(log_odds))
+    probabilities = compute_acceptance(log_odds, num)
+    order = rng.permutation(len(log_odds))
+    accepted = order[rng.random(len(order)) < probabilities[order]]
+    by_rank = np.argsort(-probabilities, kind="stable")
+    rest = by_rank[np.isin(by_rank, accepted, invert=True)]
+    return np.sort(np.r_[accepted, rest][:num])
+
+
+def compute_acceptance(log_odds: np.ndarray, num: int) -> np.ndarray:
+    """Return the probability [n] with which rejection sampling accepts each image."""
+    below = log_odds - log_odds.max()
+    raw = below - np.log1p(-np.exp(below - 1e-6))
+
+    def compute_missing(gamma: float) -> float:
+        return num - float(expit(raw - gamma).sum())
+
+    gamma = (
+        0.0
+        if compute_missing(0.0) <= 0.0
+        else float(scipy.optimize.brentq(compute_missing, -60.0, 0.0))
+    )
+    return expit(raw - gamma)

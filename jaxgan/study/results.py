@@ -1,0 +1,57 @@
+"""What the jobs of a study have left, for those who say what it means."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from jaxgan.data.sets import Dataset
+from jaxgan.study.arms import Arm
+from jaxgan.study.folds import Folds
+from jaxgan.study.settings import StudySettings
+from jaxgan.training.jobs import Failure, Result
+
+
+@dataclass
+class StudyResults:
+    """What the jobs have left: by arm [seed][fold], by (fold, gan seed) and class, by view."""
+
+    settings: StudySettings
+    dataset: Dataset
+    folds: Folds
+    gan_folds: Folds
+    arms: list[Arm]
+    classifiers: dict[str, dict[tuple[int, int], Result]] = field(default_factory=dict)
+    generators: dict[tuple[int, int, int], Result] = field(default_factory=dict)
+    audit_classifiers: dict[str, dict[int, Result]] = field(default_factory=dict)
+    added: dict[str, dict[tuple[int, int], list[int]]] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+    sources: tuple[str, ...] = ()
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes, in the order of their labels."""
+        return self.dataset.class_names
+
+    def find_failures(self, arm: Arm) -> list[Failure]:
+        """Return why trainings of an arm are missing."""
+        seeds, folds = range(self.settings.num_seeds), range(self.settings.num_folds)
+        names = {name_training(arm, fold, seed) for seed in seeds for fold in folds}
+        return [f for f in self.failures if f.kind == "classifier" and f.name in names]
+
+    def get_probabilities(self, arm: str) -> np.ndarray | None:
+        """Return [num_seeds, num_images, outputs] of an arm; None where a training is missing."""
+        done = self.classifiers.get(arm, {})
+        seeds, folds = range(self.settings.num_seeds), range(self.settings.num_folds)
+        if any((seed, fold) not in done for seed in seeds for fold in folds):
+            return None
+        num_outputs = done[0, 0]["probabilities"].shape[1]
+        joined = np.zeros((len(seeds), len(self.folds.images), num_outputs), np.float32)
+        for (seed, fold), result in done.items():
+            joined[seed, self.folds.fold_of == fold] = result["probabilities"]
+        return joined
+
+
+def name_training(arm: Arm, fold: int, seed: int) -> str:
+    """Return what the job of one classifier is called."""
+    return f"{arm.name}, fold {fold + 1}, seed {seed}"

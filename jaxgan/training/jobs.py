@@ -1,0 +1,211 @@
+"""Jobs that are done once: each leaves one file, named by a hash of all that defines it.
+
+A study that was killed, or is given more seeds or arms, finds what is done and does the rest.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from jaxgan.core.console import say
+from jaxgan.core.errors import DiskError, IncompleteError, find_memory_error
+from jaxgan.core.files import make_folder, read_arrays, written_beside
+from jaxgan.data.settings import DataSettings
+from jaxgan.training.loop import Stopped
+from jaxgan.training.progress import WorkingClock
+
+JOB_VERSION = 2  # raise it when jobs come out differently, so that they are done again
+
+Result = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Job:
+    """Something to do; `record` is JSON-able and holds all that defines the result."""
+
+    kind: str
+    name: str
+    record: Mapping[str, Any]
+    compute: Callable[[Path], Result]
+
+    @property
+    def key(self) -> str:
+        """The hash that names the job's file."""
+        canonical = json.dumps([JOB_VERSION, self.kind, self.record], sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:20]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A job that was not done, and why.
+
+    `by_rule`: nothing went wrong, the rule of its arm leaves nothing to train on.
+    """
+
+    kind: str
+    name: str
+    reason: str
+    by_rule: bool = False
+
+
+def describe_failures(failures: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return what has to be said first where jobs have failed, None where none has.
+
+    `failures` are the `Failure`s as a report has them.
+    """
+    failed = [failure for failure in failures if not failure["by_rule"]]
+    if not failed:
+        return None
+    first = failed[0]
+    return (
+        f"Incomplete: {len(failed)} job(s) failed or need one that failed. The first is "
+        f"{first['name']}: {first['reason'].rstrip('.')}. What is done is kept; the same command "
+        "tries the rest again."
+    )
+
+
+def check_complete(failures: Sequence[Mapping[str, Any]]) -> None:
+    """Raise `IncompleteError` where jobs have failed, as the last act of a command."""
+    found = describe_failures(failures)
+    if found is not None:
+        raise IncompleteError(found)
+
+
+class JobRunner:
+    """Do jobs in turn, keep their results in `folder`, and say how long it will still take."""
+
+    def __init__(self, folder: Path, planned: Mapping[str, int]):
+        self._folder, self._planned = folder, dict(planned)
+        self._seconds: dict[str, list[float]] = {kind: [] for kind in planned}
+        self._done = dict.fromkeys(planned, 0)
+        self.failures: list[Failure] = []
+        make_folder(folder)
+
+    def run(self, job: Job) -> Result | None:
+        """Return the job's result, from its file where there is one; None where it failed.
+
+        A failure is kept in `failures` and said; it does not stop the study.
+        """
+        path = self._folder / f"{job.kind}-{job.key}.npz"
+        result = read_result(path)
+        if result is None:
+            partial = path.with_suffix(".partial")
+            try:
+                with WorkingClock() as clock:
+                    began = clock.read()
+                    result = dict(job.compute(partial))
+                    result["seconds"] = np.array(clock.read() - began)
+            except (DiskError, Stopped):
+                raise  # the next job could be kept no better; a signal is no failure
+            except Exception as error:
+                # Whatever went wrong is this job's alone: the page names it, the others go on.
+                self._note_failure(job, error)
+                return None
+            result["record"] = np.array(json.dumps(job.record, sort_keys=True))
+            write_result(path, result)
+            partial.unlink(missing_ok=True)
+            self._note_done(job, float(result["seconds"]))
+            self._say_done(job, float(result["seconds"]), clock.compiled)
+        else:
+            self._note_done(job, float(result["seconds"]))
+        return result
+
+    def skip(self, kind: str, name: str, reason: str, *, by_rule: bool = False) -> None:
+        """Note a job that can not be done: one that it needs has failed, or see `Failure`."""
+        self.failures.append(Failure(kind, name, reason, by_rule))
+        self._done[kind] += 1
+        say(f"{self._count()} {name}: left out, {reason}")
+
+    def _note_failure(self, job: Job, error: Exception) -> None:
+        error = find_memory_error(error) or error
+        reason = str(error) or type(error).__name__
+        self.failures.append(Failure(job.kind, job.name, reason.splitlines()[0]))
+        self._done[job.kind] += 1
+        say(f"{self._count()} {job.name}: FAILED, {reason.splitlines()[0]}")
+
+    def _note_done(self, job: Job, seconds: float) -> None:
+        self._done[job.kind] += 1
+        self._seconds[job.kind].append(seconds)
+
+    def _say_done(self, job: Job, seconds: float, compiled: float) -> None:
+        """Say how long a job took; the first of a kind compiles, which the others need not."""
+        took = f"{seconds:.1f} s"
+        if compiled >= 1.0:
+            took += f" and {compiled:.0f} s of compiling"
+        left = tqdm.format_interval(self._estimate_left())
+        say(f"{self._count()} {job.name}: {took}; about {left} left")
+
+    def _count(self) -> str:
+        return f"[{sum(self._done.values())}/{sum(self._planned.values())}]"
+
+    def _estimate_left(self) -> float:
+        """Return the seconds of work still to come, each kind at its own median."""
+        known = [float(np.median(s)) for s in self._seconds.values() if s]
+        left = 0.0
+        for kind, num in self._planned.items():
+            seconds = self._seconds[kind]
+            typical = float(np.median(seconds)) if seconds else max(known, default=0.0)
+            left += typical * max(num - self._done[kind], 0)
+        return left
+
+
+def read_result(path: Path) -> dict[str, np.ndarray] | None:
+    """Return a result's arrays, None where the file is absent or broken."""
+    if not path.exists():
+        return None
+    arrays = read_arrays(path)
+    if arrays is None or not {"seconds", "record"} <= arrays.keys():
+        say(f"{path} is damaged: this job is done again.")  # not by a kill: see jaxgan.core.files
+        return None
+    return arrays
+
+
+def write_result(path: Path, result: Result) -> None:
+    """Write arrays to `path`, complete or not at all."""
+    with written_beside(path) as beside, beside.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **dict(result))
+
+
+def hash_files(files: tuple[str, ...], labels: np.ndarray) -> str:
+    """Return a hash of which images, in which order and class, a job sees."""
+    digest = hashlib.sha256("\n".join(files).encode())
+    digest.update(np.asarray(labels, np.int32).tobytes())
+    return digest.hexdigest()[:20]
+
+
+def describe_data(settings: DataSettings) -> dict[str, Any]:
+    """Return these settings as a job's record has them: jobs of before keep their names.
+
+    So a field that came later is noted where it is not at its default alone.
+    """
+    values = [(field, getattr(settings, field.name)) for field in dataclasses.fields(settings)]
+    return {f.name: v for f, v in values if f.default is dataclasses.MISSING or v != f.default}
+
+
+def describe_family(settings: Any, first: str) -> dict[str, Any]:
+    """Return a family's settings as a job's record has them, which notes no `first` family.
+
+    Jobs of before knew that one alone, and keep their names.
+    """
+    record = to_record(settings)
+    return {n: v for n, v in record.items() if n != "family" or v != first}
+
+
+def to_record(settings: Any, *, without: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return frozen settings as JSON-able values, less the fields that do not alter a result."""
+    values = {}
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if field.name not in without:
+            nested = dataclasses.is_dataclass(value)
+            plain = dict(value) if isinstance(value, Mapping) else value
+            plain = list(plain) if isinstance(plain, tuple) else plain
+            values[field.name] = to_record(value) if nested else plain
+    return values

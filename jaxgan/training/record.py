@@ -1,0 +1,191 @@
+"""What defines a run: its record, and whether another one may go on from it.
+
+A record is what `config.json` holds, and a copy of it every checkpoint: what is trained (`kind`),
+its `settings`, its `data`, the class. It has a format number; `upgrade_record` brings one of any
+earlier format to what this version writes, with the fields that came later.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from jaxgan.core.errors import UserError, list_some
+
+FORMAT = 2  # of records; records without a number are of format 1
+GROWING = "num_epochs"  # the one field of the result that a run may be given anew: larger
+# What may be given anew when a run goes on: no result depends on it. Every other field decides
+# what is learned, measured, called the best, kept or written, and is the run's for good;
+# `num_epochs` may grow, and `look_every_epochs` is free where no look keeps an image.
+FREE_FIELDS = (
+    "checkpoint_every_epochs",  # when it is saved: the best is one of those that were measured
+    "checkpoint_every_seconds",
+    "sample_every_epochs",  # sheets to look at
+    "data.resident_bytes",  # where the images lie
+)
+LOOKING_RULES = ("paper_text", "none")  # of these a look keeps `selection.per_epoch` images
+CONTENT = "data.fingerprint"  # decides whether a run's data are those it was begun with
+NOTES = ("data.name", "data.skipped")  # told of the data; of two runs they tell nothing apart
+
+_TABLE = "settings.selection.targets."
+_GROUPS = ("gan", "classifier")  # of which there are families
+_LISTED = 5
+
+Settings = Mapping[str, Any]
+
+# Of format 1: the fields of a DCGAN and of GMD that have a group of their own since, and those that
+# came later, as they were for the runs of before.
+_DCGAN = (
+    *("dtype", "image_size", "channels", "latent_size", "generator_width", "discriminator_width"),
+    *("discriminator_norm", "objective", "label_smoothing", "num_critic_steps", "clip_weights"),
+    *("gradient_penalty_weight", "r1_weight", "learning_rate", "beta1", "beta2", "diffaugment"),
+    *("augment_policy", "augment_target", "augment_ramp_images", "ema_decay", "num_classes"),
+)
+_GMD = ("dtype", "image_size", "channels", "num_outputs", "width", "padding")
+_OPTIMIZER = {"optimizer": "name", "learning_rate": "learning_rate", "momentum": "momentum"}
+_LATER_IN_DATA = {"fit": "crop", "value_range": "auto", "window": ""}
+
+
+def number_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record of this version with its format number, as it is kept."""
+    return {"format": FORMAT, **record}
+
+
+def upgrade_record(record: Mapping[str, Any], shown: str) -> dict[str, Any]:
+    """Return a record of any format as this version writes it, without format and notes.
+
+    `shown` is what it is called in a sentence. Every place that reads a record, or the copy of one
+    in a checkpoint, calls this: a new format needs one more rule here, and nothing elsewhere.
+    """
+    number = record.get("format", 1)
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise UserError(f"{shown} has the format {number!r}, expected a number from 1 to {FORMAT}.")
+    if number > FORMAT:
+        raise UserError(
+            f"{shown} was written by a newer version of jaxgan (format {number}; this one reads up "
+            f"to {FORMAT}): use that version for it, or choose another --workdir."
+        )
+    upgraded = {name: value for name, value in record.items() if name not in ("format", "notes")}
+    return _upgrade_format_1(upgraded) if number == 1 else upgraded
+
+
+def _upgrade_format_1(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record whose settings have groups: those of a study decide nothing, and stay."""
+    kind, settings = record.get("kind"), record.get("settings")
+    kinds: Mapping[Any, tuple[str, Callable[[Settings], Settings]]] = {
+        "dcgan": ("gan", _group_dcgan),
+        "gmd": ("classifier", _group_gmd),
+    }
+    if kind not in kinds:
+        return dict(record)
+    name, group = kinds[kind]
+    if not isinstance(settings, Mapping):
+        return {**record, "kind": name}
+    return {**record, "kind": name, "settings": _fill_later(group(settings))}
+
+
+def _group_dcgan(settings: Settings) -> Settings:
+    taken = {"num_classes": 0, **{name: settings[name] for name in _DCGAN if name in settings}}
+    rest = {name: value for name, value in settings.items() if name not in _DCGAN}
+    return {**rest, "gan": {"family": "dcgan", **taken}}
+
+
+def _group_gmd(settings: Settings) -> Settings:
+    taken = {name: settings[name] for name in _GMD if name in settings}
+    optimizer = {new: settings[old] for old, new in _OPTIMIZER.items() if old in settings}
+    moved = (*_GMD, *_OPTIMIZER)
+    rest = {name: value for name, value in settings.items() if name not in moved}
+    return {**rest, "classifier": {"family": "gmd", **taken}, "optimizer": optimizer}
+
+
+def _fill_later(settings: Settings) -> Settings:
+    filled = {"checkpoint_every_seconds": 60.0, **settings}
+    if isinstance(settings.get("data"), Mapping):
+        filled["data"] = {**_LATER_IN_DATA, **settings["data"]}
+    return filled
+
+
+def check_same_fields(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Raise where the run in `path` has other settings than this version of jaxgan knows."""
+    before, after = _list_fields(old), _list_fields(new)
+    families = [[values.get(f"{group}.family") for group in _GROUPS] for values in (before, after)]
+    names = sorted({*before} ^ {*after})
+    if names and families[0] == families[1]:  # other families have other fields
+        raise UserError(
+            f"The run in {path} was begun with another version of jaxgan, whose settings were "
+            f"others ({list_some(names)}): use that version "
+            "for it, or train anew in another --workdir."
+        )
+
+
+def _list_fields(record: Mapping[str, Any]) -> dict[str, Any]:
+    flat = flatten({"settings": record.get("settings", {})})
+    kept = {name: value for name, value in flat.items() if not name.startswith(_TABLE)}
+    return {name.removeprefix("settings."): value for name, value in kept.items()}
+
+
+def is_same_but_for_data(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether two records name the same data by the same settings and their images differ."""
+    if old.get("data", {}).get("name") != new.get("data", {}).get("name"):
+        return False
+    return not describe_differences({**old, "data": None}, {**new, "data": None})
+
+
+def describe_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Return in words where two runs' records differ, nothing where `new` may go on from `old`.
+
+    Both are of this version (`upgrade_record`); see `FREE_FIELDS` for what may differ.
+    """
+    old, new = (flatten(json.loads(json.dumps(r))) for r in (old, new))
+    differing = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+    differing = [name for name in differing if not _may_change(name, old, new)]
+    # Another family has other fields: its name says all.
+    groups = tuple(name.removesuffix("family") for name in differing if name.endswith(".family"))
+    differing = [n for n in differing if n.endswith(".family") or not n.startswith(groups)]
+    # Runs of before have noted the paper's numbers, whatever variant they are of.
+    differing = [name for name in differing if not name.startswith(_TABLE) or name in new]
+    if CONTENT not in differing:
+        differing = [name for name in differing if name not in NOTES]
+    return _describe(differing, old, new) if differing else ""
+
+
+def _may_change(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether a field, by its dotted name, may differ where a run goes on."""
+    group, _, field = name.rpartition(".")
+    if field == GROWING:
+        before, after = old.get(name), new.get(name)
+        return is_number(before) and is_number(after) and before < after
+    if field == "look_every_epochs":
+        keeps = old.get(f"{group}.selection.rule") in LOOKING_RULES
+        return not (keeps and old.get(f"{group}.selection.per_epoch"))
+    return any(name.endswith(f".{free}") for free in FREE_FIELDS)
+
+
+def drop_notes(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a record decides which run it is of, as one level with dotted names."""
+    return {name: value for name, value in flatten(record).items() if name not in NOTES}
+
+
+def _describe(names: Sequence[str], old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    shown = [f"{name} was {old.get(name)!r} and is {new.get(name)!r}" for name in names[:_LISTED]]
+    more = [f"{len(names) - _LISTED} more fields differ"] if len(names) > _LISTED else []
+    return "; ".join(shown + more)
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a nested dict as one level with dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether a value of JSON is a finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return math.isfinite(value)

@@ -1,0 +1,61 @@
+"""Train a classifier of any family, with or without the images that GANs have kept."""
+
+from pathlib import Path
+
+import cli
+from absl import flags
+
+from jaxgan.core.errors import UserError
+from jaxgan.core.settings import read_settings
+from jaxgan.experiments.train_classifier import (
+    TrainClassifierSettings,
+    describe_run,
+    train_classifier,
+)
+from jaxgan.experiments.unused import find_unused_by_training
+from jaxgan.sampling.synthetic import load_synthetic
+
+FLAGS = flags.FLAGS
+
+
+def define_flags(config_file: str | None, workdir: str) -> None:
+    """Define the flags of a training; without a default config, --config is required."""
+    cli.define_data_flags()
+    cli.define_run_flags(config_file)
+    cli.define_process_flags()
+    flags.DEFINE_bool("augment", False, "Add the kept images of --synthetic_dir to the training.")
+    flags.DEFINE_string("synthetic_dir", "runs/dcgan", "Where the runs of the classes' GANs are.")
+    flags.DEFINE_list("augment_classes", [], "Of --augment: these classes only; default: all.")
+    flags.DEFINE_string("workdir", workdir, "The run is written to WORKDIR/real or /augmented.")
+
+
+def main() -> None:
+    """Flags to config to one call."""
+    classes = FLAGS.augment_classes
+    if classes and not FLAGS.augment:
+        raise UserError("--augment_classes has no effect without --augment: give both or none.")
+    cli.ask_for_devices()
+    cli.join_processes()
+    settings = read_settings(TrainClassifierSettings, cli.override_data(FLAGS.config).to_dict())
+    cli.tell_unused(find_unused_by_training(settings, augment=FLAGS.augment))
+    dataset = cli.load_data_of(settings.data, settings.classifier)
+    cli.announce(dataset)
+    synthetic_dir = Path(FLAGS.synthetic_dir) if FLAGS.augment else None
+    if FLAGS.dry_run:
+        synthetic = load_synthetic(synthetic_dir, dataset, classes) if synthetic_dir else {}
+        cli.print_configuration(describe_run(settings, dataset, synthetic))
+        return
+    train_classifier(
+        settings,
+        dataset=dataset,
+        workdir=cli.choose_workdir(),
+        synthetic_dir=synthetic_dir,
+        augment_classes=classes,
+        notes=cli.describe_origin(),
+        num_devices=FLAGS.num_devices,
+    )
+
+
+if __name__ == "__main__":
+    define_flags(None, "runs/classifier")
+    cli.run(main)
