@@ -22,7 +22,6 @@ from jaxgan.ops.pixels import scale_to_bytes, scale_to_unit
 from jaxgan.reports import drawing, gan_figures
 from jaxgan.sampling.kept import KeptImages
 from jaxgan.sampling.listing import look_at_epoch_ends
-from jaxgan.sampling.runs import create_sampler
 from jaxgan.sampling.sampler import Sampler, Samples, draw_accepted
 from jaxgan.sampling.selection import (
     accept_by_probability,
@@ -85,15 +84,14 @@ class ClassRun:
 
 def open_class_run(
     settings: TrainGanSettings,
-    gan: Gan[Any],
+    sampler: Sampler,
     class_name: str,
     images: ImageSet,
     folder: RunFolder,
     *,
     class_names: Sequence[str],
-    label: int | None = None,
 ) -> ClassRun:
-    """Return what a run needs of a class with these training images; `label` see `Sampler`.
+    """Return what a run needs of a class with these training images, which `sampler` draws.
 
     `class_names` are all classes of the data.
     """
@@ -108,13 +106,13 @@ def open_class_run(
     target = selection.num_accept or table.get(class_name, len(learned))
     return ClassRun(
         settings,
-        gan,
+        sampler.gan,
         class_name,
         learned,
         held_out,
         folder,
         kept=KeptImages(folder, rule=selection.rule, target=target),
-        sampler=create_sampler(settings, gan, label=label),
+        sampler=sampler,
         meter=QualityMeter(learned.images),
     )
 

@@ -36,12 +36,11 @@ def keep_images(
     with open_run_folder(run, read_record(run)) as folder:
         of_class = open_class_run(
             settings,
-            restored.gan,
+            restored.sampler,
             class_name,
             images,
             folder,
             class_names=dataset.class_names,
-            label=restored.label,
         )
         of_class.kept.rewind(settings.num_epochs)
         draw_missing(of_class, restored.networks, plan.compute_epoch(restored.step))

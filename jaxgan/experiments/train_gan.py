@@ -53,7 +53,7 @@ from jaxgan.gans.protocol import Gan
 from jaxgan.metrics.kernel_distance import METRIC
 from jaxgan.reports import drawing, gan_figures
 from jaxgan.sampling import kept
-from jaxgan.sampling.runs import ALL_CLASSES, open_checkpoints
+from jaxgan.sampling.runs import ALL_CLASSES, create_sampler, open_checkpoints
 from jaxgan.sampling.settings import TrainGanSettings
 from jaxgan.training.epochs import EpochPlan
 from jaxgan.training.feed import create_feed
@@ -184,9 +184,8 @@ def train_gan(
     gan = settings.create_gan()
     devices = _choose_devices(settings, record, num_devices)
     with open_run_folder(workdir / class_name, record, notes) as folder:
-        run = open_class_run(
-            settings, gan, class_name, images, folder, class_names=dataset.class_names
-        )
+        sampler, names = create_sampler(settings, gan), dataset.class_names
+        run = open_class_run(settings, sampler, class_name, images, folder, class_names=names)
         training = _Training(settings, gan, f"class {class_name}", folder, [run])
         _train(training, dataset, devices)
     return read_trained(workdir / class_name)
@@ -210,14 +209,13 @@ def train_conditional(
     devices = _choose_devices(settings, record, num_devices)
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(open_run_folder(workdir / ALL_CLASSES, record, notes))
-        runs = []
+        runs, sampler = [], create_sampler(settings, gan, label=0)
         for label, name in enumerate(names):
             of_class = {**record, "class": name, "label": label}
             part = stack.enter_context(open_run_folder(workdir / name, of_class, notes))
             images = check_class(dataset, name)
-            runs.append(
-                open_class_run(settings, gan, name, images, part, class_names=names, label=label)
-            )
+            of_label = sampler.vary(label=label)
+            runs.append(open_class_run(settings, of_label, name, images, part, class_names=names))
         _train(_Training(settings, gan, "all classes", folder, runs), dataset, devices)
     return read_trained(workdir / ALL_CLASSES, [workdir / name for name in names])
 
@@ -312,7 +310,7 @@ def _fit(training: _Training, devices: Sequence[jax.Device]) -> tuple[Any, int] 
     """
     settings, gan, plan, folder = training.settings, training.gan, training.plan, training.folder
     say(
-        f"Training a {settings.gan.family.upper()} on the {len(training.images)} training images "
+        f"Training of {settings.gan.family.upper()} on the {len(training.images)} training images "
         f"of {training.about}: {settings.num_epochs} epochs, {plan.num_steps} steps of "
         f"{settings.batch_size} on {len(devices)} {devices[0].platform} device(s), in "
         f"{folder.path}."

@@ -59,9 +59,9 @@ class Sampler:
         score = functools.partial(self._score_alone, networks.critic, given=self._given)
         return map_batches(score, images, self.batch_size)
 
-    def with_key(self, key: Key) -> "Sampler":
-        """Return the sampler of other latents, which shares what is compiled."""
-        other = dataclasses.replace(self, key=key)
+    def vary(self, **changes: Any) -> "Sampler":
+        """Return the sampler of another `key` or `label`, which shares what is compiled."""
+        other = dataclasses.replace(self, **changes)
         shared = ("_generate", "_score_batch", "_score_alone")
         vars(other).update({name: getattr(self, name) for name in shared})
         return other

@@ -144,7 +144,7 @@ class GeneratorLab:
             _unpack(shapes.critic, trained["discriminator"]),
         )
         key, first = _choose_latents(self._sampler.key, seed)
-        samples = self._sampler.with_key(key).draw_scored(networks, first, num)
+        samples = self._sampler.vary(key=key).draw_scored(networks, first, num)
         logits = self._sampler.score(networks, samples.images)
         _check_finite(logits)
         return {"images": samples.images, "scores": samples.scores, "logits": logits}
