@@ -11,6 +11,7 @@ from tests.test_launch import make_command
 
 # The one line that a newcomer adds to jaxgan/gans/families.py.
 ADDED = (
+    f"import sys; sys.path.append({str(Path(__file__).resolve().parents[1])!r})\n"
     "from jaxgan.gans import families\n"
     "from tests.toy_gan import ToySettings\n"
     "families.GanSettings = families.GanSettings | ToySettings\n"
