@@ -1,0 +1,99 @@
+"""What the measures of an evaluation say, in two sentences, by fixed rules.
+
+Every rule compares a measure with its *floor*: what real images reach against other real images at
+the same n, in 19 of 20 divisions. The first sentence says what was found, the second what to do.
+
+**Look**, by the kernel distance and the distance of texture (sliced Wasserstein): `like` real
+images up to 1.5 floors; `unlike` above 3 floors of the former or 2 of the latter; `near` between.
+
+**Variety**, by recall and coverage: `full` from three quarters of the floor on; `none` below a
+quarter of it; `partial` between.
+
+| verdict | where |
+|---|---|
+| copies | memorisation is flagged: nearer to training images than chance allows |
+| do not use | the look is `unlike`, or the variety is `none` |
+| use with care | the look is `near`, or the variety is `partial` |
+| good | none of these |
+| unknown | there are too few real images for a floor |
+
+The factors are set between what real images of *other classes* reach (a kernel distance of 1.5 to
+4 floors, docs/quality.md) and what was seen of failed generators (above 4 floors, recall 0).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Word = Literal["copies", "do not use", "use with care", "good", "unknown"]
+
+_LIKE = 1.5  # floors of a distance
+_UNLIKE = {"kernel_distance": 3.0, "sliced_wasserstein": 2.0}  # floors
+_FULL, _NONE = 0.75, 0.25  # of the floor of a score
+_SCORES = ("recall", "coverage")
+_TEXTS = {
+    "kernel_distance": "kernel distance {value:.3f} where real images stay below {floor:.3f}",
+    "sliced_wasserstein": "texture {value:.0f} where real images stay below {floor:.0f}",
+    "recall": "recall {value:.2f} where real images reach {floor:.2f}",
+    "coverage": "coverage {value:.2f} where real images reach {floor:.2f}",
+    "memorisation": "memorisation {value:.2f} where chance stays below {floor:.2f}",
+}
+_LOOKS = ("look like real ones", "differ a little from real ones", "do not look like real ones")
+_VARIETIES = ("vary as much", "vary less", "hardly vary")
+_ADVICE: tuple[tuple[Word, str], ...] = (
+    ("good", "Only a study can say whether they help a classifier."),
+    ("use with care", "Use them only in a study, together with real images."),
+    ("do not use", "Do not use them."),
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A word, what was found, and what to do."""
+
+    word: Word
+    finding: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"{self.finding} {self.advice}"
+
+
+def judge(result: Mapping[str, Any]) -> Verdict:
+    """Return the verdict on what `evaluate` has measured, by the rules above."""
+    copies = result.get("memorisation")
+    if copies and copies["flag"]:
+        finding = (
+            f"These images are too close to the training images: {_tell(result, 'memorisation')}."
+        )
+        return Verdict("copies", finding, "Do not use or share them.")
+    if any(result[name]["floor"] is None for name in (*_UNLIKE, *_SCORES)):
+        finding = "There are too few real images to say how good these images are."
+        return Verdict("unknown", finding, "Bring more real images.")
+    looks = {name: _rate_distance(result[name], name) for name in _UNLIKE}
+    varieties = {name: _rate_score(result[name]) for name in _SCORES}
+    looked_at, varied_in = (max(rated, key=lambda n: rated[n]) for rated in (looks, varieties))
+    look, variety = looks[looked_at], varieties[varied_in]
+    joined = "but" if (look == 0) != (variety == 0) else "and"
+    finding = (
+        f"These images {_LOOKS[look]} ({_tell(result, looked_at)}) {joined} {_VARIETIES[variety]} "
+        f"({_tell(result, varied_in)})."
+    )
+    word, advice = _ADVICE[max(look, variety)]
+    return Verdict(word, finding, advice)
+
+
+def _rate_distance(measure: Mapping[str, Any], name: str) -> int:
+    """Return 0 for like real images, 1 for near them, 2 for unlike them."""
+    value, floor = measure["value"], max(measure["floor"], 0.0)
+    return int(value > _LIKE * floor) + int(value > _UNLIKE[name] * floor)
+
+
+def _rate_score(measure: Mapping[str, Any]) -> int:
+    """Return 0 for full variety, 1 for partial, 2 for none."""
+    value, floor = measure["value"], measure["floor"]
+    return int(value < _FULL * floor) + int(value < _NONE * floor)
+
+
+def _tell(result: Mapping[str, Any], name: str) -> str:
+    return _TEXTS[name].format(**result[name])
