@@ -3,13 +3,14 @@
 import contextlib
 import dataclasses
 import functools
+import importlib
 import os
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from types import MappingProxyType, ModuleType
+from typing import Any, get_args
 
 import jax
 import numpy as np
@@ -21,6 +22,7 @@ from jaxgan.data.phantom import draw_film
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.experiments.train_classifier import TrainClassifierSettings
 from jaxgan.experiments.train_gan import describe_run
+from jaxgan.gans import families
 from jaxgan.gans.dcgan import DcganSettings
 from jaxgan.gans.protocol import Networks, describe_shapes
 from jaxgan.gans.two_player import GanState
@@ -209,6 +211,12 @@ def make_image_set(num: int, size: int = 32, channels: int = 1, seed: int = 0) -
     images[labels == 1, size // 2 :] += 120
     files = tuple(f"{i}.png" for i in range(num))
     return ImageSet(images, labels, files, files, known=np.zeros(num, bool))
+
+
+def load_family_configs() -> list[ModuleType]:
+    """Return the config of every family of GANs: the file of its name in configs/."""
+    members = get_args(families.GanSettings)
+    return [importlib.import_module(f"configs.{member.family}") for member in members]
 
 
 def make_environment() -> dict[str, str]:

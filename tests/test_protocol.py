@@ -81,6 +81,11 @@ def test_stages_add_up_and_all_but_the_last_keep_their_length(name):
     assert lengths[4][:-1] == lengths[9][:-1]
 
 
+def test_a_run_that_ends_before_its_last_stage_is_refused():
+    with pytest.raises(UserError, match=r"given 2 epochs, expected more than 2: .* 'spread'"):
+        make_settings("toy", num_epochs=2).create_gan()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_no_step_and_no_beginning_changes_the_tree(name):
     gan = make_settings(name).create_gan()

@@ -3,18 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, get_args
 
 import pytest
 
-from configs import dcgan, gmd, mlp
+from configs import dcgan, gmd
 from jaxgan.core.errors import UserError
 from jaxgan.core.settings import check, read_settings, to_dict
 from jaxgan.experiments.train_classifier import TrainClassifierSettings
-from jaxgan.gans.dcgan import DcganSettings
-from jaxgan.gans.mlp import MlpSettings
+from jaxgan.gans import families
 from jaxgan.sampling.settings import TrainGanSettings
-from tests.helpers import make_dcgan_settings, make_gmd_settings
+from tests.helpers import load_family_configs, make_dcgan_settings, make_gmd_settings
 
 # The reader ---------------------------------------------------------------------------------------
 
@@ -116,7 +115,7 @@ def test_what_is_missing_is_named_beside_what_is_not_known():
     ("module", "cls", "variants"),
     [
         (dcgan, TrainGanSettings, ("paper", "recommended", "small", "quick")),
-        (mlp, TrainGanSettings, ("paper", "quick")),
+        *((module, TrainGanSettings, ("paper", "quick")) for module in load_family_configs()),
         (gmd, TrainClassifierSettings, ("paper", "small", "quick")),
     ],
 )
@@ -127,7 +126,8 @@ def test_the_configs_are_valid_and_round_trip(module, cls, variants):
 
 
 def test_a_config_says_which_family_it_is_of():
-    for module, cls in ((dcgan, DcganSettings), (mlp, MlpSettings)):
+    members = get_args(families.GanSettings)
+    for module, cls in zip(load_family_configs(), members, strict=True):
         assert type(read_settings(TrainGanSettings, module.get_config().to_dict()).gan) is cls
 
 

@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pytest
 
-from configs import ablate, dcgan, gmd, mlp, study
+from configs import ablate, gmd, study
 from jaxgan.core.settings import read_settings
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.evaluation import encoder
@@ -19,6 +19,7 @@ from jaxgan.experiments.train_gan import train_gan
 from jaxgan.sampling.settings import TrainGanSettings
 from jaxgan.study.run import run_study
 from jaxgan.study.settings import StudySettings
+from tests.helpers import load_family_configs
 
 CLASSES = ("normal", "other")  # one of the paper's Table 2, one that it has not
 
@@ -97,7 +98,7 @@ def test_every_study_comes_to_its_verdict(variant, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("family", "variant"), [(f, v) for f in (dcgan, mlp) for v in list_variants(f)]
+    ("family", "variant"), [(f, v) for f in load_family_configs() for v in list_variants(f)]
 )
 def test_every_gan_trains_to_its_end(family, variant, tmp_path):
     config = family.get_config(variant)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import jax
 
+from jaxgan.core.errors import UserError
 from jaxgan.core.types import Array, Key
 from jaxgan.devices.parallel import StepFn
 
@@ -93,6 +94,14 @@ class Gan(Generic[State]):
     to_probability: Callable[[Array], Array] | None = None
     meaning: str = "higher means more real"
     augmentation: Augmentation[State] | None = None
+
+    def __post_init__(self) -> None:
+        first = sum(stage.num_epochs for stage in self.stages[:-1])
+        if first and self.stages[-1].num_epochs < 1:
+            raise UserError(
+                f"The GAN is given {first + self.stages[-1].num_epochs} epochs, expected more than "
+                f"{first}: its stages before the last one, {self.stages[-1].name!r}, take so many."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -119,7 +119,12 @@ def create_gan(settings: RecipeSettings, create_players: Players, num_epochs: in
         # D without statistics every image is judged alone.
         train = given.labels is None and bool(jax.tree.leaves(variables["batch_stats"]))
         logits, _ = discriminator.apply(
-            variables, images, given.labels, train=train, mutable=["batch_stats"]
+            variables,
+            images,
+            given.labels,
+            train=train,
+            mutable=["batch_stats"],
+            rngs={"dropout": jax.random.key(0)},  # a D that drops units drops the same each time
         )
         return logits
 

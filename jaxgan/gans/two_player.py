@@ -147,10 +147,14 @@ def train_step(
 
     # Fakes of the classes that the real images have: in both D meets the same classes as often.
     labels = batch.labels
+    dropout_keys = jax.random.split(jax.random.fold_in(key, 5), 4)
     fake, pullback, generator_stats = _generate(
-        state.generator, take_part(latents, axis_name), labels, generator.network
+        state.generator,
+        take_part(latents, axis_name),
+        labels,
+        generator.network,
+        dropout_keys[3],
     )
-    dropout_keys = jax.random.split(jax.random.fold_in(key, 5), 3)
     new_discriminator, discriminator_metrics = update_discriminator(
         state.discriminator,
         real=augment(scale_to_unit(batch.images), real_key),
@@ -160,7 +164,7 @@ def train_step(
         objective=recipe.objective,
         penalty_fn=recipe.penalty_fn,
         penalty_keys=None if recipe.penalty_fn is None else split(jax.random.fold_in(key, 4)),
-        dropout_keys=dropout_keys,
+        dropout_keys=dropout_keys[:2],
         axis_name=axis_name,
     )
     new_generator, generator_metrics = update_generator(
@@ -196,14 +200,19 @@ def train_step(
 
 
 def _generate(
-    state: NetworkState, latents: Array, labels: Array, generator: nn.Module
+    state: NetworkState, latents: Array, labels: Array, generator: nn.Module, dropout_key: Key
 ) -> tuple[Array, Pullback, Params]:
     """Return fakes, the map from their cotangent to the parameters', and the new statistics."""
 
     def apply(params: Params) -> tuple[Array, Params]:
         variables = {"params": params, "batch_stats": state.batch_stats}
         images, updates = generator.apply(
-            variables, latents, labels, train=True, mutable=["batch_stats"]
+            variables,
+            latents,
+            labels,
+            train=True,
+            mutable=["batch_stats"],
+            rngs={"dropout": dropout_key},
         )
         return images, updates.get("batch_stats", {})
 

@@ -12,9 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from jaxgan.core.errors import UserError, list_some
 from jaxgan.ops.pixels import stretch_to_bytes
 from jaxgan.sampling.selection import accept_by_batch_loss
 from jaxgan.training.epochs import EpochPlan
+
+_READ = ("loss_d_fake", "loss_d_real", "d_fake", "first_fake")
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,14 @@ def look_at_epoch_ends(
 ) -> list[Look]:
     """Return the listing's looks at steps `begin` to `end`.
 
-    `rows` are their metrics (see `gan.train_step`), arrays [max_steps, ...].
+    `rows` are their metrics (see `two_player.train_step`), arrays [max_steps, ...].
     """
+    lacking = [name for name in _READ if name not in rows]
+    if lacking:
+        raise UserError(
+            f"The rule paper_code looks at {list_some(_READ)} of every step, and the step of this "
+            f"family gives no {list_some(lacking)}: choose another rule, --accept=none."
+        )
     fake, real = np.asarray(rows["loss_d_fake"]), np.asarray(rows["loss_d_real"])
     scores, looks = np.asarray(rows["d_fake"]), []
     for step, epoch in plan.list_epoch_ends(begin, end):

@@ -79,7 +79,6 @@ def check_probability(rule: str, gan: Gan[Any], *, remedy: str) -> None:
     """Raise where a `rule` compares D's score with a threshold and it is no probability."""
     if gan.to_probability is None:
         raise UserError(
-            f"{rule} reads D's score as a probability, which it is with the objectives of the "
-            f"cross-entropy alone (config.gan.objective), not with this one ({gan.meaning}): "
-            f"{remedy}."
+            f"{rule} reads D's score as a probability, which it is of a family and an objective by "
+            f"cross-entropy alone (config.gan.objective), not here ({gan.meaning}): {remedy}."
         )
