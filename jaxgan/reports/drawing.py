@@ -118,6 +118,14 @@ def show_row(figure: "Figure", images: np.ndarray, *, bottom: float) -> None:
     figure.figimage(sheet, xo=round(0.2 * DPI), yo=round(bottom * DPI))
 
 
+def load() -> None:
+    """Load now what the first figure needs."""
+    import matplotlib.backends.backend_agg
+    import matplotlib.style
+    import matplotlib.ticker  # noqa: F401
+    import scipy.ndimage  # noqa: F401
+
+
 @contextmanager
 def open_figure(path: Path, *, size: tuple[float, float], **layout: Any) -> Iterator["Figure"]:
     """Give an empty figure of `size` inches in the house style and write it at the end."""
