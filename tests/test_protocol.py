@@ -184,6 +184,17 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(name, tmp_path, monkeyp
     assert {"samples.png", "losses.png", "metric.png"} <= {path.name for path in whole.figures}
 
 
+def test_what_draws_is_compiled_in_a_thread_and_not_again(tmp_path, caplog):
+    settings = make_settings("mlp", num_epochs=1, gan=make_values("mlp") | {"diffaugment": True})
+    with jax.log_compiles(True):  # of this thread alone
+        train_gan(
+            settings, dataset=make_dataset(), class_name="left", workdir=tmp_path, num_devices=1
+        )
+    assert "XLA compilation of jit(_run_steps)" in caplog.text
+    for name in ("generate", "score", "augment"):
+        assert f"XLA compilation of jit({name})" not in caplog.text
+
+
 def stop_at(dispatch):
     """Signals of which one comes during a dispatch: here each is one epoch."""
 

@@ -470,6 +470,16 @@ def write_png(array: np.ndarray, path: Path, *, generated: bool = False) -> None
         image.save(beside, "PNG", pnginfo=create_mark() if generated else None)
 
 
+def write_generated(images: Iterable[np.ndarray], paths: Iterable[Path]) -> None:
+    """Write generated images (`write_png`), some at a time: each waits for the disk."""
+
+    def write(image_and_path: tuple[np.ndarray, Path]) -> None:
+        write_png(*image_and_path, generated=True)
+
+    for _ in map_in_threads(write, zip(images, paths, strict=True)):
+        pass
+
+
 def create_mark() -> PngImagePlugin.PngInfo:
     """Return what a PNG is to be saved with so that `bears_mark` knows it for jaxgan's own."""
     info = PngImagePlugin.PngInfo()

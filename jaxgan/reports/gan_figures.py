@@ -3,11 +3,9 @@
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.ticker import PercentFormatter
 
 from jaxgan.reports.drawing import (
     BLUE,
@@ -22,10 +20,14 @@ from jaxgan.reports.drawing import (
     open_panels,
     read_series,
     scale_losses,
+    show_percent,
     show_row,
     tile,
     write_notes,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _LONGEST_NOTE = 400  # letters of what is said of many classes
 
@@ -70,7 +72,7 @@ def plot_acceptance(
         notes.insert(0, f"Rule {rule}{limit}{f': {found}' if len(rates) else ''}.")
         top = max(1.1 * highest, 0.02)
         axes.set_ylim(-0.03 * top, top)
-        axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+        show_percent(axes)
         finish_panel(axes, ylabel="generated images kept", xlabel="epoch", legend_columns=0)
         write_notes(figure, notes)
 
@@ -124,7 +126,7 @@ def plot_score_histogram(
             axes.axvline(threshold, color="black", linestyle="--", label=f"D = {threshold:g}")
         margin = 0.02 * (span[1] - span[0])
         axes.set_xlim(span[0] - margin, span[1] + margin)
-        axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+        show_percent(axes)
         xlabel = "D's probability that the image is real"
         if not is_probability:
             xlabel = f"D's score ({meaning})"
@@ -197,7 +199,7 @@ def _find_span(groups: Sequence[np.ndarray]) -> tuple[float, float]:
 
 
 def _draw_histogram(
-    axes: Axes,
+    axes: "Axes",
     values: np.ndarray,
     name: str,
     color: str,
