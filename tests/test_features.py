@@ -5,6 +5,7 @@ import pytest
 from jax import export
 
 from jaxgan.core.errors import UserError
+from jaxgan.evaluation import features
 from jaxgan.evaluation.comparisons import measure_space
 from jaxgan.evaluation.features import (
     ExportedFeatures,
@@ -105,9 +106,11 @@ def test_images_that_the_encoder_knows_fill_up():
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_thumbnails_are_gray(channels):
+def test_thumbnails_are_gray(channels, monkeypatch):
     images = np.repeat(GRAY, channels, axis=-1)
-    thumbnails = draw_thumbnails(images, 8)
+    with monkeypatch.context() as patch:
+        patch.setattr(features, "MEMORISATION_SIDE", 8)
+        thumbnails = draw_thumbnails(images)
     assert thumbnails.dtype == np.float32
     expected = GRAY.reshape(5, 8, 4, 8, 4).mean(axis=(2, 4)) / 127.5 - 1
     np.testing.assert_allclose(thumbnails, expected, atol=1.01 / 127.5)

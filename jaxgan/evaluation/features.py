@@ -68,10 +68,10 @@ class EncoderFeatures:
 
 
 def create_encoder_features(
-    images: np.ndarray, labels: np.ndarray, *, cache_dir: Path | None, seed: int = 0
+    images: np.ndarray, labels: np.ndarray, *, cache_dir: Path | None
 ) -> EncoderFeatures:
     """Train an encoder on uint8 images [n, h, w, c] and labels [n], or take the kept one."""
-    encoder = load_or_train_encoder(shrink(images, SIDE), labels, cache_dir=cache_dir, seed=seed)
+    encoder = load_or_train_encoder(shrink(images, SIDE), labels, cache_dir=cache_dir)
     return EncoderFeatures(encoder, len(images))
 
 
@@ -137,9 +137,10 @@ class ExportedFeatures:
         return features
 
 
-def draw_thumbnails(images: np.ndarray, side: int = MEMORISATION_SIDE) -> np.ndarray:
+def draw_thumbnails(images: np.ndarray) -> np.ndarray:
     """Return gray images [n, side, side] in [-1, 1], to be searched for copies."""
-    return shrink(images, side).mean(axis=-1, dtype=np.float32) / np.float32(127.5) - np.float32(1)
+    gray = shrink(images, MEMORISATION_SIDE).mean(axis=-1, dtype=np.float32)
+    return gray / np.float32(127.5) - np.float32(1)
 
 
 def shrink(images: np.ndarray, side: int, *, enlarge: bool = False) -> np.ndarray:

@@ -5,6 +5,7 @@ A family (`jaxgan.gans.families`) is one file: its networks, its settings, its s
 which family a run is of.
 """
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
@@ -93,6 +94,11 @@ class Gan(Generic[State]):
     to_probability: Callable[[Array], Array] | None = None
     meaning: str = "higher means more real"
     augmentation: Augmentation[State] | None = None
+
+    @property
+    def borders(self) -> tuple[int, ...]:
+        """The epochs with which all stages but the last end."""
+        return tuple(itertools.accumulate(stage.num_epochs for stage in self.stages))[:-1]
 
 
 @dataclass(frozen=True, kw_only=True)
