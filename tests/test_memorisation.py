@@ -26,9 +26,9 @@ def draw(num, seed, d=D):
     return np.random.default_rng(seed).normal(size=(num, d))
 
 
-def measure(generated, train, held_out, **options):
+def measure(generated, train, held_out, distance_fn=cdist, **options):
     result = measure_memorisation(
-        generated, train, held_out, features="made", distance_fn=cdist, **options
+        generated, train, held_out, features="made", distance_fn=distance_fn, **options
     )
     json.dumps(result.to_json(), allow_nan=False)
     return result
