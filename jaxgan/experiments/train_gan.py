@@ -12,7 +12,6 @@ proportions of the training set: every image is seen as often as in the run of i
 import contextlib
 import dataclasses
 import functools
-import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,7 +162,7 @@ class _Training:
     @functools.cached_property
     def plan(self) -> EpochPlan:
         """When what happens."""
-        return create_plan(self.settings, self.gan, len(self.images))
+        return self.settings.create_plan(len(self.images), self.gan.borders)
 
 
 def train_gan(
@@ -272,12 +271,6 @@ def _train(training: _Training, dataset: Dataset, devices: Sequence[jax.Device])
 def is_conditional(runs: Sequence[ClassRun]) -> bool:
     """Whether these are the classes of one model of all."""
     return runs[0].sampler.label is not None
-
-
-def create_plan(settings: TrainGanSettings, gan: Gan[Any], num_examples: int) -> EpochPlan:
-    """Return when what happens in a run over `num_examples` images."""
-    ends = itertools.accumulate(stage.num_epochs for stage in gan.stages)
-    return settings.create_plan(num_examples, borders=tuple(ends)[:-1])
 
 
 def create_stages(

@@ -180,6 +180,11 @@ def hash_files(files: tuple[str, ...], labels: np.ndarray) -> str:
     return digest.hexdigest()[:20]
 
 
+def hash_pixels(images: np.ndarray) -> str:
+    """Return a hash of what images of any shape show."""
+    return hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest()[:20]
+
+
 def describe_data(settings: DataSettings) -> dict[str, Any]:
     """Return these settings as a job's record has them: jobs of before keep their names.
 
@@ -198,14 +203,13 @@ def describe_family(settings: Any, first: str) -> dict[str, Any]:
     return {n: v for n, v in record.items() if n != "family" or v != first}
 
 
-def to_record(settings: Any, *, without: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Return frozen settings as JSON-able values, less the fields that do not alter a result."""
+def to_record(settings: Any) -> dict[str, Any]:
+    """Return frozen settings as JSON-able values."""
     values = {}
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
-        if field.name not in without:
-            nested = dataclasses.is_dataclass(value)
-            plain = dict(value) if isinstance(value, Mapping) else value
-            plain = list(plain) if isinstance(plain, tuple) else plain
-            values[field.name] = to_record(value) if nested else plain
+        nested = dataclasses.is_dataclass(value)
+        plain = dict(value) if isinstance(value, Mapping) else value
+        plain = list(plain) if isinstance(plain, tuple) else plain
+        values[field.name] = to_record(value) if nested else plain
     return values
