@@ -49,7 +49,6 @@ from jaxgan.training.jobs import (
     describe_data,
     describe_family,
     hash_pixels,
-    to_record,
 )
 from jaxgan.training.settings import CHECKPOINTS
 
@@ -195,7 +194,7 @@ def run_ablation(
         "rows": {name: _summarise(found) for name, found in scores.items() if found},
         "references": references,
         "failures": [dataclasses.asdict(failure) for failure in runner.failures],
-        "settings": to_record(settings),
+        "settings": to_dict(settings),
     }
     _write(result, drawn, workdir)
     return Ablation(result, drawn)
@@ -246,7 +245,7 @@ def _create_training(
 
 def _describe_training(variant: TrainGanSettings) -> dict[str, Any]:
     """Return the settings as a job's record has them: of one level, as jobs of before."""
-    record = to_record(variant)
+    record = to_dict(variant)
     return {
         **{name: value for name, value in record.items() if name != "gan"},
         **describe_family(variant.gan, "dcgan"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxgan.core.settings import to_dict
 from jaxgan.data.sets import ImageSet
 from jaxgan.metrics.classification import compute_balanced_accuracy
 from jaxgan.metrics.clustered import compute_clustered_report
@@ -31,7 +32,7 @@ from jaxgan.study.statistics import (
     estimate_fold_variance,
     judge,
 )
-from jaxgan.training.jobs import Result, describe_failures, to_record
+from jaxgan.training.jobs import Result, describe_failures
 
 _PACKAGES = ("jaxgan", "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn", "pillow")
 # Printed in sections 4.2 and 4.3: accuracy on training and validation images.
@@ -89,7 +90,7 @@ def analyse(results: StudyResults) -> dict[str, Any]:
         "paper": _describe_paper(arms),
         "failures": failures,
         "data": _describe_data(results),
-        "settings": to_record(results.settings),
+        "settings": to_dict(results.settings),
         "versions": get_versions(),
     }
 

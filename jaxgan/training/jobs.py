@@ -17,6 +17,7 @@ from tqdm import tqdm
 from jaxgan.core.console import say
 from jaxgan.core.errors import DiskError, IncompleteError, find_memory_error
 from jaxgan.core.files import make_folder, read_arrays, written_beside
+from jaxgan.core.settings import to_dict
 from jaxgan.data.settings import DataSettings
 from jaxgan.training.loop import Stopped
 from jaxgan.training.progress import WorkingClock
@@ -199,17 +200,4 @@ def describe_family(settings: Any, first: str) -> dict[str, Any]:
 
     Jobs of before knew that one alone, and keep their names.
     """
-    record = to_record(settings)
-    return {n: v for n, v in record.items() if n != "family" or v != first}
-
-
-def to_record(settings: Any) -> dict[str, Any]:
-    """Return frozen settings as JSON-able values."""
-    values = {}
-    for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
-        nested = dataclasses.is_dataclass(value)
-        plain = dict(value) if isinstance(value, Mapping) else value
-        plain = list(plain) if isinstance(plain, tuple) else plain
-        values[field.name] = to_record(value) if nested else plain
-    return values
+    return {n: v for n, v in to_dict(settings).items() if n != "family" or v != first}
