@@ -475,14 +475,12 @@ def write_png(array: np.ndarray, path: Path, *, generated: bool = False) -> None
         image.save(beside, "PNG", pnginfo=create_mark() if generated else None)
 
 
-def write_generated(images: Iterable[np.ndarray], paths: Iterable[Path]) -> None:
+def write_generated(images: Sequence[np.ndarray] | np.ndarray, paths: Sequence[Path]) -> None:
     """Write generated images (`write_png`), some at a time: each waits for the disk."""
-
-    def write(image_and_path: tuple[np.ndarray, Path]) -> None:
-        write_png(*image_and_path, generated=True)
-
-    for _ in map_in_threads(write, zip(images, paths, strict=True)):
-        pass
+    write = functools.partial(write_png, generated=True)
+    with ThreadPoolExecutor(NUM_THREADS) as pool:
+        for _ in pool.map(write, images, paths):  # raises what a write has raised
+            pass
 
 
 def create_mark() -> PngImagePlugin.PngInfo:
