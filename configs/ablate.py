@@ -89,14 +89,22 @@ def strength() -> ConfigDict:
 def headline() -> ConfigDict:
     """The paper's settings against the recommended ones, on the paper's network: hours a class."""
     config = _create("recommended", num_epochs=300)
-    paper = load_beside(__file__, "dcgan").get_config("paper")
+    paper = load_beside(__file__, "dcgan").get_config("paper").to_dict()
+    base = config.train.to_dict()
     changed = {
-        name: value
-        for name, value in paper.to_dict().items()
-        if name not in EQUAL and value != config.train.to_dict()[name]
+        name: _find_changed(base[name], value)
+        for name, value in paper.items()
+        if name not in EQUAL and value != base[name]
     }
     config.variants = {"paper": changed, "recommended": {}}
     return config
+
+
+def _find_changed(base: Any, value: Any) -> Any:
+    """Return `value`; of a group only the fields that differ, so that others can be set for all."""
+    if not isinstance(value, dict) or value.keys() != base.keys():
+        return value
+    return {name: v for name, v in value.items() if v != base[name]}
 
 
 def _create(name: str, *, num_epochs: int) -> ConfigDict:

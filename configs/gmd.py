@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from jaxgan.core.configs import choose_variant
+from jaxgan.core.configs import choose_variant, load_beside
 
 
 def get_config(variant: str = "paper") -> ConfigDict:
@@ -40,15 +40,7 @@ def paper() -> ConfigDict:
     config.epochs_per_dispatch = 1
     config.max_steps_per_dispatch = 50
 
-    config.data = ConfigDict()
-    config.data.val_fraction = 0.2  # where the folder has no split of its own; by patient
-    config.data.split_seed = 0
-    config.data.phantom_seed = 0
-    config.data.phantom_subtlety = 0.5  # 0: obvious findings, 1: nearly invisible
-    config.data.resident_bytes = 2**30  # a larger training set is streamed to the device
-    config.data.fit = "crop"  # of images that are not square; or pad, stretch: --fit
-    config.data.value_range = "auto"  # of images of more than 8 bits; or "LOW,HIGH": --value_range
-    config.data.window = ""  # or "CENTER,WIDTH", instead of a range: --window
+    config.data = load_beside(__file__, "dcgan").paper().data  # which images, see there
     return config
 
 

@@ -48,7 +48,6 @@ from jaxgan.data.settings import DataSettings
 from jaxgan.data.source import DataSpec, load_dataset
 from jaxgan.data.values import AUTO, parse_view
 from jaxgan.devices import distributed
-from jaxgan.experiments.unused import find_unused_by_evaluation
 from jaxgan.training.loop import Stopped
 from jaxgan.training.record import flatten
 
@@ -353,23 +352,16 @@ def find_changed() -> list[str]:
     changed = [
         f"--{name}"
         for name in FLAGS
-        if not name.startswith("config") and FLAGS[name].present and not _is_default(FLAGS[name])
+        if not name.startswith("config") and FLAGS[name].present
+        if FLAGS[name].value != FLAGS[name].default
     ]
     if "config" not in FLAGS:
         return changed
-    original = _load_original_config().to_dict()
+    # The config's file and variant as they are, without what was given on top.
+    original = _load_config(config_flags.get_config_filename(FLAGS["config"])).to_dict()
     given = config_flags.get_override_values(FLAGS["config"])
     fields = [name for name, value in given.items() if value != _look_up(original, name)]
     return [*changed, *(f"config.{name}" for name in fields)]
-
-
-def _is_default(flag: Any) -> bool:
-    return bool(flag.value == flag.default)
-
-
-def _load_original_config() -> ConfigDict:
-    """Return the config's file and variant as they are, without what was given on top."""
-    return _load_config(config_flags.get_config_filename(FLAGS["config"]))
 
 
 def _load_config(name: str) -> ConfigDict:
@@ -388,14 +380,6 @@ def _look_up(values: Any, name: str) -> Any:
 def refuse_unused(*unused: Unused) -> None:
     """Raise `UserError` where something was given that has no effect."""
     check_unused(find_changed(), functools.reduce(operator.or_, map(dict, unused)))
-
-
-def refuse_unused_by_evaluation(*, is_run: bool) -> None:
-    """Raise `UserError` where a flag of evaluate was given that has no effect."""
-    selection = FLAGS.selection
-    refuse_unused(
-        find_unused_by_evaluation(is_run=is_run, selection=selection, data_flags=DATA_FLAGS)
-    )
 
 
 def tell_unused(*unused: Unused) -> None:

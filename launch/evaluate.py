@@ -9,6 +9,7 @@ from absl import flags
 from jaxgan.evaluation.evaluate import evaluate
 from jaxgan.evaluation.rules import compare_rules
 from jaxgan.evaluation.subjects import check_subjects, load_folders, load_run
+from jaxgan.experiments.unused import find_unused_by_evaluation
 from jaxgan.sampling.runs import read_run_settings
 
 FLAGS = flags.FLAGS
@@ -36,7 +37,8 @@ def main() -> None:
     workdirs = [Path(workdir) for workdir in FLAGS.workdir]
     has_several_runs = len(workdirs) > 1 and not FLAGS.selection
     check_subjects(name, *folders, FLAGS.held_out, has_several_runs=has_several_runs)
-    cli.refuse_unused_by_evaluation(is_run=bool(name))
+    is_for = {"is_run": bool(name), "selection": FLAGS.selection}
+    cli.refuse_unused(find_unused_by_evaluation(**is_for, data_flags=cli.DATA_FLAGS))
     workdir = workdirs[-1]
     where: dict[str, Any] = {"json_path": cli.get_file("json"), "cache_dir": cli.get_cache_dir()}
     where["out"] = Path(FLAGS.out or (workdir / name / "evaluation" if name else "evaluation"))

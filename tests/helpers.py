@@ -26,6 +26,7 @@ from jaxgan.gans import families
 from jaxgan.gans.dcgan import DcganSettings
 from jaxgan.gans.protocol import Networks, describe_shapes
 from jaxgan.gans.two_player import GanState
+from jaxgan.metrics.kernel_distance import METRIC, create_kernel_comparison
 from jaxgan.sampling.kept import KeptImages
 from jaxgan.sampling.runs import create_sampler, open_checkpoints, read_run_settings
 from jaxgan.sampling.sampler import Sampler
@@ -251,6 +252,16 @@ def draw_films(finding: str, num: int, first_patient: int = 0) -> np.ndarray:
 @functools.cache
 def _draw_film(finding: str, patient: int) -> np.ndarray:
     return draw_film(seed=0, patient=patient, film=0, finding=finding, size=32, subtlety=0)
+
+
+def compare_sets(create_comparison, x, y, **options):
+    """What a comparison of `jaxgan.metrics` says of one set and another, which are all its pool."""
+    compare = create_comparison(np.concatenate([x, y]), **options)
+    return compare(np.arange(len(x)), np.arange(len(x), len(x) + len(y)))
+
+
+def compute_kernel_distance(x, y) -> float:
+    return compare_sets(create_kernel_comparison, x, y)[METRIC]
 
 
 def compute_difference(tree, other) -> float:

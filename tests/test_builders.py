@@ -3,7 +3,6 @@ import io
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -240,21 +239,6 @@ def test_an_interrupted_preparation_is_not_taken_for_a_finished_one(
     assert list((tmp_path / "cache").glob("*/*")) == []
     assert len(prepare(folder, tmp_path / "cache").records) == 27
     assert len(attempts) == 2
-
-
-def test_what_a_killed_process_left_is_removed_and_a_living_one_is_spared(folder, tmp_path):
-    target = tmp_path / "cache" / "folder" / "key"
-    target.parent.mkdir(parents=True)
-    child = subprocess.Popen([sys.executable, "-c", ""])
-    child.wait()
-    host = socket.gethostname()
-    dead = target.with_name(f"key.{host}.{child.pid}.aaaa")
-    alive = target.with_name(f"key.{host}.{os.getppid()}.bbbb")
-    elsewhere = target.with_name(f"key.another-{host}.{child.pid}.cccc")
-    for path in (dead, alive, elsewhere):
-        path.mkdir()
-    builders._remove_abandoned(target)
-    assert sorted(target.parent.iterdir()) == sorted([alive, elsewhere])
 
 
 PROGRAM = """

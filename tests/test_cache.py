@@ -3,7 +3,9 @@
 import contextlib
 import os
 import shutil
+import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -211,3 +213,17 @@ def test_nothing_is_written_into_the_folder_of_the_images(place, flag):
     assert result.returncode == 2
     assert f"{inside} lies in the data folder" in result.stderr
     assert sorted(p.name for p in (place / "data").iterdir()) == ["train", "val"]
+
+
+def test_what_a_killed_process_left_is_removed_and_a_living_one_is_spared(tmp_path):
+    key, host = "0123456789abcdef" * 2, socket.gethostname()
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    ours = cache.name_unfinished(tmp_path / "folder" / key)
+    dead = ours.with_name(f"{key}.{host}.{child.pid}.aaaaaaaa")
+    alive = ours.with_name(f"{key}.{host}.{os.getppid()}.bbbbbbbb")
+    elsewhere = ours.with_name(f"{key}.another-{host}.{child.pid}.cccccccc")
+    for path in (ours, dead, alive, elsewhere):
+        path.mkdir(parents=True)
+    cache.remove_unfinished(tmp_path)
+    assert sorted(ours.parent.iterdir()) == sorted([ours, alive, elsewhere])

@@ -393,10 +393,11 @@ def test_the_configuration_is_out_at_once_whatever_standard_output_is_by_the_end
         assert json.loads((tmp_path / "out").read_text()) == {"seed": 1}
 
 
-@pytest.mark.parametrize("name", ["train_dcgan", "sample"])
+@pytest.mark.parametrize("name", ["train_dcgan", "train_gmd", "sample", "evaluate"])
 def test_what_few_launches_need_is_loaded_where_it_is_used(name):
     command = [sys.executable, "-X", "importtime", str(ROOT / "launch" / f"{name}.py"), "--help"]
     told = subprocess.run(command, capture_output=True, text=True, env=make_environment()).stderr
     loaded = {line.rpartition("|")[2].strip() for line in told.splitlines()}
     assert "jaxgan.sampling.settings" in loaded, told[-500:]
-    assert not loaded & {"sklearn", "scipy.stats", "scipy.optimize", "tensorflow_datasets"}
+    of_few = {"sklearn", "scipy.stats", "scipy.optimize", "scipy.ndimage", "matplotlib"}
+    assert not loaded & {*of_few, "tensorflow_datasets"}

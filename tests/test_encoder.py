@@ -6,8 +6,7 @@ from scipy import ndimage
 
 from jaxgan.evaluation import encoder
 from jaxgan.metrics.classification import compute_balanced_accuracy
-from jaxgan.metrics.kernel_distance import compute_kernel_distance
-from tests.helpers import draw_films, make_image_set
+from tests.helpers import compute_kernel_distance, draw_films, make_image_set
 
 SIDE = 32
 

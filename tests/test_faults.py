@@ -4,10 +4,10 @@
 """
 
 import os
-import resource
 import shutil
 import signal
 import subprocess
+import sys
 
 import pytest
 
@@ -48,15 +48,14 @@ def make_flags(place, workdir, *flags):
     )
 
 
-def train(place, workdir, *flags, **options):
+def train(place, workdir, *flags, before=()):
     result = subprocess.run(
-        make_flags(place, workdir, *flags),
+        [*before, *make_flags(place, workdir, *flags)],
         capture_output=True,
         text=True,
         env=make_environment(),
         timeout=300,
         check=False,
-        **options,
     )
     assert "Traceback" not in result.stderr, result.stderr
     if result.returncode:
@@ -64,9 +63,9 @@ def train(place, workdir, *flags, **options):
     return result
 
 
-def fail(place, workdir, *flags, **options):
+def fail(place, workdir, *flags, before=()):
     """Return the exit code and the one sentence of a launch that fails."""
-    result = train(place, workdir, *flags, **options)
+    result = train(place, workdir, *flags, before=before)
     lines = [line for line in result.stderr.splitlines() if line.strip()]
     assert len(lines) == 1, result.stderr
     return result.returncode, lines[0]
@@ -85,10 +84,10 @@ def test_a_full_disk(place, tmp_path):
 def test_a_limit_on_the_size_of_files(place, tmp_path):
     train(place, tmp_path / "warm")  # so that no compilation is cut short too
 
-    def limit():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
-
-    code, sentence = fail(place, tmp_path / "run", preexec_fn=limit)
+    # Set by a process between: what `preexec_fn` would fork has JAX's threads.
+    limit = "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))"
+    become = f"{limit}; os.execv(sys.executable, sys.argv[1:])"
+    code, sentence = fail(place, tmp_path / "run", before=(sys.executable, "-c", become))
     assert code == 74
     assert "File too large" in sentence or "No space left" in sentence
 

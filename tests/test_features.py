@@ -5,13 +5,14 @@ import pytest
 from jax import export
 
 from jaxgan.core.errors import UserError
+from jaxgan.evaluation import features
 from jaxgan.evaluation.comparisons import measure_space
 from jaxgan.evaluation.features import (
-    ExportedFeatures,
-    PixelFeatures,
     choose_remaining,
     create_encoder_features,
+    create_pixel_features,
     draw_thumbnails,
+    read_exported_features,
     set_aside,
     shrink,
 )
@@ -33,12 +34,12 @@ def write(path, function=means, shape="n, 16, 16, 3", dtype=np.uint8):
 
 
 def test_pixels_are_averages():
-    features = PixelFeatures(4)(GRAY)
+    features = create_pixel_features(4)(GRAY)
     expected = GRAY.reshape(5, 4, 8, 4, 8).mean(axis=(2, 4)) / 127.5 - 1
     np.testing.assert_allclose(
         features, expected.reshape(5, 16), atol=1.01 / 127.5
     )  # rounded twice
-    assert PixelFeatures(4).name == "pixels 4x4"
+    assert create_pixel_features(4).name == "pixels 4x4"
 
 
 def test_shrink_leaves_small_images_alone():
@@ -49,7 +50,7 @@ def test_shrink_leaves_small_images_alone():
 
 @pytest.mark.parametrize("shape", ["n, 16, 16, 3", "2, 16, 16, 3", "n, 16, 16, 1"])
 def test_an_exported_function_sees_its_size_and_channels(tmp_path, shape):
-    features = ExportedFeatures(write(tmp_path / "means.jax", shape=shape))
+    features = read_exported_features(write(tmp_path / "means.jax", shape=shape))
     found = features(GRAY)
     channels = int(shape[-1])
     assert found.shape == (5, channels)
@@ -59,7 +60,7 @@ def test_an_exported_function_sees_its_size_and_channels(tmp_path, shape):
 
 
 def test_a_float_function_is_given_minus_one_to_one(tmp_path):
-    features = ExportedFeatures(write(tmp_path / "f", shape="n, 32, 32, 1", dtype=np.float32))
+    features = read_exported_features(write(tmp_path / "f", shape="n, 32, 32, 1", dtype=np.float32))
     expected = GRAY.mean(axis=(1, 2)) / 127.5 - 1
     np.testing.assert_allclose(features(GRAY), expected, atol=1e-5)
 
@@ -75,13 +76,14 @@ def test_what_can_not_be_used_is_said_in_one_sentence(tmp_path):
         ("ints", "int32"),
     ):
         with pytest.raises(UserError, match=words) as error:
-            ExportedFeatures(tmp_path / name)
+            read_exported_features(tmp_path / name)
         assert "expected" in str(error.value)
         assert "\n" not in str(error.value)
 
 
 def test_features_that_are_not_finite_are_refused(tmp_path):
-    features = ExportedFeatures(write(tmp_path / "nan", function=lambda x: means(x) * jnp.nan))
+    path = write(tmp_path / "nan", function=lambda x: means(x) * jnp.nan)
+    features = read_exported_features(path)
     with pytest.raises(UserError, match="not all finite"):
         features(GRAY)
 
@@ -105,9 +107,11 @@ def test_images_that_the_encoder_knows_fill_up():
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_thumbnails_are_gray(channels):
+def test_thumbnails_are_gray(channels, monkeypatch):
     images = np.repeat(GRAY, channels, axis=-1)
-    thumbnails = draw_thumbnails(images, 8)
+    with monkeypatch.context() as patch:
+        patch.setattr(features, "MEMORISATION_SIDE", 8)
+        thumbnails = draw_thumbnails(images)
     assert thumbnails.dtype == np.float32
     expected = GRAY.reshape(5, 8, 4, 8, 4).mean(axis=(2, 4)) / 127.5 - 1
     np.testing.assert_allclose(thumbnails, expected, atol=1.01 / 127.5)

@@ -86,7 +86,6 @@ DRAWINGS = {
         title="t",
         meaning=None,
         threshold=0.76,
-        real_scores=np.ones(3),
     ),
     "beside": lambda path: gan_figures.plot_real_beside_generated(
         make_images(3), make_images(2), path, title="t"
@@ -253,12 +252,10 @@ def test_score_histogram(drawn, tmp_path):
         title="t",
         meaning=None,
         threshold=0.5,
-        real_scores=np.array([0.9, 0.99]),
     )
     axes = drawn[0].axes[0]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == [
         "generated, 4 images, 25.0% at or above 0.5",
-        "real, 2 images, 100.0% at or above 0.5",
         "D = 0.5",
     ]
     bars = [bar for bar in axes.patches if to_hex(bar.get_facecolor()) == drawing.ORANGE.lower()]

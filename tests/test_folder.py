@@ -3,18 +3,14 @@ import shutil
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from jaxgan.core.errors import UserError
-from jaxgan.data import dicom, folder
+from jaxgan.data import dicom, folder, manifests
 from jaxgan.data.folder import (
     compute_key,
     compute_state,
     hash_contents,
     is_quick_to_hash,
-    match_rows,
-    parse_manifest,
     scan_folder,
 )
 from tests.fuzz.seeds import make_film
@@ -860,43 +856,6 @@ def test_a_manifest_may_not_have_a_column_twice(flat):
         scan_folder(flat)
 
 
-FILES = ("clear/a.png", "haze/b.png")
-ENTRY = st.one_of(
-    st.sampled_from(
-        [*FILES, "../a.png", "/etc/passwd", "link/x", "clear/../../x", "a\0b", "~", ""]
-    ),
-    st.text(max_size=20),
-)
-
-
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(st.tuples(ENTRY, st.text(max_size=5)), max_size=6))
-def test_no_row_of_a_manifest_leads_out(tmp_path_factory, rows):
-    root = tmp_path_factory.getbasetemp() / "manifests"
-    root.mkdir(exist_ok=True)
-    if not (root / "link").is_symlink():
-        (root / "link").symlink_to("/")
-    table = [{"file": file, "patient": patient} for file, patient in rows]
-    try:
-        patients, _ = match_rows(root / "manifest.csv", table, "patient", FILES)
-    except UserError:
-        return
-    for file in patients:
-        assert Path(os.path.realpath(root / file)).is_relative_to(os.path.realpath(root))
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.one_of(st.binary(max_size=200), st.text(alphabet='file,patn"\r\n\0=', max_size=60)))
-def test_any_bytes_are_a_manifest_or_a_sentence(content):
-    raw = content.encode() if isinstance(content, str) else content
-    try:
-        rows, columns = parse_manifest(b"file,patient\n" + raw, Path("manifest.csv"))
-    except UserError as error:
-        assert "manifest.csv" in str(error)
-    else:
-        assert columns == ["file", "patient"] and all(set(row) == set(columns) for row in rows)
-
-
 def test_a_link_out_is_not_opened(flat, tmp_path_factory, monkeypatch):
     secret = tmp_path_factory.mktemp("outside") / "secret"
     secret.write_bytes(make_film())
@@ -909,21 +868,14 @@ def test_a_link_out_is_not_opened(flat, tmp_path_factory, monkeypatch):
 
 def test_a_manifest_has_its_limits(flat, monkeypatch):
     write_manifest(flat)
-    monkeypatch.setattr(folder, "MAX_ROWS", 24)
+    monkeypatch.setattr(manifests, "MAX_ROWS", 24)
     assert scan_folder(flat).patients_known
-    monkeypatch.setattr(folder, "MAX_ROWS", 23)
+    monkeypatch.setattr(manifests, "MAX_ROWS", 23)
     with pytest.raises(UserError, match="more than the 23 rows"):
         scan_folder(flat)
-    monkeypatch.setattr(folder, "MAX_MANIFEST_BYTES", 100)
+    monkeypatch.setattr(manifests, "MAX_MANIFEST_BYTES", 100)
     with pytest.raises(UserError, match=r"manifest\.csv has 0 MiB, more than the 0 MiB"):
         scan_folder(flat)
-
-
-def test_a_long_manifest_is_matched_without_a_look_at_the_disk(tmp_path, monkeypatch):
-    monkeypatch.setattr(os.path, "realpath", lambda path: pytest.fail("a link was followed"))
-    rows = [{"file": f"link/./{n}.png", "patient": "a"} for n in range(5)]
-    patients, (notice,) = match_rows(tmp_path / "manifest.csv", rows, "patient", ["link/3.png"])
-    assert patients == {"link/3.png": "a"} and "4 row(s)" in notice
 
 
 def test_a_name_never_begins_a_line(flat):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from jaxgan.sampling.listing import look_at_epoch_ends
-from jaxgan.study.generators import GeneratorLab, _create_plan, _GanNotes
+from jaxgan.study.generators import GeneratorLab, _GanNotes
+from jaxgan.training.epochs import EpochPlan
 from tests.helpers import make_image_set, make_study_settings
 from tests.test_listing import make_rows
 
@@ -16,7 +17,7 @@ def test_a_study_saves_what_the_looks_save(num_examples):
     """Of three images a batch of eight sees almost three epochs: one look a step."""
     settings = make_study_settings(gan_epochs=12, max_steps_per_dispatch=50)
     gan = settings.gan.create(settings.gan_epochs)
-    plan = _create_plan(settings, gan, num_examples)
+    plan = EpochPlan(num_examples, settings.gan_batch_size, settings.gan_epochs, 50)
     notes = _GanNotes(plan, gan, settings)
     looks = []
     for begin in range(0, plan.num_steps, 4):

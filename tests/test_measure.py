@@ -8,14 +8,12 @@ from jaxgan.metrics.measure import (
     _NUM_CHOICES,
     Measure,
     _compare_halves,
-    check_features,
     compute_interval,
     compute_seed_interval,
     deal,
     draw_half,
     get_floor_n,
     measure,
-    split_pool,
 )
 from jaxgan.metrics.neighbours import create_neighbour_comparison
 
@@ -248,29 +246,6 @@ def test_a_half_has_no_copies_and_at_least_two(num, sizes):
     assert {len(half) for half in halves} == sizes
     assert {len(set(half)) for half in halves} == sizes
     assert set(np.concatenate(halves)) == set(range(10, 10 + num))
-
-
-@pytest.mark.parametrize(
-    ("x", "y", "message"),
-    [
-        (np.zeros((3, 2)), np.zeros((3, 4)), "found \\(3, 2\\) and \\(3, 4\\)"),
-        (np.zeros((3, 2, 2)), np.zeros((3, 2)), "expected features"),
-        (np.zeros((3, 2)), np.zeros((3, 2, 2)), "expected features"),
-        (np.zeros((1, 2)), np.zeros((3, 2)), "found 1 and 3"),
-        (np.zeros((3, 2)), np.zeros((1, 2)), "found 3 and 1"),
-        (np.array([[0.0, np.nan], [0.0, 0.0]]), np.zeros((3, 2)), "not finite"),
-        (np.zeros((3, 2)), np.array([[0.0, np.inf], [0.0, 0.0]]), "not finite"),
-    ],
-)
-def test_features_that_give_no_number_are_refused(x, y, message):
-    check_features(np.zeros((2, 2)), np.zeros((3, 2)))
-    with pytest.raises(ValueError, match=message):
-        check_features(x, y)
-
-
-def test_a_pool_is_the_first_set_and_then_the_second():
-    first, second = split_pool(2, 3)
-    assert (first.tolist(), second.tolist()) == ([0, 1], [2, 3, 4])
 
 
 @pytest.mark.parametrize(("num_generated", "num_real"), [(12, 12), (30, 12), (12, 30)])

@@ -6,7 +6,6 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial.distance import cdist
 from sklearn.neighbors import NearestNeighbors
 
-from jaxgan.metrics.kernel_distance import compute_kernel_distance
 from jaxgan.metrics.memorisation import (
     ALPHA,
     Distances,
@@ -18,6 +17,7 @@ from jaxgan.metrics.memorisation import (
     find_nearest,
     measure_memorisation,
 )
+from tests.helpers import compute_kernel_distance
 
 D = 12
 
@@ -26,8 +26,10 @@ def draw(num, seed, d=D):
     return np.random.default_rng(seed).normal(size=(num, d))
 
 
-def measure(generated, train, held_out, **options):
-    result = measure_memorisation(generated, train, held_out, features="made", **options)
+def measure(generated, train, held_out, distance_fn=cdist, **options):
+    result = measure_memorisation(
+        generated, train, held_out, features="made", distance_fn=distance_fn, **options
+    )
     json.dumps(result.to_json(), allow_nan=False)
     return result
 
@@ -85,7 +87,7 @@ def test_smooth_images_and_a_collapsed_generator_are_not_flagged():
 
 def test_ratios_agree_with_scikit_learn():
     generated, train, held_out = draw(9, 0), draw(15, 1), draw(7, 2)
-    distances = compute_distances(generated, np.concatenate([train, held_out]))
+    distances = compute_distances(generated, np.concatenate([train, held_out]), distance_fn=cdist)
     ours, controls = distances.compute_ratios(np.arange(9), np.arange(15), np.arange(15, 22))
 
     def nearest(queries, items):
@@ -148,7 +150,7 @@ def test_the_floor_takes_three_parts_that_share_nothing(monkeypatch, num, num_he
 
     monkeypatch.setattr(Distances, "measure", note)
     real = draw(12, 0)
-    distances = compute_distances(real, real)
+    distances = compute_distances(real, real, distance_fn=cdist)
     assert distances.choose_floor_size(num, num_held_out) == size
     distances.measure_real(np.random.default_rng(0), size)
     ((num_mine, num_generated, train, held_out),) = seen
@@ -187,7 +189,9 @@ def test_new_patients_are_not_flagged_and_copies_are_where_patients_have_several
 
 def test_a_set_is_compared_with_other_patients_alone():
     real = np.array([[0.0], [1.0], [5.0], [5.5], [9.0], [9.25]])
-    distances = compute_distances(np.array([[4.0], [7.0]]), real, groups=[0, 0, 1, 1, 2, 2])
+    distances = compute_distances(
+        np.array([[4.0], [7.0]]), real, groups=[0, 0, 1, 1, 2, 2], distance_fn=cdist
+    )
     ours, controls = distances.compute_ratios(np.arange(2), np.arange(2), np.arange(2, 6))
     assert controls == pytest.approx([4 / 4, 4.5 / 3.5, 8 / 3.5, 8.25 / 3.75])
     # Each held-out patient left out in turn, the nearest is 1 or 5 away, and 1.5 or 2.
@@ -216,7 +220,7 @@ def test_no_patient_is_in_two_parts_of_the_floor(monkeypatch):
 
     monkeypatch.setattr(Distances, "measure", note)
     real, patients = draw_patients(15, 0)
-    distances = compute_distances(real, real, groups=patients)
+    distances = compute_distances(real, real, groups=patients, distance_fn=cdist)
     size = distances.choose_floor_size(100, 100)
     assert size == (len(real) - 2 * (np.bincount(patients).max() - 1)) // 3
     for seed in range(30):

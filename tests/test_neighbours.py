@@ -2,7 +2,12 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from jaxgan.metrics.neighbours import compute_neighbour_scores
+from jaxgan.metrics.neighbours import create_neighbour_comparison
+from tests.helpers import compare_sets
+
+
+def compute_neighbour_scores(generated, real, **options):
+    return compare_sets(create_neighbour_comparison, generated, real, **options)
 
 
 def draw(num, d=4, seed=0, shift=0.0):

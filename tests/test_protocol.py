@@ -13,7 +13,7 @@ from jaxgan.core.errors import UserError
 from jaxgan.core.settings import read_settings, to_dict
 from jaxgan.core.types import Batch
 from jaxgan.devices.parallel import Dispatcher
-from jaxgan.experiments.train_gan import create_plan, create_stages, train_gan
+from jaxgan.experiments.train_gan import create_stages, train_gan
 from jaxgan.gans import families
 from jaxgan.gans.protocol import Given, describe_shapes
 from jaxgan.sampling.runs import create_sampler, restore_run
@@ -152,7 +152,7 @@ def test_one_device_and_two_learn_the_same(name):
 def fit(settings, devices, num_steps=6):
     """The state after some steps of the first stage."""
     gan, images = settings.create_gan(), make_image_set(24)
-    plan, keys = create_plan(settings, gan, len(images)), create_keys(0)
+    plan, keys = settings.create_plan(len(images), gan.borders), create_keys(0)
     feed = ResidentFeed(images, keys.data, plan, devices)
     step = gan.stages[0].start_at(0)
     dispatcher = Dispatcher(step, feed, keys.steps, devices=devices, max_steps=plan.max_steps)
@@ -184,6 +184,17 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(name, tmp_path, monkeyp
     assert {"samples.png", "losses.png", "metric.png"} <= {path.name for path in whole.figures}
 
 
+def test_what_draws_is_compiled_in_a_thread_and_not_again(tmp_path, caplog):
+    settings = make_settings("mlp", num_epochs=1, gan=make_values("mlp") | {"diffaugment": True})
+    with jax.log_compiles(True):  # of this thread alone
+        train_gan(
+            settings, dataset=make_dataset(), class_name="left", workdir=tmp_path, num_devices=1
+        )
+    assert "XLA compilation of jit(_run_steps)" in caplog.text
+    for name in ("generate", "score", "augment"):
+        assert f"XLA compilation of jit({name})" not in caplog.text
+
+
 def stop_at(dispatch):
     """Signals of which one comes during a dispatch: here each is one epoch."""
 
@@ -198,7 +209,7 @@ def stop_at(dispatch):
 def test_the_stages_of_a_run_begin_where_the_one_before_ends():
     settings = make_settings("toy", batch_size=7)
     gan, images = settings.create_gan(), make_image_set(24)
-    plan = create_plan(settings, gan, len(images))
+    plan = settings.create_plan(len(images), gan.borders)
     first, second = create_stages(settings, gan, plan, images, jax.devices()[:1])
     assert (first.first_step, second.last_step) == (0, plan.num_steps)
     assert first.last_step == second.first_step == plan.compute_end_of_epoch(2)

@@ -4,9 +4,8 @@ import numpy as np
 from scipy import ndimage
 
 from jaxgan.evaluation.pyramid import fit_pyramid_features
-from jaxgan.metrics.kernel_distance import compute_kernel_distance
 from jaxgan.metrics.sliced_wasserstein import compute_pyramid
-from tests.helpers import make_image_set
+from tests.helpers import compute_kernel_distance, make_image_set
 
 
 def test_every_level_has_an_equal_share_of_the_variance():

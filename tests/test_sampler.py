@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -104,6 +105,16 @@ def test_all_draws_of_a_sampler_are_by_one_program():
         sampler.draw(NETWORKS, first, num)
         sampler.draw_scored(NETWORKS, first, num)
     assert [name for name, _ in CALLS] == ["generate", "score"]  # as they are traced
+
+
+def test_what_was_compiled_ahead_is_not_compiled_again(caplog):
+    CALLS.clear()
+    sampler = make_sampler()
+    sampler.compile_ahead(jax.eval_shape(lambda: NETWORKS))
+    assert [name for name, _ in CALLS] == ["generate", "score"]
+    with jax.log_compiles(True):
+        sampler.draw_scored(NETWORKS, 5, 9)
+    assert len(CALLS) == 2 and "Finished XLA compilation" not in caplog.text
 
 
 def test_seeds_that_there_are_not_have_their_sentence():

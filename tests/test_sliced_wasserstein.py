@@ -5,11 +5,16 @@ from scipy.stats import wasserstein_distance
 
 from jaxgan.metrics.sliced_wasserstein import (
     compute_pyramid,
-    compute_sliced_wasserstein,
     create_sliced_wasserstein_comparison,
     create_slices,
     cut_patches,
 )
+from tests.helpers import compare_sets
+
+
+def compute_sliced_wasserstein(x, y, **options):
+    found = compare_sets(create_sliced_wasserstein_comparison, x, y, **options)
+    return found["sliced_wasserstein"]
 
 
 def make_images(num, size=32, seed=0, sharpness=1.0):

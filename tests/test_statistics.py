@@ -17,9 +17,9 @@ from jaxgan.study.statistics import (
     compute_needed_patients,
     compute_smallest_difference,
     draw_patients,
+    estimate_by_training,
     estimate_training_variances,
     judge,
-    test_corrected_resampled,
 )
 
 
@@ -41,7 +41,7 @@ def count(design, num_draws=400):
 
 def test_the_corrected_t_test_is_nadeau_and_bengios():
     differences = np.array([[0.02, 0.05], [0.01, 0.03], [0.06, -0.01]])
-    found = test_corrected_resampled(differences, step=0.001)
+    found = estimate_by_training(differences, step=0.001)
     error = np.sqrt((1 / 6 + 1 / 2) * differences.var(ddof=1))
     assert found.standard_error == pytest.approx(error)
     assert found.p_value == pytest.approx(2 * stats.t.sf(differences.mean() / error, 5))
@@ -51,7 +51,7 @@ def test_the_corrected_t_test_is_nadeau_and_bengios():
 
 @pytest.mark.parametrize("differences", [[[0.5]], [[0.5], [0.5]], [[0.5], [0.4]]])
 def test_one_training_or_two_show_nothing(differences):
-    found = test_corrected_resampled(np.array(differences), step=0.01)
+    found = estimate_by_training(np.array(differences), step=0.01)
     assert (found.p_value, found.interval) == (1.0, None)
 
 
@@ -59,10 +59,10 @@ def test_trainings_that_agree_are_as_uncertain_as_one_image():
     # s / sqrt(J) of three folds, one of which has one image more: a step
     step = float(np.std([0.0, 0.0, 0.03], ddof=1)) / np.sqrt(3)
     assert step == pytest.approx(0.01)
-    same = test_corrected_resampled(np.full((3, 1), 0.03), step=step)
+    same = estimate_by_training(np.full((3, 1), 0.03), step=step)
     assert same.standard_error == pytest.approx(step * np.sqrt(1 + 3 / 2))
     assert same.p_value > 0.1
-    nearly = test_corrected_resampled(np.array([[0.03], [0.0301], [0.0299]]), step=step)
+    nearly = estimate_by_training(np.array([[0.03], [0.0301], [0.0299]]), step=step)
     assert nearly.p_value == pytest.approx(same.p_value)
 
 
@@ -158,7 +158,7 @@ def test_one_film_of_thousands_is_no_minus_zero():
 def test_no_evidence_is_explained_where_an_interval_leaves_out_zero(patients, trainings, words):
     def make_test(interval):
         middle = 0.0 if interval is None else sum(interval) / 2
-        return module.Test(middle, 0.1, 5, 0.5, interval)
+        return module.Estimate(middle, 0.1, 5, 0.5, interval)
 
     tests = make_test(trainings), make_test(patients)
     comparison = module.Comparison("gan", "real", *tests, np.zeros((3, 2)), np.zeros(9), 0.0)

@@ -1,6 +1,8 @@
 """The classifier's step and what it predicts."""
 
+import contextlib
 import functools
+import threading
 
 import jax
 import numpy as np
@@ -21,7 +23,7 @@ from tests.helpers import compute_difference, make_gmd_settings, make_image_set
 GMD = make_gmd_settings().classifier.create(2)
 
 
-def run_steps(num_devices, optimizer, num_steps=20):
+def run_steps(num_devices, optimizer, num_steps=20, **options):
     images = make_image_set(22, size=24)
     plan = EpochPlan(len(images), 8, 1000, 4)
     devices = choose_devices(num_devices)
@@ -30,7 +32,9 @@ def run_steps(num_devices, optimizer, num_steps=20):
     make_step = lambda axis_name: functools.partial(  # noqa: E731
         train_step, **bound, axis_name=axis_name
     )
-    dispatcher = Dispatcher(make_step, feed, jax.random.key(1), devices=devices, max_steps=4)
+    dispatcher = Dispatcher(
+        make_step, feed, jax.random.key(1), devices=devices, max_steps=4, **options
+    )
     state = dispatcher.to_devices(create_classifier_state(jax.random.key(2), **bound))
     losses, step = [], 0
     while step < num_steps:
@@ -54,6 +58,22 @@ def test_one_device_equals_two():
     two, two_losses = run_steps(2, optax.sgd(1e-2))
     assert compute_difference(one, two) < 1e-5
     np.testing.assert_allclose(one_losses, two_losses, atol=1e-5)
+
+
+@pytest.mark.parametrize("error", [None, ValueError("not today")])
+def test_what_is_done_meanwhile_is_done_once_and_its_error_comes_out(error):
+    names = []
+
+    def do_meanwhile():
+        names.append(threading.current_thread().name)
+        if error:
+            raise error
+
+    with contextlib.nullcontext() if error is None else pytest.raises(ValueError, match="today"):
+        _, losses = run_steps(1, optax.sgd(1e-2), meanwhile=do_meanwhile)
+        assert losses == run_steps(1, optax.sgd(1e-2))[1]
+    assert len(names) == 1 and names[0] != threading.current_thread().name
+    assert names[0] not in {thread.name for thread in threading.enumerate()}
 
 
 @pytest.mark.parametrize("num", [1, 4, 9])

@@ -271,8 +271,8 @@ def test_a_class_that_the_paper_s_table_lacks_is_in_the_notices(tmp_path, capsys
 
 
 def test_settings_of_a_gan_that_no_arm_has_refuse_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(work, "_train_classifiers", lambda *args: None)
-    monkeypatch.setattr(work, "_train_generators", lambda *args: None)
+    monkeypatch.setattr(work._Work, "train_classifier", lambda *args: None)
+    monkeypatch.setattr(work._Work, "train_generators", lambda *args: None)
     odd = {"gan": replace(make_settings().gan, channels=3), "gan_batch_size": 7}
     settings = make_settings(arms=("real", "classic"), amount_arms=(), **odd)
     options = {"dataset": make_data(size=24), "gan_dataset": make_data(size=24)}
@@ -285,7 +285,7 @@ def test_settings_of_a_gan_that_no_arm_has_refuse_nothing(tmp_path, monkeypatch)
 
 
 def test_a_classifier_that_can_not_be_is_refused_before_any_gan_is_trained(tmp_path, monkeypatch):
-    monkeypatch.setattr(work, "_train_generators", lambda *args: pytest.fail("trained first"))
+    monkeypatch.setattr(work._Work, "train_generators", lambda *args: pytest.fail("trained first"))
     settings = make_settings()
     one = replace(settings, classifier=replace(settings.classifier, num_outputs=1))
     with pytest.raises(UserError, match="num_outputs is 1 and the data have 2 classes"):

@@ -13,7 +13,6 @@ import pytest
 
 from jaxgan.core.types import Batch
 from jaxgan.devices.parallel import Dispatcher, choose_devices
-from jaxgan.experiments.train_gan import create_plan
 from jaxgan.gans import objectives, recipe, two_player
 from jaxgan.gans.protocol import Networks
 from jaxgan.gans.two_player import Player
@@ -179,7 +178,7 @@ def run_steps(settings, num_devices, num_steps=20):
     """Return the state after some steps, and how often the step was traced."""
     images = make_image_set(22)
     settings = replace(settings, num_epochs=1000)
-    plan = create_plan(settings, settings.create_gan(), len(images))
+    plan = settings.create_plan(len(images))
     devices = choose_devices(num_devices)
     keys = create_keys(0)
     traced = []

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from jaxgan.core.errors import UserError
-from jaxgan.data import values
+from jaxgan.data import limits, values
 from jaxgan.data.values import AS_STORED, Spread, Values, View, choose_ranges, measure, show
 
 EVERY_16_BITS = np.arange(2**16, dtype=np.uint16).reshape(256, 256)
@@ -69,7 +69,7 @@ def test_signed_and_32_bit_numbers():
 
 def test_blocks_make_no_difference(monkeypatch):
     whole = show(make(EVERY_16_BITS), AS_STORED)
-    monkeypatch.setattr(values, "_BLOCK", 1000)
+    monkeypatch.setattr(limits, "_BLOCK", 1000)
     np.testing.assert_array_equal(show(make(EVERY_16_BITS), AS_STORED), whole)
 
 

@@ -20,9 +20,9 @@ def count_discriminator_layers(width: int) -> list[int]:
     return [*layers, 2 * 16 * 8 * width]
 
 
-def count_generator(width: int, latent_size: int = 100) -> int:
+def count_generator(width: int) -> int:
     """Count the generator's forward pass, an image of 64x64x3."""
-    return sum(count_discriminator_layers(width)[:-1]) + 2 * latent_size * 16 * 8 * width
+    return sum(count_discriminator_layers(width)[:-1]) + 2 * 100 * 16 * 8 * width
 
 
 def count_gan_step(width: int) -> int:

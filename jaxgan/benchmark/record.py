@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from jaxgan.reports.tables import format_markdown
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -56,22 +58,19 @@ def compute_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
 
 def format_table(records: Sequence[Record]) -> str:
     """Return records as a Markdown table, one line each."""
-    lines = [
-        "| case | implementation | images/s (min to max) | jaxgan over it | compile | memory |",
-        "|---|---|---|---|---|---|",
-    ]
-    ratios = _find_ratios(records)
+    head = "case, implementation, images/s (min to max), jaxgan over it, compile, memory"
+    rows, ratios = [head.split(", ")], _find_ratios(records)
     for record in records:
-        cells = (
+        cells = [
             record.case,
             record.implementation,
             _format_speed(record),
             _format(ratios.get((record.case, record.implementation)), "{:.2f}x"),
             _format(record.compile_seconds, "{:.1f} s"),
             _format(record.peak_memory_bytes and record.peak_memory_bytes / 2**20, "{:.0f} MiB"),
-        )
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        ]
+        rows.append(cells)
+    return "\n".join(format_markdown(rows))
 
 
 def _find_ratios(records: Sequence[Record]) -> Mapping[tuple[str, str], float]:

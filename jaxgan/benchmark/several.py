@@ -21,14 +21,8 @@ def dcgan_train_on(*, num_devices: int, batch_size: int, width: int) -> Workload
     )
     batch = ours.draw_batch(batch_size)
     parts = jax.tree.map(lambda x: x.reshape(num_devices, -1, *x.shape[1:]), batch)
-    held = [replicate(gan.create_state(jax.random.key(0)), devices)]
-    key = jax.random.key(1)
-
-    def run() -> None:
-        held[0], metrics = compiled(held[0], parts, key)
-        jax.block_until_ready((held[0], metrics))
-
-    return Workload(run, batch_size)
+    state = replicate(gan.create_state(jax.random.key(0)), devices)
+    return Workload(ours.repeat(compiled, state, parts), batch_size)
 
 
 def dcgan_train_together(*, num_models: int, batch_size: int, width: int) -> Workload:

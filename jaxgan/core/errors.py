@@ -1,7 +1,7 @@
 """The exceptions that a user is meant to read."""
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from jaxgan.core.untrusted import printable
 
@@ -20,6 +20,16 @@ def list_some(names: Iterable[str]) -> str:
     every = [printable(name) for name in names]
     rest = len(every) - _LONGEST_LIST
     return ", ".join(every[:_LONGEST_LIST]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def name_few(names: Sequence[str], most: int = 3) -> str:
+    """Return the first of names from files, in a line that they can not break."""
+    return ", ".join(map(printable, names[:most])) + (", ..." if len(names) > most else "")
+
+
+def some(names: Sequence[str], noun: str = "file") -> str:
+    """Return how many there are and name the first five."""
+    return f"{len(names)} {noun}{'s' * (len(names) != 1)} ({name_few(names, 5)})"
 
 
 class UserError(Exception):

@@ -5,15 +5,14 @@ Importing this module imports tensorflow_datasets (about a second): import it wh
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
-import os
 import shutil
-import socket
 import struct
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +23,7 @@ from tensorflow_datasets.core.utils import tqdm_utils
 from jaxgan.core.errors import UserError, find_disk_error
 from jaxgan.core.files import make_folder, note_use, telling_disk_errors, write_text
 from jaxgan.data import phantom
-from jaxgan.data.cache import is_running
+from jaxgan.data.cache import name_unfinished, remove_unfinished
 from jaxgan.data.folder import (
     FolderImage,
     FolderScan,
@@ -39,21 +38,10 @@ from jaxgan.data.images import (
     encode_png,
     map_in_threads,
     measure_files,
-    progress_bar,
     shrink_to,
 )
 from jaxgan.data.limits import ImageError, read_file, unusable_images_error
-from jaxgan.data.values import (
-    AS_STORED,
-    ASKED,
-    Range,
-    View,
-    choose_ranges,
-    describe_few_grays,
-    describe_ranges,
-    describe_ways,
-    no_numbers_error,
-)
+from jaxgan.data.values import AS_STORED, View, describe_look, find_view
 
 FORMAT_VERSION = 6  # raise it when the prepared files change, so that caches are made again
 _GENERATED = (
@@ -103,12 +91,13 @@ class _ImageBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
 
     VERSION = tfds.core.Version("1.0.0")
 
-    def __init__(self, *, class_names: Sequence[str], channels: int, **kwargs: Any):
-        self._class_names, self._channels = list(class_names), channels
+    def __init__(
+        self, *, class_names: Sequence[str], channels: int, data_dir: Path, view: View = AS_STORED
+    ):
+        self._class_names, self._channels, self.view = list(class_names), channels, view
         self.notices: list[str] = []
         self.skipped: list[tuple[str, str]] = []
-        self.ranges: dict[str, Range] = {}
-        super().__init__(**kwargs)
+        super().__init__(data_dir=data_dir)
 
     def _info(self) -> tfds.core.DatasetInfo:
         features = {
@@ -139,52 +128,38 @@ class FolderBuilder(_ImageBuilder, skip_registration=True):  # type: ignore[call
         self,
         *,
         scan: FolderScan,
-        channels: int,
         stored_side: int,
         skip_bad: bool,
-        view: View,
         **kwargs: Any,
     ):
         self._scan, self._stored_side, self._skip_bad = scan, stored_side, skip_bad
-        self._view = view
         self._bad: list[tuple[str, ImageError]] = list(scan.unusable)
         self._ways: dict[str, str] = {}
         self._grays: dict[str, int | None] = {}
-        super().__init__(class_names=scan.class_names, channels=channels, **kwargs)
+        super().__init__(class_names=scan.class_names, **kwargs)
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         del dl_manager
-        if self._view.asked is None:
-            self._find_ranges()
+        if self.view.asked is None:  # all images first, so that those of one kind are shown alike
+            files = [image.file for image in self._scan.images]
+            spreads = measure_files({file: self._scan.root / file for file in files})
+            self.view, self.notices = find_view(spreads)
         splits = self._scan.splits or ("train",)
         return {split: self._generate_examples(split, splits[-1]) for split in splits}
 
-    def _find_ranges(self) -> None:
-        """Look over all images first, so that those of one kind are shown alike."""
-        files = [image.file for image in self._scan.images]
-        spreads = measure_files({file: self._scan.root / file for file in files})
-        self.ranges = choose_ranges(list(spreads.values()))
-        self._view = View(ranges=self.ranges)
-        self.notices += describe_ranges(spreads, self.ranges)
-
     def _generate_examples(self, split: str, last_split: str) -> Iterator[tuple[str, dict]]:
         images = [image for image in self._scan.images if image.split == split]
-        results = map_in_threads(self._prepare, images)
-        num_good = 0
-        for result in progress_bar(results, title=f"preparing {split}", total=len(images)):
-            if isinstance(result, ImageError):
-                continue
-            num_good += 1
-            yield result["file"], result
+        title, num_good = f"preparing {split}", 0
+        for result in map_in_threads(self._prepare, images, title=title, total=len(images)):
+            if not isinstance(result, ImageError):
+                num_good += 1
+                yield result["file"], result
         # collected over all splits, so that the user mends every file at once
         if num_good == 0 or (split == last_split and self._bad and not self._skip_bad):
             raise self._create_error()
         if split == last_split:
-            self.skipped += [(file, str(error)) for file, error in sorted(self._bad, key=_by_file)]
-            if self._view.asked is not None and ASKED not in self._ways.values():
-                raise no_numbers_error()
-            self.notices += describe_ways(list(self._ways.values()))
-            self.notices += describe_few_grays(self._grays)
+            self.skipped = [(file, str(error)) for file, error in self._list_bad()]
+            self.notices += describe_look(list(self._ways.values()), self._grays, self.view)
 
     def _create_error(self) -> UserError:
         num_images = len(self._scan.images) + len(self._scan.unusable)
@@ -194,8 +169,10 @@ class FolderBuilder(_ImageBuilder, skip_registration=True):  # type: ignore[call
             else "Repair or remove them, then run this again, or leave them out with "
             "--on_bad_image=skip."
         )
-        bad = sorted(self._bad, key=_by_file)
-        return unusable_images_error(bad, num_images=num_images, remedy=remedy)
+        return unusable_images_error(self._list_bad(), num_images=num_images, remedy=remedy)
+
+    def _list_bad(self) -> list[tuple[str, ImageError]]:
+        return sorted(self._bad, key=itemgetter(0))
 
     def _prepare(self, image: FolderImage) -> dict[str, Any] | ImageError:
         """Return the example of one file, or why there is none."""
@@ -203,7 +180,7 @@ class FolderBuilder(_ImageBuilder, skip_registration=True):  # type: ignore[call
             content = read_file(self._scan.root / image.file)
             if bears_mark(content):
                 raise ImageError(_GENERATED)
-            decoded = decode_image(content, self._channels, self._view)
+            decoded = decode_image(content, self._channels, self.view)
         except ImageError as error:
             self._bad.append((image.file, error))
             return error
@@ -217,10 +194,6 @@ class FolderBuilder(_ImageBuilder, skip_registration=True):  # type: ignore[call
         }
 
 
-def _by_file(bad: tuple[str, ImageError]) -> str:
-    return bad[0]
-
-
 class PhantomBuilder(_ImageBuilder, skip_registration=True):  # type: ignore[call-arg]
     """Chest films that the program draws itself: no patient was ever in front of this detector."""
 
@@ -230,12 +203,11 @@ class PhantomBuilder(_ImageBuilder, skip_registration=True):  # type: ignore[cal
         counts: Mapping[str, Mapping[str, int]],
         seed: int,
         subtlety: float,
-        channels: int,
         **kwargs: Any,
     ):
         self._plan = phantom.plan_splits(counts=counts, seed=seed)
         self._seed, self._subtlety = seed, subtlety
-        super().__init__(class_names=sorted(counts["train"]), channels=channels, **kwargs)
+        super().__init__(class_names=sorted(counts["train"]), **kwargs)
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         del dl_manager
@@ -243,8 +215,8 @@ class PhantomBuilder(_ImageBuilder, skip_registration=True):  # type: ignore[cal
 
     def _generate_examples(self, split: str) -> Iterator[tuple[str, dict]]:
         films = self._plan[split]
-        drawn = map_in_threads(self._draw, films)
-        for example in progress_bar(drawn, title=f"drawing {split}", total=len(films)):
+        title = f"drawing {split}"
+        for example in map_in_threads(self._draw, films, title=title, total=len(films)):
             yield example["file"], example
 
     def _draw(self, film: phantom.PhantomFilm) -> dict[str, Any]:
@@ -283,17 +255,14 @@ def prepare_folder(
     """
     settings = [FORMAT_VERSION, channels, stored_side, skip_bad, view.asked]
     key = compute_key(scan, settings, _find_contents(scan, cache))
-
-    def create(data_dir: Path) -> FolderBuilder:
-        return FolderBuilder(
-            scan=scan,
-            channels=channels,
-            stored_side=stored_side,
-            skip_bad=skip_bad,
-            view=view,
-            data_dir=data_dir,
-        )
-
+    create = functools.partial(
+        FolderBuilder,
+        scan=scan,
+        channels=channels,
+        stored_side=stored_side,
+        skip_bad=skip_bad,
+        view=view,
+    )
     prepared = _prepare_once(create, cache / "folder" / key)
     return dataclasses.replace(prepared, view=View(view.asked, prepared.view.ranges))
 
@@ -325,16 +294,13 @@ def prepare_phantom(
     plain_counts = {split: dict(by_finding) for split, by_finding in counts.items()}
     settings = [FORMAT_VERSION, phantom.PHANTOM_VERSION, plain_counts, seed, subtlety, channels]
     key = hashlib.sha256(repr(settings).encode()).hexdigest()[:32]
-
-    def create(data_dir: Path) -> PhantomBuilder:
-        return PhantomBuilder(
-            counts=counts, seed=seed, subtlety=subtlety, channels=channels, data_dir=data_dir
-        )
-
+    create = functools.partial(
+        PhantomBuilder, counts=counts, seed=seed, subtlety=subtlety, channels=channels
+    )
     return _prepare_once(create, cache / "phantom" / key)
 
 
-def _prepare_once(create: Callable[[Path], _ImageBuilder], target: Path) -> PreparedSet:
+def _prepare_once(create: Callable[..., _ImageBuilder], target: Path) -> PreparedSet:
     """Prepare beside `target`, then rename: what bears the final name is always complete.
 
     Of two processes that prepare the same data at once, the first to finish wins.
@@ -343,10 +309,10 @@ def _prepare_once(create: Callable[[Path], _ImageBuilder], target: Path) -> Prep
         is_prepared = _is_complete(target)
     if not is_prepared:
         make_folder(target.parent)
-        _remove_abandoned(target)
-        beside = target.with_name(f"{target.name}.{_owner()}.{uuid.uuid4().hex[:8]}")
+        remove_unfinished(target.parent.parent)
+        beside = name_unfinished(target)
         try:
-            _prepare(create(beside))
+            _prepare(create(data_dir=beside))
             _rename_unless_taken(beside, target)
         except UserError:
             raise
@@ -413,7 +379,7 @@ def _prepare(builder: _ImageBuilder) -> None:
     index = {
         "notices": builder.notices,
         "skipped": builder.skipped,
-        "ranges": builder.ranges,
+        "ranges": builder.view.ranges,
         "records": _list_records(sources),
     }
     write_text(Path(builder.data_dir_root) / INDEX_FILE, json.dumps(index))
@@ -441,16 +407,3 @@ def _rename_unless_taken(beside: Path, target: Path) -> None:
 def _is_complete(target: Path) -> bool:
     """Whether a preparation is there, by what is written last: a folder alone is none."""
     return (target / INDEX_FILE).is_file()
-
-
-def _owner() -> str:
-    return f"{socket.gethostname()}.{os.getpid()}"
-
-
-def _remove_abandoned(target: Path) -> None:
-    """Remove what killed processes of this machine left of this preparation."""
-    host = f".{socket.gethostname()}."
-    for path in target.parent.glob(f"{target.name}{host}*"):
-        pid = path.name.removeprefix(f"{target.name}{host}").split(".")[0]
-        if pid.isdigit() and not is_running(int(pid)):
-            shutil.rmtree(path, ignore_errors=True)

@@ -9,6 +9,7 @@ import re
 import shutil
 import socket
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +87,12 @@ def remove_items(cache: Path, items: Sequence[Item]) -> int:
 def _remove_if_empty(folder: Path) -> None:
     with contextlib.suppress(OSError):  # it holds something else
         folder.rmdir()
+
+
+def name_unfinished(target: Path) -> Path:
+    """Return where this process prepares what becomes `target`: `remove_unfinished` knows it."""
+    owner = f"{socket.gethostname()}.{os.getpid()}"
+    return target.with_name(f"{target.name}.{owner}.{uuid.uuid4().hex[:8]}")
 
 
 def remove_unfinished(cache: Path) -> None:

@@ -29,20 +29,12 @@ from jaxgan.data.images import (
     map_in_threads,
     may_be_deep,
     measure_image,
-    progress_bar,
     read_image,
 )
 from jaxgan.data.limits import naming
 from jaxgan.data.sets import describe_renamed, name_classes
 from jaxgan.data.tensorflow_free import without_tensorflow
-from jaxgan.data.values import (
-    AS_STORED,
-    Spread,
-    View,
-    choose_ranges,
-    describe_ranges,
-    no_numbers_error,
-)
+from jaxgan.data.values import AS_STORED, Spread, View, find_view, no_numbers_error
 
 SPLIT_NAMES = {"train": "train", "validation": "val", "val": "val", "valid": "val", "test": "test"}
 INDEX_FILE = "jaxgan_index_2.json"  # labels, hashes, ranges: so that they are computed once
@@ -261,14 +253,9 @@ def _create_index(sources: dict[str, Any], keys: _Keys) -> dict[str, Any]:
 
     def rows(split: str, source: Any) -> Iterator[tuple[int, str, float]]:
         named = ((_name_record(split, i), example) for i, example in enumerate(source))
-        described = map_in_threads(describe, named)
-        yield from progress_bar(described, title=f"indexing {split}", total=len(source))
+        yield from map_in_threads(describe, named, title=f"indexing {split}", total=len(source))
 
     splits = {split: list(rows(split, source)) for split, source in sources.items()}
-    ranges = choose_ranges(list(spreads.values()))
-    return {
-        "splits": splits,
-        "num_deep": len(spreads),
-        "ranges": ranges,
-        "notices": describe_ranges(spreads, ranges),
-    }
+    view, notices = find_view(spreads)
+    index = {"splits": splits, "num_deep": len(spreads)}
+    return {**index, "ranges": view.ranges, "notices": notices}

@@ -21,8 +21,12 @@ import numpy as np
 from jaxgan.core.untrusted import printable
 from jaxgan.data import compressed
 from jaxgan.data.dicom_elements import (
+    MAY_BE_EMPTY,
+    PALETTES,
+    TABLES,
     check_segments,
     drop_empty,
+    film_error,
     get_number,
     get_value,
     name_element,
@@ -56,8 +60,6 @@ _DECODERS = (
     "pydicom", "pylibjpeg", "libjpeg", "openjpeg", "rle", "gdcm", "jpeg_ls", "imagecodecs",
 )  # fmt: skip
 _HEAD_KINDS = ("AE", "OB", "SH", "UI", "UL", "UN", "UR", None)  # PS3.10, 7.1; None: not said
-_TABLES = ("ModalityLUTSequence", "VOILUTSequence")
-_WINDOW = "(WindowWidth (0028,1051))"
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _MAX_VALUE_BYTES = 2**18  # of what is not pixels: a table of 65536 levels has 2**17
 _INVERTED, _PALETTE, _RGB = "MONOCHROME1", "PALETTE COLOR", "RGB"
@@ -67,39 +69,19 @@ _MAX_LEVEL_BITS = 16  # a table of all levels is computed up to here, each pixel
 _FIRST_TAGS = (0, 5, 8, 0x16, 0x18)  # of group 8, one of which begins a file without a head
 _KINDS_OF_FIRST = (b"UL", b"CS", b"UI")
 _SHOWN = [  # what decides how the pixels look; nothing here is about a person
+    *MAY_BE_EMPTY,
+    *TABLES,
+    *(f"{palette}Descriptor" for palette in PALETTES),
+    *(f"{kind}{palette}Data" for palette in PALETTES for kind in ("", "Segmented")),
+    *_PIXELS,
     "SamplesPerPixel",
     "PhotometricInterpretation",
     "PlanarConfiguration",
-    "NumberOfFrames",
     "Rows",
     "Columns",
     "BitsAllocated",
     "BitsStored",
-    "HighBit",
     "PixelRepresentation",
-    "Modality",
-    "RescaleSlope",
-    "RescaleIntercept",
-    "RescaleType",
-    "PixelPaddingValue",
-    "PixelPaddingRangeLimit",
-    "ModalityLUTSequence",
-    "WindowCenter",
-    "WindowWidth",
-    "VOILUTFunction",
-    "VOILUTSequence",
-    "RedPaletteColorLookupTableDescriptor",
-    "GreenPaletteColorLookupTableDescriptor",
-    "BluePaletteColorLookupTableDescriptor",
-    "RedPaletteColorLookupTableData",
-    "GreenPaletteColorLookupTableData",
-    "BluePaletteColorLookupTableData",
-    "SegmentedRedPaletteColorLookupTableData",
-    "SegmentedGreenPaletteColorLookupTableData",
-    "SegmentedBluePaletteColorLookupTableData",
-    "FloatPixelData",
-    "DoubleFloatPixelData",
-    "PixelData",
 ]
 
 
@@ -201,8 +183,7 @@ def _telling_failure() -> Iterator[None]:
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # without its words, which may quote the file: a name, a date
-        reason = _describe_failure(error)
-        raise ImageError(f"is a DICOM file that {reason}") from None
+        raise film_error(f"that is damaged or cut off ({type(error).__name__})") from None
 
 
 def _import_pydicom() -> Any:
@@ -231,8 +212,8 @@ def _parse(content: bytes, names: "Sequence[str]", **options: bool) -> "Dataset"
         file, specific_tags=list(names), force=not _has_mark(content), **options
     )
     for element in film.values():
-        _check_value(element, may_be_sequences=_TABLES)
-    for name in _TABLES:
+        _check_value(element, may_be_sequences=TABLES)
+    for name in TABLES:
         for table in film.get(name) or ():
             for element in table.values():
                 _check_value(element)
@@ -248,7 +229,7 @@ def _check_head(file: RationedFile, at: int) -> None:
     for element in head.values():
         is_long = element.tag == _GROUP_LENGTH and len(element.value or b"") > 4
         if element.VR not in _HEAD_KINDS or is_long:
-            raise ImageError("is a DICOM file with a damaged head")
+            raise film_error("with a damaged head")
         if element.tag == _TRANSFER_SYNTAX and _DEFLATED in (element.value or b""):
             raise ImageError(
                 "is a deflated DICOM file (TransferSyntaxUID (0002,0010)), which may unfold to any "
@@ -263,14 +244,10 @@ def _check_value(element: Any, *, may_be_sequences: "Sequence[str]" = ()) -> Non
 
     name = keyword_for_tag(element.tag)
     if element.VR == "SQ" and name not in may_be_sequences:
-        raise ImageError(f"is a DICOM file with a sequence where none belongs ({element.tag})")
+        raise film_error(f"with a sequence where none belongs ({element.tag})")
     size = len(element.value) if isinstance(element.value, bytes) else 0
     if size > _MAX_VALUE_BYTES and name not in _PIXELS:
-        raise ImageError(f"is a DICOM file with {size} bytes as its {name or element.tag}")
-
-
-def _describe_failure(error: Exception) -> str:
-    return f"is damaged or cut off ({type(error).__name__})"
+        raise film_error(f"with {size} bytes as its {name or element.tag}")
 
 
 def _check(film: "Dataset", num_bytes: int) -> None:
@@ -279,17 +256,11 @@ def _check(film: "Dataset", num_bytes: int) -> None:
     drop_empty(film)
     num_frames = get_number(film, "NumberOfFrames") if "NumberOfFrames" in film else 1
     if num_frames != 1:
-        raise ImageError(
-            f"is a DICOM file of {num_frames} frames, expected one image "
-            f"({name_element('NumberOfFrames')})"
-        )
+        raise film_error(f"of {num_frames} frames, expected one image", "NumberOfFrames")
     samples = get_number(film, "SamplesPerPixel")
     kind = str(get_value(film, "PhotometricInterpretation"))
     if samples != (1 if kind in (*_GRAYS, _PALETTE) else 3):
-        raise ImageError(
-            f"is a DICOM file of {samples} samples a pixel in {printable(kind)} "
-            f"({name_element('SamplesPerPixel')})"
-        )
+        raise film_error(f"of {samples} samples a pixel in {printable(kind)}", "SamplesPerPixel")
     check_pixels(get_number(film, "Columns"), get_number(film, "Rows") * samples, num_bytes)
     _check_bits(film)
     check_segments(film)
@@ -304,13 +275,11 @@ def _check_there(film: "Dataset") -> None:
     """Refuse a file without pixels, or with pixels of another kind than whole numbers."""
     if "PixelData" in film:
         return
-    floating = [name for name in _PIXELS[1:] if name in film]
-    raise ImageError(
-        f"is a DICOM file with floating-point pixels ({name_element(floating[0])}), expected one "
-        "image of whole numbers"
-        if floating
-        else f"is a DICOM file with no pixels ({name_element('PixelData')}), expected one image"
-    )
+    for name in _PIXELS[1:]:
+        if name in film:
+            what = f"with floating-point pixels ({name_element(name)})"
+            raise film_error(f"{what}, expected one image of whole numbers")
+    raise film_error(f"with no pixels ({name_element('PixelData')}), expected one image")
 
 
 def _check_bits(film: "Dataset") -> None:
@@ -318,21 +287,15 @@ def _check_bits(film: "Dataset") -> None:
     allocated, stored = get_number(film, "BitsAllocated"), get_number(film, "BitsStored")
     least = {1: 1, 8: 1, 16: 8, 32: 8}.get(allocated)
     if least is None or not least <= stored <= allocated:
-        raise ImageError(
-            f"is a DICOM file of {stored} bits stored in {allocated}, expected 8 to 32 bits "
-            f"({name_element('BitsStored')}, {name_element('BitsAllocated')})"
-        )
+        what = f"of {stored} bits stored in {allocated}, expected 8 to 32 bits"
+        raise film_error(what, "BitsStored", "BitsAllocated")
     high = get_number(film, "HighBit") if "HighBit" in film else stored - 1
     if high != stored - 1:
-        raise ImageError(
-            f"is a DICOM file whose {stored} bits end at bit {high}, expected {stored - 1} "
-            f"({name_element('HighBit')})"
-        )
+        what = f"whose {stored} bits end at bit {high}, expected {stored - 1}"
+        raise film_error(what, "HighBit")
     if get_number(film, "PixelRepresentation") not in (0, 1):
-        raise ImageError(
-            f"is a DICOM file whose {name_element('PixelRepresentation')} is neither 0 (unsigned) "
-            "nor 1 (signed)"
-        )
+        name = name_element("PixelRepresentation")
+        raise film_error(f"whose {name} is neither 0 (unsigned) nor 1 (signed)")
 
 
 def _settle_syntax(film: "Dataset") -> None:
@@ -353,19 +316,14 @@ def _settle_syntax(film: "Dataset") -> None:
 
 def _check_length(film: "Dataset", kind: str) -> None:
     """Refuse uncompressed pixels that are fewer than the film claims."""
-    num_pixels = int(film.Rows) * int(film.Columns) * int(film.SamplesPerPixel)
-    num_bits = (
-        num_pixels
-        * int(film.BitsAllocated)
-        // (1 if kind != _HALVED else 3)
-        * (1 if kind != _HALVED else 2)
-    )
+    num_samples = int(film.Rows) * int(film.Columns) * int(film.SamplesPerPixel)
+    num_bits = num_samples * int(film.BitsAllocated)
+    if kind == _HALVED:
+        num_bits = num_bits // 3 * 2
     expected, found = -(-num_bits // 8), len(film.PixelData)
     if found < expected:
-        raise ImageError(
-            f"is a DICOM file that is damaged or cut off: {name_element('PixelData')} has {found} "
-            f"bytes, expected {expected}"
-        )
+        what = f"{name_element('PixelData')} has {found} bytes, expected {expected}"
+        raise film_error(f"that is damaged or cut off: {what}")
 
 
 def _check_stream(film: "Dataset") -> None:
@@ -377,18 +335,19 @@ def _check_stream(film: "Dataset") -> None:
     from pydicom.uid import RLELossless
 
     if film.PixelData.count(_ITEM) > _MAX_FRAGMENTS:
-        raise ImageError(f"is a DICOM file of more than {_MAX_FRAGMENTS} fragments")
+        raise film_error(f"of more than {_MAX_FRAGMENTS} fragments")
     streams = list(generate_frames(film.PixelData, number_of_frames=1))
     if len(streams) != 1:
-        raise ImageError("is a DICOM file of more frames than it says, expected one image")
+        raise film_error("of more frames than it says, expected one image")
     if film.file_meta.TransferSyntaxUID == RLELossless:
         return  # it has no header that tells a size
     check_scans(streams[0])
     expected = (int(film.Columns), int(film.Rows), int(film.SamplesPerPixel))
     if read_stream_sizes(streams[0]) != {expected}:
-        raise ImageError(
-            "is a DICOM file whose compressed pixels are not, by their own header, the "
-            f"{expected[0]} x {expected[1]} pixels that it claims ({name_element('PixelData')})"
+        raise film_error(
+            "whose compressed pixels are not, by their own header, the "
+            f"{expected[0]} x {expected[1]} pixels that it claims",
+            "PixelData",
         )
 
 
@@ -401,26 +360,24 @@ def _decode_pixels(film: "Dataset") -> np.ndarray:
     except MemoryError:
         raise
     except Exception:  # without its words, as ever
-        raise ImageError(_describe_undecodable(film)) from None
+        raise film_error(_describe_undecodable(film)) from None
     samples = int(film.SamplesPerPixel)
     if pixels.shape != (film.Rows, film.Columns, 3)[: 2 if samples == 1 else 3]:
-        raise ImageError("is a DICOM file of more frames than it says, expected one image")
+        raise film_error("of more frames than it says, expected one image")
     return pixels
 
 
 def _describe_undecodable(film: "Dataset") -> str:
     syntax = film.file_meta.TransferSyntaxUID
     if not syntax.is_encapsulated:
-        return f"is a DICOM file whose {name_element('PixelData')} is damaged"
+        return f"whose {name_element('PixelData')} is damaged"
     remedy = (
         "it is damaged, or compressed in an unusual way: store it uncompressed"
         if compressed.is_available(syntax) or syntax not in compressed.DECODER_DEPENDENCIES
         else f"that takes more packages: {INSTALL}"
     )
-    return (
-        f"is a DICOM file whose {name_element('PixelData')}, {printable(str(syntax.name))}, can "
-        f"not be decoded; {remedy}"
-    )
+    name = f"{name_element('PixelData')}, {printable(str(syntax.name))}"
+    return f"whose {name}, can not be decoded; {remedy}"
 
 
 def _show(film: "Dataset") -> np.ndarray:
@@ -432,10 +389,8 @@ def _show(film: "Dataset") -> np.ndarray:
     if kind == _PALETTE:
         return _show_palette(film, pixels)
     if pixels.dtype != np.uint8:  # YBR has become RGB
-        raise ImageError(
-            f"is a DICOM file of more than 8 bits in {printable(kind)}, expected RGB "
-            f"({name_element('PhotometricInterpretation')})"
-        )
+        what = f"of more than 8 bits in {printable(kind)}, expected RGB"
+        raise film_error(what, "PhotometricInterpretation")
     return pixels
 
 
@@ -447,10 +402,8 @@ def _show_palette(film: "Dataset", pixels: np.ndarray) -> np.ndarray:
         colors = apply_color_lut(pixels, film)
         every = apply_color_lut(np.arange(2 ** int(film.BitsStored), dtype=pixels.dtype), film)
     except Exception:
-        keyword = "RedPaletteColorLookupTableDescriptor"
-        raise ImageError(
-            f"is a DICOM file whose palette ({name_element(keyword)} and what follows) is damaged"
-        ) from None
+        name = name_element(f"{PALETTES[0]}Descriptor")
+        raise film_error(f"whose palette ({name} and what follows) is damaged") from None
     return (colors >> 8 if int(every.max()) > 255 else colors).astype(np.uint8)
 
 
@@ -485,7 +438,7 @@ def _to_gray(film: "Dataset", values: np.ndarray) -> np.ndarray:
         remedy = ": give --window or --value_range instead" if _is_deep(film) else ""
         raise ImageError(f"{error}{remedy}") from None
     except Exception:
-        raise ImageError(_describe_bad_look(film)) from None
+        raise film_error(_describe_bad_look(film)) from None
     whole = np.nan_to_num(shares, nan=0.0, posinf=1.0, neginf=0.0)
     return np.rint(np.clip(whole, 0.0, 1.0) * 255.0).astype(np.uint8)
 
@@ -494,10 +447,10 @@ def _describe_bad_look(film: "Dataset") -> str:
     """Return the reason where a rescale, a table or a window makes no sense."""
     named = [
         name_element(keyword)
-        for keyword in (*_TABLES, "RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth")
+        for keyword in (*TABLES, "RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth")
         if film.get(keyword) is not None
     ]
-    return f"is a DICOM file that is damaged: no sense can be made of {', '.join(named)}"
+    return f"that is damaged: no sense can be made of {', '.join(named)}"
 
 
 def _compute_shares(film: "Dataset", levels: np.ndarray) -> np.ndarray:
@@ -616,16 +569,12 @@ def apply_window(values: np.ndarray, center: float, width: float, function: str)
     """Return the share of white, 0 to 1, of each value: PS3.3, C.11.2.1.2 and C.11.2.1.3."""
     if function == "SIGMOID":
         if width <= 0.0:
-            raise ImageError(
-                f"is a DICOM file with a window {width:g} wide, expected above 0 {_WINDOW}"
-            )
+            raise film_error(f"with a window {width:g} wide, expected above 0", "WindowWidth")
         steepness = np.clip(-4.0 * (values - center) / width, -80.0, 80.0)
         return 1.0 / (1.0 + np.exp(steepness))
     exact = function == "LINEAR_EXACT"
     if width < 1.0 and not (exact and width > 0.0):
-        raise ImageError(
-            f"is a DICOM file with a window {width:g} wide, expected 1 or more {_WINDOW}"
-        )
+        raise film_error(f"with a window {width:g} wide, expected 1 or more", "WindowWidth")
     if not exact:
         center, width = center - 0.5, width - 1.0
     if width == 0.0:

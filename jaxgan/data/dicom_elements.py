@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 # What may be there without a value, and then is as good as not there (PS3.5, 7.4).
-_MAY_BE_EMPTY = (
+MAY_BE_EMPTY = (
     "HighBit",
     "Modality",
     "NumberOfFrames",
@@ -25,11 +25,9 @@ _MAY_BE_EMPTY = (
     "WindowCenter",
     "WindowWidth",
 )
-_TABLES = ("ModalityLUTSequence", "VOILUTSequence")
+TABLES = ("ModalityLUTSequence", "VOILUTSequence")
 _TABLE_PARTS = ("LUTDescriptor", "LUTData")
-_PALETTES = tuple(
-    f"Segmented{colour}PaletteColorLookupTableData" for colour in ("Red", "Green", "Blue")
-)
+PALETTES = tuple(f"{colour}PaletteColorLookupTable" for colour in ("Red", "Green", "Blue"))
 _MAX_LEVELS = 2**16  # of a palette
 _DISCRETE, _LINEAR = 0, 1  # kinds of a palette's segment: PS3.3, C.7.9.2
 
@@ -42,15 +40,25 @@ def name_element(keyword: str) -> str:
     return f"{keyword} ({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
+def film_error(what: str, *keywords: str) -> ImageError:
+    """Return the error for a DICOM file `what`, which names the elements that are at fault."""
+    named = ", ".join(map(name_element, keywords))
+    return ImageError(f"is a DICOM file {what} ({named})" if named else f"is a DICOM file {what}")
+
+
 def get_value(film: "Dataset", keyword: str) -> Any:
     """Return the value of an element that has to be there. Raises `ImageError`."""
-    try:
-        value = film.get(keyword)
-    except Exception:  # pydicom makes sense of a value where it is asked for it
-        raise ImageError(f"is a DICOM file whose {name_element(keyword)} is damaged") from None
+    value = _get(film, keyword)
     if value is None or value == "":
-        raise ImageError(f"is a DICOM file without {name_element(keyword)}")
+        raise film_error(f"without {name_element(keyword)}")
     return value
+
+
+def _get(film: "Dataset", keyword: str) -> Any:
+    try:
+        return film.get(keyword)
+    except Exception:  # pydicom makes sense of a value where it is asked for it
+        raise film_error(f"whose {name_element(keyword)} is damaged") from None
 
 
 def get_number(film: "Dataset", keyword: str) -> int:
@@ -59,9 +67,7 @@ def get_number(film: "Dataset", keyword: str) -> int:
     try:
         return int(value)
     except (TypeError, ValueError):
-        raise ImageError(
-            f"is a DICOM file whose {name_element(keyword)} is no whole number"
-        ) from None
+        raise film_error(f"whose {name_element(keyword)} is no whole number") from None
 
 
 def drop_empty(film: "Dataset") -> None:
@@ -69,10 +75,10 @@ def drop_empty(film: "Dataset") -> None:
 
     Of slope and intercept, one alone stands for both: the other is 1 or 0. Raises `ImageError`.
     """
-    for keyword in _MAY_BE_EMPTY:
+    for keyword in MAY_BE_EMPTY:
         if keyword in film and _is_empty(film, keyword):
             delattr(film, keyword)
-    for keyword in _TABLES:
+    for keyword in TABLES:
         if keyword in film and not _is_table(film, keyword):
             delattr(film, keyword)
     if "RescaleSlope" in film and "RescaleIntercept" not in film:
@@ -82,10 +88,7 @@ def drop_empty(film: "Dataset") -> None:
 
 
 def _is_empty(film: "Dataset", keyword: str) -> bool:
-    try:
-        value = film.get(keyword)
-    except Exception:
-        raise ImageError(f"is a DICOM file whose {name_element(keyword)} is damaged") from None
+    value = _get(film, keyword)
     return value is None or (hasattr(value, "__len__") and len(value) == 0)
 
 
@@ -102,19 +105,20 @@ def check_segments(film: "Dataset") -> None:
 
     pydicom unfolds them in Python, and a segment may name others. Raises `ImageError`.
     """
-    for keyword in _PALETTES:
+    for palette in PALETTES:
+        keyword = f"Segmented{palette}Data"
         data = film.get(keyword)
         if data is None:
             continue
-        bits = film.get(keyword.removeprefix("Segmented").replace("Data", "Descriptor"))
+        bits = film.get(f"{palette}Descriptor")
         is_wide = bool(bits) and int(bits[2]) == 16
         order = "<" if film.original_encoding[1] else ">"
         usable = data[: len(data) // 2 * 2] if is_wide else data
         words = struct.unpack(f"{order}{len(usable) // (1 + is_wide)}{'BH'[is_wide]}", usable)
         if not _fits(words):
-            raise ImageError(
-                f"is a DICOM file whose {name_element(keyword)} is damaged or unfolds to more than "
-                f"{_MAX_LEVELS} levels"
+            raise film_error(
+                f"whose {name_element(keyword)} is damaged or unfolds to more than {_MAX_LEVELS} "
+                "levels"
             )
 
 

@@ -3,24 +3,35 @@
 Nothing is decoded here and nothing is assumed about what the classes are called.
 """
 
-import codecs
-import csv
 import hashlib
-import io
 import os
-import posixpath
 import re
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from jaxgan.core.errors import UserError, list_some
+from jaxgan.core.errors import UserError, list_some, some
 from jaxgan.core.untrusted import printable
 from jaxgan.data import dicom, headings
-from jaxgan.data.images import map_in_threads, progress_bar
-from jaxgan.data.limits import LISTED, ImageError, read_file, unusable_images_error
+from jaxgan.data.images import map_in_threads
+from jaxgan.data.limits import (
+    LISTED,
+    ImageError,
+    list_lines,
+    unusable_images_error,
+)
+from jaxgan.data.manifests import (
+    FILE_COLUMN,
+    MANIFEST,
+    Table,
+    check_complete,
+    covers,
+    find_tables,
+    list_columns,
+    match_cells,
+    match_rows,
+)
 from jaxgan.data.sets import describe_renamed, name_classes
 from jaxgan.data.split import WRONG_PATIENTS, find_shared_patients
 from jaxgan.data.tree import (
@@ -34,23 +45,14 @@ from jaxgan.data.tree import (
     as_split,
     find_layout,
     go_down,
-    is_inside,
-    is_no_data,
     read_tree,
 )
 
-MANIFEST = "manifest.csv"
-FILE_COLUMN = "file"
-TABLE_ENDINGS = (".csv", ".tsv")
-_EXAMPLES = 5  # of files, where a sentence is about them
-_MAX_ABOVE = 8  # folders on top of those of the classes
 PATIENTS_FROM = ("auto", "table", "dicom", "folders", "none")  # what may tell whose an image is
 _NO_PATIENTS = {
     "dicom": "no DICOM header among the images names a patient",
     "folders": "no class has a folder for each patient",
 }
-MAX_ROWS = 500_000  # of a manifest: two seconds
-MAX_MANIFEST_BYTES = 32 * 2**20  # four seconds where they are a thousand columns
 MAX_HASHED_BYTES = 2**30  # of all images: two to five seconds at every launch
 
 
@@ -142,10 +144,10 @@ def scan_folder(
 
 def _scan(tree: Folder, options: _Options) -> FolderScan:
     top = go_down(tree)
-    tables, unread = _find_tables(_list_between(top.path, tree.path))
+    tables, unread = find_tables(top.path, tree.path)
     if options.asks_table and unread and not tables:
         raise UserError(unread[0])
-    knows_patients = any(_choose_patients(t, options.patient_column) for t in tables)
+    knows_patients = any(list_columns(tables, options.patient_column, headings.PATIENTS))
     layout = find_layout(top, trust_folders=options.says_who or knows_patients)
     unusable = [(p.relative_to(top.path).as_posix(), error) for p, error in layout.unusable]
     placed, label_notices = _label(layout, tables, unread, options.label_column)
@@ -186,11 +188,6 @@ def _list_splits(layout: Layout, placed: Sequence[Placed]) -> tuple[str, ...]:
     return layout.splits or (present if len(present) > 1 else ())
 
 
-def _list_between(top: Path, root: Path) -> list[Path]:
-    """Return a folder and those above it up to `root`."""
-    return [top, *(path for path in top.parents if path.is_relative_to(root))]
-
-
 def _check_options(options: _Options) -> None:
     """Refuse two answers to one question, and an answer that is none."""
     if options.patients_from not in PATIENTS_FROM:
@@ -215,13 +212,13 @@ def _describe_place(tree: Folder, top: Folder) -> list[str]:
     return [f"{tree.path} holds one folder alone, {where}: the classes are those in it."]
 
 
-def _describe_others(layout: Layout, tables: Sequence["Table"]) -> list[str]:
+def _describe_others(layout: Layout, tables: Sequence[Table]) -> list[str]:
     others = set(layout.others) - {table.path for table in tables}
     names = sorted(path.relative_to(layout.root).as_posix() for path in others)
     if not names:
         return []
     return [
-        f"{_some(names, 'item')} in {layout.root} left out: not among {', '.join(ENDINGS)}, not a "
+        f"{some(names, 'item')} in {layout.root} left out: not among {', '.join(ENDINGS)}, not a "
         "split, a system's own folder, or a link that was not followed."
     ]
 
@@ -256,16 +253,15 @@ def _check_classes(
 
 def _describe_alike(class_names: Sequence[str]) -> list[str]:
     """Say which classes have one name but for upper and lower case."""
-    by_name: dict[str, list[str]] = {}
+    by_name = defaultdict(list)
     for name in class_names:
-        by_name.setdefault(name.casefold(), []).append(name)
+        by_name[name.casefold()].append(name)
     alike = [" and ".join(names) for names in by_name.values() if len(names) > 1]
     return [f"Two classes that differ by case alone: {list_some(alike)}."] if alike else []
 
 
 def _are_told_by_folders(layout: Layout, placed: Sequence[Placed]) -> bool:
-    pairs = zip(placed, layout.images, strict=True)
-    return all(image.class_name == before.class_name for image, before in pairs)
+    return [i.class_name for i in placed] == [i.class_name for i in layout.images]
 
 
 def _check_count(root: Path, split: str, name: str, count: int) -> None:
@@ -298,7 +294,7 @@ def _describe(image: Placed, class_names: Sequence[str], patient: str | None) ->
 
 
 def _label(
-    layout: Layout, tables: Sequence["Table"], unread: Sequence[str], column: str | None
+    layout: Layout, tables: Sequence[Table], unread: Sequence[str], column: str | None
 ) -> tuple[list[Placed], list[str]]:
     """Return the images with their classes, of a table where that tells them, and notices.
 
@@ -311,15 +307,13 @@ def _label(
     if table is not None and chosen is not None and (column or layout.is_flat):
         told = _read_labels(table, chosen, files)
         names = name_classes(str(table.path), told)
-        labels = [names[label] for label in told]
-        triples = zip(placed, labels, files, strict=True)
         placed = [
-            replace(i, class_name=label, below=i.below if layout.is_flat else file)
-            for i, label, file in triples
+            replace(i, class_name=names[label], below=i.below if layout.is_flat else i.file)
+            for i, label in zip(placed, told, strict=True)
         ]
         notices.append(
             f"Classes are told by the column {printable(chosen)!r} of {table.path.name}: "
-            f"{list_some(sorted(set(labels)))}."
+            f"{list_some(sorted(set(names.values())))}."
         )
         notices += describe_renamed(names)
     elif layout.is_flat:
@@ -332,12 +326,12 @@ def _label(
             f"--label_column={printable(chosen)} takes the classes from its column."
         )
     if not layout.splits:
-        whole = (t for t in tables if t.is_manifest or _covers(t, files))
+        whole = (t for t in tables if t.is_manifest or covers(t, files))
         return _divide(placed, files, next(whole, None), notices)
     return placed, notices
 
 
-def _describe_one_class(name: str, tables: Sequence["Table"], unread: Sequence[str]) -> str:
+def _describe_one_class(name: str, tables: Sequence[Table], unread: Sequence[str]) -> str:
     """Say that all images are one class, and what the tables are that tell no other."""
     found = [f"{table.path} has {list_some(table.columns)}" for table in tables]
     why = "".join(f"; {reason}" for reason in [*found, *unread][:LISTED])
@@ -346,38 +340,31 @@ def _describe_one_class(name: str, tables: Sequence["Table"], unread: Sequence[s
 
 
 def _choose_labels(
-    tables: Sequence["Table"], column: str | None, files: Sequence[str], *, is_needed: bool
-) -> tuple["Table | None", str | None]:
+    tables: Sequence[Table], column: str | None, files: Sequence[str], *, is_needed: bool
+) -> tuple[Table | None, str | None]:
     """Return the table and its column that tell the classes, where one does."""
-    pairs = [(table, _choose_label(table, column)) for table in tables]
-    found = [(table, chosen) for table, chosen in pairs if chosen is not None]
+    found = list_columns(tables, column, headings.LABELS)
     if column is not None and not found:
         raise _missing_column_error("label", column, tables, Path(MANIFEST))
-    whole = [(table, chosen) for table, chosen in found if _covers(table, files)]
+    whole = [(table, chosen) for table, chosen in found if covers(table, files)]
     if len(whole) > 1 and (column or is_needed):
         names = list_some([table.path.name for table, _ in whole])
         raise UserError(f"several tables tell classes ({names}): call the one to use {MANIFEST}")
     return next(iter(whole or found), (None, None))
 
 
-def _choose_label(table: "Table", asked: str | None) -> str | None:
-    if asked is None:
-        return headings.find_heading(table.columns, headings.LABELS)
-    return headings.find_heading(table.columns, [headings.simplify(asked)])
-
-
-def _read_labels(table: "Table", column: str, files: Sequence[str]) -> list[str]:
+def _read_labels(table: Table, column: str, files: Sequence[str]) -> list[str]:
     """Return the class of each file; an image without one is an error."""
     cells = match_cells(table.path, table.rows, column, files)
-    _check_complete(table.path, files, cells)
+    check_complete(table.path, files, cells)
     labels = {file: cells[file][0] for file in files if len(set(cells[file])) == 1}
     twice = [file for file in files if file not in labels]
     if twice:
-        raise UserError(f"{table.path} gives two classes in {column!r} to {_some(twice)}")
+        raise UserError(f"{table.path} gives two classes in {column!r} to {some(twice)}")
     missing = [file for file in files if headings.simplify(labels[file]) in ("", "nan")]
     if missing:
         raise UserError(
-            f"{table.path} has no {column!r} for {_some(missing)}: fill it in, or leave the files "
+            f"{table.path} has no {column!r} for {some(missing)}: fill it in, or leave the files "
             "out"
         )
     strange = [label for label in labels.values() if not label.isprintable()]
@@ -387,7 +374,7 @@ def _read_labels(table: "Table", column: str, files: Sequence[str]) -> list[str]
 
 
 def _divide(
-    placed: list[Placed], files: Sequence[str], table: "Table | None", notices: list[str]
+    placed: list[Placed], files: Sequence[str], table: Table | None, notices: list[str]
 ) -> tuple[list[Placed], list[str]]:
     """Return the images in the splits that the table has a column for, if it has one."""
     column = table and headings.find_heading(table.columns, headings.SPLITS)
@@ -401,24 +388,23 @@ def _divide(
     if unknown or "train" not in splits:
         raise UserError(
             f"{table.path} tells in {column!r} which images are for training and which for "
-            f"validation, but not of {_some(unknown) if unknown else 'any for training'}: expected "
+            f"validation, but not of {some(unknown) if unknown else 'any for training'}: expected "
             "train, val or test for each, or no such column"
         )
     notices = [*notices, f"The split is that of the column {column!r} of {table.path.name}."]
-    pairs = zip(placed, splits, strict=True)
-    return [replace(image, split=split or "") for image, split in pairs], notices
+    return [replace(i, split=s or "") for i, s in zip(placed, splits, strict=True)], notices
 
 
 # Patients --------------------------------------------------------------------------------------
 
 
 def _find_patients(
-    root: Path, placed: Sequence[Placed], tables: Sequence["Table"], options: _Options
+    root: Path, placed: Sequence[Placed], tables: Sequence[Table], options: _Options
 ) -> tuple[dict[str, str], list[str]]:
     """Return the patient of each file of which something tells him, and notices."""
     files = [image.file for image in placed]
     if options.patient_pattern is not None:
-        return _match_pattern(options.patient_pattern, placed, files)
+        return _match_pattern(options.patient_pattern, placed)
     source = options.patients_from
     notices: list[str] = []
     if source in ("auto", "table") or options.patient_column:
@@ -430,7 +416,7 @@ def _find_patients(
         patients, more = _find_dicom_patients(root, files)
         notices = [*notices, *more]
     if source in ("auto", "folders") and not patients:
-        patients, more = _find_folder_patients(placed, files)
+        patients, more = _find_folder_patients(placed)
         notices = [*notices, *more]
     if source in _NO_PATIENTS and not patients:
         raise UserError(
@@ -455,25 +441,22 @@ def _find_dicom_patients(root: Path, files: Sequence[str]) -> tuple[dict[str, st
     missing = [file for file in sorted(files) if file not in patients]
     if not patients and films:
         return {}, [
-            f"The DICOM headers of {_some(films)} name no patient: there is nothing, or what an "
+            f"The DICOM headers of {some(films)} name no patient: there is nothing, or what an "
             "anonymiser writes for all."
         ]
     if not patients or not missing:
         return patients, []
-    return patients, [f"DICOM headers tell the patients, but not those of {_some(missing)}."]
+    return patients, [f"DICOM headers tell the patients, but not those of {some(missing)}."]
 
 
-def _find_folder_patients(
-    placed: Sequence[Placed], files: Sequence[str]
-) -> tuple[dict[str, str], list[str]]:
+def _find_folder_patients(placed: Sequence[Placed]) -> tuple[dict[str, str], list[str]]:
     """Return the folders in the class's as patients, where there are such."""
-    pairs = zip(placed, files, strict=True)
-    patients = {file: image.patient for image, file in pairs if image.patient}
+    patients = {image.file: image.patient for image in placed if image.patient}
     if not patients:
         return {}, []
     names = sorted(set(patients.values()))
     return patients, [
-        f"Patients are told by the folders in each class's: {_some(names, 'patient')}. Folders of "
+        f"Patients are told by the folders in each class's: {some(names, 'patient')}. Folders of "
         "one name in two classes or splits are different patients; where they are not, a "
         f"{MANIFEST} with patients says so."
     ]
@@ -495,9 +478,7 @@ def _describe_risk(images: Sequence[FolderImage], splits: tuple[str, ...]) -> li
     ]
 
 
-def _match_pattern(
-    pattern: str, placed: Sequence[Placed], files: Sequence[str]
-) -> tuple[dict[str, str], list[str]]:
+def _match_pattern(pattern: str, placed: Sequence[Placed]) -> tuple[dict[str, str], list[str]]:
     """Return the patient that a pattern finds in each path below the class.
 
     Where one path is in two folders, the names start anew in each, and so do the patients.
@@ -513,38 +494,36 @@ def _match_pattern(
         match = regex.search(below)
         return (match.group(1 if regex.groups else 0) or "") if match else ""
 
-    found = {file: find(image.below) for image, file in zip(placed, files, strict=True)}
-    unmatched = [file for file in files if not found[file]]
+    found = {image.file: find(image.below) for image in placed}
+    unmatched = [file for file, patient in found.items() if not patient]
     if unmatched:
         raise UserError(
-            f"the patient pattern {pattern!r} finds no patient in the names of {_some(unmatched)}, "
-            f"of {len(files)} images. Expected a match in the path below the class of every image "
+            f"the patient pattern {pattern!r} finds no patient in the names of {some(unmatched)}, "
+            f"of {len(placed)} images. Expected a match in the path below the class of every image "
             "(its first group, or all of it, is the patient)."
         )
     twice = [name for name, count in Counter(i.below for i in placed).items() if count > 1]
     if not twice:
         return found, []
-    folders = [f.removesuffix(i.below) for i, f in zip(placed, files, strict=True)]
-    return {f: folder + found[f] for f, folder in zip(files, folders, strict=True)}, [
-        f"{_some(sorted(twice), 'name')} occur in two folders, so the names start anew in each: "
+    return {i.file: i.file.removesuffix(i.below) + found[i.file] for i in placed}, [
+        f"{some(sorted(twice), 'name')} occur in two folders, so the names start anew in each: "
         "the same match in two folders is two patients. Where it is one, a "
         f"{MANIFEST} with patients says so."
     ]
 
 
 def _read_patients(
-    root: Path, tables: Sequence["Table"], options: _Options, files: Sequence[str]
+    root: Path, tables: Sequence[Table], options: _Options, files: Sequence[str]
 ) -> tuple[dict[str, str] | None, list[str]]:
     """Return the patient of each file out of a table, or None and why there is none."""
     column = options.patient_column
     is_asked = column is not None or options.patients_from == "table"
-    chosen = [(table, _choose_patients(table, column)) for table in tables]
-    found = [(table, name) for table, name in chosen if name is not None]
+    found = list_columns(tables, column, headings.PATIENTS)
     if not found and is_asked:
         raise _missing_column_error("patient", column, tables, root / MANIFEST)
     if not found:
         return None, [notice for table in tables for notice in _describe_unknown(table)]
-    whole = [(table, name) for table, name in found if table.is_manifest or _covers(table, files)]
+    whole = [(table, name) for table, name in found if table.is_manifest or covers(table, files)]
     if len(whole) > 1 or (len(found) > 1 and not whole):
         names = list_some([table.path.name for table, _ in whole or found])
         several = f"Several tables name patients ({names}): call the one to use {MANIFEST}."
@@ -564,16 +543,7 @@ def _read_patients(
     return patients, [f"{told}: {len(set(patients.values()))} of them.", *notices]
 
 
-def _covers(table: "Table", files: Sequence[str]) -> bool:
-    """Whether a table has a row for each file; one that is about other files is no mistake."""
-    try:
-        cells = match_cells(table.path, table.rows, table.columns[0], files)
-    except UserError:
-        return False
-    return cells.keys() >= set(files)
-
-
-def _describe_unknown(table: "Table") -> list[str]:
+def _describe_unknown(table: Table) -> list[str]:
     """Say that no column is known to tell patients; of a manifest that may, it is an error."""
     if not headings.list_unknown(table.columns):
         return []
@@ -588,7 +558,7 @@ def _describe_unknown(table: "Table") -> list[str]:
 
 
 def _missing_column_error(
-    what: str, column: str | None, tables: Sequence["Table"], manifest: Path
+    what: str, column: str | None, tables: Sequence[Table], manifest: Path
 ) -> UserError:
     """Return what to raise where a column is asked for that no table has."""
     if not tables:
@@ -601,320 +571,24 @@ def _missing_column_error(
     return UserError(f"no column {column or what!r} for the {what}: {found}")
 
 
-# Tables ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table with a row an image; `columns` include one for the file."""
-
-    path: Path
-    columns: tuple[str, ...]
-    rows: Sequence[Mapping[str, str]]
-
-    @property
-    def is_manifest(self) -> bool:
-        """Whether it is meant for jaxgan, by its name."""
-        return _is_manifest(self.path)
-
-
-def _is_manifest(path: Path) -> bool:
-    return path.stem.casefold() == "manifest" and path.suffix.casefold() in TABLE_ENDINGS
-
-
-def _list_tables(folder: Path) -> list[Path]:
-    return [
-        path
-        for path in sorted(folder.iterdir())
-        if path.suffix.casefold() in TABLE_ENDINGS and not path.name.startswith(".")
-    ]
-
-
-def _find_tables(folders: Sequence[Path]) -> tuple[list[Table], list[str]]:
-    """Return the manifest alone where there is one, else every table that has rows for files.
-
-    And why others are not read: they are none of ours, and need not be as we like them.
-    """
-    paths = [path for folder in folders for path in _list_tables(folder)]
-    manifests = [path for path in paths if _is_manifest(path)]
-    if manifests:
-        return [_read_table(manifests[0])], []
-    found, unread = [], []
-    for path in paths:
-        try:
-            found.append(_read_table(path))
-        except UserError as error:
-            unread.append(str(error))
-    return found, unread
-
-
-def find_manifest(root: Path) -> Path | None:
-    """Return the path of a folder's manifest.csv, or of that of the one folder in it."""
-    folder = root
-    for _ in range(_MAX_ABOVE):
-        inside = [p for p in folder.iterdir() if p.is_dir() and not is_no_data(p.name)]
-        if len(inside) != 1:
-            break
-        (folder,) = inside
-    found = [p for f in _list_between(folder, root) for p in _list_tables(f) if _is_manifest(p)]
-    return found[0] if found else None
-
-
-def _read_table(path: Path) -> Table:
-    if not is_inside(path, path.parent):
-        raise UserError(f"{path} is a link that leads out of the folder: copy the table there")
-    try:
-        rows, columns = parse_manifest(read_file(path, MAX_MANIFEST_BYTES), path)
-    except ImageError as error:
-        raise UserError(f"{path} {error}") from None
-    return Table(path, tuple(columns), rows)
-
-
-def read_manifest(path: Path) -> tuple[list[Mapping[str, str]], list[str]]:
-    """Return the rows and the column names of a manifest; `UserError` if it is none."""
-    table = _read_table(path)
-    return list(table.rows), list(table.columns)
-
-
-def parse_manifest(content: bytes, path: Path) -> tuple[list[dict[str, str]], list[str]]:
-    """Return the rows and the column names of a manifest's content; `path` is for messages.
-
-    Fields are separated by commas, semicolons or tabs. Blank rows and columns without a heading
-    are left out.
-    """
-    is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    try:
-        text = content.decode("utf-16" if is_wide else "utf-8-sig")
-        separator = _find_separator(text)
-        reader = csv.reader(
-            io.StringIO(text, newline=""), strict=True, delimiter=separator, skipinitialspace=True
-        )
-        columns = [column.strip() for column in next(reader, [])]
-        _check_heading(path, columns)
-        filled = islice((row for row in reader if any(map(str.strip, row))), MAX_ROWS + 1)
-        rows = [_check_row(path, reader.line_num, columns, row) for row in filled]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path} is not a table in CSV, UTF-8 ({error}): save it as such"
-        ) from error
-    if len(rows) > MAX_ROWS:
-        raise UserError(
-            f"{path} has more than the {MAX_ROWS} rows that are accepted: leave only those of "
-            "the images in the folder"
-        )
-    return rows, [column for column in columns if column]
-
-
-def _find_separator(text: str) -> str:
-    """Return what separates the fields, such that the heading has a column for the file."""
-    heading = text[: text.find("\n")] if "\n" in text else text
-    for separator in ",;\t":
-        if headings.find_heading(heading.split(separator), headings.FILES):
-            return separator
-    return ","
-
-
-def _check_heading(path: Path, columns: list[str]) -> None:
-    named = [column for column in columns if column]
-    if not headings.find_heading(named, headings.FILES) or len(set(named)) < len(named):
-        raise UserError(
-            f"{path} has the columns {list_some(named) or 'of an empty line'}, expected "
-            f"{FILE_COLUMN!r} (the image's path relative to the folder, or its name where no two "
-            "are alike; filename, image and the like will do) and no column twice, separated by "
-            "commas, semicolons or tabs"
-        )
-
-
-def _check_row(path: Path, line: int, columns: list[str], row: list[str]) -> dict[str, str]:
-    if len(row) != len(columns):
-        raise UserError(
-            f"{path}, line {line}: more or fewer fields than the heading has. Expected one row an "
-            "image, separated as the heading is, and quotes around a field with the separator in it"
-        )
-    return {column: cell for column, cell in zip(columns, row, strict=True) if column}
-
-
-def _choose_patients(table: Table, asked: str | None) -> str | None:
-    if asked is None:
-        return headings.find_heading(table.columns, headings.PATIENTS)
-    if asked in table.columns:
-        return asked
-    return headings.find_heading(table.columns, [headings.simplify(asked)])
-
-
-def match_rows(
-    path: Path, rows: Sequence[Mapping[str, str]], column: str, files: Sequence[str]
-) -> tuple[dict[str, str], list[str]]:
-    """Return the patient of each file that has one, having checked that table and folder agree.
-
-    `path` is the table's. A file whose cell names nobody (empty, nan, unknown) is not among them.
-    """
-    cells = match_cells(path, rows, column, files)
-    told = {
-        (file, i): cell
-        for file, row in cells.items()
-        for i, cell in enumerate(row)
-        if not headings.names_nobody(cell)
-    }
-    joined, variants = headings.join_spellings(told)
-    patients: dict[str, str] = {}
-    for (file, _), patient in joined.items():
-        if patients.setdefault(file, patient) != patient:
-            raise UserError(f"{path} gives {printable(file)} two patients in the column {column!r}")
-    _check_complete(path, files, cells)
-    num_absent = len(cells.keys() - set(files))
-    notices = _describe_match(path, column, files, patients, variants, num_absent)
-    return {file: patients[file] for file in files if file in patients}, notices
-
-
-def _describe_match(
-    path: Path,
-    column: str,
-    files: Sequence[str],
-    patients: Mapping[str, str],
-    variants: Sequence[Sequence[str]],
-    num_absent: int,
-) -> list[str]:
-    nobody = [file for file in files if file not in patients]
-    notices = []
-    if nobody:
-        notices.append(
-            f"{path} names no patient in {column!r} (empty, nan, unknown) for {_some(nobody)}: "
-            "each counts as another patient's."
-        )
-    if variants:
-        example = " and ".join(repr(printable(name)) for name in variants[0][:2])
-        notices.append(
-            f"{len(variants)} patient(s) are spelled in several ways in {path}, such as {example}: "
-            "each is taken for one."
-        )
-    if num_absent:
-        notices.append(f"{path} has {num_absent} row(s) for files that are not among the images.")
-    return notices
-
-
-def _check_complete(path: Path, files: Sequence[str], cells: Mapping[str, object]) -> None:
-    missing = [file for file in files if file not in cells]
-    if missing:
-        raise UserError(f"{path} has no row for {_some(missing)}: add them, or remove the files")
-
-
-def match_cells(
-    path: Path, rows: Sequence[Mapping[str, str]], column: str, files: Sequence[str]
-) -> dict[str, list[str]]:
-    """Return what a column has for each file, stripped, and for what else it names.
-
-    A row names a file by its path in the folder, or, where not all do, by the end of the path, with
-    or without the ending. `path` is the table's. Nothing is looked up on the disk.
-    """
-    file_column = headings.find_heading(list(rows[0]) if rows else [], headings.FILES)
-    cells_of_files = [row[file_column or FILE_COLUMN] for row in rows]
-    places = _list_places(path.parent, cells_of_files)
-    entries = [
-        (_check_inside(path, cell, places), row)
-        for cell, row in zip(cells_of_files, rows, strict=True)
-    ]
-    known = set(files)
-    cells: dict[str, list[str]] = {}
-    is_exact = known <= {entry for entry, _ in entries}
-    by_name = {} if is_exact else _index(files)
-    for entry, row in entries:
-        file = entry if entry in known else _find_file(path, entry, by_name)
-        cells.setdefault(file or entry, []).append(row[column].strip())
-    return cells
-
-
-def _index(files: Sequence[str]) -> dict[str, list[str]]:
-    """Return the files by their names, with and without the ending."""
-    by_name: dict[str, list[str]] = {}
-    for file in files:
-        name = PurePosixPath(file)
-        for key in {name.name, name.stem}:
-            by_name.setdefault(key, []).append(file)
-    return by_name
-
-
-def _find_file(path: Path, entry: str, by_name: Mapping[str, list[str]]) -> str | None:
-    """Return the file that a row means; `UserError` where it may be several."""
-    near = by_name.get(PurePosixPath(entry).name, [])
-    means = [file for file in near if _ends_alike(entry, file)]
-    if len(means) > 1:
-        raise UserError(
-            f"{path} names {printable(entry)}, and {_some(means)} are called so: give their paths "
-            "in the folder"
-        )
-    return means[0] if means else None
-
-
-def _ends_alike(entry: str, file: str) -> bool:
-    """Whether one path is the end of the other, but for an ending that the entry does not have."""
-    stem = file.removesuffix(PurePosixPath(file).suffix)
-    return any(
-        f"/{long}".endswith(f"/{short}")
-        for name in (file, stem)
-        for long, short in ((entry, name), (name, entry))
-    )
-
-
-def _list_places(folder: Path, cells: Sequence[str]) -> list[str]:
-    """Return how a folder's path may begin a cell; it is looked up once, where one is absolute."""
-    if not any(cell.lstrip().startswith("/") for cell in cells):
-        return []
-    return [f"{(Path.cwd() / folder).as_posix()}/", f"{os.path.realpath(folder)}/"]
-
-
-def _check_inside(path: Path, entry: str, places: Sequence[str]) -> str:
-    """Return the path of a row in plain form, having refused any way out of the table's folder.
-
-    A table that is no manifest may have been written elsewhere: of its paths the ends will do.
-    Links need no look, which would take a minute a million rows: only `files` of the scan are read.
-    """
-    plain = entry.strip().replace("\\", "/")
-    for place in places:
-        plain = plain.removeprefix(place)
-    if not _is_manifest(path):
-        return posixpath.normpath(f"/{plain}").lstrip("/") or "."
-    if plain.startswith("/") or ".." in plain.split("/") or "\0" in plain:
-        raise UserError(
-            f"{path} names {entry!r}, which lies outside the folder: expected paths relative "
-            "to it, without '..'"
-        )
-    return posixpath.normpath(plain)
-
-
 def _check_no_shared_patient(images: Sequence[FolderImage]) -> None:
     """Refuse a ready-made split that has a patient on two sides."""
-    files: dict[str, list[str]] = {}
-    by_split: dict[str, list[str]] = {}
+    files, by_split = defaultdict(list), defaultdict(list)
     for image in images:
         if image.patient is not None:
-            files.setdefault(image.patient, []).append(image.file)
-            by_split.setdefault(image.split, []).append(image.patient)
+            files[image.patient].append(image.file)
+            by_split[image.split].append(image.patient)
     shared = find_shared_patients(by_split)
     if shared:
         lines = [
-            f"  {printable(patient)} in {' and '.join(splits)}: {_some(files[patient])}"
-            for patient, splits in list(shared.items())[:LISTED]
+            f"{printable(patient)} in {' and '.join(splits)}: {some(files[patient])}"
+            for patient, splits in shared.items()
         ]
-        more = [f"  and {len(shared) - LISTED} more"] if len(shared) > LISTED else []
         raise UserError(
-            "\n".join(
-                [
-                    f"{len(shared)} patient(s) are in more than one split, so the validation would "
-                    "know them already:",
-                    *lines,
-                    *more,
-                    "Move each patient's images into one split, or remove val/ to have the split "
-                    f"made by patient. {WRONG_PATIENTS}",
-                ]
-            )
+            f"{len(shared)} patient(s) are in more than one split, so the validation would know "
+            f"them already:\n{list_lines(lines)}\nMove each patient's images into one split, or "
+            f"remove val/ to have the split made by patient. {WRONG_PATIENTS}"
         )
-
-
-def _some(names: Sequence[str], noun: str = "file") -> str:
-    """Return how many there are and name the first ones."""
-    more = ", ..." if len(names) > _EXAMPLES else ""
-    return f"{len(names)} {noun}{'s' * (len(names) != 1)} ({list_some(names[:_EXAMPLES])}{more})"
 
 
 # Identity --------------------------------------------------------------------------------------
@@ -943,8 +617,8 @@ def is_quick_to_hash(scan: FolderScan) -> bool:
 
 def hash_contents(scan: FolderScan) -> list[str]:
     """Return the SHA-256 of each image's file, or why it can not be read: that may pass."""
-    hashes = map_in_threads(_hash_content, (scan.root / image.file for image in scan.images))
-    return list(progress_bar(hashes, title="reading", total=len(scan.images)))
+    paths = [scan.root / image.file for image in scan.images]
+    return list(map_in_threads(_hash_content, paths, title="reading", total=len(paths)))
 
 
 def compute_state(scan: FolderScan) -> str:

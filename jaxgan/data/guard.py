@@ -8,6 +8,7 @@ jaxgan has generated itself among those that are taken for real. What a copy is 
 import contextlib
 import hashlib
 import itertools
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxgan.core.errors import DiskError, UserError
+from jaxgan.core.errors import DiskError, UserError, name_few
 from jaxgan.core.files import read_arrays, written_beside
 from jaxgan.core.untrusted import printable
 from jaxgan.data.copies import (
@@ -29,7 +30,6 @@ from jaxgan.data.images import (
     as_pixels,
     bears_mark,
     map_in_threads,
-    progress_bar,
     read_image,
     to_gray,
 )
@@ -39,7 +39,6 @@ if TYPE_CHECKING:  # imports tensorflow_datasets, which takes a second
     from jaxgan.data.builders import PreparedSet, Record
 
 VERSION = 1  # raise it when other copies are found, so that what caches hold is searched anew
-LISTED = 3  # examples in a sentence
 KINDS = "exact, re-encoded, mirrored or framed"
 
 
@@ -116,8 +115,8 @@ def _read_grays(prepared: "PreparedSet", records: Sequence["Record"]) -> Iterato
         with naming(item[0].file):
             return to_gray(as_pixels(read_image(item[1], channels=1)))
 
-    grays = map_in_threads(decode, ((record, prepared.read(record)) for record in records))
-    yield from progress_bar(grays, title="looking for copies", total=len(records))
+    encoded = ((record, prepared.read(record)) for record in records)
+    yield from map_in_threads(decode, encoded, title="looking for copies", total=len(records))
 
 
 def join_owners(owners: Sequence[str], films: np.ndarray) -> list[str]:
@@ -180,13 +179,11 @@ def _describe_classes(
     both = [images for images in members if len(set(films.labels[images].tolist())) > 1]
     if not both:
         return
-    counts: dict[str, int] = {}
-    for images in both:
-        labels = sorted(set(films.labels[images].tolist()))
-        names = " and ".join(printable(class_names[label]) for label in labels)
-        counts[names] = counts.get(names, 0) + 1
-    ranked = sorted(counts, key=lambda names: -counts[names])
-    where = [f"{counts[names]} in {names}" for names in ranked]
+    names = [printable(name) for name in class_names]
+    counts = Counter(
+        " and ".join(names[label] for label in np.unique(films.labels[images])) for images in both
+    )
+    where = [f"{count} in {classes}" for classes, count in counts.most_common()]
     pairs = [" and ".join(films.files[i] for i in _pick_classes(films, images)) for images in both]
     pairs.sort()
     yield (
@@ -208,9 +205,9 @@ def _describe_repeats(
     """Yield a sentence where one side and class has a film several times."""
     count, pairs = 0, []
     for images in members:
-        kinds: dict[tuple[str, int], list[int]] = {}
+        kinds = defaultdict(list)
         for i in images.tolist():
-            kinds.setdefault((films.sides[i], int(films.labels[i])), []).append(i)
+            kinds[films.sides[i], films.labels[i]].append(i)
         for same in kinds.values():
             count += len(same) - 1
             if len(same) > 1:
@@ -223,11 +220,6 @@ def _describe_repeats(
         )
     if members and is_split_here:
         yield "The split was made so that all copies of a film are on one side."
-
-
-def name_few(names: Sequence[str]) -> str:
-    """Return the first ones of names from files, in a line that they can not break."""
-    return ", ".join(map(printable, names[:LISTED])) + (", ..." if len(names) > LISTED else "")
 
 
 # Generated images ------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import os
 import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -269,19 +269,26 @@ def _refuse_sequence(image: Image.Image) -> None:
         raise ImageError(f"holds {num_frames} pages or frames, expected one image")
 
 
+def _get_tag(image: Image.Image, tag: int) -> Any:
+    """Return the value of a TIFF's tag, None where there is none."""
+    return getattr(image, "tag_v2", {}).get(tag)
+
+
+def _is_signed(image: Image.Image) -> bool:
+    return _SIGNED in (_get_tag(image, _TIFF_SAMPLE_FORMAT) or ())
+
+
 def _refuse_signed(image: Image.Image) -> None:
     """Refuse signed bytes, which Pillow takes for unsigned ones."""
-    formats = getattr(image, "tag_v2", {}).get(_TIFF_SAMPLE_FORMAT, ())
-    if _SIGNED in formats and image.mode not in _SIXTEEN_BIT_MODES:
+    if _is_signed(image) and image.mode not in _SIXTEEN_BIT_MODES:
         raise ImageError("holds signed values, expected 8 or 16 bits, unsigned")
 
 
 def _widen_transparency(image: Image.Image) -> None:
     """Bring the transparent gray of a PNG of 2 or 4 bits to the 8 that Pillow makes of them."""
-    tiles = getattr(image, "tile", ())
-    raw_mode = tiles[0].args if image.format == "PNG" and tiles else None
-    if raw_mode in _WIDENING and "transparency" in image.info:
-        image.info["transparency"] *= _WIDENING[raw_mode]
+    factor = _WIDENING.get(_get_raw_mode(image) or "", 1)
+    if image.format == "PNG" and "transparency" in image.info:
+        image.info["transparency"] *= factor
 
 
 def _get_raw_mode(image: Image.Image) -> str | None:
@@ -307,8 +314,7 @@ def _needs_numbers(image: Image.Image, view: View) -> bool:
 
 def _read_values(image: Image.Image, content: bytes) -> Values:
     """Decode the numbers of an image of more than 8 bits."""
-    is_gray = image.mode in _SIXTEEN_BIT_MODES
-    return _read_gray(image) if is_gray else _read_colour(image, content)
+    return _read_gray(image) if image.mode in _SIXTEEN_BIT_MODES else _read_colour(image, content)
 
 
 def _read_gray(image: Image.Image) -> Values:
@@ -323,15 +329,14 @@ def _read_gray(image: Image.Image) -> Values:
         low,
         high,
         # Pillow inverts only up to 8 bits
-        is_inverted=getattr(image, "tag_v2", {}).get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO,
+        is_inverted=_get_tag(image, _TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO,
         alpha=None if is_seen is None else is_seen.astype(np.uint8) * np.uint8(255),
     )
 
 
 def _find_bits(image: Image.Image, stored: np.ndarray) -> tuple[str, int, int]:
     """Return the words for the bits of a gray image, and the ends of what they can hold."""
-    tags = getattr(image, "tag_v2", {})
-    bits, is_signed = tags.get(_TIFF_BITS), _SIGNED in tags.get(_TIFF_SAMPLE_FORMAT, ())
+    bits, is_signed = _get_tag(image, _TIFF_BITS), _is_signed(image)
     least, largest = int(stored.min()), int(stored.max())
     if bits == (32,) and not is_signed and least < 0:  # Pillow takes the sign for granted
         raise ImageError("holds values above 2147483647, expected at most 31 bits")
@@ -470,6 +475,14 @@ def write_png(array: np.ndarray, path: Path, *, generated: bool = False) -> None
         image.save(beside, "PNG", pnginfo=create_mark() if generated else None)
 
 
+def write_generated(images: Sequence[np.ndarray] | np.ndarray, paths: Sequence[Path]) -> None:
+    """Write generated images (`write_png`), some at a time: each waits for the disk."""
+    write = functools.partial(write_png, generated=True)
+    with ThreadPoolExecutor(NUM_THREADS) as pool:
+        for _ in pool.map(write, images, paths):  # raises what a write has raised
+            pass
+
+
 def create_mark() -> PngImagePlugin.PngInfo:
     """Return what a PNG is to be saved with so that `bears_mark` knows it for jaxgan's own."""
     info = PngImagePlugin.PngInfo()
@@ -483,26 +496,24 @@ def bears_mark(content: bytes) -> bool:
 
 
 def map_in_threads(
-    function: Callable[[Item], Result], items: Iterable[Item], *, num_threads: int = NUM_THREADS
+    function: Callable[[Item], Result], items: Iterable[Item], *, title: str, total: int
 ) -> Iterator[Result]:
-    """Yield `function(item)` in the order of `items`, computed ahead by a few items only."""
-    with ThreadPoolExecutor(num_threads) as pool:
+    """Yield `function(item)` in the order of `items`, computed ahead by a few items only.
+
+    A bar shows that on standard error, only where that is a terminal.
+    """
+    bar = tqdm(desc=title, total=total, unit=" images", disable=None, leave=False)
+    with bar, ThreadPoolExecutor(NUM_THREADS) as pool:
         rest = iter(items)
-        ahead: list[Future[Result]] = [
-            pool.submit(function, item) for item in islice(rest, 4 * num_threads)
-        ]
+        ahead = [pool.submit(function, item) for item in islice(rest, 4 * NUM_THREADS)]
         try:
             while ahead:
                 yield ahead.pop(0).result()
+                bar.update()
                 ahead += [pool.submit(function, item) for item in islice(rest, 1)]
         finally:
             for future in ahead:
                 future.cancel()
-
-
-def progress_bar(items: Iterable[Item], *, title: str, total: int) -> Iterable[Item]:
-    """Show a bar on standard error while `items` are read, only where that is a terminal."""
-    return tqdm(items, desc=title, total=total, unit=" images", disable=None, leave=False)
 
 
 def measure_files(paths: Mapping[str, Path]) -> dict[str, Spread]:
@@ -511,9 +522,13 @@ def measure_files(paths: Mapping[str, Path]) -> dict[str, Spread]:
     `paths` are by name. Of what can not hold such numbers nothing but a few bytes is read.
     """
     deep = [name for name, path in paths.items() if may_be_deep(_read_head(path))]
-    measured = map_in_threads(lambda name: measure_image(paths[name]), deep)
-    bar = progress_bar(measured, title="looking for the range", total=len(deep))
-    return {name: spread for name, spread in zip(deep, bar, strict=True) if spread is not None}
+    measured = map_in_threads(
+        lambda name: measure_image(paths[name]),
+        deep,
+        title="looking for the range",
+        total=len(deep),
+    )
+    return {name: spread for name, spread in zip(deep, measured, strict=True) if spread is not None}
 
 
 def _read_head(path: Path) -> bytes:
@@ -528,21 +543,15 @@ def decode_many(
     sources: Sequence[Path | bytes],
     *,
     channels: int,
-    view: View = AS_STORED,
     names: Sequence[str] | None = None,
     use: Callable[[Image.Image], Any] = as_pixels,
-    title: str = "decoding",
 ) -> list[Any]:
     """Return `use(image)` of every source, by default its pixels, decoded in threads.
 
     `names` are for messages (by default the sources themselves). Raises one `UserError` that lists
     every file that cannot be used, each with its reason.
     """
-
-    def convert(source: Path | bytes) -> Any:
-        return use(read_image(source, channels, view))
-
-    return convert_many(sources, convert, names=names, title=title)
+    return convert_many(sources, lambda source: use(read_image(source, channels)), names=names)
 
 
 def convert_many(
@@ -550,7 +559,6 @@ def convert_many(
     convert: Callable[[Path | bytes], Result],
     *,
     names: Sequence[str] | None = None,
-    title: str = "decoding",
 ) -> list[Result]:
     """Return `convert(source)` of every source, as `decode_many` does."""
 
@@ -561,8 +569,7 @@ def convert_many(
             return error
 
     labels = names if names is not None else [str(source) for source in sources]
-    decoded = map_in_threads(attempt, sources)
-    results = list(progress_bar(decoded, title=title, total=len(sources)))
+    results = list(map_in_threads(attempt, sources, title="decoding", total=len(sources)))
     bad = [(n, r) for n, r in zip(labels, results, strict=True) if isinstance(r, ImageError)]
     if bad:
         raise unusable_images_error(bad, num_images=len(sources))

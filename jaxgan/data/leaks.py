@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from jaxgan.core.errors import UserError
+from jaxgan.core.errors import UserError, name_few
 from jaxgan.data.copies import (
     Copies,
     find_copies_among,
     find_copies_between,
     join_groups,
 )
-from jaxgan.data.guard import KINDS, name_few
+from jaxgan.data.guard import KINDS
 from jaxgan.data.sets import ImageSet
 from jaxgan.data.split import find_shared_patients
 

@@ -5,7 +5,7 @@ import io
 import re
 import stat
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ MAX_HEADER_BYTES = 4 * 2**20  # before the pixels: decoders parse it in Python
 MAX_SCANS = 32  # of a JPEG, each over all its pixels: 40 ms at MAX_PIXELS; encoders make 10
 LISTED = 10  # an error message names this many examples
 _SMALL = 4 * 2**20  # pixels that cost little, whatever they unfold from
-_BLOCK = 2**20  # pixels looked up at once: numpy widens the indices to eight bytes
+_BLOCK = 2**20  # pixels computed at once: they are widened to eight bytes
 _JPEG, _JPEG_2000 = b"\xff\xd8", b"\xff\x4f\xff\x51"
 _JP2, _CODESTREAM, _MAX_BOXES = b"\0\0\0\x0cjP  \r\n\x87\n", b"jp2c", 64  # T.800, I.5
 # Markers of JPEG (T.81, B.1) and JPEG-LS; in the coded pixels neither has 0xFF before such a byte.
@@ -160,15 +160,20 @@ def read_file(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
         raise ImageError(f"cannot be read ({error.strerror})") from error
 
 
+def map_blocks(
+    fn: Callable[[np.ndarray], np.ndarray], image: np.ndarray, dtype: np.typing.DTypeLike
+) -> np.ndarray:
+    """Return `fn` of an image, pixel by pixel, in blocks: what is widened is never all of it."""
+    mapped = np.empty(image.shape, dtype)
+    rows = max(1, _BLOCK // max(1, image[0].size))
+    for start in range(0, len(image), rows):
+        mapped[start : start + rows] = fn(image[start : start + rows])
+    return mapped
+
+
 def look_up(table: np.ndarray, indices: np.ndarray) -> np.ndarray:
-    """Return `table[indices]`, block by block, so that no copy of the indices is eight times as
-    large as the image.
-    """
-    found = np.empty(indices.shape, table.dtype)
-    rows = max(1, _BLOCK // max(1, indices[0].size))
-    for start in range(0, len(indices), rows):
-        found[start : start + rows] = table[indices[start : start + rows]]
-    return found
+    """Return `table[indices]`, with no copy of the indices eight times as large as the image."""
+    return map_blocks(lambda part: table[part], indices, table.dtype)
 
 
 @contextlib.contextmanager
@@ -180,6 +185,12 @@ def naming(name: str) -> Iterator[None]:
         raise UserError(f"the image {printable(name)} of the data set {error}") from None
 
 
+def list_lines(lines: Sequence[str], noun: str = "") -> str:
+    """Return the first of the lines, each indented; of many, how many more there are."""
+    more = [f"and {len(lines) - LISTED} more {noun}".rstrip()] if len(lines) > LISTED else []
+    return "\n".join(f"  {line}" for line in [*lines[:LISTED], *more])
+
+
 def unusable_images_error(
     bad: Sequence[tuple[str, ImageError]],
     *,
@@ -188,8 +199,5 @@ def unusable_images_error(
 ) -> UserError:
     """Return the error that lists bad files, each with its reason: the first ones of many."""
     count = "1 image" if len(bad) == 1 else f"{len(bad)} images"
-    lines = [f"  {printable(name)} {reason}" for name, reason in bad[:LISTED]]
-    if len(bad) > LISTED:
-        lines.append(f"  and {len(bad) - LISTED} more")
-    heading = f"{count} of {num_images} cannot be used:"
-    return UserError("\n".join([heading, *lines, remedy]))
+    lines = list_lines([f"{printable(name)} {reason}" for name, reason in bad])
+    return UserError(f"{count} of {num_images} cannot be used:\n{lines}\n{remedy}")

@@ -1,13 +1,12 @@
 """Any folder of images, split or not: what `evaluate` compares."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from jaxgan.core.errors import UserError
-from jaxgan.core.untrusted import printable
+from jaxgan.core.errors import UserError, name_few
 from jaxgan.data.fit import describe_fit, fit_square
 from jaxgan.data.images import (
     as_pixels,
@@ -20,13 +19,9 @@ from jaxgan.data.limits import ImageError, unusable_images_error
 from jaxgan.data.tree import ENDINGS, is_image, is_inside, is_no_data
 from jaxgan.data.values import (
     AS_STORED,
-    ASKED,
     View,
-    choose_ranges,
-    describe_few_grays,
-    describe_ranges,
-    describe_ways,
-    no_numbers_error,
+    describe_look,
+    find_view,
 )
 
 MAX_SIDE = 128
@@ -85,14 +80,16 @@ def read_folders(
 
 def _read(paths: Sequence[Path], side: int, fit: str, view: View) -> tuple[np.ndarray, list[str]]:
     """Return uint8 [num, side, side, 3] of all folders' images, and what is to be said of them."""
-    view, notices = _find_view(paths, view)
+    notices: list[str] = []
+    if view.asked is None:
+        view, notices = find_view(measure_files({str(path): path for path in paths}))
 
     def convert(path: Path | bytes) -> tuple[np.ndarray, str, int | None]:
         decoded = decode_image(path, 3, view)
         return as_pixels(fit_square(decoded.image, side, fit)), decoded.way, decoded.num_grays
 
     images, ways, grays = zip(*convert_many(paths, convert), strict=True)
-    notices += _describe_look(dict(zip(map(str, paths), grays, strict=True)), ways, view)
+    notices += describe_look(ways, dict(zip(map(str, paths), grays, strict=True)), view)
     return np.stack(images), notices
 
 
@@ -130,24 +127,12 @@ def _describe_sizes(
 
 
 def _name(root: Path, paths: Sequence[Path], sides: np.ndarray, chosen: np.ndarray) -> str:
-    indices = np.flatnonzero(chosen)
-    names = [f"{paths[i].relative_to(root)} has {sides[i]}" for i in indices[:_NAMED]]
-    return printable(", ".join(names)) + (", ..." if len(indices) > _NAMED else "")
-
-
-def _find_view(paths: Sequence[Path], asked: View) -> tuple[View, list[str]]:
-    """Return how the images of all folders are shown alike, and what is to be said of it."""
-    if asked.asked is not None:
-        return asked, []
-    spreads = measure_files({str(path): path for path in paths})
-    ranges = choose_ranges(list(spreads.values()))
-    return View(ranges=ranges), describe_ranges(spreads, ranges)
-
-
-def _describe_look(grays: Mapping[str, int | None], ways: Sequence[str], view: View) -> list[str]:
-    if view.asked is not None and ASKED not in ways:
-        raise no_numbers_error()
-    return [*describe_ways(ways), *describe_few_grays(grays)]
+    named = [
+        f"{path.relative_to(root)} has {side}"
+        for path, side, is_chosen in zip(paths, sides, chosen, strict=True)
+        if is_chosen
+    ]
+    return name_few(named, _NAMED)
 
 
 def _list_images(root: Path) -> list[Path]:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
+import scipy  # ndimage is loaded where it is used
 from PIL import Image
-from scipy import ndimage
 
 from jaxgan.core.errors import UserError
 from jaxgan.data.phantom_anatomy import (
@@ -264,7 +264,7 @@ def expose(rng: np.random.Generator, density: np.ndarray, exposure: Exposure) ->
     film = _project(density, exposure)
     coarse = _blur_coarsely(film)
     film = film - exposure.detail * (coarse - TYPICAL_DENSITY)
-    film = ndimage.gaussian_filter(film, exposure.blur, truncate=3.0)
+    film = scipy.ndimage.gaussian_filter(film, exposure.blur, truncate=3.0)
     place = np.linspace(-1.0, 1.0, FILM, dtype=np.float32)
     film += exposure.gradient[0] * place + exposure.gradient[1] * place[:, None]
     film = _develop((film - exposure.low) / (exposure.high - exposure.low)) ** exposure.gamma
@@ -303,7 +303,7 @@ def _project(density: np.ndarray, exposure: Exposure) -> np.ndarray:
     matrix = np.array([[cos, -sin], [sin, cos]])
     center = np.array([GRID, GRID]) / 2 - 0.5 - np.array(exposure.shift[::-1]) / PIXEL
     offset = center - matrix @ np.full(2, FILM / 2 - 0.5)
-    return ndimage.affine_transform(
+    return scipy.ndimage.affine_transform(
         density, matrix, offset, (FILM, FILM), np.float32, order=1, mode="nearest"
     )
 

@@ -17,7 +17,7 @@ from jaxgan.core.untrusted import printable
 from jaxgan.data import guard
 from jaxgan.data.fit import FITS, describe_fit, fit_square
 from jaxgan.data.folder import check_enough_images, scan_folder
-from jaxgan.data.images import as_pixels, map_in_threads, progress_bar, read_image
+from jaxgan.data.images import as_pixels, map_in_threads, read_image
 from jaxgan.data.limits import LISTED, naming
 from jaxgan.data.phantom import TABLE_1
 from jaxgan.data.sets import Dataset, ImageSet
@@ -393,9 +393,8 @@ def _decode(prepared: "PreparedSet", records: list["Record"], images: np.ndarray
             return as_pixels(fit_square(image, size, prepared.fit))
 
     encoded = ((record, prepared.read(record)) for record in records)
-    decoded = map_in_threads(pixels, encoded)
-    bar = progress_bar(decoded, title=f"decoding {records[0].split}", total=len(records))
-    for index, image in enumerate(bar):
+    title = f"decoding {records[0].split}"
+    for index, image in enumerate(map_in_threads(pixels, encoded, title=title, total=len(records))):
         images[index] = image
 
 

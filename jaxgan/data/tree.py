@@ -4,6 +4,7 @@ Nothing is decoded here. What is found and not used is an error: nothing of a us
 silence.
 """
 
+import functools
 import os
 import shlex
 import stat
@@ -16,7 +17,7 @@ from jaxgan.core.errors import UserError, list_some
 from jaxgan.core.untrusted import printable
 from jaxgan.data import dicom
 from jaxgan.data.headings import simplify
-from jaxgan.data.limits import LISTED, ImageError
+from jaxgan.data.limits import ImageError, list_lines
 
 _JPEGS = (".jpg", ".jpeg", ".jfif", ".jpe")
 ENDINGS = (".png", *_JPEGS, ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom")
@@ -66,7 +67,12 @@ class Folder:
     unusable: tuple[tuple[Path, ImageError], ...] = ()
     others: tuple[Path, ...] = ()
     is_way_out: bool = False
-    num_images: int = 0  # in and below it, those that can not be used included
+
+    @functools.cached_property
+    def num_images(self) -> int:
+        """The images in and below it, those that can not be used included."""
+        below = sum(folder.num_images for folder in self.folders)
+        return len(self.images) + len(self.unusable) + below
 
     @property
     def name(self) -> str:
@@ -212,33 +218,23 @@ class _Ways:
 
 
 def _read(path: Path, ways: _Ways, above: tuple[str, ...]) -> Folder:
-    root, follow_links = ways.root, ways.follow_links
     folders, images, unusable, others = [], [], [], []
     for entry in filter(ways.may_see, _list_entries(path)):
-        may_lead_out = entry.is_symlink() and not follow_links  # the folder itself does not
+        may_lead_out = entry.is_symlink() and not ways.follow_links  # the folder itself does not
         try:
-            if is_image(entry, root, follow_links=not may_lead_out):
+            if is_image(entry, ways.root, follow_links=not may_lead_out):
                 images.append(entry)
             elif not entry.is_dir() or is_no_data(entry.name):
                 others.append(entry)
-            elif may_lead_out and not is_inside(entry, root):
+            elif may_lead_out and not is_inside(entry, ways.root):
                 folders.append(Folder(entry, is_way_out=True))
-            elif not _may_enter(entry, follow_links, above):
+            elif not _may_enter(entry, ways.follow_links, above):
                 others.append(entry)
             else:
-                below = (*above, os.path.realpath(entry))
-                folders.append(_read(entry, ways, below))
+                folders.append(_read(entry, ways, (*above, os.path.realpath(entry))))
         except ImageError as error:
             unusable.append((entry, error))
-    num_images = len(images) + len(unusable) + sum(f.num_images for f in folders)
-    return Folder(
-        path,
-        tuple(folders),
-        tuple(images),
-        tuple(unusable),
-        tuple(others),
-        num_images=num_images,
-    )
+    return Folder(path, tuple(folders), tuple(images), tuple(unusable), tuple(others))
 
 
 def _list_entries(path: Path) -> list[Path]:
@@ -487,25 +483,17 @@ def _check_all_used(root: Folder, read: Sequence[Folder]) -> None:
         return
     names = [path.relative_to(root.path).as_posix() for path in unused]
     lines = [
-        f"  {'in the folder itself' if name == '.' else printable(name)}: {count}"
+        f"{'in the folder itself' if name == '.' else printable(name)}: {count}"
         for name, count in zip(names, unused.values(), strict=True)
     ]
-    more = [f"  and {len(lines) - LISTED} more folders"] if len(lines) > LISTED else []
     same = {path.name for path in unused}
     example = printable(same.pop() if len(same) == 1 and "." not in names else names[0])
     flag = shlex.quote(f"--leave_out={example}")
     what = "a file by its name" if example == "." else f"a folder with {flag}"
     raise UserError(
-        "\n".join(
-            [
-                f"{unused.total()} image(s) in {root.path} are not where a class has its own, and "
-                "would not be used:",
-                *lines[:LISTED],
-                *more,
-                f"Expected {LAYOUTS}. Move them to their class or away, or leave out {what} "
-                "(several with commas).",
-            ]
-        )
+        f"{unused.total()} image(s) in {root.path} are not where a class has its own, and would "
+        f"not be used:\n{list_lines(lines, 'folders')}\nExpected {LAYOUTS}. Move them to their "
+        f"class or away, or leave out {what} (several with commas)."
     )
 
 

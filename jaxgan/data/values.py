@@ -30,8 +30,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxgan.core.errors import UserError, list_some
+from jaxgan.core.errors import UserError, list_some, name_few
 from jaxgan.core.untrusted import printable
+from jaxgan.data.limits import map_blocks
 
 MIN_GRAYS = 64  # of 256: a film that keeps fewer is named
 NAMED = 10  # films that a notice names at most
@@ -45,7 +46,6 @@ _TAIL = 0.005  # of a film's pixels, at either end
 _FAR = 0.05  # of the films, at either end
 _MOST_SAMPLED = 2**20  # pixels of a film, evenly spaced, from which its tails are found
 _LEAST_PIXELS = 1024  # of a film whose grays are counted: a smaller one can not have many
-_BLOCK = 2**20  # pixels computed at once: they are widened to eight bytes
 
 
 @dataclass(frozen=True)
@@ -170,14 +170,12 @@ def show(values: Values, view: View) -> np.ndarray:
 
 
 def _map(values: Values, bounds: Range | None) -> np.ndarray:
-    """Return uint8 of the stored numbers, black to white over `bounds`, block by block."""
-    stored = values.stored
-    shown = np.empty(stored.shape, np.uint8)
-    rows = max(1, _BLOCK // max(1, stored[0].size))
-    for start in range(0, len(stored), rows):
-        share = _compute_shares(values, stored[start : start + rows], bounds)
-        shown[start : start + rows] = np.rint(np.clip(share, 0.0, 1.0) * 255.0)
-    return shown
+    """Return uint8 of the stored numbers, black to white over `bounds`."""
+
+    def show_block(stored: np.ndarray) -> np.ndarray:
+        return np.rint(np.clip(_compute_shares(values, stored, bounds), 0.0, 1.0) * 255.0)
+
+    return map_blocks(show_block, values.stored, np.uint8)
 
 
 def _compute_shares(values: Values, stored: np.ndarray, bounds: Range | None) -> np.ndarray:
@@ -280,6 +278,19 @@ def _leave_out_far(films: Sequence[Spread]) -> Range:
 # What is said ----------------------------------------------------------------------------------
 
 
+def find_view(spreads: Mapping[str, Spread]) -> tuple[View, list[str]]:
+    """Return how the images of these spreads, by file, are shown alike, and the notices on it."""
+    ranges = choose_ranges(list(spreads.values()))
+    return View(ranges=ranges), describe_ranges(spreads, ranges)
+
+
+def describe_look(ways: Sequence[str], grays: Mapping[str, int | None], view: View) -> list[str]:
+    """Return the notices on images that were decoded; raise where `view` was asked for in vain."""
+    if view.asked is not None and ASKED not in ways:
+        raise no_numbers_error()
+    return [*describe_ways(ways), *describe_few_grays(grays)]
+
+
 def describe_ranges(spreads: Mapping[str, Spread], ranges: Mapping[str, Range]) -> list[str]:
     """Return a notice for each kind that has a range: `spreads` are of images, by file."""
     return [_describe_range(kind, spreads, bounds) for kind, bounds in sorted(ranges.items())]
@@ -326,10 +337,9 @@ def describe_few_grays(grays: Mapping[str, int | None]) -> list[str]:
     few = {f: n for f, n in grays.items() if n is not None and n < MIN_GRAYS}
     if not few:
         return []
-    shown = [f"{printable(file)} has {few[file]}" for file in sorted(few)[:NAMED]]
-    more = ", ..." if len(few) > NAMED else ""
+    named = name_few([f"{file} has {few[file]}" for file in sorted(few)], NAMED)
     return [
-        f"{len(few)} image(s) have fewer than {MIN_GRAYS} of 256 grays: {', '.join(shown)}{more}. "
+        f"{len(few)} image(s) have fewer than {MIN_GRAYS} of 256 grays: {named}. "
         "Where they hold more than 8 bits, --value_range=LOW,HIGH or --window=CENTER,WIDTH may "
         "show more of them."
     ]

@@ -9,6 +9,7 @@ dispatch.
 
 import functools
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
 import flax.jax_utils
@@ -117,6 +118,7 @@ class Dispatcher:
     Step `s` is `step_fn(state, batch of s, fold_in(key, s))`. The state given is donated. Metrics
     come back as arrays [max_steps, ...] whose first `end - begin` rows count. The number of steps
     is an argument of the compiled program, so any number up to `max_steps` shares one compilation.
+    `meanwhile` is called once, in a thread, while the first call is compiled and done.
     """
 
     def __init__(
@@ -127,12 +129,12 @@ class Dispatcher:
         *,
         devices: Sequence[jax.Device],
         max_steps: int,
+        meanwhile: Callable[[], None] | None = None,
     ):
         self._feed, self._key, self._devices = feed, key, list(devices)
         self.max_steps = max_steps
-        self._make_step = make_step
+        self._make_step, self._meanwhile = make_step, meanwhile
         self._several = len(self._devices) > 1
-        self._compiled: Callable[..., Any] | None = None
 
     def to_devices(self, state: State) -> State:
         """Return a copy of the state on the devices, as `__call__` takes it."""
@@ -147,13 +149,24 @@ class Dispatcher:
         """Run steps `begin` to `end`, at most `max_steps` of them."""
         if not 0 < end - begin <= self.max_steps:
             raise ValueError(f"{end - begin} steps asked of a dispatch of 1 to {self.max_steps}")
-        data = self._feed.load(begin, end)
-        if self._compiled is None:
-            self._compiled = self._compile()
-        state, metrics = self._compiled(state, data, self._key, begin, end - begin)
+        arguments = state, self._feed.load(begin, end), self._key, begin, end - begin
+        meanwhile, self._meanwhile = self._meanwhile, None
+        run = self._program if meanwhile is None else functools.partial(self._run_first, meanwhile)
+        state, metrics = run(*arguments)
         return state, jax.tree.map(lambda m: m[0], metrics) if self._several else metrics
 
-    def _compile(self) -> Callable[..., Any]:
+    def _run_first(self, meanwhile: Callable[[], None], *arguments: Any) -> tuple[Any, Metrics]:
+        # Python's part comes first, in which two threads would hold one another up. XLA's lets the
+        # other thread have Python.
+        self._program.lower(*arguments)
+        with ThreadPoolExecutor(1, thread_name_prefix="jaxgan-meanwhile") as thread:
+            done = thread.submit(meanwhile)
+            result = self._program(*arguments)
+        done.result()
+        return result
+
+    @functools.cached_property
+    def _program(self) -> Any:
         run = functools.partial(
             _run_steps, feed=self._feed, make_step=self._make_step, max_steps=self.max_steps
         )

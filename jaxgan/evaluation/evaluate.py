@@ -13,11 +13,11 @@ from jaxgan.evaluation.comparisons import (
     measure_space,
 )
 from jaxgan.evaluation.features import (
-    ExportedFeatures,
     Features,
-    PixelFeatures,
     create_encoder_features,
+    create_pixel_features,
     draw_thumbnails,
+    read_exported_features,
 )
 from jaxgan.evaluation.output import choose_out, write_result
 from jaxgan.evaluation.real_images import MAX_COMPARED, Sides
@@ -66,7 +66,7 @@ def evaluate(
     same in pixels beside them. `json_path` is where the JSON goes as well. Another comparison in
     `out` is left alone, see `choose_out`.
     """
-    exported = ExportedFeatures(features_file) if features_file else None
+    exported = read_exported_features(features_file) if features_file else None
     features_name = str(features_file.resolve()) if features_file else None
     comparison = {**sets.comparison, "features": features_name}
     out = choose_out(out, "evaluation.json", comparison)
@@ -112,7 +112,7 @@ def _measure_all(sets: EvaluationSets, features: Features, own: Features) -> dic
         "memorisation": None,
         "gan_train": None,
         "gan_test": None,
-        "pixels": measure_space(PixelFeatures(), images, sides),
+        "pixels": measure_space(create_pixel_features(), images, sides),
     }
     if own is not features:
         result["encoder"] = measure_space(own, images, sides)
@@ -138,16 +138,13 @@ def _list_notes(sets: EvaluationSets, copies: Mapping[str, Any] | None) -> list[
     if copies is None:
         notes += [_NO_HELD_OUT, *unsearched]
     else:
-        notes.append(" ".join([_describe_copies(copies), *unsearched]))
+        # What it was looked for in, and what its floor holds for.
+        sentence = (
+            f"Memorisation: {copies['features']}. Its floor is that of {copies['floor_n']} real "
+            "images as the generated ones; fewer images stray further."
+        )
+        notes.append(" ".join([sentence, *unsearched]))
     return notes if sets.classes else [*notes, sets.no_classes]
-
-
-def _describe_copies(copies: Mapping[str, Any]) -> str:
-    """Say what memorisation was looked for in, and what its floor holds for."""
-    return (
-        f"Memorisation: {copies['features']}. Its floor is that of {copies['floor_n']} real images "
-        "as the generated ones; fewer images stray further."
-    )
 
 
 def _draw_pairs(sets: EvaluationSets, path: Path) -> None:

@@ -1,10 +1,8 @@
 """Feature spaces: what turns images into the vectors that distances are measured between."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -12,67 +10,50 @@ from jax import export
 
 from jaxgan.core.errors import UserError
 from jaxgan.data.images import resize_all
-from jaxgan.evaluation.encoder import SIDE, TrainedEncoder, load_or_train_encoder
+from jaxgan.evaluation.encoder import SIDE, load_or_train_encoder
 from jaxgan.ops.batches import map_batches
 
 PIXEL_SIDE = 16
 MEMORISATION_SIDE = 32
 _BATCH = 32
-
-
-class Features(Protocol):
-    """A feature space: its `name`, and uint8 images [n, h, w, c] -> float [n, d]."""
-
-    @property
-    def name(self) -> str:
-        """What the numbers are labelled with."""
-        ...
-
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Return one vector an image."""
-        ...
+_DTYPES = ("uint8", "float32")  # of exported functions
 
 
 @dataclass(frozen=True)
-class PixelFeatures:
-    """Gray values in [-1, 1] of the image averaged down to `side` x `side`."""
+class Features:
+    """A feature space: `name` is what the numbers are labelled with.
 
-    side: int = PIXEL_SIDE
+    `compute` maps uint8 images [n, h, w, c] to one vector an image, float [n, d].
+    """
 
-    @property
-    def name(self) -> str:
-        """The name and the size."""
-        return f"pixels {self.side}x{self.side}"
+    name: str
+    compute: Callable[[np.ndarray], np.ndarray]
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Return [n, side * side * c]."""
-        small = shrink(images, self.side).astype(np.float64) / 127.5 - 1.0
+        """Return [n, d]."""
+        return self.compute(images)
+
+
+def create_pixel_features(side: int = PIXEL_SIDE) -> Features:
+    """Return gray values in [-1, 1] of the image averaged down to `side` x `side`."""
+
+    def compute(images: np.ndarray) -> np.ndarray:
+        small = shrink(images, side).astype(np.float64) / 127.5 - 1.0
         return small.reshape(len(images), -1)
 
-
-@dataclass(frozen=True)
-class EncoderFeatures:
-    """What the project's own encoder, trained on the real training images, sees in an image."""
-
-    encoder: TrainedEncoder
-    num_images: int
-
-    @property
-    def name(self) -> str:
-        """The name, and how many images the encoder has been trained on."""
-        return f"own encoder, trained on {self.num_images} real images"
-
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Return [n, d], directions partly whitened over the encoder's training images."""
-        return self.encoder.encode(shrink(images, SIDE))
+    return Features(f"pixels {side}x{side}", compute)
 
 
 def create_encoder_features(
-    images: np.ndarray, labels: np.ndarray, *, cache_dir: Path | None, seed: int = 0
-) -> EncoderFeatures:
-    """Train an encoder on uint8 images [n, h, w, c] and labels [n], or take the kept one."""
-    encoder = load_or_train_encoder(shrink(images, SIDE), labels, cache_dir=cache_dir, seed=seed)
-    return EncoderFeatures(encoder, len(images))
+    images: np.ndarray, labels: np.ndarray, *, cache_dir: Path | None
+) -> Features:
+    """Train an encoder on uint8 images [n, h, w, c] and labels [n], or take the kept one.
+
+    Its directions are partly whitened over these images.
+    """
+    encoder = load_or_train_encoder(shrink(images, SIDE), labels, cache_dir=cache_dir)
+    name = f"own encoder, trained on {len(images)} real images"
+    return Features(name, lambda images: encoder.encode(shrink(images, SIDE)))
 
 
 def set_aside(
@@ -105,41 +86,34 @@ def choose_remaining(unseen: np.ndarray, num: int) -> np.ndarray:
     return order[: max(num, int(unseen.sum()))]
 
 
-class ExportedFeatures:
-    """A function out of a file that `jax.export` has written, such as an Inception network.
+def read_exported_features(path: Path) -> Features:
+    """Return a function out of a file that `jax.export` has written, such as an Inception network.
 
     It maps images [n, h, w, c], n symbolic or fixed, uint8 or float32 in [-1, 1], to [n, d].
     Images are scaled to its height and width, gray repeated where it wants three channels.
     """
+    exported = _read_exported(path)
+    call = jax.jit(exported.call)
+    (wanted,) = exported.in_avals
+    num, height, _, channels = wanted.shape
 
-    def __init__(self, path: Path):
-        self.name = path.name
-        self._path = path
-        self._exported = _read_exported(path)
-
-    @cached_property
-    def _call(self) -> Any:
-        return jax.jit(self._exported.call)
-
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Return [n, d]."""
-        (wanted,) = self._exported.in_avals
-        num, height, _, channels = wanted.shape
+    def compute(images: np.ndarray) -> np.ndarray:
         inputs = _match_channels(shrink(images, height, enlarge=True), channels)
         if wanted.dtype != np.uint8:
             inputs = inputs.astype(wanted.dtype) / np.asarray(127.5, wanted.dtype) - 1
-        features = map_batches(self._call, inputs, num if isinstance(num, int) else _BATCH)
-        return self._check(features.astype(np.float64))
+        found = map_batches(call, inputs, num if isinstance(num, int) else _BATCH)
+        found = found.astype(np.float64)
+        if not np.isfinite(found).all():
+            raise UserError(f"The features that {path} gives are not all finite.")
+        return found
 
-    def _check(self, features: np.ndarray) -> np.ndarray:
-        if not np.isfinite(features).all():
-            raise UserError(f"The features that {self._path} gives are not all finite.")
-        return features
+    return Features(path.name, compute)
 
 
-def draw_thumbnails(images: np.ndarray, side: int = MEMORISATION_SIDE) -> np.ndarray:
+def draw_thumbnails(images: np.ndarray) -> np.ndarray:
     """Return gray images [n, side, side] in [-1, 1], to be searched for copies."""
-    return shrink(images, side).mean(axis=-1, dtype=np.float32) / np.float32(127.5) - np.float32(1)
+    gray = shrink(images, MEMORISATION_SIDE).mean(axis=-1, dtype=np.float32)
+    return gray / np.float32(127.5) - np.float32(1)
 
 
 def shrink(images: np.ndarray, side: int, *, enlarge: bool = False) -> np.ndarray:
@@ -192,6 +166,3 @@ def _is_usable(exported: export.Exported) -> bool:
         return False
     _, height, width, channels = given.shape
     return isinstance(height, int) and height == width and channels in (1, 3)
-
-
-_DTYPES = ("uint8", "float32")

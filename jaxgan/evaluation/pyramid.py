@@ -5,10 +5,9 @@ is in each of 4 x 4 fields. Cheap enough to look through while a generator train
 what a network sees: the order of details within a field.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from jaxgan.evaluation.features import Features
 from jaxgan.metrics.sliced_wasserstein import compute_pyramid
 
 FIELDS = 4  # a side
@@ -16,24 +15,7 @@ _FAINT = 0.01  # of the range of [-1, 1]: detail below it is as good as none
 _LEAST_SPREAD = 0.1  # of a level's spread: what real images hardly vary in is not blown up
 
 
-@dataclass(frozen=True)
-class PyramidFeatures:
-    """The features' mean and scale [d] over the real images they are fitted to."""
-
-    mean: np.ndarray
-    scale: np.ndarray
-
-    @property
-    def name(self) -> str:
-        """What the numbers are labelled with."""
-        return "pixel pyramid"
-
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Return [n, d] of uint8 images [n, h, w, c]."""
-        return (np.concatenate(_compute_parts(images), axis=1) - self.mean) * self.scale
-
-
-def fit_pyramid_features(images: np.ndarray) -> PyramidFeatures:
+def fit_pyramid_features(images: np.ndarray) -> Features:
     """Return the space in which every level of these uint8 images [n, h, w, c] varies as much."""
     parts = _compute_parts(images)
     total = sum(part.shape[1] for part in parts)
@@ -42,7 +24,12 @@ def fit_pyramid_features(images: np.ndarray) -> PyramidFeatures:
         spread = part.std(axis=0)
         spread = np.maximum(spread, _LEAST_SPREAD * max(float(spread.max()), 1e-6))
         scales.append(np.sqrt(total / (len(parts) * part.shape[1])) / spread)
-    return PyramidFeatures(np.concatenate(parts, axis=1).mean(axis=0), np.concatenate(scales))
+    mean, scale = np.concatenate(parts, axis=1).mean(axis=0), np.concatenate(scales)
+
+    def compute(images: np.ndarray) -> np.ndarray:
+        return (np.concatenate(_compute_parts(images), axis=1) - mean) * scale
+
+    return Features("pixel pyramid", compute)
 
 
 def _compute_parts(images: np.ndarray) -> list[np.ndarray]:

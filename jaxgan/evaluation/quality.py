@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import scipy  # spatial is loaded where it is used
 
-from jaxgan.evaluation.features import Features, PixelFeatures
+from jaxgan.evaluation.features import Features, create_pixel_features
 from jaxgan.evaluation.pyramid import fit_pyramid_features
 from jaxgan.metrics.kernel_distance import METRIC, create_kernel_comparison
 from jaxgan.metrics.measure import LEVEL
@@ -37,7 +37,7 @@ LEAST_LABEL_EFFECT = 0.1  # of how much the real images of the classes differ
 MEASURES = (METRIC, "variance_ratio", "neighbour_ratio")
 FIRST_SEED = 2_000_000_000  # of latents that no image of a run is made from
 _NUM_DIVISIONS = 100
-_SPACE = PixelFeatures()
+_SPACE = create_pixel_features()
 
 
 class QualityMeter:

@@ -22,7 +22,7 @@ from jaxgan.data.sets import Dataset
 from jaxgan.data.values import AS_STORED, View
 from jaxgan.evaluation.features import choose_remaining, set_aside
 from jaxgan.evaluation.real_images import NamedImages, RealImages, check_count, choose_real
-from jaxgan.metrics.gan_train import Labelled
+from jaxgan.metrics.gan_train import Labelled, label_classes
 from jaxgan.sampling.runs import draw_from_run, has_checkpoints
 from jaxgan.training.run_folder import read_data
 
@@ -293,10 +293,9 @@ def _join_classes(
     names = dataset.class_names
     if len(names) < 2:
         return None
-    images = np.concatenate([drawn[name] for name in names])
-    labels = np.concatenate([np.full(len(drawn[n]), i, np.int32) for i, n in enumerate(names)])
     train, val = dataset.train, dataset.val
-    return (images, labels), (train.images, train.labels), (val.images, val.labels)
+    generated = label_classes([drawn[name] for name in names])
+    return generated, (train.images, train.labels), (val.images, val.labels)
 
 
 def check_same_data(run: Path, dataset: Dataset) -> None:

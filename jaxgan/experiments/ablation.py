@@ -9,10 +9,9 @@ images repeated.
 
 import dataclasses
 import functools
-import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +39,7 @@ from jaxgan.metrics.kernel_distance import METRIC
 from jaxgan.metrics.measure import HIGHER_IS_BETTER, get_floor_n, summarise_seeds
 from jaxgan.metrics.neighbours import NUM_NEIGHBOURS
 from jaxgan.reports import drawing, study_figures
+from jaxgan.reports.tables import format_markdown
 from jaxgan.sampling.runs import create_sampler, restore_run
 from jaxgan.sampling.settings import TrainGanSettings
 from jaxgan.training.jobs import (
@@ -48,7 +48,7 @@ from jaxgan.training.jobs import (
     Result,
     describe_data,
     describe_family,
-    to_record,
+    hash_pixels,
 )
 from jaxgan.training.settings import CHECKPOINTS
 
@@ -175,12 +175,16 @@ def run_ablation(
             continue
         images = as_gray(made[f"images_{variant.select_checkpoint}"])
         drawn[name, seed] = images
-        judged = runner.run(_create_judgement(judge, images, f"{name}, seed {seed}, judged"))
+        record = {"judge": judge.record, "images": hash_pixels(images)}
+        judging = functools.partial(judge.measure, images)
+        judged = runner.run(
+            create_scoring("scores", f"{name}, seed {seed}, judged", record, judging)
+        )
         if judged is not None:
             collapsed = bool(made["collapsed"])
             epoch = int(made[f"epoch_{variant.select_checkpoint}"])
-            found = json.loads(str(judged["scores"]))
-            scores[name].append({**found, "seed": seed, "collapsed": collapsed, "epoch": epoch})
+            noted = {"seed": seed, "collapsed": collapsed, "epoch": epoch}
+            scores[name].append(read_scores(judged) | noted)
     result = {
         "class": settings.class_name,
         "data": {"name": dataset.name, "fingerprint": dataset.fingerprint},
@@ -190,7 +194,7 @@ def run_ablation(
         "rows": {name: _summarise(found) for name, found in scores.items() if found},
         "references": references,
         "failures": [dataclasses.asdict(failure) for failure in runner.failures],
-        "settings": to_record(settings),
+        "settings": to_dict(settings),
     }
     _write(result, drawn, workdir)
     return Ablation(result, drawn)
@@ -241,7 +245,7 @@ def _create_training(
 
 def _describe_training(variant: TrainGanSettings) -> dict[str, Any]:
     """Return the settings as a job's record has them: of one level, as jobs of before."""
-    record = to_record(variant)
+    record = to_dict(variant)
     return {
         **{name: value for name, value in record.items() if name != "gan"},
         **describe_family(variant.gan, "dcgan"),
@@ -279,18 +283,16 @@ def _train(
     return result
 
 
-def _create_judgement(judge: "Judge", images: np.ndarray, name: str) -> Job:
-    record = {"judge": judge.record, "images": hash_images(images)}
-
-    def compute(_: Path) -> Result:
-        return {"scores": np.array(json.dumps(judge.measure(images)))}
-
-    return Job("scores", name, record, compute)
+def create_scoring(
+    kind: str, name: str, record: Mapping[str, Any], measure: Callable[[], Mapping[str, Any]]
+) -> Job:
+    """Return the job that keeps what `measure` returns, for `read_scores`."""
+    return Job(kind, name, record, lambda _: {"scores": np.array(json.dumps(measure()))})
 
 
-def hash_images(images: np.ndarray) -> str:
-    """Return a name for images of any shape that others do not have."""
-    return hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest()[:20]
+def read_scores(done: Result) -> dict[str, Any]:
+    """Return what a job of `create_scoring` has measured."""
+    return dict(json.loads(str(done["scores"])))
 
 
 # Judging ----------------------------------------------------------------------------------------
@@ -415,8 +417,7 @@ def _write(
 def format_ablation(result: Mapping[str, Any]) -> str:
     """Return the table as Markdown."""
     head = ["variant", *COLUMNS.values(), "collapsed", "epoch"]
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    lines += list(_list_rows(result))
+    lines = format_markdown([head, *_list_rows(result)])
     first = next(iter(result["rows"].values()), None)
     if first is not None:
         floors = ", ".join(f"{COLUMNS[name]} {first[name]['floor']:.3g}" for name in COLUMNS)
@@ -437,15 +438,15 @@ def format_ablation(result: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _list_rows(result: Mapping[str, Any]) -> Iterator[str]:
+def _list_rows(result: Mapping[str, Any]) -> Iterator[list[str]]:
     for name, row in result["rows"].items():
         cells = [_format_cell(row[column]) for column in COLUMNS]
         collapsed = f"{row['num_collapsed']} of {len(row['seeds'])}"
         epochs = ", ".join(map(str, row["epochs"]))
-        yield f"| {name} | {' | '.join(cells)} | {collapsed} | {epochs} |"
+        yield [name, *cells, collapsed, epochs]
     for name, row in result["references"].items():
         cells = [f"{row[column]['value']:.3g}" if column in row else "" for column in COLUMNS]
-        yield f"| *{name}* | {' | '.join(cells)} |  |  |"
+        yield [f"*{name}*", *cells, "", ""]
 
 
 def _format_cell(measure: Mapping[str, Any]) -> str:

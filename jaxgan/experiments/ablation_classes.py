@@ -4,13 +4,11 @@ Generated images of one class can be near to real ones and still be of no use be
 others: GAN-train and GAN-test (`jaxgan/metrics/gan_train.py`) need all classes of one recipe.
 """
 
-import json
+import functools
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from jaxgan.core.console import say
 from jaxgan.core.errors import UserError
@@ -18,10 +16,11 @@ from jaxgan.core.files import write_json, write_text
 from jaxgan.data.sets import Dataset
 from jaxgan.evaluation.comparisons import measure_classes
 from jaxgan.evaluation.encoder import VERSION
-from jaxgan.experiments.ablation import AblationSettings, hash_images, run_ablation
-from jaxgan.metrics.gan_train import Labelled
+from jaxgan.experiments.ablation import AblationSettings, create_scoring, read_scores, run_ablation
+from jaxgan.metrics.gan_train import Labelled, label_classes
 from jaxgan.metrics.measure import summarise_seeds
-from jaxgan.training.jobs import Job, JobRunner, Result
+from jaxgan.reports.tables import format_markdown
+from jaxgan.training.jobs import Job, JobRunner, hash_pixels
 
 _MEASURES = {"gan_train": "GAN-train", "gan_test": "GAN-test"}
 
@@ -62,13 +61,13 @@ def run_all_classes(
     scores: dict[str, list[dict[str, Any]]] = {}
     missing = [f"{variant}, seed {seed}" for variant, seed in runs if (variant, seed) not in whole]
     for variant, seed in whole:
-        generated = _join({name: found[name].images[variant, seed] for name in names})
+        generated = label_classes([found[name].images[variant, seed] for name in names])
         name = f"{variant}, seed {seed}, learned from"
         done = runner.run(_create_job(dataset, generated, name=name, seed=seed))
         if done is None:
             missing.append(f"{variant}, seed {seed}")
         else:
-            scores.setdefault(variant, []).append(json.loads(str(done["scores"])))
+            scores.setdefault(variant, []).append(read_scores(done))
     result = {
         "data": {"name": dataset.name, "fingerprint": dataset.fingerprint},
         "held_out": len(dataset.val),
@@ -88,27 +87,17 @@ def run_all_classes(
     return result
 
 
-def _join(images: Mapping[str, np.ndarray]) -> Labelled:
-    """Return the images of all classes with labels in the order of the classes."""
-    labels = [np.full(len(found), label, np.int32) for label, found in enumerate(images.values())]
-    return np.concatenate(list(images.values())), np.concatenate(labels)
-
-
 def _create_job(dataset: Dataset, generated: Labelled, *, name: str, seed: int) -> Job:
     """Return the job that trains classifiers, first parameters by `seed`, on both kinds."""
     record = {
         "data": dataset.fingerprint,
-        "images": hash_images(generated[0]),
+        "images": hash_pixels(generated[0]),
         "seed": seed,
         "encoder": VERSION,
     }
-
-    def compute(_: Path) -> Result:
-        train, held_out = ((s.images, s.labels) for s in (dataset.train, dataset.val))
-        scores = measure_classes((generated, train, held_out), seed=seed)
-        return {"scores": np.array(json.dumps(scores))}
-
-    return Job("gan_train", name, record, compute)
+    train, held_out = ((s.images, s.labels) for s in (dataset.train, dataset.val))
+    measure = functools.partial(measure_classes, (generated, train, held_out), seed=seed)
+    return create_scoring("gan_train", name, record, measure)
 
 
 def _summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -122,11 +111,11 @@ def _summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
 def format_gan_train(result: Mapping[str, Any]) -> str:
     """Return the table as Markdown."""
     columns = {**_MEASURES, "real": "trained on real images", "gap": "real less GAN-train"}
-    lines = [f"| variant | {' | '.join(columns.values())} |", "|---" * (len(columns) + 1) + "|"]
+    rows = [["variant", *columns.values()]]
     for variant, row in result["rows"].items():
-        cells = [_format_cell(row[name]) for name in columns]
-        lines.append(f"| {variant} | {' | '.join(cells)} |")
-    lines += [
+        rows.append([variant, *(_format_cell(row[name]) for name in columns)])
+    lines = [
+        *format_markdown(rows),
         "",
         f"Balanced accuracy on {result['held_out']} held-out real images of "
         f"{result['data']['name']}, {result['num_epochs']} epochs. Mean over seeds of GANs and "

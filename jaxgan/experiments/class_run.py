@@ -4,12 +4,13 @@ The run of one class has one of these, that of a class-conditional model one a c
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
+from jax.stages import Wrapped
 
 from jaxgan.core.console import say
 from jaxgan.core.errors import list_some
@@ -66,12 +67,13 @@ class ClassRun:
         return self.settings.selection
 
     @functools.cached_property
-    def augment(self) -> Callable[[Any, np.ndarray, Array], Array]:
-        """What turns a state, uint8 images and a key an image into what D sees, as bytes."""
+    def augment(self) -> Wrapped:
+        """What turns a state and uint8 images into what D sees, as bytes."""
         augmentation = self.gan.augmentation
         assert augmentation is not None
 
-        def augment(state: Any, images: Array, keys: Array) -> Array:
+        def augment(state: Any, images: Array) -> Array:
+            keys = jax.random.split(jax.random.key(0), len(images))
             return scale_to_bytes(augmentation.apply(state, scale_to_unit(images), keys))
 
         return jax.jit(augment)
@@ -115,6 +117,14 @@ def open_class_run(
         sampler=sampler,
         meter=QualityMeter(learned.images),
     )
+
+
+def compile_ahead(run: ClassRun, state: Any) -> None:
+    """Make ready what draws from a state of these shapes and dtypes."""
+    run.sampler.compile_ahead(run.gan.get_networks(state))
+    if run.gan.augmentation is not None:
+        run.augment.lower(state, run.images.images[:_AUGMENTED_IMAGES]).compile()
+    drawing.load()
 
 
 def describe_targets(selection: SelectionSettings, class_names: Sequence[str]) -> str | None:
@@ -196,16 +206,14 @@ def draw_augmented(
     run: ClassRun, augmentation: Augmentation[Any], state: Any, images: np.ndarray
 ) -> None:
     """Show what D sees beside what there is: augmentation is on, and must not be in the images."""
-
-    def see(images: np.ndarray) -> np.ndarray:
-        keys = jax.random.split(jax.random.key(0), len(images))
-        return np.asarray(run.augment(state, images, keys))
-
     real, generated = run.images.images[:_AUGMENTED_IMAGES], images[:_AUGMENTED_IMAGES]
     rows = [
         ("real images", real),
-        (f"real images as D sees them: {', '.join(augmentation.changes)}", see(real)),
-        ("generated images as D sees them", see(generated)),
+        (
+            f"real images as D sees them: {', '.join(augmentation.changes)}",
+            np.asarray(run.augment(state, real)),
+        ),
+        ("generated images as D sees them", np.asarray(run.augment(state, generated))),
         (
             "generated images: holes, dark edges or shifts here are augmentation that leaks",
             generated,

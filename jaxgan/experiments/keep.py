@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from jaxgan.core.errors import UserError
-from jaxgan.data.sets import Dataset, ImageSet, find_label
+from jaxgan.data.sets import Dataset, find_label
 from jaxgan.evaluation.subjects import check_same_data
 from jaxgan.experiments.class_run import draw_missing, open_class_run
-from jaxgan.experiments.train_gan import create_plan
+from jaxgan.experiments.train_gan import check_class
 from jaxgan.sampling.runs import RestoredRun, restore_run
 from jaxgan.sampling.selection import hold_out_for_calibration
 from jaxgan.training.run_folder import open_run_folder, read_record
@@ -31,8 +31,9 @@ def keep_images(
             f"{run} keeps images by the rule paper_code, which does so only while it trains: let "
             "its training go on. launch/sample.py without --keep draws images by no rule."
         )
-    plan = create_plan(settings, restored.gan, _count_learned(restored, dataset, class_name))
-    images = _get_training_images(dataset, class_name)
+    num_learned = _count_learned(restored, dataset, class_name)
+    plan = settings.create_plan(num_learned, restored.gan.borders)
+    images = check_class(dataset, class_name)
     with open_run_folder(run, read_record(run)) as folder:
         of_class = open_class_run(
             settings,
@@ -46,13 +47,9 @@ def keep_images(
         draw_missing(of_class, restored.networks, plan.compute_epoch(restored.step))
 
 
-def _get_training_images(dataset: Dataset, class_name: str) -> ImageSet:
-    return dataset.train.of_class(dataset.class_names.index(class_name))
-
-
 def _count_learned(restored: RestoredRun, dataset: Dataset, class_name: str) -> int:
     """Return how many images the run learns from: a model of all classes from those of all."""
     names = [class_name] if restored.label is None else dataset.class_names
-    sets = [_get_training_images(dataset, name) for name in names]
+    sets = [check_class(dataset, name) for name in names]
     rule, seed = restored.settings.selection.rule, restored.settings.data.split_seed
     return sum(len(hold_out_for_calibration(rule, images, seed)[0]) for images in sets)

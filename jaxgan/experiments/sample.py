@@ -16,7 +16,7 @@ from jaxgan.core.files import make_folder, write_json
 from jaxgan.core.seeds import check_latents
 from jaxgan.core.untrusted import printable
 from jaxgan.data.folder import ENDINGS
-from jaxgan.data.images import write_png
+from jaxgan.data.images import write_generated
 from jaxgan.reports import drawing
 from jaxgan.sampling.runs import RestoredRun, restore_run
 from jaxgan.sampling.sampler import draw_accepted
@@ -90,8 +90,7 @@ def _write_samples(parts: Iterator[Drawn], out: Path) -> tuple[int, np.ndarray]:
     """Write a PNG an image; return how many there were, and the first of them for the sheet."""
     num_written, shown = 0, []
     for seeds, images in parts:
-        for image, seed in zip(images, seeds, strict=True):
-            write_png(image, out / f"seed_{seed:07d}.png", generated=True)
+        write_generated(images, [out / f"seed_{seed:07d}.png" for seed in seeds])
         shown.append(images[: max(SHEET_IMAGES - num_written, 0)])
         num_written += len(seeds)
     return num_written, np.concatenate(shown)

@@ -12,8 +12,7 @@ proportions of the training set: every image is seen as often as in the run of i
 import contextlib
 import dataclasses
 import functools
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +40,7 @@ from jaxgan.experiments.class_run import (
     GRID_IMAGES,
     ClassRun,
     EmptyLooks,
+    compile_ahead,
     describe_targets,
     draw_augmented,
     draw_class_figures,
@@ -162,7 +162,7 @@ class _Training:
     @functools.cached_property
     def plan(self) -> EpochPlan:
         """When what happens."""
-        return create_plan(self.settings, self.gan, len(self.images))
+        return self.settings.create_plan(len(self.images), self.gan.borders)
 
 
 def train_gan(
@@ -273,18 +273,13 @@ def is_conditional(runs: Sequence[ClassRun]) -> bool:
     return runs[0].sampler.label is not None
 
 
-def create_plan(settings: TrainGanSettings, gan: Gan[Any], num_examples: int) -> EpochPlan:
-    """Return when what happens in a run over `num_examples` images."""
-    ends = itertools.accumulate(stage.num_epochs for stage in gan.stages)
-    return settings.create_plan(num_examples, borders=tuple(ends)[:-1])
-
-
 def create_stages(
     settings: TrainGanSettings,
     gan: Gan[Any],
     plan: EpochPlan,
     images: ImageSet,
     devices: Sequence[jax.Device],
+    meanwhile: Callable[[], None] | None = None,
 ) -> Iterator[LoopStage]:
     """Yield the stages of a run, each with its steps and a dispatcher; all share one feed."""
     keys, resident_bytes = create_keys(settings.seed), settings.data.resident_bytes
@@ -299,6 +294,7 @@ def create_stages(
             keys.steps,
             devices=devices,
             max_steps=plan.max_steps,
+            meanwhile=meanwhile,
         )
         yield LoopStage(first, plan.compute_end_of_epoch(epoch), dispatcher, stage.begin)
 
@@ -315,7 +311,6 @@ def _fit(training: _Training, devices: Sequence[jax.Device]) -> tuple[Any, int] 
         f"{settings.batch_size} on {len(devices)} {devices[0].platform} device(s), in "
         f"{folder.path}."
     )
-    stages = list(create_stages(settings, gan, plan, training.images, devices))
     with open_checkpoints(folder.path, folder.record) as checkpoints:
         with Progress(training.about.removeprefix("class "), plan) as progress:
             create = functools.partial(gan.create_state, create_keys(settings.seed).init)
@@ -324,6 +319,11 @@ def _fit(training: _Training, devices: Sequence[jax.Device]) -> tuple[Any, int] 
             for run in training.runs:
                 run.kept.rewind(plan.compute_epoch(step))
             progress.start(step)
+            shapes = jax.eval_shape(lambda state: state, state)
+            ahead = functools.partial(compile_ahead, training.runs[0], shapes)
+            # One process alone draws, and what several devices train by another program.
+            meanwhile = ahead if leads() and len(devices) == 1 else None
+            stages = list(create_stages(settings, gan, plan, training.images, devices, meanwhile))
             loop = Loop(
                 plan,
                 _create_hooks(training) if leads() else [],
@@ -370,7 +370,8 @@ def _write_samples(training: _Training, info: StepInfo) -> Mapping[str, float]:
     images = [run.sampler.draw(networks, 0, num) for run in shown]
     path = training.folder.get_folder("samples") / f"epoch_{info.epoch:05d}.png"
     drawing.write_grid(np.concatenate(images), path, columns=_SHOWN_OF_CLASS)
-    if training.gan.augmentation is not None:
+    # At the end every class has its figures drawn, this one among them.
+    if training.gan.augmentation is not None and info.epoch < training.settings.num_epochs:
         for run, of_class in zip(shown, images, strict=True):
             draw_augmented(run, training.gan.augmentation, info.state, of_class)
     return {}

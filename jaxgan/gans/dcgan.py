@@ -182,22 +182,12 @@ class DcganSettings(RecipeSettings):
 
     def create_networks(self, axis_name: str | None = None) -> tuple[Generator, Discriminator]:
         """Return both networks as linen modules."""
-        dtype = DTYPES[self.dtype]
-        return (
-            Generator(
-                image_size=self.image_size,
-                channels=self.channels,
-                width=self.generator_width,
-                axis_name=axis_name,
-                dtype=dtype,
-                num_classes=self.num_classes,
-            ),
-            Discriminator(
-                image_size=self.image_size,
-                width=self.discriminator_width,
-                norm=self.discriminator_norm,
-                axis_name=axis_name,
-                dtype=dtype,
-                num_classes=self.num_classes,
-            ),
-        )
+        shared: dict[str, Any] = {
+            "image_size": self.image_size,
+            "axis_name": axis_name,
+            "dtype": DTYPES[self.dtype],
+            "num_classes": self.num_classes,
+        }
+        generator = Generator(channels=self.channels, width=self.generator_width, **shared)
+        norm, width = self.discriminator_norm, self.discriminator_width
+        return generator, Discriminator(width=width, norm=norm, **shared)

@@ -5,6 +5,7 @@ A family (`jaxgan.gans.families`) is one file: its networks, its settings, its s
 which family a run is of.
 """
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
@@ -96,12 +97,17 @@ class Gan(Generic[State]):
     augmentation: Augmentation[State] | None = None
 
     def __post_init__(self) -> None:
-        first = sum(stage.num_epochs for stage in self.stages[:-1])
-        if first and self.stages[-1].num_epochs < 1:
+        first, last = max(self.borders, default=0), self.stages[-1].num_epochs
+        if first and last < 1:
             raise UserError(
-                f"The GAN is given {first + self.stages[-1].num_epochs} epochs, expected more than "
-                f"{first}: its stages before the last one, {self.stages[-1].name!r}, take so many."
+                f"The GAN is given {first + last} epochs, expected more than {first}: its stages "
+                f"before the last one, {self.stages[-1].name!r}, take so many."
             )
+
+    @property
+    def borders(self) -> tuple[int, ...]:
+        """The epochs with which all stages but the last end."""
+        return tuple(itertools.accumulate(stage.num_epochs for stage in self.stages))[:-1]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ INTERVALS = {
 }
 
 _Z = float(ndtri((1 + LEVEL) / 2))
+_POWER = 0.8  # of a gain that can be shown
 
 
 def compute_classification_report(
@@ -104,18 +105,19 @@ def compute_auc_interval(
     return float(low), float(high)
 
 
-def compute_smallest_gain(*, accuracy: float, count: int, power: float = 0.8) -> float | None:
+def compute_smallest_gain(*, accuracy: float, count: int) -> float | None:
     """Return the smallest gain over `accuracy` that two runs on `count` images each can show.
 
-    Two unpaired proportions, two-sided test at 5 %, normal approximation with the pooled variance
-    under no difference. None where even a faultless classifier could not show its gain.
+    Two unpaired proportions, 80 % power, two-sided test at 5 %, normal approximation with the
+    pooled variance under no difference. None where even a faultless classifier could not show its
+    gain.
     """
 
     def excess(better: float) -> float:
         pooled = (accuracy + better) / 2
         no_difference = np.sqrt(2 * pooled * (1 - pooled))
         difference = np.sqrt(accuracy * (1 - accuracy) + better * (1 - better))
-        needed = (_Z * no_difference + ndtri(power) * difference) / np.sqrt(count)
+        needed = (_Z * no_difference + ndtri(_POWER) * difference) / np.sqrt(count)
         return float(better - accuracy - needed)
 
     if accuracy >= 1 or excess(1.0) < 0:

@@ -18,12 +18,6 @@ _OFFSETS = np.arange(WINDOW) - WINDOW // 2
 _GAUSSIAN = np.exp(-(_OFFSETS**2) / (2 * SIGMA**2)) / np.exp(-(_OFFSETS**2) / (2 * SIGMA**2)).sum()
 
 
-def compute_diversity(images: np.ndarray) -> float:
-    """Return 1 less the mean MS-SSIM of every two of the uint8 images [n, h, w, c]."""
-    everything = np.arange(len(images))
-    return create_diversity_comparison(images)(everything, everything)["diversity"]
-
-
 def create_diversity_comparison(images: np.ndarray) -> Compare:
     """Return the diversity of any subset of uint8 images [n, h, w, c]; the second set is unused."""
     similarity = compute_similarities(images)

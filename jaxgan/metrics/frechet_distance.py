@@ -8,18 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from jaxgan.metrics.measure import Compare, check_features, split_pool
-
-
-def compute_frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
-    """Return |m_x - m_y|^2 + tr(S_x + S_y - 2 (S_x S_y)^(1/2)) of features [n, d] and [m, d]."""
-    check_features(x, y)
-    compare = create_frechet_comparison(np.concatenate([x, y]))
-    return compare(*split_pool(len(x), len(y)))["frechet_distance"]
+from jaxgan.metrics.measure import Compare
 
 
 def create_frechet_comparison(features: np.ndarray) -> Compare:
-    """Return the Frechet distance between any two subsets of features [n, d]."""
+    """Return the Frechet distance between any two subsets x and y of features [n, d].
+
+    It is |m_x - m_y|^2 + tr(S_x + S_y - 2 (S_x S_y)^(1/2)).
+    """
     features = np.asarray(features, np.float64)
 
     def compare(a: np.ndarray, b: np.ndarray) -> dict[str, float]:

@@ -6,7 +6,7 @@ recognisably of their class? High GAN-test with low GAN-train is a generator tha
 Accuracies are balanced, the mean over classes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -16,6 +16,12 @@ from jaxgan.metrics.measure import Measure, compute_interval, draw_half
 # Trains on images [n, h, w, c] and labels [n]; what it returns maps images to labels [m].
 Fit = Callable[[np.ndarray, np.ndarray], Callable[[np.ndarray], np.ndarray]]
 Labelled = tuple[np.ndarray, np.ndarray]
+
+
+def label_classes(images: Sequence[np.ndarray]) -> Labelled:
+    """Return the images of all classes, in the order of their labels, as one set."""
+    labels = [np.full(len(of_class), label, np.int32) for label, of_class in enumerate(images)]
+    return np.concatenate(list(images)), np.concatenate(labels)
 
 
 def measure_gan_train_test(

@@ -5,23 +5,16 @@ In features of an Inception network this is called KID; in any other it is not.
 
 import numpy as np
 
-from jaxgan.metrics.measure import Compare, check_features, split_pool
+from jaxgan.metrics.measure import Compare
 
 METRIC = "kernel_distance"  # what its values are called; the best checkpoint is the lowest by it
 
 
-def compute_kernel_distance(x: np.ndarray, y: np.ndarray) -> float:
-    """Return the squared distance of features [n, d] and [m, d], any n and m of 2 or more.
+def create_kernel_comparison(features: np.ndarray) -> Compare:
+    """Return the squared distance between any two subsets, of 2 or more, of features [n, d].
 
     Unbiased at every size: near 0, and as often below, where both come from one distribution.
     """
-    check_features(x, y)
-    compare = create_kernel_comparison(np.concatenate([x, y]))
-    return compare(*split_pool(len(x), len(y)))[METRIC]
-
-
-def create_kernel_comparison(features: np.ndarray) -> Compare:
-    """Return the kernel distance between any two subsets of features [n, d]."""
     kernel = compute_cubic_kernel(features)
 
     def compare(a: np.ndarray, b: np.ndarray) -> dict[str, float]:

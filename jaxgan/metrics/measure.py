@@ -152,21 +152,6 @@ def get_floor_n(measured: Mapping[str, Any]) -> int:
     return int(measured.get("floor_n", measured["n"]))
 
 
-def check_features(x: np.ndarray, y: np.ndarray) -> None:
-    """Refuse what no number can be computed from."""
-    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
-        raise ValueError(f"expected features [n, d] and [m, d], found {x.shape} and {y.shape}")
-    if min(len(x), len(y)) < 2:
-        raise ValueError(f"expected two or more items a side, found {len(x)} and {len(y)}")
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise ValueError("features that are not finite: the network or the images are broken")
-
-
-def split_pool(num_x: int, num_y: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the indices of the first `num_x` and of the last `num_y` items of a pool of both."""
-    return np.arange(num_x), np.arange(num_x, num_x + num_y)
-
-
 def number_groups(groups: Groups | None, num: int) -> np.ndarray:
     """Return a number from 0 for each item's group [num]; each is its own without `groups`."""
     if groups is None:

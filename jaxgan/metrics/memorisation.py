@@ -38,7 +38,6 @@ from numpy.lib.stride_tricks import sliding_window_view
 from jaxgan.metrics.measure import (
     LEVEL,
     Groups,
-    check_features,
     compute_interval,
     deal,
     draw_half,
@@ -91,8 +90,8 @@ def measure_memorisation(
     held_out: np.ndarray,
     *,
     features: str,
+    distance_fn: ComputeDistances,
     groups: Groups | None = None,
-    distance_fn: ComputeDistances | None = None,
     num_deals: int = 999,
     num_halves: int = 200,
     seed: int = 0,
@@ -100,7 +99,7 @@ def measure_memorisation(
     """Measure memorisation of features [n, d] of generated, training and held-out images.
 
     `groups` tells the patient of each training and then of each held-out image; without, each is
-    its own. `distance_fn` is what is between two images, by default the Euclidean distance.
+    its own. `distance_fn` is what is between two images.
     """
     rng = np.random.default_rng(seed)
     real = np.concatenate([train, held_out])
@@ -201,12 +200,6 @@ def find_nearest(
     return order, all_nearest[order], all_gaps[order]
 
 
-def compute_euclidean_distances(features: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return the distances [n, m] of features [n, d] from others [m, d]."""
-    check_features(features, others)
-    return scipy.spatial.distance.cdist(features, others)
-
-
 def compute_aligned_distances(images: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Return the distances [n, m] of gray images [n, side, side] from others, where they fit best.
 
@@ -241,11 +234,10 @@ def compute_distances(
     generated: np.ndarray,
     real: np.ndarray,
     *,
+    distance_fn: ComputeDistances,
     groups: Groups | None = None,
-    distance_fn: ComputeDistances | None = None,
 ) -> "Distances":
     """Return the distances of features [n, d] and [m, d], from which subsets are measured."""
-    distance_fn = distance_fn or compute_euclidean_distances
     between, within = distance_fn(generated, real), distance_fn(real, real)
     owners = number_groups(groups, len(real))
     # Farthest, not infinite: a set all of one group, itself included, still has its numbers.

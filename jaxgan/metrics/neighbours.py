@@ -6,15 +6,13 @@ Precision and recall after Kynkaanniemi et al. 2019, density and coverage after 
 import numpy as np
 import scipy  # spatial is loaded where it is used
 
-from jaxgan.metrics.measure import Compare, check_features, split_pool
+from jaxgan.metrics.measure import Compare
 
 NUM_NEIGHBOURS = 5
 
 
-def compute_neighbour_scores(
-    generated: np.ndarray, real: np.ndarray, *, k: int = NUM_NEIGHBOURS
-) -> dict[str, float]:
-    """Return the four scores of generated features [n, d] against real ones [m, d].
+def create_neighbour_comparison(features: np.ndarray, *, k: int = NUM_NEIGHBOURS) -> Compare:
+    """Return the four scores of one subset of features [n, d] (generated) against another (real).
 
     Each item has a ball, as wide as its k-th nearest neighbour among its own kind is far.
     precision: the share of generated items inside the ball of some real one.
@@ -22,13 +20,6 @@ def compute_neighbour_scores(
     density: how many real balls a generated item is inside, over k; above 1 where it crowds.
     coverage: the share of real items whose ball has a generated one inside.
     """
-    check_features(generated, real)
-    compare = create_neighbour_comparison(np.concatenate([generated, real]), k=k)
-    return dict(compare(*split_pool(len(generated), len(real))))
-
-
-def create_neighbour_comparison(features: np.ndarray, *, k: int = NUM_NEIGHBOURS) -> Compare:
-    """Return the four scores of one subset of features [n, d] (generated) against another."""
     distances = scipy.spatial.distance.cdist(features, features)
 
     def compare(a: np.ndarray, b: np.ndarray) -> dict[str, float]:

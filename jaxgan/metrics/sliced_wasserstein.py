@@ -19,13 +19,6 @@ SCALE = 1000.0  # as published: distances times 1000
 _BINOMIAL = np.array([1.0, 4.0, 6.0, 4.0, 1.0]) / 16.0  # Burt and Adelson 1983
 
 
-def compute_sliced_wasserstein(x: np.ndarray, y: np.ndarray, *, seed: int = 0) -> float:
-    """Return the distance of uint8 images [n, h, w, c] and [m, h, w, c], averaged over levels."""
-    compare = create_sliced_wasserstein_comparison(np.concatenate([x, y]), seed=seed)
-    both = np.arange(len(x)), np.arange(len(x), len(x) + len(y))
-    return compare(*both)["sliced_wasserstein"]
-
-
 def create_sliced_wasserstein_comparison(images: np.ndarray, *, seed: int = 0) -> Compare:
     """Return the distance between any two subsets of uint8 images [n, h, w, c].
 

@@ -6,6 +6,7 @@ function, so that each is computed in the form that is fastest for it.
 """
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -95,47 +96,36 @@ def _dispatch(product: str, a: Array, b: Array, g: Geometry, channels: tuple[int
     return lax.platform_dependent(a, b, cpu=on_cpu, default=by_library)
 
 
-Residual = tuple[Array, Array]
+Pair = tuple[Array, Array]
 
 
-def _forward_fwd(x: Array, kernel: Array, g: Geometry) -> tuple[Array, Residual]:
-    return _forward(x, kernel, g), (x, kernel)
-
-
-def _forward_bwd(g: Geometry, residual: Residual, dy: Array) -> Residual:
-    x, kernel = residual
+def _forward_bwd(g: Geometry, factors: Pair, dy: Array) -> Pair:
+    x, kernel = factors
     return _input_gradient(dy, kernel, g), _kernel_gradient(x, dy, g)
 
 
-def _input_gradient_fwd(dy: Array, kernel: Array, g: Geometry) -> tuple[Array, Residual]:
-    return _input_gradient(dy, kernel, g), (dy, kernel)
-
-
-def _input_gradient_bwd(g: Geometry, residual: Residual, dx: Array) -> Residual:
-    dy, kernel = residual
+def _input_gradient_bwd(g: Geometry, factors: Pair, dx: Array) -> Pair:
+    dy, kernel = factors
     return _forward(dx, kernel, g), _kernel_gradient(dx, dy, g)
 
 
-def _kernel_gradient_fwd(x: Array, dy: Array, g: Geometry) -> tuple[Array, Residual]:
-    return _kernel_gradient(x, dy, g), (x, dy)
-
-
-def _kernel_gradient_bwd(g: Geometry, residual: Residual, dk: Array) -> Residual:
-    x, dy = residual
+def _kernel_gradient_bwd(g: Geometry, factors: Pair, dk: Array) -> Pair:
+    x, dy = factors
     return _input_gradient(dy, dk, g), _forward(x, dk, g)
 
 
-def _transposed_fwd(x: Array, kernel: Array, g: Geometry) -> tuple[Array, Residual]:
-    return _transposed(x, kernel, g), (x, kernel)
-
-
-def _transposed_bwd(g: Geometry, residual: Residual, dy: Array) -> Residual:
-    x, kernel = residual
+def _transposed_bwd(g: Geometry, factors: Pair, dy: Array) -> Pair:
+    x, kernel = factors
     kernel_gradient = _kernel_gradient(dy, x, g)
     return _forward(dy, winograd.flip(kernel), g), winograd.flip(kernel_gradient)
 
 
-_transposed.defvjp(_transposed_fwd, _transposed_bwd)
-_forward.defvjp(_forward_fwd, _forward_bwd)
-_input_gradient.defvjp(_input_gradient_fwd, _input_gradient_bwd)
-_kernel_gradient.defvjp(_kernel_gradient_fwd, _kernel_gradient_bwd)
+def _keeping_factors(product: Callable[..., Array]) -> Callable[..., tuple[Array, Pair]]:
+    """Return what computes a product and keeps its two factors, which its gradients need."""
+    return lambda a, b, g: (product(a, b, g), (a, b))
+
+
+_transposed.defvjp(_keeping_factors(_transposed), _transposed_bwd)
+_forward.defvjp(_keeping_factors(_forward), _forward_bwd)
+_input_gradient.defvjp(_keeping_factors(_input_gradient), _input_gradient_bwd)
+_kernel_gradient.defvjp(_keeping_factors(_kernel_gradient), _kernel_gradient_bwd)

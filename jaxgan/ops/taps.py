@@ -25,13 +25,16 @@ def is_doubling(g: Geometry) -> bool:
 
 def transposed(dy: Array, kernel: Array, g: Geometry) -> Array:
     """Convolve the dilated image: [b, *g.out, i], [k, k, i, o] -> [b, *g.size, o]."""
-    products = _multiply(dy, kernel)  # [k, k, b, *g.out, o]
+    # XLA computes such a product in one thread: halves of an image are two products, for two.
+    halves = jnp.split(dy, 1 if g.out[0] % 2 else 2, axis=1)
+    products = jnp.concatenate([_multiply(half, kernel) for half in halves], axis=3)
     if g.out == (1, 1):
         return products[::-1, ::-1, :, 0, 0].transpose(2, 0, 1, 3)
     return _interleave([_interleave(list(row), 2) for row in products], 1)
 
 
 def _multiply(dy: Array, kernel: Array) -> Array:
+    """Multiply all pixels by each tap: [b, h, w, i], [k, k, i, o] -> [k, k, b, h, w, o]."""
     taps, (i, o) = kernel.shape[:2], kernel.shape[2:]
     num = taps[0] * taps[1]
     rows = jnp.broadcast_to(dy.reshape(1, -1, i), (num, dy.size // i, i))

@@ -3,11 +3,9 @@
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.ticker import PercentFormatter
 
 from jaxgan.metrics.classification import compute_wilson_interval
 from jaxgan.reports.drawing import (
@@ -20,8 +18,12 @@ from jaxgan.reports.drawing import (
     open_panels,
     read_series,
     scale_losses,
+    show_percent,
     write_notes,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _MOST_CELLS = 20  # classes whose confusions are written out
 _LONGEST_NAME = 20  # letters of a class's name where there are many
@@ -49,7 +51,7 @@ def plot_accuracy(records: Records, path: Path, *, title: str, val_count: int) -
         notes += draw_series(losses, records, names)
         notes += scale_losses(losses, records, tuple(names))
         accuracies.set_ylim(-0.03, 1.03)
-        accuracies.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+        show_percent(accuracies)
         finish_panel(accuracies, ylabel="accuracy")
         finish_panel(losses, ylabel="loss", xlabel="epoch", legend_columns=0)
         write_notes(figure, notes)
@@ -86,7 +88,7 @@ def plot_confusion_matrix(report: Mapping[str, Any], path: Path, *, title: str) 
 
 
 def _name_cells(
-    axes: Axes, counts: np.ndarray, rows: Sequence[str], columns: Sequence[str]
+    axes: "Axes", counts: np.ndarray, rows: Sequence[str], columns: Sequence[str]
 ) -> None:
     """Write every count and share into its cell, every class beside its row and column."""
     totals = counts.sum(axis=1)
@@ -100,7 +102,7 @@ def _name_cells(
     axes.set_xticks(range(len(columns)), [textwrap.fill(name, 12) for name in columns])
 
 
-def _name_some(axes: Axes, rows: Sequence[str], columns: Sequence[str]) -> None:
+def _name_some(axes: "Axes", rows: Sequence[str], columns: Sequence[str]) -> None:
     """Name some of many rows and columns, evenly spread."""
     places = choose_shown(range(len(rows)))
     axes.set_yticks(places, [_shorten(rows[i]) for i in places])

@@ -10,19 +10,18 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import matplotlib.style
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+import scipy  # ndimage is loaded where it is used
 from PIL import Image
-from scipy.ndimage import median_filter
 
 from jaxgan.core.files import write_bytes
 from jaxgan.data.images import GENERATED_KEY, create_mark
+
+if TYPE_CHECKING:  # matplotlib takes half a second of every launch: loaded where it is used
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Records = Sequence[Mapping[str, Any]]
 T = TypeVar("T")
@@ -106,7 +105,7 @@ def plot_rows(rows: Sequence[tuple[str, np.ndarray]], path: Path, *, title: str)
             show_row(figure, images[:8], bottom=top - 1.3)
 
 
-def show_row(figure: Figure, images: np.ndarray, *, bottom: float) -> None:
+def show_row(figure: "Figure", images: np.ndarray, *, bottom: float) -> None:
     """Show images uint8 [num, size, size, 1 or 3] side by side, `bottom` inches above the edge.
 
     As one sheet in the figure's own pixels: to open axes takes longer than to draw on them.
@@ -119,9 +118,20 @@ def show_row(figure: Figure, images: np.ndarray, *, bottom: float) -> None:
     figure.figimage(sheet, xo=round(0.2 * DPI), yo=round(bottom * DPI))
 
 
+def load() -> None:
+    """Load now what the first figure needs."""
+    import matplotlib.backends.backend_agg
+    import matplotlib.style
+    import matplotlib.ticker  # noqa: F401
+    import scipy.ndimage  # noqa: F401
+
+
 @contextmanager
-def open_figure(path: Path, *, size: tuple[float, float], **layout: Any) -> Iterator[Figure]:
+def open_figure(path: Path, *, size: tuple[float, float], **layout: Any) -> Iterator["Figure"]:
     """Give an empty figure of `size` inches in the house style and write it at the end."""
+    import matplotlib.style
+    from matplotlib.figure import Figure
+
     with matplotlib.style.context(["default", _STYLE]):
         figure = Figure(figsize=size, dpi=DPI, **layout)
         yield figure
@@ -131,7 +141,7 @@ def open_figure(path: Path, *, size: tuple[float, float], **layout: Any) -> Iter
 @contextmanager
 def open_panels(
     path: Path, *, title: str, rows: int, width: float = 9.0, height: float = 6.8
-) -> Iterator[tuple[Figure, tuple[Axes, ...]]]:
+) -> Iterator[tuple["Figure", tuple["Axes", ...]]]:
     """Give a titled figure with `rows` panels over one horizontal axis."""
     with open_figure(path, size=(width, height), layout="constrained") as figure:
         panels = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
@@ -139,7 +149,9 @@ def open_panels(
         yield figure, tuple(panels)
 
 
-def _render(figure: Figure) -> bytes:
+def _render(figure: "Figure") -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None, GENERATED_KEY: "yes"})
     return buffer.getvalue()
@@ -152,7 +164,7 @@ def read_series(records: Records, key: str) -> tuple[np.ndarray, np.ndarray]:
     return epochs, np.array([r[key] for r in found], np.float64)
 
 
-def draw_series(axes: Axes, records: Records, series: Mapping[str, tuple[str, str]]) -> list[str]:
+def draw_series(axes: "Axes", records: Records, series: Mapping[str, tuple[str, str]]) -> list[str]:
     """Draw each key's values, from 50 on lightly under their running median; return notes."""
     notes = []
     for key, (label, color) in series.items():
@@ -172,23 +184,23 @@ def draw_series(axes: Axes, records: Records, series: Mapping[str, tuple[str, st
             continue
         notes.append(f"Heavy lines: running median of {window} values.")
         axes.plot(epochs, values, color=color, alpha=0.3, linewidth=0.8, zorder=1.5)
-        smooth = median_filter(values[finite], size=window, mode="reflect")
+        smooth = scipy.ndimage.median_filter(values[finite], size=window, mode="reflect")
         axes.plot(epochs[finite], smooth, color=color, label=label)
     return notes
 
 
-def scale_losses(axes: Axes, records: Records, keys: Sequence[str]) -> list[str]:
+def scale_losses(axes: "Axes", records: Records, keys: Sequence[str]) -> list[str]:
     """Turn to a logarithmic axis where the largest loss would flatten the rest; return notes."""
     sizes = np.abs(np.concatenate([read_series(records, key)[1] for key in keys]))
     sizes = sizes[np.isfinite(sizes)]
     if not len(sizes) or sizes.max() <= 10 * max(1.0, float(np.median(sizes))):
         return []
     axes.set_yscale("symlog", linthresh=1)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_major_formatter("{x:g}")
     return [f"The loss reached {sizes.max():.3g}: its axis is logarithmic beyond 1."]
 
 
-def finish_panel(axes: Axes, *, ylabel: str, xlabel: str = "", legend_columns: int = 3) -> None:
+def finish_panel(axes: "Axes", *, ylabel: str, xlabel: str = "", legend_columns: int = 3) -> None:
     """Label the axes, put the legend (if any) above the panel, and say where nothing was drawn."""
     axes.set(ylabel=ylabel, xlabel=xlabel)
     if not axes.lines and not axes.patches:
@@ -203,10 +215,17 @@ def finish_panel(axes: Axes, *, ylabel: str, xlabel: str = "", legend_columns: i
         first, last = axes.get_xlim()
         if last - first < 1:  # a single epoch
             axes.set_xlim(first - 0.5, last + 0.5)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
+        axes.locator_params("x", nbins=10, integer=True, steps=[1, 2, 5, 10], min_n_ticks=1)
 
 
-def write_notes(figure: Figure, notes: Sequence[str]) -> None:
+def write_notes(figure: "Figure", notes: Sequence[str]) -> None:
     """Write each note once below the panels."""
     text = textwrap.fill(" ".join(dict.fromkeys(notes)), int(14 * figure.get_figwidth()))
     figure.supxlabel(text, x=0.01, ha="left", fontsize=9, color=GRAY)
+
+
+def show_percent(axes: "Axes") -> None:
+    """Write the numbers of the vertical axis as percentages."""
+    from matplotlib.ticker import PercentFormatter
+
+    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))

@@ -3,11 +3,9 @@
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.ticker import PercentFormatter
 
 from jaxgan.reports.drawing import (
     BLUE,
@@ -22,10 +20,14 @@ from jaxgan.reports.drawing import (
     open_panels,
     read_series,
     scale_losses,
+    show_percent,
     show_row,
     tile,
     write_notes,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _LONGEST_NOTE = 400  # letters of what is said of many classes
 
@@ -70,7 +72,7 @@ def plot_acceptance(
         notes.insert(0, f"Rule {rule}{limit}{f': {found}' if len(rates) else ''}.")
         top = max(1.1 * highest, 0.02)
         axes.set_ylim(-0.03 * top, top)
-        axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+        show_percent(axes)
         finish_panel(axes, ylabel="generated images kept", xlabel="epoch", legend_columns=0)
         write_notes(figure, notes)
 
@@ -100,31 +102,20 @@ def plot_score_histogram(
     title: str,
     meaning: str | None,
     threshold: float | None,
-    real_scores: np.ndarray | None = None,
 ) -> None:
-    """Draw how D's scores [num] of generated (and real) images are spread.
+    """Draw how D's scores [num] of generated images are spread.
 
     `meaning` says how a score is to be read, None where it is a probability.
     """
     with open_panels(path, title=title, rows=1, height=4.5) as (figure, (axes,)):
-        groups = {
-            name: (np.asarray(values), color)
-            for name, values, color in (
-                ("generated", scores, ORANGE),
-                ("real", real_scores, BLUE),
-            )
-            if values is not None
-        }
         is_probability = meaning is None
-        span = (0.0, 1.0) if is_probability else _find_span([v for v, _ in groups.values()])
-        notes: list[str] = []
-        for name, (values, color) in groups.items():
-            notes += _draw_histogram(axes, values, name, color, threshold, span)
+        span = (0.0, 1.0) if is_probability else _find_span(scores)
+        notes = _draw_histogram(axes, scores, threshold, span)
         if threshold is not None:
             axes.axvline(threshold, color="black", linestyle="--", label=f"D = {threshold:g}")
         margin = 0.02 * (span[1] - span[0])
         axes.set_xlim(span[0] - margin, span[1] + margin)
-        axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+        show_percent(axes)
         xlabel = "D's probability that the image is real"
         if not is_probability:
             xlabel = f"D's score ({meaning})"
@@ -186,9 +177,8 @@ def plot_nearest_pairs(
                 figure.text(*place, f"{distance:.3g}", va="top", color=GRAY, fontsize=9)
 
 
-def _find_span(groups: Sequence[np.ndarray]) -> tuple[float, float]:
+def _find_span(values: np.ndarray) -> tuple[float, float]:
     """Return the least and the greatest finite value, at least a little apart."""
-    values = np.concatenate(groups)
     values = values[np.isfinite(values)]
     if not len(values):
         return 0.0, 1.0
@@ -197,23 +187,18 @@ def _find_span(groups: Sequence[np.ndarray]) -> tuple[float, float]:
 
 
 def _draw_histogram(
-    axes: Axes,
-    values: np.ndarray,
-    name: str,
-    color: str,
-    threshold: float | None,
-    span: tuple[float, float],
+    axes: "Axes", values: np.ndarray, threshold: float | None, span: tuple[float, float]
 ) -> list[str]:
     """Draw the shares of `values` in 50 bins over `span`; return notes."""
     if not len(values):
-        return [f"There is no {name} image to score."]
-    label = f"{name}, {len(values)} images"
+        return ["There is no generated image to score."]
+    label = f"generated, {len(values)} images"
     if threshold is not None:
         label += f", {np.mean(values >= threshold):.1%} at or above {threshold:g}"
     finite = values[np.isfinite(values)]
     weights = np.full(len(finite), 1 / len(values))
     bins = [float(edge) for edge in np.linspace(*span, 51)]
-    axes.hist(finite, bins, weights=weights, color=color, alpha=0.35)
-    axes.hist(finite, bins, weights=weights, color=color, histtype="step", label=label)
+    axes.hist(finite, bins, weights=weights, color=ORANGE, alpha=0.35)
+    axes.hist(finite, bins, weights=weights, color=ORANGE, histtype="step", label=label)
     broken = len(values) - len(finite)
-    return [f"{broken} scores of {name} images were not finite."] if broken else []
+    return [f"{broken} scores of generated images were not finite."] if broken else []

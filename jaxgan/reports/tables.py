@@ -94,6 +94,12 @@ def format_rules(result: Mapping[str, Any]) -> str:
     return "\n".join([*lines, *result["notes"]]) + "\n"
 
 
+def format_markdown(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a Markdown table, the first row of which is its head."""
+    head, *lines = [f"| {' | '.join(cells)} |" for cells in rows]
+    return [head, "|---" * len(rows[0]) + "|", *lines]
+
+
 def _format_score(score: Mapping[str, Any] | None) -> str:
     if score is None:
         return "-"

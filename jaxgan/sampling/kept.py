@@ -14,7 +14,7 @@ from jaxgan.core.console import say
 from jaxgan.core.errors import UserError, list_some
 from jaxgan.core.files import write_text
 from jaxgan.core.untrusted import csv_cell, printable
-from jaxgan.data.images import read_image, write_png
+from jaxgan.data.images import read_image, write_generated
 from jaxgan.data.limits import ImageError
 from jaxgan.training.run_folder import RunFolder
 
@@ -94,10 +94,12 @@ class KeptImages:
         """Write images uint8 [num, h, w, c], at most as many as are wanted; return how many."""
         num = min(len(images), self.num_missing)
         prefix = _FINAL if final else f"epoch_{epoch:05d}"
-        for image, seed, score in zip(images[:num], seeds[:num], scores[:num], strict=True):
-            file = f"{prefix}_{int(seed):07d}.png"
-            write_png(image, self._run.path / FOLDER / file, generated=True)
-            self._rows.append(KeptImage(file, epoch, int(seed), float(score), self._rule))
+        rows = [
+            KeptImage(f"{prefix}_{int(seed):07d}.png", epoch, int(seed), float(score), self._rule)
+            for seed, score in zip(seeds[:num], scores[:num], strict=True)
+        ]
+        write_generated(images[:num], [self._run.path / FOLDER / row.file for row in rows])
+        self._rows += rows
         if num:
             self._write_table()
         return num

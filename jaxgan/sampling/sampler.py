@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.stages import Wrapped
 
 from jaxgan.core.seeds import NUM_SEEDS, check_latents
 from jaxgan.core.types import Array, Key, Params
@@ -59,6 +60,13 @@ class Sampler:
         score = functools.partial(self._score_alone, networks.critic, given=self._given)
         return map_batches(score, images, self.batch_size)
 
+    def compile_ahead(self, networks: Networks) -> None:
+        """Compile what draws with scores: calls with networks of these shapes find it done."""
+        seeds = jax.ShapeDtypeStruct((self.batch_size,), np.uint32)
+        generate = self._generate.lower(networks.generator, self.key, seeds, self._given)
+        generate.compile()
+        self._score_batch.lower(networks.critic, generate.out_info[0], self._given).compile()
+
     def vary(self, **changes: Any) -> "Sampler":
         """Return the sampler of another `key` or `label`, which shares what is compiled."""
         other = dataclasses.replace(self, **changes)
@@ -78,7 +86,7 @@ class Sampler:
         return Given() if self.label is None else Given(jnp.full(self.batch_size, self.label))
 
     @functools.cached_property
-    def _generate(self) -> Callable[..., tuple[Array, Array]]:
+    def _generate(self) -> Wrapped:
         """One program from seeds to bytes: each of its own costs a small batch its time."""
 
         def generate(
@@ -90,7 +98,7 @@ class Sampler:
         return jax.jit(generate)
 
     @functools.cached_property
-    def _score_batch(self) -> Callable[..., Array]:
+    def _score_batch(self) -> Wrapped:
         to_probability = self.gan.to_probability or (lambda scores: scores)
 
         def score(variables: Params, images: Array, given: Given) -> Array:

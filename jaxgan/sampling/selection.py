@@ -97,7 +97,7 @@ def choose_by_rank(
     `logits` [n] are D's of generated images, `held_logits` [m] of real ones it has not seen.
     """
     if rule == "top_k":
-        return choose_top(logits, num)
+        return np.sort(np.argsort(-logits, kind="stable")[:num])  # in order of appearance
     return sample_by_rejection(
         calibrate(logits, held_logits), num, np.random.default_rng(wrap_seed(seed))
     )
@@ -106,11 +106,6 @@ def choose_by_rank(
 def count_candidates(num: int, pool: float, max_tries: int) -> int:
     """Return how many images `num` are chosen from: `pool` times as many, at most `max_tries`."""
     return min(math.ceil(num * pool), max_tries)
-
-
-def choose_top(logits: np.ndarray, num: int) -> np.ndarray:
-    """Return the indices of the `num` highest of D's logits [n], in order of appearance."""
-    return np.sort(np.argsort(-logits, kind="stable")[:num])
 
 
 def check_calibrating(num: int) -> None:
@@ -183,9 +178,6 @@ def compute_acceptance(log_odds: np.ndarray, num: int) -> np.ndarray:
     def compute_missing(gamma: float) -> float:
         return num - float(expit(raw - gamma).sum())
 
-    gamma = (
-        0.0
-        if compute_missing(0.0) <= 0.0
-        else float(scipy.optimize.brentq(compute_missing, -60.0, 0.0))
-    )
-    return expit(raw - gamma)
+    if compute_missing(0.0) <= 0.0:
+        return expit(raw)
+    return expit(raw - float(scipy.optimize.brentq(compute_missing, -60.0, 0.0)))

@@ -30,7 +30,8 @@ def load_synthetic(
             f"{list_some(dataset.class_names)}."
         )
     wanted = [name for name in dataset.class_names if name in classes or not classes]
-    missing = [name for name in wanted if not _has_run(synthetic_dir / name)]
+    needed = ("config.json", kept.TABLE)
+    missing = [n for n in wanted if not all((synthetic_dir / n / file).exists() for file in needed)]
     if missing:
         raise UserError(
             f"There are no kept images of {list_some(missing)} in {synthetic_dir}. Make them "
@@ -45,10 +46,6 @@ def load_synthetic(
     }
     _check_kept(synthetic_dir, {name: len(sets[name]) for name in wanted})
     return sets
-
-
-def _has_run(path: Path) -> bool:
-    return (path / "config.json").exists() and (path / kept.TABLE).exists()
 
 
 def _check_kept(synthetic_dir: Path, counts: Mapping[str, int]) -> None:

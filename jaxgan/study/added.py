@@ -1,11 +1,8 @@
-"""Where the images come from that an arm adds to the real ones.
+"""Where the images come from that an arm adds to the real ones."""
 
-Each source is a value with a method `take`; jobs' records know it by its `name`.
-"""
-
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -39,73 +36,39 @@ class Wanted:
     made: Result
 
 
-class Source(Protocol):
-    """Where added images come from: what it is called, what it needs, and the images."""
-
-    @property
-    def name(self) -> str:
-        """What jobs' records call it; empty where nothing is added."""
-        ...
-
-    @property
-    def needs_generator(self) -> bool:
-        """Whether a GAN makes the images."""
-        ...
-
-    @property
-    def rule(self) -> Rule:
-        """The rule of selection by which they are kept."""
-        ...
-
-    def take(self, wanted: Wanted) -> ImageSet:
-        """Return at most as many images as wanted, or raise `UserError` where none can be."""
-        ...
-
-
 @dataclass(frozen=True)
-class NoImages:
-    """Nothing is added."""
+class Source:
+    """Where added images come from: what jobs' records call it, and what gives the images.
 
-    name: str = ""
-    needs_generator: bool = False
-    rule: Rule = _NO_RULE
-
-    def take(self, wanted: Wanted) -> ImageSet:
-        """Return no image."""
-        return wanted.real.take(np.zeros(0, np.int64))
-
-
-@dataclass(frozen=True)
-class Duplicates:
-    """The real images again."""
-
-    name: str = "duplicates"
-    needs_generator: bool = False
-    rule: Rule = _NO_RULE
-
-    def take(self, wanted: Wanted) -> ImageSet:
-        """Return real images, each as often as another."""
-        return duplicate(wanted.real, wanted.num, wanted.seed)
-
-
-@dataclass(frozen=True)
-class Generated:
-    """Images of the class's GAN, as `keep` chooses them; `rule` says what that needs."""
+    `take` returns at most as many images as wanted, or raises `UserError` where none can be. A GAN
+    makes the images of those that `needs_generator`; they are kept by `rule`.
+    """
 
     name: str
-    keep: Callable[[Wanted], np.ndarray]
+    take: Callable[[Wanted], ImageSet]
     rule: Rule = _NO_RULE
-    needs_generator: bool = True
+    needs_generator: bool = False
 
-    def take(self, wanted: Wanted) -> ImageSet:
-        """Return generated images in the size of the classifier's."""
-        try:
-            kept = self.keep(wanted)
-        except UserError as error:
-            raise UserError(f"class {wanted.class_name}: {error}") from None
-        images = resize_all(kept, wanted.image_size)
-        files = tuple(f"generated:{wanted.class_name}:{i}" for i in range(len(images)))
-        return create_generated_set(images, wanted.label, files)
+
+def take_nothing(wanted: Wanted) -> ImageSet:
+    """Return no image."""
+    return wanted.real.take(np.zeros(0, np.int64))
+
+
+def take_duplicates(wanted: Wanted) -> ImageSet:
+    """Return the real images again, each as often as another."""
+    return duplicate(wanted.real, wanted.num, wanted.seed)
+
+
+def take_generated(keep: Callable[[Wanted], np.ndarray], wanted: Wanted) -> ImageSet:
+    """Return images of the class's GAN, as `keep` chooses them, in the size of the classifier's."""
+    try:
+        kept = keep(wanted)
+    except UserError as error:
+        raise UserError(f"class {wanted.class_name}: {error}") from None
+    images = resize_all(kept, wanted.image_size)
+    files = tuple(f"generated:{wanted.class_name}:{i}" for i in range(len(images)))
+    return create_generated_set(images, wanted.label, files)
 
 
 def duplicate(images: ImageSet, num: int, seed: int) -> ImageSet:
@@ -139,8 +102,14 @@ def keep_calibrated(wanted: Wanted) -> np.ndarray:
     return images[chosen]
 
 
-NOTHING, DUPLICATES = NoImages(), Duplicates()
-UNFILTERED = Generated("unfiltered", keep_all)
-PAPER_TEXT = Generated("paper_text", keep_probable, RULES["paper_text"])
-PAPER_CODE = Generated("paper_code", keep_saved_in_training, RULES["paper_code"])
-CALIBRATED = Generated("calibrated", keep_calibrated, RULES["calibrated"])
+def _create_generated(
+    name: str, keep: Callable[[Wanted], np.ndarray], rule: Rule = _NO_RULE
+) -> Source:
+    return Source(name, functools.partial(take_generated, keep), rule, needs_generator=True)
+
+
+NOTHING, DUPLICATES = Source("", take_nothing), Source("duplicates", take_duplicates)
+UNFILTERED = _create_generated("unfiltered", keep_all)
+PAPER_TEXT = _create_generated("paper_text", keep_probable, RULES["paper_text"])
+PAPER_CODE = _create_generated("paper_code", keep_saved_in_training, RULES["paper_code"])
+CALIBRATED = _create_generated("calibrated", keep_calibrated, RULES["calibrated"])

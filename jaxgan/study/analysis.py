@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from jaxgan.core.settings import to_dict
 from jaxgan.data.sets import ImageSet
 from jaxgan.metrics.classification import compute_balanced_accuracy
 from jaxgan.metrics.clustered import compute_clustered_report
 from jaxgan.study import memory
-from jaxgan.study.arms import Arm, find_controls
+from jaxgan.study.arms import Arm, find_controls, find_reference
 from jaxgan.study.audit import PADDED_VIEWS, Audit, run_probes
 from jaxgan.study.folds import Folds, describe_leaks
 from jaxgan.study.results import StudyResults
@@ -23,7 +24,7 @@ from jaxgan.study.statistics import (
     ArmResult,
     Comparison,
     Design,
-    Test,
+    Estimate,
     Verdict,
     compare,
     compute_smallest_difference,
@@ -31,7 +32,7 @@ from jaxgan.study.statistics import (
     estimate_fold_variance,
     judge,
 )
-from jaxgan.training.jobs import Result, describe_failures, to_record
+from jaxgan.training.jobs import Result, describe_failures
 
 _PACKAGES = ("jaxgan", "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn", "pillow")
 # Printed in sections 4.2 and 4.3: accuracy on training and validation images.
@@ -89,7 +90,7 @@ def analyse(results: StudyResults) -> dict[str, Any]:
         "paper": _describe_paper(arms),
         "failures": failures,
         "data": _describe_data(results),
-        "settings": to_record(results.settings),
+        "settings": to_dict(results.settings),
         "versions": get_versions(),
     }
 
@@ -127,19 +128,12 @@ def _compare_all(
     comparisons = []
     for arm in arms:
         for kind in REFERENCES:
-            name = _find_reference(arm, [a for a in arms if a.kind == kind])
+            name = find_reference(arm, kind, arms)
             if arm.kind != kind and {arm.name, name} <= set(right):
                 comparisons.append(
                     compare(arm.name, name, right=right, design=design, counts=counts)
                 )
     return comparisons
-
-
-def _find_reference(arm: Arm, references: Sequence[Arm]) -> str:
-    """Return which of one kind an arm is told against: of its amount, else the usual, else any."""
-    same = [a.name for a in references if a.amount in (0.0, arm.amount)]
-    usual = [a.name for a in references if a.amount == 1.0]
-    return (same or usual or [a.name for a in references] or [""])[0]
 
 
 def _describe_classic(verdict: Verdict, comparisons: Sequence[Comparison]) -> str | None:
@@ -185,7 +179,7 @@ def _describe_state(arm: Arm, results: StudyResults) -> str:
     return "no images by its rule" if by_rule else "failed"
 
 
-def _describe_test(test: Test) -> dict[str, Any]:
+def _describe_test(test: Estimate) -> dict[str, Any]:
     return {
         "interval": list(test.interval) if test.interval else None,
         "p": test.p_value,

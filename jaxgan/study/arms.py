@@ -164,10 +164,12 @@ def find_controls(arm: Arm, arms: Sequence[Arm]) -> list[str]:
 
     Empty for arms that the verdict does not judge: the controls, and `synthetic_only`.
     """
-    names = []
-    for kind in arm.controls:
-        matching = [a for a in arms if a.kind == kind]
-        same = [a for a in matching if a.amount == arm.amount]
-        usual = [a for a in matching if a.amount in (0.0, 1.0)]
-        names.append((same or usual or matching or [ARMS[kind]])[0].name)
-    return names
+    return [find_reference(arm, kind, arms) for kind in arm.controls]
+
+
+def find_reference(arm: Arm, kind: str, arms: Sequence[Arm]) -> str:
+    """Return which of one kind an arm is told against: of its amount, else the usual, else any."""
+    matching = [a for a in arms if a.kind == kind]
+    same = [a for a in matching if a.amount == arm.amount]
+    usual = [a for a in matching if a.amount in (0.0, 1.0)]
+    return (same or usual or matching or [ARMS[kind]])[0].name

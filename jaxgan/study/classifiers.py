@@ -12,11 +12,12 @@ import numpy as np
 from jaxgan.classifiers.predict import create_predict
 from jaxgan.classifiers.step import ClassifierState, create_classifier_state, train_step
 from jaxgan.core.errors import UserError
+from jaxgan.core.settings import to_dict
 from jaxgan.core.types import Batch, Key, Metrics
 from jaxgan.data.sets import ImageSet
 from jaxgan.ops.augment_classic import augment_classic
 from jaxgan.study.settings import StudySettings
-from jaxgan.training.jobs import Job, Result, describe_family, to_record
+from jaxgan.training.jobs import Job, Result, describe_family
 from jaxgan.training.loop import LoopStage
 from jaxgan.training.many import Curves, Trainer
 
@@ -118,7 +119,7 @@ def describe_classifier(settings: StudySettings) -> dict[str, Any]:
 
     The names are those of before there were families: so the jobs of old studies are found again.
     """
-    optimizer = to_record(settings.optimizer)
+    optimizer = to_dict(settings.optimizer)
     rule = {"optimizer": optimizer.pop("name"), "batch_size": settings.batch_size}
     return {**describe_family(settings.classifier, "gmd"), **optimizer, **rule}
 

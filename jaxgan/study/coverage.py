@@ -22,6 +22,7 @@ from jaxgan.data.phantom import FINDINGS, PhantomFilm, draw_film, plan_films
 from jaxgan.data.sets import Dataset, ImageSet, join_sets
 from jaxgan.devices.parallel import check_batch_size, choose_devices
 from jaxgan.metrics.classification import compute_balanced_accuracy, compute_wilson_interval
+from jaxgan.reports.tables import format_markdown
 from jaxgan.study.added import DUPLICATES, duplicate
 from jaxgan.study.arms import ARMS
 from jaxgan.study.classifiers import ClassifierLab, describe_classifier
@@ -243,11 +244,9 @@ def _count(held: np.ndarray) -> dict[str, Any]:
 
 def format_coverage(result: Mapping[str, Any]) -> str:
     """Return the table as Markdown."""
-    lines = [
-        "| arm, against `real` | true difference, mean (spread over studies) | estimated, mean | "
-        "interval over patients holds | interval over trainings holds |",
-        "|---|---|---|---|---|",
-    ]
+    differences = ("true difference, mean (spread over studies)", "estimated, mean")
+    held = [f"interval over {what} holds" for what in ("patients", "trainings")]
+    rows = [["arm, against `real`", *differences, *held]]
     for arm, row in result["arms"].items():
         truth, spread = row["mean_truth"], row["spread_of_truths"]
         cells = [
@@ -256,8 +255,8 @@ def format_coverage(result: Mapping[str, Any]) -> str:
             f"{100 * row['mean_estimate']:+z.1f} points",
             *(_format_share(row[name]) for name in ("patients_hold", "trainings_hold")),
         ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        rows.append(cells)
+    return "\n".join(format_markdown(rows)) + "\n"
 
 
 def _format_share(count: Mapping[str, Any]) -> str:

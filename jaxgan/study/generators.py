@@ -4,8 +4,6 @@ To train one is a job and to draw its images another: what arms want of it chang
 """
 
 import functools
-import hashlib
-import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +27,7 @@ from jaxgan.sampling.sampler import Sampler
 from jaxgan.sampling.selection import MIN_HELD_OUT
 from jaxgan.study.settings import StudySettings
 from jaxgan.training.epochs import EpochPlan
-from jaxgan.training.jobs import Job, Result, describe_family, hash_files
+from jaxgan.training.jobs import Job, Result, describe_family, hash_files, hash_pixels
 from jaxgan.training.keys import create_keys
 from jaxgan.training.loop import LoopStage
 from jaxgan.training.many import Curves, Trainer
@@ -77,7 +75,7 @@ class GeneratorLab:
             },
             "threshold": settings.threshold,
             "images": hash_files(images.files, images.labels),
-            "pixels": _hash_pixels(images),
+            "pixels": hash_pixels(images.images),
             "seed": seed,
             "holdout": settings.holdout,
             "least_held": MIN_HELD_OUT,
@@ -98,7 +96,13 @@ class GeneratorLab:
     def _train(self, images: ImageSet, seed: int, partial: Path) -> Result:
         settings = self._settings
         learned, held = hold_out_enough(images, settings.holdout, seed)
-        plan = _create_plan(settings, self._gan, len(learned))
+        plan = EpochPlan(
+            len(learned),
+            settings.gan_batch_size,
+            settings.gan_epochs,
+            settings.max_steps_per_dispatch,
+            borders=self._gan.borders,
+        )
         notes = _GanNotes(plan, self._gan, settings)
         state = self._trainer.train(
             self._gan.create_state(create_keys(seed).init),
@@ -148,17 +152,6 @@ class GeneratorLab:
         logits = self._sampler.score(networks, samples.images)
         _check_finite(logits)
         return {"images": samples.images, "scores": samples.scores, "logits": logits}
-
-
-def _create_plan(settings: StudySettings, gan: Gan[Any], num_examples: int) -> EpochPlan:
-    ends = itertools.accumulate(stage.num_epochs for stage in gan.stages)
-    return EpochPlan(
-        num_examples,
-        settings.gan_batch_size,
-        settings.gan_epochs,
-        settings.max_steps_per_dispatch,
-        borders=tuple(ends)[:-1],
-    )
 
 
 def describe_generator(settings: StudySettings, seed: int) -> dict[str, Any]:
@@ -255,7 +248,3 @@ class _GanNotes(Curves):
         """Go on from what `to_arrays` returned."""
         super().restore(arrays)
         self._code_images = [arrays["code_images"]]
-
-
-def _hash_pixels(images: ImageSet) -> str:
-    return hashlib.sha256(np.ascontiguousarray(images.images).tobytes()).hexdigest()[:20]

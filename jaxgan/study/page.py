@@ -188,6 +188,11 @@ def _picture(section: str, path: Path, caption: str, alt: str) -> dict[str, str]
     return {"section": section, "path": str(path), "caption": caption, "alt": alt, "uri": uri}
 
 
+def _say_instead(section: str, words: str) -> dict[str, str]:
+    """Return words where a section has no picture."""
+    return {"section": section, "caption": words, "uri": ""}
+
+
 def _draw_generated(results: StudyResults, folder: Path) -> list[dict[str, str]]:
     """Draw images and curves of each class's first generator, or say that there is none."""
     pictures: list[dict[str, str]] = []
@@ -201,15 +206,10 @@ def _draw_generated(results: StudyResults, folder: Path) -> list[dict[str, str]]
             pictures.append(_draw_gan_curves(results, label, *min(found), folder))
         else:
             words = f"Class {name}: there is no generator of it, all of them failed."
-            pictures += [
-                {"section": section, "caption": words, "uri": ""}
-                for section in ("images", "curves")
-            ]
+            pictures += [_say_instead(section, words) for section in ("images", "curves")]
     if len(names) > MOST_CLASSES:
         words = f"The first {MOST_CLASSES} of {len(names)} classes: generators/ has those of all."
-        pictures += [
-            {"section": section, "caption": words, "uri": ""} for section in ("images", "curves")
-        ]
+        pictures += [_say_instead(section, words) for section in ("images", "curves")]
     return pictures
 
 
@@ -261,7 +261,7 @@ def _draw_pairs(
         pictures.append(_picture("nearest", path, caption, alt))
     if len(by_class) > MOST_CLASSES:
         words = f"The {MOST_CLASSES} of {len(by_class)} classes with the nearest pairs."
-        pictures.append({"section": "nearest", "caption": words, "uri": ""})
+        pictures.append(_say_instead("nearest", words))
     return pictures
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from jaxgan.core.console import say
 from jaxgan.core.errors import UserError
 from jaxgan.core.files import hold_folder, holds_nothing, make_folder, remove_leftovers
+from jaxgan.core.settings import to_dict
 from jaxgan.data.sets import Dataset, ImageSet, check_classes
 from jaxgan.study.arms import describe_lacking_targets
 from jaxgan.study.folds import Folds, create_folds, describe_leaks, join_splits
@@ -15,7 +16,6 @@ from jaxgan.study.page import write_study
 from jaxgan.study.results import StudyResults
 from jaxgan.study.settings import StudySettings
 from jaxgan.study.work import do_jobs
-from jaxgan.training.jobs import to_record
 from jaxgan.training.record import CONTENT, flatten
 from jaxgan.training.run_folder import find_record, write_record
 
@@ -38,7 +38,7 @@ def describe_study(settings: StudySettings, dataset: Dataset) -> dict[str, Any]:
         "kind": "study",
         "data": dataset.describe(),
         "arms": [arm.name for arm in settings.create_arms()],
-        "settings": to_record(settings),
+        "settings": to_dict(settings),
     }
 
 

@@ -6,7 +6,7 @@ fold's training set or generator, a seed, a single film), and the gain that was 
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,17 +93,15 @@ def judge_study(study: SimulatedStudy, world: World, seed: int, *, describe: boo
     )
 
 
-def simulate_many(
-    world: World, *, gain: float, num_studies: int, seed: int, helping: Sequence[str] = ("gan 0",)
-) -> dict[str, Any]:
+def simulate_many(world: World, *, gain: float, num_studies: int, seed: int) -> dict[str, Any]:
     """Return how often each verdict came, and how often the intervals held the truth.
 
-    `gain` is planted in the arms `helping`, 0 in all others.
+    `gain` is planted in one arm, 0 in all others.
     """
     verdicts = {"helps": 0, "no_evidence": 0, "hurts": 0}
     covered = {"by_patient": 0, "by_training": 0}
     num_intervals, wrong_arm = 0, 0
-    gains = dict.fromkeys(helping, gain) if gain else {}
+    gains = {"gan 0": gain} if gain else {}
     for index in range(num_studies):
         rng = np.random.default_rng([seed, index])
         study = simulate_study(world, gains, rng)

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from jaxgan.core.errors import UserError, list_some
-from jaxgan.data.folder import MANIFEST, find_manifest, match_cells, read_manifest
 from jaxgan.data.headings import SOURCES, find_heading, simplify
+from jaxgan.data.manifests import MANIFEST, find_manifest, match_cells, read_manifest
 from jaxgan.data.sets import Dataset
 
 

@@ -14,7 +14,7 @@ had come out otherwise in one training.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,7 +68,7 @@ class Design:
 
 
 @dataclass(frozen=True)
-class Test:
+class Estimate:
     """An estimate with its standard error, degrees of freedom, two-sided p and 95 % interval."""
 
     estimate: float
@@ -89,8 +89,8 @@ class Comparison:
 
     arm: str
     control: str
-    by_training: Test
-    by_patient: Test
+    by_training: Estimate
+    by_patient: Estimate
     folds: np.ndarray
     draws: np.ndarray
     film_variance: float
@@ -133,7 +133,7 @@ def compute_film_variance(paired: np.ndarray, design: Design) -> float:
     return float((by_patient**2).sum()) / ((len(paired) - 1) * design.num_folds)
 
 
-def test_corrected_resampled(differences: np.ndarray, *, step: float) -> Test:
+def estimate_by_training(differences: np.ndarray, *, step: float) -> Estimate:
     """Test differences [num_folds, num_seeds] against 0 (Nadeau and Bengio 2003, eq. 15).
 
     Trainings share most of their images, so the variance of the mean is not s^2 / J but
@@ -143,13 +143,9 @@ def test_corrected_resampled(differences: np.ndarray, *, step: float) -> Test:
     num = differences.size
     mean = float(differences.mean())
     if num < _FEWEST_TRAININGS or len(differences) < 2:
-        return _test(mean, math.inf, 0)
+        return _create_estimate(mean, math.inf, 0)
     error = max(float(differences.std(ddof=1)) / math.sqrt(num), step)
-    return _test(mean, error * math.sqrt(1 + num / (len(differences) - 1)), num - 1)
-
-
-test_corrected_resampled.__test__ = False  # type: ignore[attr-defined]  # not one of pytest's
-Test.__test__ = False  # type: ignore[attr-defined]
+    return _create_estimate(mean, error * math.sqrt(1 + num / (len(differences) - 1)), num - 1)
 
 
 def draw_patients(design: Design, rng: np.random.Generator, num_draws: int) -> np.ndarray:
@@ -178,25 +174,22 @@ def bootstrap_balanced(values: np.ndarray, design: Design, counts: np.ndarray) -
     return means.reshape(*values.shape[:-1], len(counts))
 
 
-def test_by_patient(paired: np.ndarray, design: Design, draws: np.ndarray) -> Test:
+def estimate_by_patient(paired: np.ndarray, design: Design, draws: np.ndarray) -> Estimate:
     """Test D of `paired` [num_seeds, num_images] with the spread of its bootstrap `draws`."""
     estimate = float((paired.mean(axis=0) * design.compute_weights()).sum())
     num = design.num_patients
     if num < 2:
-        return _test(estimate, math.inf, 0)
+        return _create_estimate(estimate, math.inf, 0)
     spread = float(draws.std(ddof=1)) * math.sqrt(num / (num - 1))
-    return _test(estimate, max(spread, design.compute_step(len(paired))), num - 1)
+    return _create_estimate(estimate, max(spread, design.compute_step(len(paired))), num - 1)
 
 
-test_by_patient.__test__ = False  # type: ignore[attr-defined]
-
-
-def _test(estimate: float, standard_error: float, degrees: int) -> Test:
+def _create_estimate(estimate: float, standard_error: float, degrees: int) -> Estimate:
     if degrees < 1:
-        return Test(estimate, math.inf, 0, 1.0, None)
+        return Estimate(estimate, math.inf, 0, 1.0, None)
     half = float(stdtrit(degrees, 1 - ALPHA / 2)) * standard_error
     p_value = 2 * float(stdtr(degrees, -abs(estimate) / standard_error))
-    return Test(estimate, standard_error, degrees, p_value, (estimate - half, estimate + half))
+    return Estimate(estimate, standard_error, degrees, p_value, (estimate - half, estimate + half))
 
 
 def compare(
@@ -214,8 +207,8 @@ def compare(
     return Comparison(
         arm,
         control,
-        test_corrected_resampled(folds, step=design.compute_step(len(paired))),
-        test_by_patient(paired, design, draws),
+        estimate_by_training(folds, step=design.compute_step(len(paired))),
+        estimate_by_patient(paired, design, draws),
         folds,
         draws,
         compute_film_variance(paired, design),
@@ -240,9 +233,8 @@ def compute_smallest_difference(
     *,
     num_arms: int,
     shared_variance: float = 0.0,
-    power: float = POWER,
 ) -> float | None:
-    """Return the smallest true difference that the rule finds in a share `power` of such studies.
+    """Return the smallest true difference that the rule finds in a share `POWER` of such studies.
 
     `comparisons` are one arm's, against every control that it has to beat; `num_arms` is how many
     arms Holm shares the 5 % among. Studies are simulated from what this one shows: the spread over
@@ -251,13 +243,21 @@ def compute_smallest_difference(
     """
     studies = _PowerNoise.draw(comparisons, shared_variance).simulate()
     level = ALPHA / num_arms  # Holm's first step: one arm stands out, the others do not
-    if studies.compute_power(_LARGEST, level) < power:
+
+    def is_found(difference: float) -> bool:
+        return studies.compute_power(difference, level) >= POWER
+
+    return _find_least(is_found, _LARGEST, num_halvings=24)
+
+
+def _find_least(is_enough: Callable[[float], bool], most: float, num_halvings: int) -> float | None:
+    """Return about the least number from 0 to `most` that is enough, None where none is."""
+    low, high = 0.0, most
+    if not is_enough(high):
         return None
-    low, high = 0.0, _LARGEST
-    for _ in range(24):
+    for _ in range(num_halvings):
         middle = (low + high) / 2
-        found = studies.compute_power(middle, level) >= power
-        low, high = (low, middle) if found else (middle, high)
+        low, high = (low, middle) if is_enough(middle) else (middle, high)
     return high
 
 
@@ -300,9 +300,8 @@ def compute_needed_patients(
     num_arms: int,
     shared_variance: float = 0.0,
     training_variances: tuple[float, float] = (0.0, 0.0),
-    power: float = POWER,
 ) -> int | None:
-    """Return how many patients would show `difference` to be true in a share `power` of studies.
+    """Return how many patients would show `difference` to be true in a share `POWER` of studies.
 
     The studies are those of `compute_smallest_difference`, with more patients: the spread shrinks
     but for `training_variances` (`estimate_training_variances`). None where there is nothing to
@@ -315,18 +314,17 @@ def compute_needed_patients(
     num_patients = comparisons[0].by_patient.degrees + 1
     level = ALPHA / num_arms
 
-    def is_shown(growth: float) -> bool:
-        return noise.simulate(growth).compute_power(abs(difference), level) >= power
+    def is_shown(log_growth: float) -> bool:
+        studies = noise.simulate(math.exp(log_growth))
+        return studies.compute_power(abs(difference), level) >= POWER
 
-    if is_shown(1.0):
+    if is_shown(0.0):
         return num_patients
-    low, high = 0.0, math.log(_MOST_PATIENTS / num_patients)
-    if not is_shown(math.exp(high)):
+    most = math.log(_MOST_PATIENTS / num_patients)
+    log_growth = _find_least(is_shown, most, num_halvings=12)  # to less than the rounding
+    if log_growth is None:
         return None
-    for _ in range(12):  # to less than the rounding
-        middle = (low + high) / 2
-        low, high = (low, middle) if is_shown(math.exp(middle)) else (middle, high)
-    needed = math.ceil(num_patients * math.exp(high))
+    needed = math.ceil(num_patients * math.exp(log_growth))
     unit = 10 ** max(len(str(needed)) - 2, 0)
     return math.ceil(needed / unit) * unit
 

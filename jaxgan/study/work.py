@@ -1,6 +1,8 @@
 """The jobs of a study, one after the other: generators and their images, classifiers, audits."""
 
+import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,28 +39,15 @@ def do_jobs(results: StudyResults, folder: Path, num_devices: int) -> None:
         devices=devices,
     )
     runner = JobRunner(folder, plan.count_jobs())
+    work = _Work(results, plan, runner, lab)
     if settings.needs_generators:
-        _train_generators(results, plan, runner, devices)
-    _train_classifiers(results, plan, runner, lab)
+        work.train_generators(devices)
+    for seed, fold in itertools.product(range(settings.num_seeds), range(settings.num_folds)):
+        for arm in results.arms:
+            work.train_classifier(arm, fold, seed)
     if settings.audit:
-        _train_audits(results, runner, lab)
+        work.train_audits()
     results.failures.extend(runner.failures)
-
-
-def _train_generators(
-    results: StudyResults, plan: StudyPlan, runner: JobRunner, devices: Sequence[jax.Device]
-) -> None:
-    settings = results.settings
-    lab = GeneratorLab(settings, capacity=plan.compute_gan_capacity(), devices=devices)
-    for gan_seed in range(settings.num_gan_seeds):
-        for fold in range(settings.num_folds):
-            train = results.gan_folds.get_train(fold)
-            seed = gan_seed * SEED_STRIDE + fold
-            for label, num in enumerate(plan.count_drawn(fold)):
-                whose = f"of {results.class_names[label]}, fold {fold + 1}, seed {gan_seed}"
-                made = _train_generator(lab, runner, train.of_class(label), whose, seed, num)
-                if made is not None:
-                    results.generators[fold, gan_seed, label] = made
 
 
 def _train_generator(
@@ -73,94 +62,113 @@ def _train_generator(
     return None if drawn is None else join_made(trained, drawn)
 
 
-def _train_classifiers(
-    results: StudyResults, plan: StudyPlan, runner: JobRunner, lab: ClassifierLab
-) -> None:
-    for seed in range(results.settings.num_seeds):
-        for fold in range(results.settings.num_folds):
-            for arm in results.arms:
-                _train_classifier(results, plan, runner, lab, (arm, fold, seed))
+@dataclass(frozen=True)
+class _Work:
+    """What is done, by which plan, and what does it; `results` take in what the jobs leave."""
 
+    results: StudyResults
+    plan: StudyPlan
+    runner: JobRunner
+    lab: ClassifierLab
 
-def _train_classifier(
-    results: StudyResults,
-    plan: StudyPlan,
-    runner: JobRunner,
-    lab: ClassifierLab,
-    place: tuple[Arm, int, int],
-) -> None:
-    arm, fold, seed = place
-    name = name_training(arm, fold, seed)
-    made = _get_made(results, place)
-    if len(made) < len(results.class_names):
-        missing = [n for label, n in enumerate(results.class_names) if label not in made]
-        runner.skip("classifier", name, f"no generator of {list_some(missing)}")
-        return
-    train = results.folds.get_train(fold)
-    try:
-        more = [arm.source.take(w) for w in _list_wanted(results, plan, place, made)]
-        images = arm.join(train, more, results.class_names)
-    except UserError as error:
-        runner.skip("classifier", name, str(error), by_rule=True)
-        return
-    described = _describe_arm(plan, arm, fold, made)
-    job = lab.create_job(
-        name=name,
-        train=images,
-        test=results.folds.get_test(fold),
-        record={**_describe_data(results, fold), "arm": described},
-        is_classic=arm.is_classic,
-        seed=seed * SEED_STRIDE + fold,
-    )
-    done = runner.run(job)
-    if done is not None:
-        results.classifiers.setdefault(arm.name, {})[seed, fold] = done
-        counts = results.added.setdefault(arm.name, {})
-        counts[seed, fold] = [len(images) for images in more]
+    def train_generators(self, devices: Sequence[jax.Device]) -> None:
+        """Train a GAN on every fold's images of every class."""
+        results, settings = self.results, self.results.settings
+        lab = GeneratorLab(settings, capacity=self.plan.compute_gan_capacity(), devices=devices)
+        places = itertools.product(range(settings.num_gan_seeds), range(settings.num_folds))
+        for gan_seed, fold in places:
+            train = results.gan_folds.get_train(fold)
+            seed = gan_seed * SEED_STRIDE + fold
+            for label, num in enumerate(self.plan.count_drawn(fold)):
+                whose = f"of {results.class_names[label]}, fold {fold + 1}, seed {gan_seed}"
+                made = _train_generator(lab, self.runner, train.of_class(label), whose, seed, num)
+                if made is not None:
+                    results.generators[fold, gan_seed, label] = made
 
-
-def _get_made(results: StudyResults, place: tuple[Arm, int, int]) -> dict[int, Result]:
-    """Return what the GAN of each class has left for an arm; of one without, what is empty."""
-    arm, fold, seed = place
-    labels = range(len(results.class_names))
-    if not arm.needs_generator:
-        return {label: {} for label in labels}
-    gan_seed = seed % results.settings.num_gan_seeds
-    places = {label: (fold, gan_seed, label) for label in labels}
-    return {n: results.generators[p] for n, p in places.items() if p in results.generators}
-
-
-def _list_wanted(
-    results: StudyResults,
-    plan: StudyPlan,
-    place: tuple[Arm, int, int],
-    made: dict[int, Result],
-) -> Iterator[Wanted]:
-    """Yield what an arm wants of each class: `amount` images for every real one, or fewer."""
-    (arm, fold, seed), settings = place, results.settings
-    train = results.folds.get_train(fold)
-    added, candidates = plan.count_added(arm, fold), plan.count_candidates(arm, fold)
-    for label, class_name in enumerate(results.class_names):
-        yield Wanted(
-            class_name=class_name,
-            label=label,
-            real=train.of_class(label),
-            num=added[label],
-            num_candidates=candidates[label],
-            image_size=settings.classifier.image_size,
-            threshold=settings.threshold,
-            seed=seed,
-            gan_seed=seed % settings.num_gan_seeds,
-            made=made[label],
+    def train_classifier(self, arm: Arm, fold: int, seed: int) -> None:
+        """Train one arm's classifier, where its GANs and its rule leave something to train on."""
+        results, name = self.results, name_training(arm, fold, seed)
+        made = self._get_made(arm, fold, seed)
+        if len(made) < len(results.class_names):
+            missing = [n for label, n in enumerate(results.class_names) if label not in made]
+            self.runner.skip("classifier", name, f"no generator of {list_some(missing)}")
+            return
+        try:
+            more = [arm.source.take(wanted) for wanted in self._list_wanted(arm, fold, seed, made)]
+            images = arm.join(results.folds.get_train(fold), more, results.class_names)
+        except UserError as error:
+            self.runner.skip("classifier", name, str(error), by_rule=True)
+            return
+        job = self.lab.create_job(
+            name=name,
+            train=images,
+            test=results.folds.get_test(fold),
+            record={
+                **self._describe_data(fold),
+                "arm": _describe_arm(self.plan, arm, fold, made),
+            },
+            is_classic=arm.is_classic,
+            seed=seed * SEED_STRIDE + fold,
         )
+        done = self.runner.run(job)
+        if done is not None:
+            results.classifiers.setdefault(arm.name, {})[seed, fold] = done
+            counts = results.added.setdefault(arm.name, {})
+            counts[seed, fold] = [len(images) for images in more]
 
+    def train_audits(self) -> None:
+        """Train the classifier on what each view of the audit shows."""
+        folds, num_folds = self.results.folds, self.results.settings.num_folds
+        for view, fold in itertools.product(audits.CLASSIFIER_VIEWS, range(num_folds)):
+            job = self.lab.create_job(
+                name=f"audit: {view}, fold {fold + 1}",
+                train=audits.mask_set(folds.get_train(fold), view),
+                test=audits.mask_set(folds.get_test(fold), view),
+                record={**self._describe_data(fold), "view": view},
+                is_classic=False,
+                seed=fold,
+                kind="audit",
+            )
+            done = self.runner.run(job)
+            if done is not None:
+                self.results.audit_classifiers.setdefault(view, {})[fold] = done
 
-def _describe_data(results: StudyResults, fold: int) -> dict[str, Any]:
-    return {
-        "data": results.dataset.fingerprint,
-        "train": results.folds.hash_train(fold),
-        "num_test": len(results.folds.get_test(fold)),
-    }
+    def _get_made(self, arm: Arm, fold: int, seed: int) -> dict[int, Result]:
+        """Return what the GAN of each class has left for an arm; of one without, what is empty."""
+        labels = range(len(self.results.class_names))
+        if not arm.needs_generator:
+            return {label: {} for label in labels}
+        found, gan_seed = self.results.generators, seed % self.results.settings.num_gan_seeds
+        places = {label: (fold, gan_seed, label) for label in labels}
+        return {label: found[place] for label, place in places.items() if place in found}
+
+    def _list_wanted(
+        self, arm: Arm, fold: int, seed: int, made: dict[int, Result]
+    ) -> Iterator[Wanted]:
+        """Yield what an arm wants of each class: `amount` images for every real one, or fewer."""
+        settings, train = self.results.settings, self.results.folds.get_train(fold)
+        added = self.plan.count_added(arm, fold)
+        candidates = self.plan.count_candidates(arm, fold)
+        for label, class_name in enumerate(self.results.class_names):
+            yield Wanted(
+                class_name=class_name,
+                label=label,
+                real=train.of_class(label),
+                num=added[label],
+                num_candidates=candidates[label],
+                image_size=settings.classifier.image_size,
+                threshold=settings.threshold,
+                seed=seed,
+                gan_seed=seed % settings.num_gan_seeds,
+                made=made[label],
+            )
+
+    def _describe_data(self, fold: int) -> dict[str, Any]:
+        return {
+            "data": self.results.dataset.fingerprint,
+            "train": self.results.folds.hash_train(fold),
+            "num_test": len(self.results.folds.get_test(fold)),
+        }
 
 
 def _describe_arm(plan: StudyPlan, arm: Arm, fold: int, made: dict[int, Result]) -> dict[str, Any]:
@@ -175,21 +183,3 @@ def _describe_arm(plan: StudyPlan, arm: Arm, fold: int, made: dict[int, Result])
     if arm.has_own_counts:
         described["counts"] = plan.count_added(arm, fold)
     return described
-
-
-def _train_audits(results: StudyResults, runner: JobRunner, lab: ClassifierLab) -> None:
-    """Train the classifier on what each view of the audit shows."""
-    for view in audits.CLASSIFIER_VIEWS:
-        for fold in range(results.settings.num_folds):
-            job = lab.create_job(
-                name=f"audit: {view}, fold {fold + 1}",
-                train=audits.mask_set(results.folds.get_train(fold), view),
-                test=audits.mask_set(results.folds.get_test(fold), view),
-                record={**_describe_data(results, fold), "view": view},
-                is_classic=False,
-                seed=fold,
-                kind="audit",
-            )
-            done = runner.run(job)
-            if done is not None:
-                results.audit_classifiers.setdefault(view, {})[fold] = done

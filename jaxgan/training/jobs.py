@@ -17,6 +17,7 @@ from tqdm import tqdm
 from jaxgan.core.console import say
 from jaxgan.core.errors import DiskError, IncompleteError, find_memory_error
 from jaxgan.core.files import make_folder, read_arrays, written_beside
+from jaxgan.core.settings import to_dict
 from jaxgan.data.settings import DataSettings
 from jaxgan.training.loop import Stopped
 from jaxgan.training.progress import WorkingClock
@@ -180,6 +181,11 @@ def hash_files(files: tuple[str, ...], labels: np.ndarray) -> str:
     return digest.hexdigest()[:20]
 
 
+def hash_pixels(images: np.ndarray) -> str:
+    """Return a hash of what images of any shape show."""
+    return hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest()[:20]
+
+
 def describe_data(settings: DataSettings) -> dict[str, Any]:
     """Return these settings as a job's record has them: jobs of before keep their names.
 
@@ -194,18 +200,4 @@ def describe_family(settings: Any, first: str) -> dict[str, Any]:
 
     Jobs of before knew that one alone, and keep their names.
     """
-    record = to_record(settings)
-    return {n: v for n, v in record.items() if n != "family" or v != first}
-
-
-def to_record(settings: Any, *, without: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Return frozen settings as JSON-able values, less the fields that do not alter a result."""
-    values = {}
-    for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
-        if field.name not in without:
-            nested = dataclasses.is_dataclass(value)
-            plain = dict(value) if isinstance(value, Mapping) else value
-            plain = list(plain) if isinstance(plain, tuple) else plain
-            values[field.name] = to_record(value) if nested else plain
-    return values
+    return {n: v for n, v in to_dict(settings).items() if n != "family" or v != first}

@@ -3,7 +3,7 @@
 Needs atheris (`pip install 'jaxgan[fuzz]'`). Whatever a file holds, the loader and the manifest's
 parser have to give a result or their own error, in one line without control characters, within 2 s
 of processor time and 1 GiB. Anything else stops the run and leaves the input in --findings; make a
-test of it in tests/test_images.py, test_dicom.py or test_folder.py, whose bytes stand in the test.
+test of it in tests/test_images.py, test_dicom.py or test_manifests.py: the bytes stand in the test.
 """
 
 import argparse
@@ -32,7 +32,7 @@ with atheris.instrument_imports(include=["PIL", "pydicom", "csv", "jaxgan.data"]
     import pydicom
     import pydicom.pixels
 
-    from jaxgan.data import folder, images, limits
+    from jaxgan.data import images, limits, manifests
     from jaxgan.data.limits import ImageError
 
 from jaxgan.core.errors import UserError
@@ -67,8 +67,8 @@ def create_manifest_trial(root: Path):
 
     def try_manifest(content: bytes) -> None:
         try:
-            rows, columns = folder.parse_manifest(content, root / folder.MANIFEST)
-            patients, _ = folder.match_rows(root / folder.MANIFEST, rows, columns[-1], _FILES)
+            rows, columns = manifests.parse_manifest(content, root / manifests.MANIFEST)
+            patients, _ = manifests.match_rows(root / manifests.MANIFEST, rows, columns[-1], _FILES)
             assert all((root / file).resolve().is_relative_to(root) for file in patients)
         except UserError as error:
             assert printable_lines(str(error))
