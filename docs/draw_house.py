@@ -27,11 +27,16 @@ def list_imported(path: Path) -> Iterator[str]:
 
 def read_house() -> dict[str, set[str]]:
     """Return what each room imports of the others."""
-    rooms = {path.parent.name: path.parent for path in (ROOT / "jaxgan").glob("*/__init__.py")}
     return {
-        name: {i for file in folder.rglob("*.py") for i in list_imported(file)} - {name}
-        for name, folder in sorted(rooms.items())
+        room: {i for file in list_files(room) for i in list_imported(file)} - {room}
+        for room in sorted(room for floor in read_floors() for room in floor)
     }
+
+
+def list_files(room: str) -> list[Path]:
+    """Return the files of a room, the one that says what it is for first."""
+    folder = ROOT / "jaxgan" / room
+    return sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
 
 
 def read_floors() -> list[list[str]]:
@@ -43,7 +48,7 @@ def read_floors() -> list[list[str]]:
 
 def describe(room: str) -> str:
     """Return what a room is for: its own first sentence."""
-    text = (ROOT / "jaxgan" / room / "__init__.py").read_text(encoding="utf-8")
+    text = list_files(room)[0].read_text(encoding="utf-8")
     return (ast.get_docstring(ast.parse(text)) or "").split(".")[0]
 
 

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import jaxgan
+from jaxgan.core.configs import find_shipped
 
-_PACKAGE = Path(__file__).resolve().parent
 _EXIT_CODE = 2  # of every mistake of a user's
 COMMANDS = (
     *("study", "train-dcgan", "train-gmd", "sample", "evaluate", "train-gan", "train-classifier"),
@@ -58,9 +58,7 @@ def _summarise(file: Path) -> str:
 
 
 def _find_launcher(name: str) -> Path:
-    beside = [_PACKAGE / "launch", _PACKAGE.parent / "launch"]
-    folder = next(folder for folder in beside if folder.is_dir())
-    return folder / f"{name.replace('-', '_')}.py"
+    return find_shipped("launch") / f"{name.replace('-', '_')}.py"
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
 # Where there is no home folder it tells a warning's length of a folder for its fonts.
 standard_logging.getLogger("matplotlib").setLevel(standard_logging.ERROR)
@@ -44,7 +44,7 @@ from jaxgan.data import cache
 from jaxgan.data.fit import FITS
 from jaxgan.data.folder import PATIENTS_FROM
 from jaxgan.data.sets import Dataset
-from jaxgan.data.settings import DataSettings
+from jaxgan.data.settings import DataSettings, Sized
 from jaxgan.data.source import DataSpec, load_dataset
 from jaxgan.data.values import AUTO, parse_view
 from jaxgan.devices import distributed
@@ -173,7 +173,8 @@ def define_process_flags() -> None:
 def load_data(settings: DataSettings, *, image_size: int, channels: int) -> Dataset:
     """Load what the data flags name, as the config's data settings split and draw it."""
     _check_platform()  # before what may take long
-    spec = DataSpec(
+    spec = DataSpec.of(
+        settings,
         data_dir=Path(FLAGS.data_dir) if FLAGS.data_dir else None,
         dataset=FLAGS.dataset,
         patient_column=FLAGS.patient_column,
@@ -183,13 +184,6 @@ def load_data(settings: DataSettings, *, image_size: int, channels: int) -> Data
         follow_links=FLAGS.follow_links,
         leave_out=tuple(FLAGS.leave_out),
         skip_bad_images=FLAGS.on_bad_image == "skip",
-        fit=settings.fit,
-        value_range=settings.value_range,
-        window=settings.window,
-        val_fraction=settings.val_fraction,
-        split_seed=settings.split_seed,
-        phantom_seed=settings.phantom_seed,
-        phantom_subtlety=settings.phantom_subtlety,
     )
     cache_dir = get_cache_dir()
     with distributed.leader_first():
@@ -250,16 +244,6 @@ def get_file(name: str) -> Path | None:
     if value and Path(value).is_dir():
         raise UserError(f"--{name}={value} is a folder: expected the name of a file.")
     return Path(value) if value else None
-
-
-class Sized(Protocol):
-    """The settings of what learns from images of one size."""
-
-    @property
-    def image_size(self) -> int: ...  # noqa: D102 (the class says it)
-
-    @property
-    def channels(self) -> int: ...  # noqa: D102
 
 
 def load_data_of(settings: DataSettings, learner: Sized) -> Dataset:

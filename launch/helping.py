@@ -55,7 +55,9 @@ def _describe_value(flag: Any) -> str:
     if flag.boolean:
         return f"--{flag.name}"
     choices = getattr(flag.parser, "enum_values", None)
-    kind = "|".join(choices) if choices and len(choices) < 4 else _KINDS.get(flag.flag_type(), "LIST")
+    kind = (
+        "|".join(choices) if choices and len(choices) < 4 else _KINDS.get(flag.flag_type(), "LIST")
+    )
     return f"--{flag.name}={_NAMES.get(flag.name, kind)}"
 
 

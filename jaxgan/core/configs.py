@@ -19,6 +19,12 @@ def choose_variant(file: str, variants: Mapping[str, Callable[[], Config]], name
     return variants[name]()
 
 
+def find_shipped(folder: str) -> Path:
+    """Return `configs` or `launch`: inside an installed package, beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    return next(p for p in (package / folder, package.parent / folder) if p.is_dir())
+
+
 def load_beside(file: str, name: str) -> ModuleType:
     """Return the config file NAME.py that lies in one folder with `file`."""
     path = Path(file).with_name(f"{name}.py")

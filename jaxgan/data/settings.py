@@ -1,10 +1,21 @@
 """What a run may be told of its data: see the configs for what each field means."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from jaxgan.core.settings import check, check_choice
 from jaxgan.data.fit import FITS
 from jaxgan.data.values import AUTO, parse_view
+
+
+class Sized(Protocol):
+    """The settings of what learns from images of one size."""
+
+    @property
+    def image_size(self) -> int: ...  # noqa: D102 (the class says it)
+
+    @property
+    def channels(self) -> int: ...  # noqa: D102
 
 
 @dataclass(frozen=True)

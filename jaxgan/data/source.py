@@ -21,6 +21,7 @@ from jaxgan.data.images import as_pixels, map_in_threads, read_image
 from jaxgan.data.limits import LISTED, naming
 from jaxgan.data.phantom import TABLE_1
 from jaxgan.data.sets import Dataset, ImageSet
+from jaxgan.data.settings import DataSettings
 from jaxgan.data.split import split_by_patient
 from jaxgan.data.values import AUTO, parse_view
 
@@ -53,6 +54,12 @@ class DataSpec:
     phantom_seed: int = 0
     phantom_subtlety: float = 0.5
     phantom_counts: Mapping[str, Mapping[str, int]] = field(default_factory=lambda: TABLE_1)
+
+    @classmethod
+    def of(cls, settings: DataSettings, **where: Any) -> "DataSpec":
+        """Return the data that `where` names, looked at and split as the settings say."""
+        look = {n: v for n, v in vars(settings).items() if n in cls.__dataclass_fields__}
+        return cls(**where, **look)
 
 
 class _Opened(NamedTuple):

@@ -1,5 +1,6 @@
 """How good, how diverse and how new generated images are: every metric, in one report."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from jaxgan.evaluation.features import (
 from jaxgan.evaluation.output import choose_out, write_result
 from jaxgan.evaluation.real_images import MAX_COMPARED, Sides
 from jaxgan.evaluation.subjects import EvaluationSets
+from jaxgan.evaluation.verdict import judge
 from jaxgan.metrics.measure import LEVEL, MIN_IMAGES
 from jaxgan.metrics.memorisation import compute_aligned_distances, find_nearest
 from jaxgan.reports import gan_figures
@@ -62,6 +64,8 @@ def evaluate(
 ) -> Evaluation:
     """Measure everything; write `evaluation.json` and `nearest_pairs.png` to `out`; print a table.
 
+    A verdict in two sentences comes first (`jaxgan.evaluation.verdict`).
+
     The headline numbers are in the features of `features_file` or else of the own encoder, the
     same in pixels beside them. `json_path` is where the JSON goes as well. Another comparison in
     `out` is left alone, see `choose_out`.
@@ -71,11 +75,15 @@ def evaluate(
     comparison = {**sets.comparison, "features": features_name}
     out = choose_out(out, "evaluation.json", comparison)
     _announce(sets)
+    say("Training the encoder, or reading it (about half a minute the first time).")
     own = create_encoder_features(*sets.real.encoder_set, cache_dir=cache_dir)
     metrics = _measure_all(sets, exported or own, own) | {"comparison": comparison}
+    verdict = judge(metrics)
+    metrics = {"verdict": dataclasses.asdict(verdict), **metrics}
     result = Evaluation(metrics, out / "evaluation.json", out / "nearest_pairs.png")
     _draw_pairs(sets, result.figure)
     write_result(metrics, result.json_path, json_path)
+    say(f"\n{verdict}\n")
     say(format_evaluation(metrics))
     say(f"Wrote {json_path or result.json_path} and {result.figure}.")
     return result
@@ -97,6 +105,7 @@ def _measure_all(sets: EvaluationSets, features: Features, own: Features) -> dic
     limited = real.take_at_most(MAX_COMPARED)
     sides = limited.sides
     images = generated.images
+    say(f"Measuring {len(images)} images: distances, diversity, copies, classes.")
     train, held_out = real.train.describe(), real.held_out.describe() if real.held_out else None
     result: dict[str, Any] = {
         "generated": sets.generated.describe(),
