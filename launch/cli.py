@@ -267,6 +267,8 @@ def print_configuration(configuration: Any) -> None:
 
 def describe_command() -> str:
     """Return the command of this process, to be repeated."""
+    if any(Path(argument).name == "jaxgan" for argument in sys.orig_argv[1:3]):
+        return shlex.join(["jaxgan", Path(sys.argv[0]).stem.replace("_", "-"), *sys.argv[1:]])
     return shlex.join(["python", *sys.argv])
 
 
@@ -438,7 +440,14 @@ def _resolve_config(argument: str) -> str:
     name, equals, value = argument.partition("=")
     if name.lstrip("-") != "config" or not value:
         return argument
-    return f"{name}{equals}{paths.resolve('config', value)}"
+    return f"{name}{equals}{_find_config(paths.resolve('config', value))}"
+
+
+def _find_config(value: str) -> str:
+    """Return a config that comes with jaxgan where there is none of that name in this folder."""
+    file = value.partition(":")[0]
+    is_shipped = not Path(file).is_file() and (ROOT / file).is_file()
+    return str(ROOT / value) if is_shipped else value
 
 
 def _resolve_path(name: str) -> None:
