@@ -1,4 +1,7 @@
-"""Which ingredient of a recipe does what? Train its variants, leave a table."""
+"""Which ingredient of a recipe does what? Train its variants, leave a table.
+
+Example: python launch/ablate.py --config=configs/ablate.py:quick --class=pneumonia
+"""
 
 from pathlib import Path
 from typing import Any
@@ -13,9 +16,12 @@ from jaxgan.training.jobs import check_complete
 
 FLAGS = flags.FLAGS
 cli.define_data_flags()
-cli.define_run_flags("configs/ablate.py:quick")
-flags.DEFINE_string("class", None, "The class to learn, or all; default: the config's.")
-flags.DEFINE_string("workdir", "runs/ablation", "The table is written to WORKDIR.")
+cli.define_run_flags(
+    "configs/ablate.py:quick",
+    effort="Without --config this is configs/ablate.py:quick: about an hour on two cores.",
+)
+flags.DEFINE_string("class", None, "Class to learn, as pneumonia, or all. Default: the config's.")
+flags.DEFINE_string("workdir", "runs/ablation", "The table goes to WORKDIR.")
 
 
 def main() -> None:

@@ -1,4 +1,7 @@
-"""Measure jaxgan's speed beside its peers', in turns."""
+"""Measure jaxgan's speed beside its peers', in turns.
+
+Example: python launch/benchmark.py --suite=dcgan_train --case='batch 64' --peers=torch
+"""
 
 import signal
 import sys
@@ -12,7 +15,7 @@ from jaxgan.benchmark.suites import PEERS, SUITES
 from jaxgan.training.loop import list_end_signals
 
 FLAGS = flags.FLAGS
-flags.DEFINE_list("suite", list(SUITES), f"Which suites, with commas: {', '.join(SUITES)}.")
+flags.DEFINE_list("suite", list(SUITES), "Which suites, with commas.")
 flags.register_validator(
     "suite",
     lambda names: names and set(names) <= set(SUITES),

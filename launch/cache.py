@@ -1,4 +1,7 @@
-"""Show what jaxgan keeps in its cache, and empty it: all, or what was not used for some days."""
+"""Show what jaxgan keeps in its cache, and empty it: all, or what was not used for some days.
+
+Example: python launch/cache.py --empty --older_than_days=30
+"""
 
 import time
 from pathlib import Path

@@ -32,6 +32,7 @@ try:
 except ValueError as error:  # a variable of JAX's, with a value that it does not know
     print(f"Error: {error}: correct that, or unset it.", file=sys.stderr)
     sys.exit(2)
+import helping
 import paths
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
@@ -57,6 +58,7 @@ DATA_FLAGS: list[str] = []  # those of `define_data_flags` that say something of
 # Groups, and fields, that have another name since they were divided; others kept theirs.
 _RENAMED_GROUPS = {"dcgan": ("gan", "train.gan", "train"), "gmd": ("classifier", "optimizer")}
 _RENAMED = {"dcgan.num_epochs": "gan_epochs", "dcgan.batch_size": "gan_batch_size"}
+_EFFORT: list[str] = []  # how long the default config takes
 _OUTPUT: list[TextIO] = []  # where --dry_run prints the configuration
 # What changes the numbers of every program, and what jaxgan computes with.
 _NUMBERS = {
@@ -85,60 +87,34 @@ _OF_FOLDERS = (
 def define_data_flags() -> None:
     """Define the flags that say which images to use."""
     others = set(FLAGS)
-    flags.DEFINE_string("data_dir", None, "Folder of images; see the README. Default: the phantom.")
+    flags.DEFINE_string("data_dir", None, "Your images, for example films. Default: the phantom.")
+    flags.DEFINE_string("dataset", None, "Instead: a set of the TFDS catalogue, as mnist.")
+    column = "Column of manifest.csv that names"
+    flags.DEFINE_string("patient_column", None, f"{column} the patient, as PatientID.")
     flags.DEFINE_string(
-        "dataset", None, "Name of an image-classification set of the TFDS catalogue."
+        "patient_pattern", None, "Finds the patient in a path below its class, as 'p[0-9]+'."
     )
-    flags.DEFINE_string("patient_column", None, "Column of manifest.csv that tells patients apart.")
-    flags.DEFINE_string(
-        "patient_pattern",
-        None,
-        "Regular expression that finds the patient in an image's path below its class.",
-    )
-    flags.DEFINE_enum(
-        "patients_from",
-        "auto",
-        PATIENTS_FROM,
-        "What tells whose an image is: the first of table, DICOM headers and folders that does, or "
-        "that one alone, or nothing.",
-    )
-    flags.DEFINE_string(
-        "label_column", None, "Column of manifest.csv, or of labels.csv, that tells the classes."
-    )
+    flags.DEFINE_enum("patients_from", "auto", PATIENTS_FROM, "What names the patient:")
+    flags.DEFINE_string("label_column", None, f"{column} the class (of labels.csv too).")
     flags.DEFINE_bool("follow_links", False, "Follow links that lead out of --data_dir.")
-    flags.DEFINE_list(
-        "leave_out", [], "Files and folders of --data_dir that are no data, such as masks."
+    flags.DEFINE_list("leave_out", [], "Files and folders that are no data, as masks,old.")
+    flags.DEFINE_enum(
+        "on_bad_image", "error", ["error", "skip"], "Stop at bad images, or go without them."
     )
     flags.DEFINE_enum(
-        "on_bad_image",
-        "error",
-        ["error", "skip"],
-        "Images of --data_dir that cannot be used: an error that lists them all, or go without "
-        "them and note it in config.json.",
-    )
-    flags.DEFINE_enum(
-        "fit",
-        None,
-        FITS,
-        "How images that are not square are made so: the centre cut out, black margins, or pressed "
-        "together. Default: the config's, which is crop.",
+        "fit", None, FITS, "Images that are not square: cut, add margins, stretch. Config: crop."
     )
     flags.DEFINE_string(
-        "value_range",
-        None,
-        "LOW,HIGH: the values of images of more than 8 bits that are shown as black and white; or "
-        "auto, their own window, else one range for the whole data set. Default: the config's.",
+        "value_range", None, "Values shown as black and white, as -1000,400. Config: auto."
     )
-    flags.DEFINE_string(
-        "window", None, "CENTER,WIDTH: the same as a DICOM window. Default: the config's, none."
-    )
+    flags.DEFINE_string("window", None, "The same as a DICOM window, as 40,400.")
     define_cache_flag()
     DATA_FLAGS[:] = [f"--{name}" for name in FLAGS if name not in {*others, "cache_dir"}]
 
 
 def define_cache_flag() -> None:
     """Define the flag that says where prepared data are kept."""
-    flags.DEFINE_string("cache_dir", _find_cache(), "Where prepared data are kept.")
+    flags.DEFINE_string("cache_dir", _find_cache(), "Where prepared images are kept.")
 
 
 def _find_cache() -> str | None:
@@ -149,25 +125,32 @@ def _find_cache() -> str | None:
         return None
 
 
-def define_run_flags(config_file: str | None) -> None:
-    """Define the flags of a training: its config, required where it has no default; its devices."""
+def define_run_flags(config_file: str | None, *, effort: str = "") -> None:
+    """Define the flags of a training: its config, required where it has no default; its devices.
+
+    `effort` says how long the default config takes, and what is quicker: said where no config is
+    given.
+    """
+    _EFFORT[:] = [effort] if effort else []
     default = None if config_file is None else str(ROOT / config_file)
     _check_fields(sys.argv, default)
     with _telling_mistakes():  # what is asked of the default's fields is looked at here
-        config_flags.DEFINE_config_file("config", default, "FILE.py[:VARIANT].")
+        config_flags.DEFINE_config_file(
+            "config", default, "Settings; --config.FIELD=VALUE changes one of them."
+        )
     if config_file is None:
         flags.mark_flag_as_required("config")
-    flags.DEFINE_integer("num_devices", 0, "Devices to use, of every process; 0: all.")
-    flags.DEFINE_bool("dry_run", False, "Print the resolved configuration and stop.")
+    flags.DEFINE_integer("num_devices", 0, "How many devices to use, of every process; 0: all.")
+    flags.DEFINE_bool("dry_run", False, "Show the settings and notices about the data, then stop.")
 
 
 def define_process_flags() -> None:
     """Define the flags of a run that several processes share."""
     flags.DEFINE_string(
-        "coordinator", None, "Of several processes: HOST:PORT, process 0's machine and a free port."
+        "coordinator", None, "Several machines: the first one and a free port, as 10.0.0.1:1234."
     )
-    flags.DEFINE_integer("num_processes", None, "How many processes, one a machine, are one run.")
-    flags.DEFINE_integer("process_id", None, "This process's number, from 0; 0 writes the run.")
+    flags.DEFINE_integer("num_processes", None, "Several machines: how many, one process each.")
+    flags.DEFINE_integer("process_id", None, "Several machines: number of this one, from 0.")
 
 
 def load_data(settings: DataSettings, *, image_size: int, channels: int) -> Dataset:
@@ -417,6 +400,9 @@ def run(main: Callable[[], None]) -> None:
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
+    if helping.is_asked(argv[1:]):
+        helping.print_help(FLAGS)
+        sys.exit(0)
     with _telling_mistakes():
         argv = [_resolve_config(argument) for argument in argv]
         _check_config_file(argv)
@@ -534,6 +520,8 @@ def _run_main(main: Callable[[], None]) -> None:
         sys.stdout = sys.stderr
     _set_numbers()
     _keep_programs()
+    if _EFFORT and not FLAGS["config"].present:
+        say(_EFFORT[0])
     with distributed.parting():
         _run_to_exit_code(main)
 

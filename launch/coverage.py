@@ -1,4 +1,7 @@
-"""Do a study's intervals hold the truth? Small studies of phantoms, tested on 10,000 fresh ones."""
+"""Do a study's intervals hold the truth? Small studies of phantoms, tested on 10,000 fresh ones.
+
+Example: python launch/coverage.py --num_studies=60
+"""
 
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from jaxgan.study.unused import find_unused_by_coverage
 from jaxgan.training.jobs import check_complete
 
 FLAGS = flags.FLAGS
-cli.define_run_flags("configs/study.py:tiny")
+cli.define_run_flags("configs/study.py:tiny", effort="60 studies take an hour on one core.")
 flags.DEFINE_integer("num_studies", 60, "Studies, each of patients of its own.")
 flags.DEFINE_integer("films_per_class", 40, "Films of a study, of each class.")
 flags.DEFINE_string("workdir", "runs/coverage", "Every study and the table are kept in WORKDIR.")

@@ -1,4 +1,7 @@
-"""Measure generated images: those of a DCGAN's run, or of any folder against another."""
+"""Measure generated images: of a run, or of any folder against another.
+
+Example: python launch/evaluate.py --class=pneumonia
+"""
 
 from pathlib import Path
 from typing import Any
@@ -13,21 +16,21 @@ from jaxgan.experiments.unused import find_unused_by_evaluation
 from jaxgan.sampling.runs import read_run_settings
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("class", None, "The class whose run to evaluate.")
+flags.DEFINE_string("class", None, "Class of the run to evaluate, as pneumonia.")
 flags.DEFINE_multi_string(
-    "workdir", "runs/dcgan", "Where train_dcgan wrote the runs; with --selection, of several seeds."
+    "workdir", "runs/dcgan", "Where train_dcgan wrote the runs; with --selection several."
 )
-flags.DEFINE_enum("checkpoint", None, ["best", "newest"], "Default: what the run selects itself.")
-flags.DEFINE_integer("num", 0, "Images drawn from the run; 0: as many as its training images.")
-flags.DEFINE_integer("seed", 0, "Latents are those of SEED, SEED + 1, ...: one number an image.")
+flags.DEFINE_enum("checkpoint", None, ["best", "newest"], "Default: as the run says.")
+flags.DEFINE_integer("num", 0, "Images drawn from the run; 0: as many as it has training images.")
+flags.DEFINE_integer("seed", 0, "Number of the first image; the same number gives the same image.")
 flags.DEFINE_string("generated", None, "Instead of a run: a folder of generated images.")
-flags.DEFINE_string("against", None, "The real images they were learned from.")
-flags.DEFINE_string("held_out", None, "Other real images, as a control for memorisation.")
-flags.DEFINE_integer("image_size", 0, "Of folders; 0: the smallest image's, at most 128.")
-flags.DEFINE_bool("selection", False, "Of a run: what each rule of selection does to its images.")
-flags.DEFINE_string("features", None, "File of jax.export: a feature space of your own.")
+flags.DEFINE_string("against", None, "With --generated: the real images that it was trained on.")
+flags.DEFINE_string("held_out", None, "With --generated: other real images, as a control.")
+flags.DEFINE_integer("image_size", 0, "With folders: pixels of a side; 0: of the smallest image.")
+flags.DEFINE_bool("selection", False, "Compare the rules of selection on the images of a run.")
+flags.DEFINE_string("features", None, "Your own features, as a file of jax.export.")
 flags.DEFINE_string("out", None, "Folder to write to; default: RUN/evaluation, or evaluation.")
-flags.DEFINE_string("json", None, "Where the JSON goes beside evaluation.json in --out.")
+flags.DEFINE_string("json", None, "Write the JSON to this file too.")
 cli.define_data_flags()
 
 

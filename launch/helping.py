@@ -1,66 +1,100 @@
-"""What `--help` shows: a launcher's own flags in three groups, one line each."""
+"""What `--help` shows: what a launcher does, an example, and its own flags, one line each."""
 
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
-_OUTPUT = ("workdir", "out", "json", "plot")
-_DATA = (
-    *("data_dir", "dataset", "generated", "against", "held_out", "patient_column"),
-    *("patient_pattern", "patients_from", "label_column", "source_column", "follow_links"),
-    *("leave_out", "on_bad_image", "fit", "value_range", "window", "cache_dir"),
-)
-# What a value is called, by the kind of its flag and by its name.
-_KINDS = {"int": "NUMBER", "float": "NUMBER", "string": "TEXT"}
-_NAMES = {
-    **dict.fromkeys(("data_dir", "generated", "against", "held_out", "out", "cache_dir"), "FOLDER"),
-    **dict.fromkeys(("workdir", "synthetic_dir"), "FOLDER"),
-    **dict.fromkeys(("json", "plot", "features"), "FILE"),
-    **{"class": "NAME", "config": "FILE.py:VARIANT", "patient_pattern": "REGEX"},
-    **{"value_range": "LOW,HIGH", "window": "CENTER,WIDTH", "coordinator": "HOST:PORT"},
-    **dict.fromkeys(("patient_column", "label_column", "source_column", "dataset"), "NAME"),
+_GROUPS = {
+    "Data": (
+        *("data_dir", "dataset", "generated", "against", "held_out", "synthetic_dir"),
+        *("patient_column", "patient_pattern", "patients_from", "label_column", "source_column"),
+        *("follow_links", "leave_out", "on_bad_image", "fit", "value_range", "window"),
+        "cache_dir",
+    ),
+    "Output": ("workdir", "out", "json", "plot"),
 }
+# What stands for a value: by the flag's name, else by its type.
+_VALUES = {
+    "data_dir generated against held_out out cache_dir workdir synthetic_dir": "FOLDER",
+    "json plot features": "FILE",
+    "class dataset patient_column label_column source_column": "NAME",
+    "config": "FILE.py:VARIANT",
+    "patient_pattern": "REGEX",
+    "value_range": "LOW,HIGH",
+    "window": "CENTER,WIDTH",
+    "coordinator": "HOST:PORT",
+}
+_BY_NAME = {name: value for names, value in _VALUES.items() for name in names.split()}
+_BY_TYPE = {"int": "NUMBER", "float": "NUMBER", "comma separated list of strings": "A,B"}
+_COLUMNS = 120
+_ROOT = Path(__file__).resolve().parents[1]
 
 
 def is_asked(argv: Iterable[str]) -> bool:
-    """Whether the command line asks for help, as nearly every command line tool takes it."""
-    return any(argument in ("--help", "-h", "-help", "--helpshort") for argument in argv)
+    """Whether the arguments ask for help, however a tool is asked for it."""
+    return any(argument in ("--help", "-help", "-h", "--helpshort") for argument in argv)
 
 
-def print_help(docstring: str, values: flags.FlagValues, own: Iterable[str]) -> None:
-    """Print what a launcher is for, an example, and the flags `own` in groups."""
-    print("\n".join(_list_lines(docstring, values, set(own))))
+def print_help(values: flags.FlagValues) -> None:
+    """Print the help of the launcher that runs."""
+    print("\n".join(_list_lines(str(sys.modules["__main__"].__doc__).strip(), values)))
 
 
-def _list_lines(docstring: str, values: flags.FlagValues, own: set[str]) -> Iterator[str]:
-    yield docstring.strip()
-    groups = {
-        "Data": [name for name in _DATA if name in own],
-        "Output": [name for name in _OUTPUT if name in own],
-    }
-    groups["Run"] = sorted(own.difference(*groups.values()))
-    width = max(len(_describe_value(values[name])) for name in own) + 2
-    for group in ("Data", "Run", "Output"):
-        if groups[group]:
-            yield f"\n{group}:"
-        for name in groups[group]:
-            yield f"  {_describe_value(values[name]):<{width}}{_describe(values[name])}"
-    yield f"\n--helpfull also lists the flags of the libraries. {Path(sys.argv[0]).name}"
+def _list_lines(docstring: str, values: flags.FlagValues) -> Iterator[str]:
+    own = _list_own(values)
+    groups = {title: [name for name in names if name in own] for title, names in _GROUPS.items()}
+    rest = [name for name in own if not any(name in names for names in groups.values())]
+    groups = {"Data": groups["Data"], "Run": rest, "Output": groups["Output"]}
+    left = {name: _describe_value(values[name]) for name in own}
+    width = max(map(len, left.values())) + 2
+    yield docstring
+    for title, names in groups.items():
+        if names:
+            yield f"\n{title}:"
+        for name in names:
+            begin = f"  {left[name]:<{width}}"
+            yield textwrap.fill(
+                _describe(values[name]),
+                _COLUMNS,
+                initial_indent=begin,
+                subsequent_indent=" " * len(begin),
+                break_on_hyphens=False,
+            )
+    yield "\n[In brackets: the default.] --helpfull also lists the flags of the libraries."
+
+
+def _list_own(values: flags.FlagValues) -> list[str]:
+    """Return the flags that launchers define, in their order."""
+    modules = {path.stem for path in Path(__file__).parent.glob("*.py")}
+    own = [name for name in ("class", "config") if name in values]
+    for module, defined in values.flags_by_module_dict().items():
+        if Path(module).stem in modules | {"__main__"}:
+            own += [flag.name for flag in defined if flag.name not in own]
+    return own
 
 
 def _describe_value(flag: Any) -> str:
     if flag.boolean:
         return f"--{flag.name}"
     choices = getattr(flag.parser, "enum_values", None)
-    kind = (
-        "|".join(choices) if choices and len(choices) < 4 else _KINDS.get(flag.flag_type(), "LIST")
-    )
-    return f"--{flag.name}={_NAMES.get(flag.name, kind)}"
+    by_type = "WORD" if choices else _BY_TYPE.get(flag.flag_type(), "TEXT")
+    few = "|".join(choices) if choices and len(choices) <= 3 else None
+    return f"--{flag.name}={few or _BY_NAME.get(flag.name, by_type)}"
 
 
 def _describe(flag: Any) -> str:
-    default = flag.default_as_str
-    return f"{flag.help} [{default}]" if default and not flag.boolean else flag.help
+    choices = getattr(flag.parser, "enum_values", None) or ()
+    text = str(flag.help).removeprefix(f"<{'|'.join(choices)}>: ")
+    text += f" {', '.join(choices)}." if len(choices) > 3 else ""
+    default = None if flag.boolean else flag.default
+    if default in (None, "", [], 0, 0.0) and not (flag.flag_type() == "int" and default == 0):
+        return text
+    if isinstance(default, list):
+        default = ",".join(default)
+    shown = str(flag.default_as_str).strip("'") if flag.name == "config" else str(default)
+    shown = shown.replace(f"{_ROOT}/", "").replace(str(Path.home()), "~")
+    return f"{text} [{shown}]"

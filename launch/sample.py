@@ -1,4 +1,7 @@
-"""Generate images with the GAN of one class, or keep those that its own rule accepts."""
+"""Generate images with the GAN of one class.
+
+Example: python launch/sample.py --class=pneumonia --num=64 --out=samples
+"""
 
 from pathlib import Path
 
@@ -12,20 +15,19 @@ from jaxgan.experiments.unused import find_unused_by_keeping, find_unused_by_sam
 from jaxgan.sampling.runs import read_run_settings
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("class", None, "The class whose generator to use.")
-flags.DEFINE_string("workdir", "runs/dcgan", "Where train_dcgan wrote the classes' runs.")
+flags.DEFINE_string("class", None, "Class of the generator, as pneumonia.")
+flags.DEFINE_string("workdir", "runs/dcgan", "Where train_dcgan wrote the runs.")
 flags.DEFINE_integer("num", 64, "How many images.")
 flags.DEFINE_string("out", None, "Folder for the images and a grid of them.")
-flags.DEFINE_enum("checkpoint", None, ["best", "newest"], "Default: what the run selects itself.")
+flags.DEFINE_enum("checkpoint", None, ["best", "newest"], "Default: as the run says.")
 flags.DEFINE_enum("accept", "none", ["none", "paper_text"], "Which images are written.")
-flags.DEFINE_float("threshold", 0.76, "Least D(G(z)) of an image, with --accept=paper_text.")
-flags.DEFINE_integer("seed", 0, "Latents are those of SEED, SEED + 1, ...: one number an image.")
-flags.DEFINE_integer("max_tries", 20_000, "Images drawn, at most, with --accept=paper_text.")
+flags.DEFINE_float("threshold", 0.76, "With --accept=paper_text: least D(G(z)), 0 to 1.")
+flags.DEFINE_integer("seed", 0, "Number of the first image; the same number gives the same image.")
+flags.DEFINE_integer("max_tries", 20_000, "With --accept=paper_text: images drawn, at most.")
 flags.DEFINE_bool(
     "keep",
     False,
-    "Instead: draw the images that the run's own rule keeps into its accepted/, as its end does. "
-    "For a run that was stopped; with the --data_dir or --dataset of its training.",
+    "Instead: draw what the rule of a stopped run keeps, into its accepted/ (with its --data_dir).",
 )
 cli.define_data_flags()
 flags.mark_flag_as_required("class")

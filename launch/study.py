@@ -1,4 +1,7 @@
-"""Does GAN augmentation help my classifier? Run the study, leave its verdict and its page."""
+"""Does GAN augmentation help my classifier? Run a study; write its verdict and its page.
+
+Example: python launch/study.py --config=configs/study.py:small --data_dir=DIR --workdir=runs/mine
+"""
 
 from pathlib import Path
 
@@ -14,9 +17,13 @@ from jaxgan.training.jobs import check_complete
 
 FLAGS = flags.FLAGS
 cli.define_data_flags()
-cli.define_run_flags("configs/study.py:paper")
-flags.DEFINE_string("workdir", "runs/study", "The study is written to WORKDIR.")
-flags.DEFINE_string("source_column", None, "Column of manifest.csv: hospital or collection.")
+cli.define_run_flags(
+    "configs/study.py:paper",
+    effort="Without --config this is the study of the paper: a GPU's work, weeks on a CPU. "
+    "--config=configs/study.py:quick takes 5 to 18 minutes on two cores, :small 1 to 3 hours.",
+)
+flags.DEFINE_string("workdir", "runs/study", "The page goes to WORKDIR/report.html.")
+flags.DEFINE_string("source_column", None, "Column of manifest.csv that names the hospital.")
 
 
 def main() -> None:

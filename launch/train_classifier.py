@@ -1,4 +1,7 @@
-"""Train a classifier of any family, with or without the images that GANs have kept."""
+"""Train a classifier of any family, with generated images or without.
+
+Example: python launch/train_classifier.py --config=configs/gmd.py:quick --workdir=runs/gmd
+"""
 
 from pathlib import Path
 
@@ -18,15 +21,15 @@ from jaxgan.sampling.synthetic import load_synthetic
 FLAGS = flags.FLAGS
 
 
-def define_flags(config_file: str | None, workdir: str) -> None:
+def define_flags(config_file: str | None, workdir: str, *, effort: str = "") -> None:
     """Define the flags of a training; without a default config, --config is required."""
     cli.define_data_flags()
-    cli.define_run_flags(config_file)
+    cli.define_run_flags(config_file, effort=effort)
     cli.define_process_flags()
-    flags.DEFINE_bool("augment", False, "Add the kept images of --synthetic_dir to the training.")
-    flags.DEFINE_string("synthetic_dir", "runs/dcgan", "Where the runs of the classes' GANs are.")
-    flags.DEFINE_list("augment_classes", [], "Of --augment: these classes only; default: all.")
-    flags.DEFINE_string("workdir", workdir, "The run is written to WORKDIR/real or /augmented.")
+    flags.DEFINE_bool("augment", False, "Train on the kept images of --synthetic_dir too.")
+    flags.DEFINE_string("synthetic_dir", "runs/dcgan", "Where the GANs of the classes are.")
+    flags.DEFINE_list("augment_classes", [], "With --augment: these classes, as covid,normal.")
+    flags.DEFINE_string("workdir", workdir, "The run goes to WORKDIR/real or WORKDIR/augmented.")
 
 
 def main() -> None:

@@ -1,4 +1,7 @@
-"""Train a GAN of any family on the images of one class, or of every class in turn."""
+"""Train a GAN of any family on the images of one class, or one GAN per class.
+
+Example: python launch/train_gan.py --class=pneumonia --config=configs/mlp.py:quick
+"""
 
 from typing import Any
 
@@ -20,19 +23,19 @@ from jaxgan.sampling.settings import TrainGanSettings
 FLAGS = flags.FLAGS
 
 
-def define_flags(config_file: str | None, workdir: str) -> None:
+def define_flags(config_file: str | None, workdir: str, *, effort: str = "") -> None:
     """Define the flags of a GAN's training; without a default config, --config is required."""
     cli.define_data_flags()
-    cli.define_run_flags(config_file)
+    cli.define_run_flags(config_file, effort=effort)
     cli.define_process_flags()
-    flags.DEFINE_string("class", None, "The class to train on, or 'all' for one GAN each.")
-    flags.DEFINE_bool("conditional", False, "With --class=all: one model that learns all classes.")
-    flags.DEFINE_string("workdir", workdir, "The run of class C is written to WORKDIR/C.")
+    flags.DEFINE_string("class", None, "Class to learn, as pneumonia; all: one GAN per class.")
+    flags.DEFINE_bool("conditional", False, "With --class=all: one model for all classes.")
+    flags.DEFINE_string("workdir", workdir, "The run of class C goes to WORKDIR/C.")
     rules = tuple(RULES)
-    help_text = "Which images are kept; see jaxgan/sampling/selection.py."
+    help_text = "Which images are kept; default: as the config says."
     flags.DEFINE_enum("accept", None, rules, help_text)
-    flags.DEFINE_float("threshold", None, "What the rule compares with: 0.76 in the paper.")
-    flags.DEFINE_integer("num_accept", None, "How many images to keep; 0: as the config says.")
+    flags.DEFINE_float("threshold", None, "The rule's least D(G(z)), 0 to 1; paper: 0.76.")
+    flags.DEFINE_integer("num_accept", None, "How many images to keep; default: the config's.")
     flags.mark_flag_as_required("class")
 
 
