@@ -147,3 +147,22 @@ def test_a_generator_that_ignores_its_label_is_told_from_one_that_does_not():
     )
     assert describe_ignored_label(effect, share) is None
     assert describe_ignored_label(0.0, 0.0) is None  # the real classes are alike
+
+
+@pytest.mark.parametrize(
+    ("distance", "variance", "part"),
+    [
+        (0.1, 0.9, "0.5 times as far"),
+        (0.1, 0.9, "against held-out images"),
+        (0.31, 0.9, "only in a study"),
+        (0.1, 0.7, "only in a study"),
+        (0.61, 0.9, "Do not train"),
+        (0.1, 0.2, "vary 20% as much. Do not train"),
+        (-0.1, 0.9, "0.0 times as far"),
+    ],
+)
+def test_a_run_ends_with_two_sentences_by_its_best_moment(distance, variance, part):
+    best = {quality.METRIC: distance, "variance_ratio": variance}
+    verdict = quality.describe_verdict({"floor": 0.2, "best": best})
+    assert part in verdict
+    assert verdict.count(". ") == 1

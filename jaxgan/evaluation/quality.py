@@ -154,6 +154,26 @@ def summarise(
     }
 
 
+def describe_verdict(report: Mapping[str, Any]) -> str:
+    """Return two sentences on the best moment of a run: what was measured, and what to do.
+
+    Not for use: beyond 3 floors of the distance, or with less than a quarter of the variance of
+    real images. With care: beyond 1.5 floors, or with less than three quarters. The factors are
+    those of `jaxgan.evaluation.verdict`, here on training images alone.
+    """
+    best, floor = report["best"], max(report["floor"], 1e-12)
+    distance, variance = max(best[METRIC], 0.0) / floor, best.get("variance_ratio", 1.0)
+    advice = "launch/evaluate.py measures them against held-out images."
+    if distance > 3.0 or variance < 0.25:
+        advice = "Do not train a classifier on them: train longer, or use another config."
+    elif distance > 1.5 or variance < 0.75:
+        advice = "Use them only in a study, together with real images."
+    return (
+        f"These images are {distance:.1f} times as far from the training images as real ones are "
+        f"from one another, and vary {variance:.0%} as much. {advice}"
+    )
+
+
 def _describe_collapse(
     best: Mapping[str, float], last: Mapping[str, float], floor: float
 ) -> str | None:

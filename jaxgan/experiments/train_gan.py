@@ -34,6 +34,7 @@ from jaxgan.evaluation.quality import (
     compute_class_share,
     compute_label_effect,
     describe_ignored_label,
+    describe_verdict,
     summarise,
 )
 from jaxgan.experiments.class_run import (
@@ -481,7 +482,7 @@ def _report_quality(training: _Training, selected_epoch: int) -> None:
 def _list_sentences(report: Mapping[str, Any]) -> list[str]:
     """Return what has to be said of a report: what has collapsed, and an ignored label."""
     if "classes" not in report:
-        return [report["collapse"]] if report["collapse"] else []
+        return [report["collapse"] or describe_verdict(report)]
     classes = report["classes"]
     collapses = [f"Class {n}: {p['collapse']}" for n, p in classes.items() if p["collapse"]]
     if len(collapses) > _TOLD_CLASSES:
