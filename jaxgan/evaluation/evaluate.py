@@ -172,9 +172,9 @@ def _draw_pairs(sets: EvaluationSets, path: Path) -> None:
                 distance_fn=compute_aligned_distances,
             )
             text = (
-                f"{label} images, above the training images nearest to them, and the difference "
-                "(0: a copy, but for brightness, contrast and a small shift; 1.41: unlike)"
+                f"{label} images, the nearest training image below each, and their difference "
+                "(0: a copy, whatever its brightness, contrast and a small shift; 1.41: unlike)"
             )
             rows.append((text, images[ours], train[theirs], gaps))
-    title = f"{sets.generated.name}: the nearest pairs"
+    title = f"The nearest pairs of {sets.generated.name}"
     gan_figures.plot_nearest_pairs(rows, path, title=title)

@@ -29,6 +29,8 @@ from jaxgan.reports.drawing import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_BLOCK = 3.3  # inches of a row of nearest pairs, its label of two lines included
+_LABEL_LETTERS = 105  # in a line of such a label
 _LONGEST_NOTE = 400  # letters of what is said of many classes
 
 
@@ -159,17 +161,18 @@ def plot_real_beside_generated(
 def plot_nearest_pairs(
     rows: Sequence[tuple[str, np.ndarray, np.ndarray, np.ndarray]], path: Path, *, title: str
 ) -> None:
-    """Show images above the training images nearest to them, a block a row.
+    """Show images above the training images nearest to them, one block per row.
 
     Each row is a label, images and their nearest training images uint8 [num, size, size, 1 or 3],
     at most 8 of them, and the distances [num] that are written below the pairs.
     """
-    height = 1.0 + 3.1 * len(rows)
+    height = 1.1 + _BLOCK * len(rows)
     with open_figure(path, size=(10.5, height)) as figure:
         figure.text(0.02, 1 - 0.15 / height, textwrap.fill(title, 95), va="top", fontsize=13)
         for row, (label, images, nearest, distances) in enumerate(rows):
-            top = height - 0.95 - 3.1 * row
-            figure.text(0.02, top / height, label, color=GRAY, va="bottom")
+            top = height - 1.05 - _BLOCK * row
+            text = textwrap.fill(label, _LABEL_LETTERS)
+            figure.text(0.02, top / height, text, color=GRAY, va="bottom")
             for line, pictures in enumerate((images, nearest)):
                 show_row(figure, pictures[:8], bottom=top - 0.1 - 1.25 * (line + 1))
             for column, distance in enumerate(distances[:8]):
