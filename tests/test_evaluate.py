@@ -18,6 +18,7 @@ from PIL import Image
 from jaxgan.core.errors import UserError
 from jaxgan.data.images import write_png
 from jaxgan.evaluation import comparisons, encoder, evaluate, output, real_images, subjects
+from jaxgan.reports import tables
 from tests import forks
 from tests.helpers import (
     list_content,
@@ -142,6 +143,14 @@ def test_new_images_stay_within_the_floor_and_copies_are_flagged(place, tmp_path
         assert fresh[name]["value"] < 1.5 * fresh[name]["floor"], name
     for name in ("precision", "recall", "coverage", "diversity"):
         assert fresh[name]["value"] > 0.8 * fresh[name]["floor"], name
+
+
+def test_every_measure_has_a_name_in_the_table(place, tmp_path):
+    """One without a name would not be printed, and nobody would miss it."""
+    metrics = measure_folders(place, "fresh", tmp_path)
+    measured = {name for name, m in metrics.items() if isinstance(m, dict) and "floor" in m}
+    assert set(MEASURES) <= measured <= tables._SCORES.keys()
+    assert metrics["verdict"]["word"] in ("good", "use with care", "do not use")
 
 
 def test_without_held_out_images_there_is_no_memorisation_and_it_says_why(place, tmp_path):

@@ -97,11 +97,11 @@ class Gan(Generic[State]):
     augmentation: Augmentation[State] | None = None
 
     def __post_init__(self) -> None:
-        first, last = max(self.borders, default=0), self.stages[-1].num_epochs
-        if first and last < 1:
+        if self.borders and self.stages[-1].num_epochs < 1:
+            first = self.borders[-1]
             raise UserError(
-                f"The GAN is given {first + last} epochs, expected more than {first}: its stages "
-                f"before the last one, {self.stages[-1].name!r}, take so many."
+                f"The GAN is given {first + self.stages[-1].num_epochs} epochs, expected more than "
+                f"{first}: its stages before the last one, {self.stages[-1].name!r}, take so many."
             )
 
     @property
