@@ -8,6 +8,13 @@ EXIT_CODE = 2  # as for any other mistake of a user's
 
 def check_installed() -> None:
     """End with a sentence where this Python has no jaxgan, instead of a failed import."""
+    if importlib.util.find_spec("fcntl") is None:
+        print(
+            "Error: jaxgan needs Linux or macOS, and this is neither. On Windows, install WSL2 "
+            "(wsl --install) and use jaxgan in there.",
+            file=sys.stderr,
+        )
+        sys.exit(EXIT_CODE)
     if importlib.util.find_spec("jaxgan") is None:
         print(
             f"Error: jaxgan is not installed for this Python ({sys.executable}). Activate the "

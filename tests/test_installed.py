@@ -1,5 +1,7 @@
 """A launcher that is started by a Python without jaxgan says so, and how to mend it."""
 
+import importlib.util
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -26,3 +28,12 @@ def test_without_jaxgan_a_launcher_says_what_to_do(name):
     assert done.stderr.startswith("Error: jaxgan is not installed for this Python (")
     assert ". .venv/bin/activate" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_windows_is_named_with_the_way_out(monkeypatch, capsys):
+    """Where Python has no `fcntl`, whose locks keep two runs from one folder."""
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda n: None if n == "fcntl" else found(n))
+    with pytest.raises(SystemExit, match="2"):
+        runpy.run_path(str(LAUNCH / "installed.py"))["check_installed"]()
+    assert "WSL2" in capsys.readouterr().err
