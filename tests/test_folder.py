@@ -107,7 +107,7 @@ def test_manifest_column_is_detected(flat, column):
     scan = scan_folder(flat)
     assert scan.patients_known
     assert scan.notices == (
-        f"Patients are told by the column '{column}' of manifest.csv: 23 of them.",
+        f"Patients are read from the column '{column}' of manifest.csv: 23 of them.",
     )
     assert [i.file for i in scan.images if i.patient == "anna"] == [
         "clear/clear-00_1.png",
@@ -150,7 +150,7 @@ def test_usual_headings_are_known_and_the_column_is_said(flat, heading):
     assert scan.patients_known and len({image.patient for image in scan.images}) == 23
     name = heading.split(",")[1].strip()
     assert scan.notices == (
-        f"Patients are told by the column '{name}' of manifest.csv: 23 of them.",
+        f"Patients are read from the column '{name}' of manifest.csv: 23 of them.",
     )
 
 
@@ -730,7 +730,7 @@ def test_real_films():
     assert scan.class_names == ("covid", "normal", "pneumonia")
     assert scan.patients_known and len(scan.images) == 515
     assert scan.notices == (
-        "Patients are told by the column 'patient_group' of manifest.csv: 369 of them.",
+        "Patients are read from the column 'patient_group' of manifest.csv: 369 of them.",
     )
 
 

@@ -243,7 +243,7 @@ def test_a_training_that_was_cut_by_another_version_begins_anew(tmp_path, capsys
             state = dict.fromkeys(fields, jnp.zeros(()))
             trained.append(trainer.train(state, images, stages=stages, notes=notes, **options))
     assert trained == [{"a": 12.0, "b": 12.0}]
-    assert "by another version of jaxgan: this job begins anew" in capsys.readouterr().out
+    assert "by another version of jaxgan: this job begins again" in capsys.readouterr().out
 
 
 def count_steps(state, batch, key):

@@ -312,7 +312,7 @@ def _label(
             for i, label in zip(placed, told, strict=True)
         ]
         notices.append(
-            f"Classes are told by the column {printable(chosen)!r} of {table.path.name}: "
+            f"Classes are read from the column {printable(chosen)!r} of {table.path.name}: "
             f"{list_some(sorted(set(names.values())))}."
         )
         notices += describe_renamed(names)
@@ -456,8 +456,8 @@ def _find_folder_patients(placed: Sequence[Placed]) -> tuple[dict[str, str], lis
         return {}, []
     names = sorted(set(patients.values()))
     return patients, [
-        f"Patients are told by the folders in each class's: {some(names, 'patient')}. Folders of "
-        "one name in two classes or splits are different patients; where they are not, a "
+        f"Patients are the folders in the folder of each class: {some(names, 'patient')}. Folders "
+        "of one name in two classes or splits are different patients; where they are not, a "
         f"{MANIFEST} with patients says so."
     ]
 
@@ -506,7 +506,7 @@ def _match_pattern(pattern: str, placed: Sequence[Placed]) -> tuple[dict[str, st
     if not twice:
         return found, []
     return {i.file: i.file.removesuffix(i.below) + found[i.file] for i in placed}, [
-        f"{some(sorted(twice), 'name')} occur in two folders, so the names start anew in each: "
+        f"{some(sorted(twice), 'name')} occur in two folders, so the names start again in each: "
         "the same match in two folders is two patients. Where it is one, a "
         f"{MANIFEST} with patients says so."
     ]
@@ -539,7 +539,7 @@ def _read_patients(
     patients, notices = match_rows(table.path, table.rows, name, files)
     if not patients:
         return None, notices
-    told = f"Patients are told by the column {printable(name)!r} of {table.path.name}"
+    told = f"Patients are read from the column {printable(name)!r} of {table.path.name}"
     return patients, [f"{told}: {len(set(patients.values()))} of them.", *notices]
 
 

@@ -60,7 +60,7 @@ class RationedFile(io.BytesIO):
             )
         if self._bytes_left < 0:
             raise ImageError(
-                "holds too much beside its pixels (more than "
+                "holds too much besides its pixels (more than "
                 f"{MAX_HEADER_BYTES // 2**20} MiB): save it without"
             )
         return data

@@ -11,7 +11,7 @@ from jaxgan.data.sets import ImageSet
 NUM_ATTEMPTS = 64  # orders in which the patients are dealt; the best balanced one is kept
 WRONG_PATIENTS = (
     "If these are no real patients (one ID for all, written by an anonymiser; numbers that start "
-    "anew): --patient_column=NAME, --patient_pattern=REGEX or --patients_from=folders tells them "
+    "again): --patient_column=NAME, --patient_pattern=REGEX or --patients_from=folders tells them "
     "otherwise, and --patients_from=none takes every image as it is."
 )
 GOOD_ENOUGH = 0.02  # no split is off by more than this part of a class: stop looking

@@ -315,7 +315,7 @@ def _describe_range(kind: str, spreads: Mapping[str, Spread], bounds: Range) -> 
     )
     return (
         f"{len(of_kind)} image(s) of {kind} bring no window and use {low:g} to {high:g}, {why}: "
-        f"{bounds[0]:g} is shown as black and {bounds[1]:g} as white, for all of them alike.{cut} "
+        f"{bounds[0]:g} is shown as black and {bounds[1]:g} as white, for all of them.{cut} "
         "Choose otherwise by --value_range=LOW,HIGH or --window=CENTER,WIDTH."
     )
 

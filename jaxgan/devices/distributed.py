@@ -205,7 +205,7 @@ def check_alike(record: Mapping[str, Any]) -> None:
     if np.any(digests != digests[0]):
         raise UserError(
             "The processes of this run have different settings or data: start each with the same "
-            "command, on the same images, but for --process_id."
+            "command, on the same images, except for --process_id."
         )
 
 

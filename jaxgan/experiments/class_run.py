@@ -304,7 +304,7 @@ def draw_class_figures(run: ClassRun, state: Any) -> None:
         run.images.images[:_SHOWN_IMAGES],
         _read_kept(run),
         path / "real_beside_kept.png",
-        title=f"Real beside kept generated images, {name}",
+        title=f"Real and kept generated images, {name}",
     )
 
 

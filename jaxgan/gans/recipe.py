@@ -250,7 +250,7 @@ def create_objective(settings: RecipeSettings) -> objectives.Objective:
 
 
 def create_augment(settings: RecipeSettings) -> two_player.AugmentFn:
-    """Return what is done to real and generated images alike before D sees them."""
+    """Return what is done to real and of generated images before D sees them."""
     if not settings.diffaugment:
         return lambda images, keys, strength: images
     augment = functools.partial(diffaugment, policy=settings.augment_policy)

@@ -115,7 +115,7 @@ _ALL = (
     ),
     Arm(
         "classic+gan",
-        "as gan, with classic augmentation of real and generated images alike",
+        "as gan, with classic augmentation of real and of generated images",
         added.UNFILTERED,
         is_classic=True,
         controls=("classic", *_CONTROLS),

@@ -164,8 +164,8 @@ class Audit:
         if by_source is not None and by_source > EXPLAINS_MOST:
             sentences.append(
                 "Beware of the source: the source alone, without a look at the image, reaches "
-                f"{min(by_source, 1.0):.0%} of what the whole image gives above chance, so where "
-                "an image comes from may be all that is told here."
+                f"{min(by_source, 1.0):.0%} of what the whole image gives above chance, so the "
+                "classifier may recognise only where an image comes from."
             )
         return " ".join(sentences) or None
 

@@ -133,7 +133,7 @@ class _Work:
         return Job("study", f"study {study}", record, functools.partial(self._compute, study))
 
     def _compute(self, study: int, partial: Path) -> Result:
-        del partial  # it is done anew where it was not finished
+        del partial  # it begins again where it was not finished
         counts = dict.fromkeys(FINDINGS, self.films_per_class)
         films = plan_films(counts=counts, first_patient=0, seed=study)
         splits = {"train": _draw(films, seed=study, settings=self.settings)}

@@ -157,9 +157,7 @@ def _note_study(
     """Note what was asked of the study last; say so where the images have changed since then."""
     old = find_record(workdir) or record
     if _holds_jobs(workdir) and old is record:
-        say(
-            f"{workdir / 'config.json'} is damaged or gone: it is written anew, and no job is lost."
-        )
+        say(f"{workdir / 'config.json'} is damaged or gone: it is written again, no job is lost.")
     if flatten(old).get(CONTENT) != flatten(record)[CONTENT]:
         say(
             f"The images have changed since this study was last run in {workdir}: what was "

@@ -64,7 +64,7 @@ _NOT_OF_COVERAGE = (
 def find_unused_by_coverage(settings: StudySettings) -> dict[str, str]:
     """Return which fields of a study's config have no effect on `jaxgan.study.coverage`."""
     studies = "the studies of coverage have arms, patients and folds of their own"
-    kept = "a study of coverage is done anew where it was not finished"
+    kept = "a study of coverage begins again where it was not finished"
     return {
         **{f"config.{name}": studies for name in _NOT_OF_COVERAGE},
         **NEVER_READ,

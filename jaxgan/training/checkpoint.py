@@ -315,7 +315,7 @@ def _set_damaged_aside(directory: Path) -> None:
         raise UserError(
             f"No checkpoint in {printable(str(directory))} is whole (damaged: "
             f"{', '.join(map(str, damaged))}). "
-            "Train anew in another --workdir; what else this run has written is still there."
+            "Train again in another --workdir; what else this run has written is still there."
         )
     newest = max(steps - set(damaged), default=0)
     for step in damaged:

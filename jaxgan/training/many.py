@@ -181,13 +181,13 @@ def _read_partial(path: Path | None, seeded: SeededState, notes: Notes) -> tuple
     content = path.read_bytes()
     digest, content = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
     if hashlib.sha256(content).digest() != digest:
-        say(f"{path} is damaged: this job begins anew.")
+        say(f"{path} is damaged: this job begins again.")
         return 0, seeded
     tree = flax.serialization.msgpack_restore(content)
     try:
         restored = flax.serialization.from_state_dict(seeded, tree["seeded"])
     except ValueError:  # has other fields
-        say(f"{path} was written by another version of jaxgan: this job begins anew.")
+        say(f"{path} was written by another version of jaxgan: this job begins again.")
         return 0, seeded
     notes.restore(tree["notes"])
     return int(tree["step"]), restored

@@ -115,7 +115,7 @@ def check_same_fields(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]
         raise UserError(
             f"The run in {path} was begun with another version of jaxgan, whose settings were "
             f"others ({list_some(names)}): use that version "
-            "for it, or train anew in another --workdir."
+            "for it, or train again in another --workdir."
         )
 
 

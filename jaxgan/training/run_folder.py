@@ -110,7 +110,7 @@ class RunFolder:
         if marker.exists() and not step:
             raise UserError(
                 f"{printable(str(self.path))} is finished and holds no checkpoint to go on from: "
-                f"put its folder checkpoints back, remove {_FINISHED} to train it anew from the "
+                f"put its folder checkpoints back, remove {_FINISHED} to train it again from the "
                 "first step, or choose another --workdir."
             )
         marker.unlink(missing_ok=True)
@@ -197,7 +197,7 @@ def _say_what_is_missing(path: Path, lines: Sequence[Mapping[str, Any]], step: i
     if lines and not step:
         say(
             f"{shown} holds no checkpoint (none was saved yet, or they were removed): the training "
-            "begins anew with the first step."
+            "begins again at the first step."
         )
     elif step and not any(line["step"] == step for line in lines):
         say(
@@ -226,7 +226,7 @@ def read_record(path: Path) -> dict[str, Any]:
     raise UserError(
         f"{file} is not valid JSON of jaxgan: {_NO_RECORD}, and there is no checkpoint with a copy "
         "of it. Put back what was written; of one class of a conditional model, remove the "
-        "class's folder: the training's own command makes it anew."
+        "class's folder: the training's own command makes it again."
     )
 
 
