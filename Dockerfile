@@ -1,4 +1,4 @@
-# The first command, as any user: docker build -t jaxgan . && docker run --rm -v "$PWD/runs:/work/runs" --user "$(id -u):$(id -g)" jaxgan
+# The first command, as any user: docker build -t jaxgan . && docker run --rm -v "$PWD/runs:/workspace/runs" --user "$(id -u):$(id -g)" jaxgan
 # For NVIDIA cards: docker build --build-arg EXTRA=cuda13 -t jaxgan . and docker run --gpus all ...
 FROM python:3.13-slim
 
@@ -12,7 +12,7 @@ RUN pip install --no-cache-dir ".[${EXTRA}]"
 
 # Any user id may write here: prepared data and compiled programs lie in HOME.
 ENV HOME=/tmp/home MPLCONFIGDIR=/tmp/home/matplotlib
-RUN mkdir -p /work/runs "$HOME" && chmod 1777 /work /work/runs "$HOME"
-WORKDIR /work
+RUN mkdir -p /workspace/runs "$HOME" && chmod 1777 /workspace /workspace/runs "$HOME"
+WORKDIR /workspace
 ENTRYPOINT ["jaxgan"]
 CMD ["train-dcgan", "--class=pneumonia", "--config=configs/dcgan.py:quick"]

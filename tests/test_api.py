@@ -4,6 +4,7 @@ import pytest
 
 from jaxgan import api
 from jaxgan.core.errors import UserError
+from jaxgan.data.source import DataSpec
 from jaxgan.sampling.settings import TrainGanSettings
 from tests.helpers import write_split_folder
 
@@ -29,6 +30,21 @@ def test_settings_are_those_of_a_config_with_changes():
 def test_a_mistake_is_a_sentence(name, changes, sentence):
     with pytest.raises(UserError, match=sentence):
         api.load_gan_settings(name, changes)
+
+
+def test_the_data_are_looked_at_and_split_as_the_settings_say():
+    changes = {"data.fit": "pad", "data.window": "40,400", "data.val_fraction": 0.3}
+    changes |= {"data.split_seed": 7, "data.phantom_seed": 8, "data.phantom_subtlety": 0.25}
+    spec = DataSpec.of(api.load_gan_settings("dcgan:quick", changes).data, dataset="mnist")
+    assert spec == DataSpec(
+        dataset="mnist",
+        fit="pad",
+        window="40,400",
+        val_fraction=0.3,
+        split_seed=7,
+        phantom_seed=8,
+        phantom_subtlety=0.25,
+    )
 
 
 def test_a_training_from_python(tmp_path):

@@ -663,3 +663,14 @@ def test_a_lack_of_memory_is_no_fault_of_the_file(monkeypatch):
     monkeypatch.setattr(images, "_from_8_bits", fail)
     with pytest.raises(MemoryError):
         read_image(encode(gray([1, 2])), 1)
+
+
+def test_generated_images_are_written_with_their_mark_and_a_failure_is_raised(tmp_path):
+    drawn = np.arange(3 * 64, dtype=np.uint8).reshape(3, 8, 8, 1)
+    paths = [tmp_path / f"{i}.png" for i in range(3)]
+    images.write_generated(drawn, paths)
+    for image, path in zip(drawn, paths, strict=True):
+        assert images.bears_mark(path.read_bytes())
+        np.testing.assert_array_equal(np.asarray(Image.open(path))[..., None], image)
+    with pytest.raises(FileNotFoundError):
+        images.write_generated(drawn, [tmp_path / "absent" / f"{i}.png" for i in range(3)])

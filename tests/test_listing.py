@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxgan.core.errors import UserError
 from jaxgan.experiments.train_gan import train_gan
 from jaxgan.sampling.kept import read_table
 from jaxgan.sampling.listing import look_at_epoch_ends
@@ -78,6 +79,14 @@ def runs(tmp_path_factory):
         )
         made[epochs] = workdir / "left"
     return made
+
+
+def test_a_step_that_tells_too_little_is_a_sentence():
+    plan = EpochPlan(8, 2, num_epochs=1, max_steps=4)
+    rows = make_rows(0, 2, 4)
+    del rows["first_fake"], rows["d_fake"]
+    with pytest.raises(UserError, match="gives no d_fake, first_fake: choose another rule"):
+        look_at_epoch_ends(plan, 0, 2, rows, threshold=0.76)
 
 
 def test_more_epochs_a_dispatch_keep_the_same_images(runs):

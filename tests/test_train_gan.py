@@ -13,7 +13,14 @@ import pytest
 from PIL import Image
 
 from jaxgan.core.errors import UserError
-from jaxgan.evaluation.quality import FIRST_SEED, MEASURES, NUM_IMAGES, QualityMeter
+from jaxgan.evaluation.quality import (
+    FIRST_SEED,
+    MEASURES,
+    METRIC,
+    NUM_IMAGES,
+    QualityMeter,
+    describe_verdict,
+)
 from jaxgan.experiments import train_gan as module
 from jaxgan.experiments.sample import sample_run
 from jaxgan.experiments.train_gan import train_gan
@@ -224,6 +231,12 @@ def test_more_epochs_go_on_and_end_as_one_longer_run(whole_run, begun, tmp_path,
     run = train(tmp_path)
     assert read_all(run) == read_all(whole_run)
     assert compute_difference(restore_newest(run)[1], restore_newest(whole_run)[1]) == 0.0
+
+
+def test_a_training_ends_with_its_collapse_or_else_a_verdict_on_its_images():
+    report = {"floor": 0.2, "best": {METRIC: 0.1, "variance_ratio": 0.9}, "collapse": None}
+    assert module._list_sentences(report) == [describe_verdict(report)]
+    assert module._list_sentences({**report, "collapse": "It has."}) == ["It has."]
 
 
 def test_what_was_deleted_of_a_finished_run_is_made_again(whole_run, tmp_path, capsys):

@@ -10,6 +10,7 @@ import pytest
 
 import jaxgan
 from jaxgan.__main__ import COMMANDS
+from tests import forks
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -46,6 +47,22 @@ def test_a_command_is_its_launcher(tmp_path):
     result = run("train-dcgan", *flags, f"--cache_dir={tmp_path}", cwd=tmp_path)
     assert (result.returncode, result.stdout) == (2, "")
     assert "config.num_epochs is 0" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("started", "said"),
+    [
+        (["/venv/bin/jaxgan", "train-gmd", "--augment"], "jaxgan train-gmd --augment\n"),
+        (["-m", "jaxgan", "train-gmd", "--augment"], "jaxgan train-gmd --augment\n"),
+        ([str(forks.LAUNCH / "train_gmd.py"), "--augment"], f"python {forks.LAUNCH}/train_gmd.py "),
+    ],
+)
+def test_a_run_notes_the_command_as_it_was_given(started, said):
+    only_say = (
+        f"import sys, absl.app; sys.orig_argv = ['python', *{started!r}]\n"
+        "absl.app.run = lambda main, **options: print(sys.modules['cli'].describe_command())"
+    )
+    assert forks.run("train_gmd", ["--augment"], before=only_say).stdout.startswith(said)
 
 
 def test_every_package_is_in_the_wheel():

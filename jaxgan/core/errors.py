@@ -27,7 +27,7 @@ def name_few(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(map(printable, names[:most])) + (", ..." if len(names) > most else "")
 
 
-def some(names: Sequence[str], noun: str = "file") -> str:
+def name_some(names: Sequence[str], noun: str = "file") -> str:
     """Return how many there are and name the first five."""
     return f"{len(names)} {noun}{'s' * (len(names) != 1)} ({name_few(names, 5)})"
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from jaxgan.core.errors import UserError, list_some, some
+from jaxgan.core.errors import UserError, list_some, name_some
 from jaxgan.core.untrusted import printable
 from jaxgan.data import dicom, headings
 from jaxgan.data.images import map_in_threads
@@ -218,8 +218,8 @@ def _describe_others(layout: Layout, tables: Sequence[Table]) -> list[str]:
     if not names:
         return []
     return [
-        f"{some(names, 'item')} in {layout.root} left out: not among {', '.join(ENDINGS)}, not a "
-        "split, a system's own folder, or a link that was not followed."
+        f"{name_some(names, 'item')} in {layout.root} left out: not among {', '.join(ENDINGS)}, "
+        "not a split, a system's own folder, or a link that was not followed."
     ]
 
 
@@ -360,12 +360,12 @@ def _read_labels(table: Table, column: str, files: Sequence[str]) -> list[str]:
     labels = {file: cells[file][0] for file in files if len(set(cells[file])) == 1}
     twice = [file for file in files if file not in labels]
     if twice:
-        raise UserError(f"{table.path} gives two classes in {column!r} to {some(twice)}")
+        raise UserError(f"{table.path} gives two classes in {column!r} to {name_some(twice)}")
     missing = [file for file in files if headings.simplify(labels[file]) in ("", "nan")]
     if missing:
         raise UserError(
-            f"{table.path} has no {column!r} for {some(missing)}: fill it in, or leave the files "
-            "out"
+            f"{table.path} has no {column!r} for {name_some(missing)}: fill it in, or leave the "
+            "files out"
         )
     strange = [label for label in labels.values() if not label.isprintable()]
     if strange:
@@ -388,8 +388,8 @@ def _divide(
     if unknown or "train" not in splits:
         raise UserError(
             f"{table.path} tells in {column!r} which images are for training and which for "
-            f"validation, but not of {some(unknown) if unknown else 'any for training'}: expected "
-            "train, val or test for each, or no such column"
+            f"validation, but not of {name_some(unknown) if unknown else 'any for training'}: "
+            "expected train, val or test for each, or no such column"
         )
     notices = [*notices, f"The split is that of the column {column!r} of {table.path.name}."]
     return [replace(i, split=s or "") for i, s in zip(placed, splits, strict=True)], notices
@@ -441,12 +441,12 @@ def _find_dicom_patients(root: Path, files: Sequence[str]) -> tuple[dict[str, st
     missing = [file for file in sorted(files) if file not in patients]
     if not patients and films:
         return {}, [
-            f"The DICOM headers of {some(films)} name no patient: there is nothing, or what an "
-            "anonymiser writes for all."
+            f"The DICOM headers of {name_some(films)} name no patient: there is nothing, or what "
+            "an anonymiser writes for all."
         ]
     if not patients or not missing:
         return patients, []
-    return patients, [f"DICOM headers tell the patients, but not those of {some(missing)}."]
+    return patients, [f"DICOM headers tell the patients, but not those of {name_some(missing)}."]
 
 
 def _find_folder_patients(placed: Sequence[Placed]) -> tuple[dict[str, str], list[str]]:
@@ -456,9 +456,9 @@ def _find_folder_patients(placed: Sequence[Placed]) -> tuple[dict[str, str], lis
         return {}, []
     names = sorted(set(patients.values()))
     return patients, [
-        f"Patients are the folders in the folder of each class: {some(names, 'patient')}. Folders "
-        "of one name in two classes or splits are different patients; where they are not, a "
-        f"{MANIFEST} with patients says so."
+        f"Patients are the folders in the folder of each class: {name_some(names, 'patient')}. "
+        "Folders of one name in two classes or splits are different patients; where they are not, "
+        f"a {MANIFEST} with patients says so."
     ]
 
 
@@ -498,16 +498,16 @@ def _match_pattern(pattern: str, placed: Sequence[Placed]) -> tuple[dict[str, st
     unmatched = [file for file, patient in found.items() if not patient]
     if unmatched:
         raise UserError(
-            f"the patient pattern {pattern!r} finds no patient in the names of {some(unmatched)}, "
-            f"of {len(placed)} images. Expected a match in the path below the class of every image "
-            "(its first group, or all of it, is the patient)."
+            f"the patient pattern {pattern!r} finds no patient in the names of "
+            f"{name_some(unmatched)}, of {len(placed)} images. Expected a match in the path below "
+            "the class of every image (its first group, or all of it, is the patient)."
         )
     twice = [name for name, count in Counter(i.below for i in placed).items() if count > 1]
     if not twice:
         return found, []
     return {i.file: i.file.removesuffix(i.below) + found[i.file] for i in placed}, [
-        f"{some(sorted(twice), 'name')} occur in two folders, so the names start again in each: "
-        "the same match in two folders is two patients. Where it is one, a "
+        f"{name_some(sorted(twice), 'name')} occur in two folders, so the names start again in "
+        "each: the same match in two folders is two patients. Where it is one, a "
         f"{MANIFEST} with patients says so."
     ]
 
@@ -581,7 +581,7 @@ def _check_no_shared_patient(images: Sequence[FolderImage]) -> None:
     shared = find_shared_patients(by_split)
     if shared:
         lines = [
-            f"{printable(patient)} in {' and '.join(splits)}: {some(files[patient])}"
+            f"{printable(patient)} in {' and '.join(splits)}: {name_some(files[patient])}"
             for patient, splits in shared.items()
         ]
         raise UserError(

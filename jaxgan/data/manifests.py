@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from jaxgan.core.errors import UserError, list_some, some
+from jaxgan.core.errors import UserError, list_some, name_some
 from jaxgan.core.untrusted import printable
 from jaxgan.data import headings
 from jaxgan.data.limits import ImageError, read_file
@@ -210,7 +210,7 @@ def _describe_match(
     notices = []
     if nobody:
         notices.append(
-            f"{path} names no patient in {column!r} (empty, nan, unknown) for {some(nobody)}: "
+            f"{path} names no patient in {column!r} (empty, nan, unknown) for {name_some(nobody)}: "
             "each counts as another patient's."
         )
     if variants:
@@ -228,7 +228,9 @@ def check_complete(path: Path, files: Sequence[str], cells: Mapping[str, object]
     """Refuse files that a table has no row for."""
     missing = [file for file in files if file not in cells]
     if missing:
-        raise UserError(f"{path} has no row for {some(missing)}: add them, or remove the files")
+        raise UserError(
+            f"{path} has no row for {name_some(missing)}: add them, or remove the files"
+        )
 
 
 def match_cells(
@@ -272,8 +274,8 @@ def _find_file(path: Path, entry: str, by_name: Mapping[str, list[str]]) -> str 
     means = [file for file in near if _ends_alike(entry, file)]
     if len(means) > 1:
         raise UserError(
-            f"{path} names {printable(entry)}, and {some(means)} are called so: give their paths "
-            "in the folder"
+            f"{path} names {printable(entry)}, and {name_some(means)} are called so: give their "
+            "paths in the folder"
         )
     return means[0] if means else None
 
