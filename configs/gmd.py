@@ -32,6 +32,11 @@ def paper() -> ConfigDict:
     config.optimizer.learning_rate = 1e-3  # constant
     config.optimizer.momentum = 0.0
 
+    config.transfer = ConfigDict()  # what a classifier takes from weights of others
+    config.transfer.weights = ""  # a file, or "imagenet"; --weights sets it
+    config.transfer.frozen = "none"  # "features": all before the head; "early": the last stage not
+    config.transfer.backbone_rate = 1.0  # of the rate, for layers before the head
+
     config.eval_batch_size = 32
     config.evaluate_every_epochs = 1  # a checkpoint follows, and the best one is kept
     config.checkpoint_every_epochs = 1

@@ -20,7 +20,7 @@ _GROUPS = {
 # What stands for a value: by the flag's name, else by its type.
 _VALUES = {
     "data_dir generated against held_out out cache_dir workdir synthetic_dir": "FOLDER",
-    "json plot features": "FILE",
+    "json plot features weights": "FILE",
     "class dataset patient_column label_column source_column": "NAME",
     "config": "FILE.py:VARIANT",
     "patient_pattern": "REGEX",

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from jaxgan.classifiers.gmd import GmdSettings
+from jaxgan.classifiers.transfer import TransferSettings
 from jaxgan.core.errors import UserError
 from jaxgan.core.settings import to_dict
 from jaxgan.data.settings import DataSettings
@@ -16,6 +17,7 @@ from jaxgan.sampling.settings import SelectionSettings, TrainGanSettings
 from jaxgan.training.record import (
     FORMAT,
     FREE_FIELDS,
+    NOTES,
     check_same_fields,
     describe_differences,
     drop_notes,
@@ -68,7 +70,7 @@ def test_what_changes_no_result_may_change_and_nothing_else(settings):
             group = group[part]
         group[field] = value + 1 if isinstance(value, int | float) else ["other"]
         refused = describe_differences(old, new)
-        if name in FREE or name == "num_epochs":
+        if name in FREE or name == "num_epochs" or f"settings.{name}" in NOTES:
             assert refused == "", name
         else:
             assert f"settings.{name} was" in refused
@@ -168,9 +170,16 @@ def test_of_a_group_of_another_family_the_family_alone_is_named():
 LATER = ("fit", "value_range", "window")  # fields of the data that came with format 1
 
 
+def make_format_2(settings):
+    """The record of the same run as it was written when no classifier had other's weights."""
+    record = copy(make_record(settings))
+    record["settings"].pop("transfer", None)
+    return record
+
+
 def make_format_1(settings):
     """The record of the same run as it was written when all fields were at the top."""
-    record = copy(make_record(settings))
+    record = make_format_2(settings)
     flat = record["settings"]
     if "gan" in flat:
         gan = flat.pop("gan")
@@ -210,6 +219,26 @@ def test_a_record_of_format_1_becomes_what_the_same_run_writes_today(settings):
     assert upgrade_record(old, "it") == filled
     unknown = {**old, "settings": {**old["settings"], "nonsense": 1}}
     assert upgrade_record(unknown, "it")["settings"]["nonsense"] == 1
+
+
+def test_a_record_of_format_2_becomes_what_the_same_run_writes_today():
+    settings = make_gmd_settings()
+    old, today = make_format_2(settings), copy(make_record(settings))
+    assert old != today
+    assert upgrade_record({"format": 2, **old}, "it") == today
+
+
+def test_weights_are_told_apart_by_their_content():
+    """Not by where they lie, nor by what the file is called."""
+    record = {**make_record(make_gmd_settings()), "weights": {"file": "a.pth", "sha256": "1"}}
+    moved, other = copy(record), copy(record)
+    moved["weights"]["file"], moved["settings"]["transfer"]["weights"] = "b.pth", "/other/b.pth"
+    other["weights"]["sha256"] = "2"
+    assert describe_differences(record, moved) == ""
+    assert describe_differences(record, other) == "weights.sha256 was '1' and is '2'"
+    none = {name: value for name, value in record.items() if name != "weights"}
+    assert "weights.sha256 was None and is '1'" in describe_differences(none, record)
+    assert drop_notes(record) == drop_notes(moved) != drop_notes(other)
 
 
 @pytest.mark.parametrize(("kind", "today"), [("dcgan", "gan"), ("gmd", "classifier")])
@@ -253,17 +282,18 @@ def test_a_new_field_needs_a_new_format():
     """
     classes = (
         *(TrainGanSettings, SelectionSettings, DcganSettings, DataSettings),
-        *(TrainClassifierSettings, GmdSettings, OptimizerSettings),
+        *(TrainClassifierSettings, GmdSettings, OptimizerSettings, TransferSettings),
     )
     assert (FORMAT, {cls.__name__: len(dataclasses.fields(cls)) for cls in classes}) == (
-        2,
+        3,
         {
             "TrainGanSettings": 14,
             "SelectionSettings": 7,
             "DcganSettings": 23,
             "DataSettings": 8,
-            "TrainClassifierSettings": 12,
+            "TrainClassifierSettings": 13,
             "GmdSettings": 7,
             "OptimizerSettings": 3,
+            "TransferSettings": 3,
         },
     )

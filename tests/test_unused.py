@@ -62,6 +62,8 @@ OTHERS = {
     "classifier.num_outputs": 3,
     "classifier.width": 16,
     "optimizer.name": "adam",
+    "transfer.weights": "none.pth",
+    "transfer.frozen": "features",
     "targets": {"left": 5, "right": 6},
     "batch_size": 6,
     "gan_batch_size": 6,

@@ -56,6 +56,9 @@ class TransferSettings:
         return {}
 
 
+NO_TRANSFER = TransferSettings()
+
+
 def create_optimizer(
     optimizer: optax.GradientTransformation, classifier: Classifier, transfer: TransferSettings
 ) -> optax.GradientTransformation:

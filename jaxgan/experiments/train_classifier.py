@@ -9,15 +9,18 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 
 from jaxgan.classifiers import families
 from jaxgan.classifiers.predict import Predict, create_predict
 from jaxgan.classifiers.protocol import Classifier
 from jaxgan.classifiers.step import ClassifierState, create_classifier_state, train_step
+from jaxgan.classifiers.transfer import NO_TRANSFER, TransferSettings, begin, create_optimizer
+from jaxgan.classifiers.weights import Start, read_start
 from jaxgan.core.console import say
 from jaxgan.core.files import write_json
 from jaxgan.core.settings import check, to_dict
-from jaxgan.core.types import Params
+from jaxgan.core.types import Key, Params
 from jaxgan.data.sets import Dataset, ImageSet, check_classes, join_sets
 from jaxgan.devices.distributed import check_alike, leads, share
 from jaxgan.devices.parallel import Dispatcher, StepFn, check_batch_size, choose_devices
@@ -49,11 +52,16 @@ class TrainClassifierSettings(RunSettings):
     optimizer: OptimizerSettings
     eval_batch_size: int
     evaluate_every_epochs: int
+    transfer: TransferSettings = NO_TRANSFER  # runs of before have not noted it
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("eval_batch_size", "evaluate_every_epochs"):
             check(name, getattr(self, name), getattr(self, name) >= 1, "1 or more")
+
+    def create_classifier(self, num_classes: int) -> Classifier:
+        """Return the classifier of so many classes, with the layers frozen that are to be."""
+        return self.transfer.apply(self.classifier.create(num_classes))
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,10 @@ class TrainedClassifier:
 
 
 def describe_run(
-    settings: TrainClassifierSettings, dataset: Dataset, synthetic: Mapping[str, ImageSet]
+    settings: TrainClassifierSettings,
+    dataset: Dataset,
+    synthetic: Mapping[str, ImageSet],
+    start: Start | None = None,
 ) -> dict[str, Any]:
     """Return what defines a run, as its `config.json` records it. Raises `UserError`."""
     check_classes(dataset, "a classifier tells classes apart")
@@ -86,6 +97,7 @@ def describe_run(
             "sha256": pixels.hexdigest() if synthetic else None,
         },
         "settings": to_dict(settings),
+        **({} if start is None else {"weights": start.describe()}),
     }
 
 
@@ -95,6 +107,7 @@ class _Training:
 
     settings: TrainClassifierSettings
     classifier: Classifier
+    start: Start | None
     dataset: Dataset
     synthetic: Mapping[str, ImageSet]
     folder: RunFolder
@@ -118,6 +131,17 @@ class _Training:
     def plan(self) -> EpochPlan:
         """When what happens."""
         return self.settings.create_plan(len(self.images))
+
+    @functools.cached_property
+    def optimizer(self) -> optax.GradientTransformation:
+        """How each part of the classifier follows its gradients."""
+        optimizer, transfer = self.settings.optimizer.create(), self.settings.transfer
+        return create_optimizer(optimizer, self.classifier, transfer)
+
+    def create_state(self, key: Key) -> ClassifierState:
+        """Return what training begins with."""
+        state = create_classifier_state(key, classifier=self.classifier, optimizer=self.optimizer)
+        return begin(state, self.start)
 
     @functools.cached_property
     def predict(self) -> Predict:
@@ -144,17 +168,18 @@ def train_classifier(
     synthetic = {}
     if synthetic_dir:
         synthetic = load_synthetic(synthetic_dir, dataset, augment_classes)
-    classifier = settings.classifier.create(len(dataset.class_names))
+    classifier = settings.create_classifier(len(dataset.class_names))
+    start = read_start(settings.transfer.weights, classifier)
     devices = choose_devices(num_devices)
     check_batch_size(settings.batch_size, len(devices))
-    record = describe_run(settings, dataset, synthetic)
+    record = describe_run(settings, dataset, synthetic, start)
     check_alike(drop_notes(record))
     path = workdir / ARMS[bool(synthetic)]
     with open_run_folder(path, record, notes) as folder:
         if share(folder.is_finished(settings.num_epochs)):
             say(folder.describe_finished(settings.num_epochs))
         else:
-            _train(_Training(settings, classifier, dataset, synthetic, folder), devices)
+            _train(_Training(settings, classifier, start, dataset, synthetic, folder), devices)
     if leads():
         say(_format_arms(workdir))
     drawn = sorted(path.glob("figures/*.png"))
@@ -209,12 +234,7 @@ def _fit(
         devices=devices,
         max_steps=plan.max_steps,
     )
-    create = functools.partial(
-        create_classifier_state,
-        keys.init,
-        classifier=training.classifier,
-        optimizer=settings.optimizer.create(),
-    )
+    create = functools.partial(training.create_state, keys.init)
     with Checkpoints(
         folder.path / "checkpoints", best_metric="val_accuracy", record=folder.record
     ) as checkpoints:
@@ -244,7 +264,7 @@ def _create_step(training: _Training, axis_name: str | None) -> StepFn:
     return functools.partial(
         train_step,
         classifier=training.classifier,
-        optimizer=training.settings.optimizer.create(),
+        optimizer=training.optimizer,
         axis_name=axis_name,
     )
 

@@ -13,7 +13,7 @@ from typing import Any, TypeGuard
 
 from jaxgan.core.errors import UserError, list_some
 
-FORMAT = 2  # of records; records without a number are of format 1
+FORMAT = 3  # of records; records without a number are of format 1
 GROWING = "num_epochs"  # the one field of the result that a run may be given anew: larger
 # What may be given anew when a run goes on: no result depends on it. Every other field decides
 # what is learned, measured, called the best, kept or written, and is the run's for good;
@@ -26,7 +26,8 @@ FREE_FIELDS = (
 )
 LOOKING_RULES = ("paper_text", "none")  # of these a look keeps `selection.per_epoch` images
 CONTENT = "data.fingerprint"  # decides whether a run's data are those it was begun with
-NOTES = ("data.name", "data.skipped")  # told of the data; of two runs they tell nothing apart
+# Told of the data and of weights; of two runs they tell nothing apart: contents do.
+NOTES = ("data.name", "data.skipped", "settings.transfer.weights", "weights.file")
 
 _TABLE = "settings.selection.targets."
 _GROUPS = ("gan", "classifier")  # of which there are families
@@ -45,6 +46,10 @@ _DCGAN = (
 _GMD = ("dtype", "image_size", "channels", "num_outputs", "width", "padding")
 _OPTIMIZER = {"optimizer": "name", "learning_rate": "learning_rate", "momentum": "momentum"}
 _LATER_IN_DATA = {"fit": "crop", "value_range": "auto", "window": ""}
+# What came with format 3, as it was for the runs of before.
+_LATER_OF_CLASSIFIERS: Settings = {
+    "transfer": {"weights": "", "frozen": "none", "backbone_rate": 1.0}
+}
 
 
 def number_record(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,7 +72,9 @@ def upgrade_record(record: Mapping[str, Any], shown: str) -> dict[str, Any]:
             f"to {FORMAT}): use that version for it, or choose another --workdir."
         )
     upgraded = {name: value for name, value in record.items() if name not in ("format", "notes")}
-    return _upgrade_format_1(upgraded) if number == 1 else upgraded
+    if number == 1:
+        upgraded = _upgrade_format_1(upgraded)
+    return upgraded if number == FORMAT else _upgrade_format_2(upgraded)
 
 
 def _upgrade_format_1(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,6 +111,14 @@ def _fill_later(settings: Settings) -> Settings:
     if isinstance(settings.get("data"), Mapping):
         filled["data"] = {**_LATER_IN_DATA, **settings["data"]}
     return filled
+
+
+def _upgrade_format_2(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record with what a training may be told since."""
+    settings = record.get("settings")
+    if record.get("kind") != "classifier" or not isinstance(settings, Mapping):
+        return dict(record)
+    return {**record, "settings": {**_LATER_OF_CLASSIFIERS, **settings}}
 
 
 def check_same_fields(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
