@@ -7,6 +7,8 @@ which it can not be imported; no classifier needs it, so one that does nothing s
 import dataclasses
 import functools
 import importlib.util
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -16,10 +18,12 @@ import pytest
 from flax.traverse_util import unflatten_dict
 
 from jaxgan.classifiers import torch_names
-from jaxgan.classifiers.protocol import Classifier
+from jaxgan.classifiers.protocol import Classifier, ClassifierModule
+from jaxgan.classifiers.weight_files import read_arrays
 
 TOLERANCE = {"float32": 1e-4, "float64": 1e-10}  # of the largest logit
 NUM_CLASSES = 5
+_KEPT: list[Any] = []  # what PyTorch would forget with its last reference
 
 
 @functools.cache
@@ -34,7 +38,7 @@ def import_torchvision():
         library = torch.library.Library("torchvision", "FRAGMENT")
         for name in ("nms", "qnms"):
             library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        import_torchvision.library = library  # type: ignore[attr-defined]  # else it is forgotten
+        _KEPT.append(library)
     return torch, pytest.importorskip("torchvision")
 
 
@@ -47,8 +51,13 @@ class Twin:
 
     @functools.cached_property
     def arrays(self) -> dict[str, np.ndarray]:
-        named = self.network.state_dict().items()
-        return {name: array.numpy() for name, array in named if "num_batches" not in name}
+        """What our reader finds in a file that PyTorch wrote."""
+        torch, _ = import_torchvision()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "weights.pth"
+            torch.save(self.network.state_dict(), path)
+            arrays = read_arrays(path)
+        return {name: array for name, array in arrays.items() if "num_batches" not in name}
 
     def compute_logits(self, images: np.ndarray, *, train: bool = False) -> list[np.ndarray]:
         """Return the logits of images [batch, h, w, 3], and those of the auxiliary heads."""
@@ -78,9 +87,7 @@ def draw_images(size: int, dtype: str, num: int = 2) -> np.ndarray:
 
 def take_variables(classifier: Classifier, twin: Twin) -> Any:
     """Return the twin's arrays as our variables: each is used, and each of ours is filled."""
-    shapes = compute_shapes(classifier)
-    assert classifier.torch_names is not None
-    places = torch_names.name_arrays(classifier.torch_names, shapes)
+    shapes, places = compute_shapes(classifier), name_places(classifier)
     assert {name: place.shape for name, place in places.items()} == {
         name: array.shape for name, array in twin.arrays.items()
     }
@@ -93,9 +100,26 @@ def take_variables(classifier: Classifier, twin: Twin) -> Any:
 
 def compute_shapes(classifier: Classifier) -> Any:
     """Return the shapes of a network's variables; nothing is computed."""
-    size = classifier.input.image_size
+    return _compute_shapes(classifier.module, classifier.input.image_size)
+
+
+@functools.cache
+def _compute_shapes(module: ClassifierModule, size: int) -> Any:
     images = jnp.zeros((1, size, size, 3))
-    return jax.eval_shape(lambda: classifier.module.init(jax.random.key(0), images, train=False))
+    return jax.eval_shape(lambda: module.init(jax.random.key(0), images, train=False))
+
+
+def name_places(classifier: Classifier) -> dict[str, torch_names.TorchArray]:
+    assert classifier.torch_names is not None
+    return torch_names.name_arrays(classifier.torch_names, compute_shapes(classifier))
+
+
+def draw_variables(classifier: Classifier) -> Any:
+    """Draw positive numbers for all of a network's variables, by numpy: nothing is compiled."""
+    rng = np.random.default_rng(0)
+    return jax.tree.map(
+        lambda leaf: np.float32(rng.uniform(0.01, 0.2, leaf.shape)), compute_shapes(classifier)
+    )
 
 
 def count_parameters(classifier: Classifier) -> int:

@@ -36,6 +36,7 @@ _AUXILIARY = {"4a": "aux1", "4d": "aux2"}  # the head that reads the maps of a b
 _AUXILIARY_FEATURES, _AUXILIARY_HIDDEN, _AUXILIARY_SIDE = 128, 1024, 4
 _AUXILIARY_WEIGHT = 0.3  # section 5
 _AUXILIARY_DROPOUT = 0.7
+_LEAST_SIDE, _LEAST_SIDE_OF_PAPER = 15, 31  # what leaves a pixel to the last blocks
 
 
 class Inception(nn.Module):
@@ -86,7 +87,9 @@ class AuxiliaryHead(nn.Module):
 
 
 class Googlenet(ClassifierModule):
-    """Map images [batch, size, size, 3], of 15 pixels or more, to logits [batch, num_outputs].
+    """Map images [batch, size, size, 3] to logits [batch, num_outputs].
+
+    Images have 15 pixels or more, 31 with `paper`, whose last pooling has larger windows.
 
     6,624,904 parameters for 1,000 outputs, 13,004,888 with both auxiliary heads. `paper` has 5x5
     convolutions and biases, and normalises over neighbouring features: 6,998,552 parameters.
@@ -185,7 +188,8 @@ class GooglenetSettings(FamilySettings):
     dtype: str
 
     def __post_init__(self) -> None:
-        blocks.check_common(self.image_size, 15, self.channels, self.width, self.dtype)
+        least = _LEAST_SIDE_OF_PAPER if self.paper else _LEAST_SIDE
+        blocks.check_common(self.image_size, least, self.channels, self.width, self.dtype)
         blocks.check_share("dropout", self.dropout)
 
     def create(self, num_classes: int) -> Classifier:
