@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ from tests.weight_samples import (
     read_samples,
 )
 
-BY_HAND = {
+BY_HAND: dict[str, Any] = {
     SAFETENSORS: pack_safetensors,
     NPZ: pack_npz,
     TORCH: pack_torch,
@@ -111,6 +112,31 @@ def test_what_keras_wrote_is_read():
             np.testing.assert_array_equal(by_sum[float(array.sum())], array)
     legacy = parse_weights(read_samples()["keras_legacy.h5"])[1]
     check_same(dict(zip(truth, legacy.values(), strict=True)), truth)
+
+
+HDF5_REASONS = {
+    "hdf5_big_endian.h5": "of the other byte order",
+    "hdf5_chunked.h5": "in several pieces, compressed or virtual",
+    "hdf5_circle.h5": "it has a structure twice",
+    "hdf5_empty.h5": "a side that is no number above 0",
+    "hdf5_external_link.h5": "of another form than Keras writes",
+    "hdf5_external_storage.h5": "keeps its numbers in other files",
+    "hdf5_hard.h5": "it has a structure twice",
+    "hdf5_latest.h5": "of another form than Keras writes",
+    "hdf5_soft.h5": "has a link to a path, which is not followed",
+    "hdf5_texts.h5": "of other things than numbers",
+    "hdf5_unwritten.h5": "would end behind the end",
+    "hdf5_virtual.h5": "in several pieces, compressed or virtual",
+}
+
+
+def test_what_hdf5_can_do_and_keras_does_not_is_refused():
+    samples = {n: c for n, c in read_samples().items() if n.startswith("hdf5")}
+    assert len(parse_weights(samples.pop("hdf5_many.h5"))[1]) == 300
+    assert samples.keys() == HDF5_REASONS.keys()
+    for name, content in samples.items():
+        with pytest.raises(WeightError, match=HDF5_REASONS[name]):
+            parse_weights(content)
 
 
 def read(content, tmp_path):
