@@ -99,6 +99,7 @@ def test_gradients_and_statistics_are_those_of_torchvision():
         gradients, stats = jax.jit(jax.grad(compute_loss, has_aux=True), static_argnums=4)(
             variables["params"], variables["batch_stats"], images, labels, classifier.module
         )
+        gradients, stats = jax.device_get((gradients, stats))
     loss = torch.nn.functional.cross_entropy(
         twin.network.train()(torch.tensor(images.transpose(0, 3, 1, 2))), torch.tensor(labels)
     )

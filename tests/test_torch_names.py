@@ -1,5 +1,7 @@
 """Names and layouts of PyTorch's arrays, for every family that has published weights."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,8 +14,8 @@ from jaxgan.classifiers.torch_names import TorchArray, TorchNames, name_arrays, 
 from jaxgan.classifiers.vgg import VggSettings
 from tests import twins
 
-COMMON = {"channels": 1, "width": 0.05, "dtype": "float32"}
-LITE = {"variant": 0, "dropout": 0.2, "drop_connect": 0.2, "norm_momentum": 0.9}
+COMMON: dict[str, Any] = {"channels": 1, "width": 0.05, "dtype": "float32"}
+LITE: dict[str, Any] = {"variant": 0, "dropout": 0.2, "drop_connect": 0.2, "norm_momentum": 0.9}
 # A classifier of each family, and how many arrays torchvision has of it.
 FAMILIES = {
     "vgg": (VggSettings(image_size=32, head="dense", norm=False, dropout=0.5, **COMMON), 32),
