@@ -18,6 +18,7 @@ import numpy as np
 from jaxgan.core.types import Array, Key
 from jaxgan.devices.parallel import compute_whole_batch_size, take_part
 from jaxgan.ops import conv, conv_transpose
+from jaxgan.ops.depthwise import depthwise_conv
 from jaxgan.ops.geometry import Padding
 
 Dtype = Any  # what `jnp.dtype` takes; None: that of parameters and input
@@ -160,14 +161,7 @@ class DepthwiseConv(nn.Module):
         shape = (self.size, self.size, 1, x.shape[-1])
         kernel = self.param("kernel", spread(math.sqrt(2.0) / self.size), shape)
         x, kernel = nn.dtypes.promote_dtype(x, kernel, dtype=self.dtype)
-        return jax.lax.conv_general_dilated(
-            x,
-            kernel,
-            (self.strides, self.strides),
-            "SAME",
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            feature_group_count=x.shape[-1],
-        )
+        return depthwise_conv(x, kernel, strides=self.strides)
 
 
 class ConvTranspose(nn.Module):
