@@ -12,9 +12,14 @@ from absl import flags
 from jaxgan.benchmark.launched import Launcher
 from jaxgan.benchmark.run import run_benchmark
 from jaxgan.benchmark.suites import PEERS, SUITES
+from jaxgan.core.console import say
 from jaxgan.training.loop import list_end_signals
 
 FLAGS = flags.FLAGS
+_EFFORT = (
+    "This measures every case of every suite: some hours on two cores. Quicker: --suite=sampling, "
+    "--case='batch 64', or --seconds=600 for ten minutes in all. Ctrl-C ends it."
+)
 flags.DEFINE_list("suite", list(SUITES), "Which suites, with commas.")
 flags.register_validator(
     "suite",
@@ -35,6 +40,8 @@ flags.DEFINE_string("plot", None, "Write a bar chart to this PNG file.")
 
 def main() -> None:
     """Flags to one call."""
+    if not (FLAGS["case"].present or FLAGS["suite"].present or FLAGS.seconds or FLAGS.small):
+        say(_EFFORT)
     # By an exception, so that the processes that are measured end with this one.
     for number in list_end_signals():
         signal.signal(number, lambda number, _: sys.exit(128 + number))

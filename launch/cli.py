@@ -10,6 +10,7 @@ installed.check_installed()
 
 import contextlib
 import functools
+import hashlib
 import json
 import logging as standard_logging
 import operator
@@ -235,10 +236,35 @@ def load_data_of(settings: DataSettings, learner: Sized) -> Dataset:
 
 
 def announce(dataset: Dataset) -> None:
-    """Say what has to be said of the data, and what of the flags has no effect on them."""
+    """Say what the user has to know about the data, and which flags have no effect on them.
+
+    The first command that reads these data shows the notices, and so does --dry_run. A later
+    command says in one line that there are some.
+    """
     tell_unused(_find_unused_by_data(dataset))
+    mark = _find_mark(dataset)
+    if mark.exists() and not _is_dry_run():
+        how = "--dry_run" if "dry_run" in FLAGS else "--dry_run of a training"
+        say(
+            f"Data: {printable(dataset.name)}. An earlier command has shown the notices about "
+            f"these data ({len(dataset.notices)}); {how} shows them again."
+        )
+        return
     for notice in dataset.notices:
         say(printable(notice))  # one line each, whatever the names in it
+    if dataset.notices and distributed.leads() and get_cache_dir() == Path(FLAGS.cache_dir):
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+
+
+def _find_mark(dataset: Dataset) -> Path:
+    """Return the file that is there once the notices about these data have been shown."""
+    shown = hashlib.sha256("\n".join([dataset.fingerprint, *dataset.notices]).encode())
+    return get_cache_dir() / "notices" / shown.hexdigest()[:32]
+
+
+def _is_dry_run() -> bool:
+    return "dry_run" in FLAGS and bool(FLAGS.dry_run)
 
 
 def print_configuration(configuration: Any) -> None:
@@ -515,7 +541,7 @@ def _run_main(main: Callable[[], None]) -> None:
     if not any("verbosity" in argument for argument in sys.argv):
         logging.set_verbosity(logging.WARNING)  # orbax and TFDS tell a great deal
         _tell_once()
-    if "dry_run" in FLAGS and FLAGS.dry_run:  # whoever reads a configuration wants no sentences
+    if _is_dry_run():  # whoever reads a configuration wants no sentences
         _OUTPUT.append(sys.stdout)
         sys.stdout = sys.stderr
     _set_numbers()

@@ -10,6 +10,7 @@ from absl import flags
 
 from jaxgan.core.files import write_json
 from jaxgan.core.settings import read_settings
+from jaxgan.core.versions import get_versions
 from jaxgan.study.coverage import format_coverage, run_coverage
 from jaxgan.study.settings import StudySettings
 from jaxgan.study.unused import find_unused_by_coverage
@@ -40,7 +41,7 @@ def main() -> None:
         num_devices=FLAGS.num_devices,
     )
     print(format_coverage(result))
-    write_json(workdir / "coverage.json", result)
+    write_json(workdir / "coverage.json", {**result, "versions": get_versions()})
     check_complete(result["failures"])
 
 

@@ -8,6 +8,7 @@ from absl import flags
 
 from jaxgan.core.console import say
 from jaxgan.core.files import write_json
+from jaxgan.core.versions import get_versions
 from jaxgan.study.simulation import format_simulations, run_simulations
 
 FLAGS = flags.FLAGS
@@ -26,7 +27,7 @@ def main() -> None:
     )
     print(format_simulations(results))
     if out:
-        write_json(out, results)
+        write_json(out, {**results, "versions": get_versions()})
 
 
 if __name__ == "__main__":

@@ -26,12 +26,13 @@ _KINDS = {
     "hashes of large folders": rf"(contents/{_HEX32}\.json)",
     "copies among images": r"(copies/[0-9a-f]+\.npz)",
     "encoders": rf"(encoders/{_HEX32}\.npz)",
+    "marks of notices that were shown": rf"(notices/{_HEX32})",
     "compiled programs": r"(xla)/\w+-[0-9a-f]+-(?:cache|atime)",
     "catalogue data sets": r"(tfds/(?!downloads/)[\w/.-]+/\d+\.\d+\.\d+)/[^/]+",
     "downloads": r"(tfds/downloads)/(?!manual/).+",
     "unfinished files": rf"((?:arrays/{_HEX64}|contents|copies|encoders)/\.[\w.-]+\.\d+\.beside)",
 }
-_TOPS = ("folder", "phantom", "arrays", "contents", "copies", "encoders", "xla", "tfds")
+_TOPS = ("folder", "phantom", "arrays", "contents", "copies", "encoders", "notices", "xla", "tfds")
 # jaxgan has read this data set of the catalogue, this version or an earlier one
 _TFDS_INDEX = re.compile(r"jaxgan_index\w*\.json")
 # What a process was writing: its host and number are in the name.

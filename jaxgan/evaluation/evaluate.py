@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxgan.core.console import say
+from jaxgan.core.versions import get_versions
 from jaxgan.evaluation.comparisons import (
     measure_classes,
     measure_copies,
@@ -79,7 +80,7 @@ def evaluate(
     own = create_encoder_features(*sets.real.encoder_set, cache_dir=cache_dir)
     metrics = _measure_all(sets, exported or own, own) | {"comparison": comparison}
     verdict = judge(metrics)
-    metrics = {"verdict": dataclasses.asdict(verdict), **metrics}
+    metrics = {"verdict": dataclasses.asdict(verdict), **metrics, "versions": get_versions()}
     result = Evaluation(metrics, out / "evaluation.json", out / "nearest_pairs.png")
     _draw_pairs(sets, result.figure)
     write_result(metrics, result.json_path, json_path)

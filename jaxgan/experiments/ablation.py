@@ -23,6 +23,7 @@ from jaxgan.core.errors import UserError
 from jaxgan.core.files import write_json, write_text
 from jaxgan.core.settings import check, read_settings, to_dict
 from jaxgan.core.unused import prefix_unused
+from jaxgan.core.versions import get_versions
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.evaluation import encoder
 from jaxgan.evaluation.comparisons import measure_copies, measure_space
@@ -397,7 +398,7 @@ def _summarise(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _write(
     result: Mapping[str, Any], drawn: Mapping[tuple[str, int], np.ndarray], workdir: Path
 ) -> None:
-    write_json(workdir / "ablation.json", result)
+    write_json(workdir / "ablation.json", {**result, "versions": get_versions()})
     table = format_ablation(result)
     write_text(workdir / "ablation.md", table)
     if result["rows"]:

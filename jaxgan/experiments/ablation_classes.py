@@ -13,6 +13,7 @@ from typing import Any
 from jaxgan.core.console import say
 from jaxgan.core.errors import UserError
 from jaxgan.core.files import write_json, write_text
+from jaxgan.core.versions import get_versions
 from jaxgan.data.sets import Dataset
 from jaxgan.evaluation.comparisons import measure_classes
 from jaxgan.evaluation.encoder import VERSION
@@ -79,7 +80,7 @@ def run_all_classes(
             *map(vars, runner.failures),
         ],
     }
-    write_json(workdir / "gan_train.json", result)
+    write_json(workdir / "gan_train.json", {**result, "versions": get_versions()})
     table = format_gan_train(result)
     write_text(workdir / "gan_train.md", table)
     say(table)

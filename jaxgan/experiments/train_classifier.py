@@ -18,6 +18,7 @@ from jaxgan.core.console import say
 from jaxgan.core.files import write_json
 from jaxgan.core.settings import check, to_dict
 from jaxgan.core.types import Params
+from jaxgan.core.versions import get_versions
 from jaxgan.data.sets import Dataset, ImageSet, check_classes, join_sets
 from jaxgan.devices.distributed import check_alike, leads, share
 from jaxgan.devices.parallel import Dispatcher, StepFn, check_batch_size, choose_devices
@@ -186,6 +187,7 @@ def _train(training: _Training, devices: Sequence[jax.Device]) -> None:
             "note": _BEST_NOTE,
             **_report_splits(training, best.variables),
         },
+        "versions": get_versions(),
     }
     write_json(folder.path / "report.json", report)
     _draw_figures(training, report)

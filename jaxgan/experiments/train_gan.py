@@ -24,6 +24,7 @@ from jaxgan.core.console import say
 from jaxgan.core.errors import UserError
 from jaxgan.core.files import write_json
 from jaxgan.core.settings import to_dict
+from jaxgan.core.versions import get_versions
 from jaxgan.data.sets import Dataset, ImageSet, find_label, join_sets
 from jaxgan.devices.distributed import check_alike, leads, share
 from jaxgan.devices.parallel import Dispatcher, check_batch_size, choose_devices
@@ -463,7 +464,7 @@ def _report_quality(training: _Training, selected_epoch: int) -> None:
         report = summarise(records, floor=floor, selected_epoch=selected_epoch)
     if report is None:
         return
-    write_json(folder.path / "report.json", report)
+    write_json(folder.path / "report.json", {**report, "versions": get_versions()})
     what = "mean over classes" if is_conditional(runs) else training.about
     gan_figures.plot_quality(
         records,
@@ -527,5 +528,5 @@ def _summarise_class(
     ]
     report = summarise(lines, floor=run.meter.compute_floor(), selected_epoch=selected_epoch)
     assert report is not None
-    write_json(run.folder.path / "report.json", report)
+    write_json(run.folder.path / "report.json", {**report, "versions": get_versions()})
     return report

@@ -1,13 +1,12 @@
 """What the jobs' results say: the dict that becomes report.json and the page."""
 
-import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 
 from jaxgan.core.settings import to_dict
+from jaxgan.core.versions import get_versions
 from jaxgan.data.sets import ImageSet
 from jaxgan.metrics.classification import compute_balanced_accuracy
 from jaxgan.metrics.clustered import compute_clustered_report
@@ -34,7 +33,6 @@ from jaxgan.study.statistics import (
 )
 from jaxgan.training.jobs import Result, describe_failures
 
-_PACKAGES = ("jaxgan", "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn", "pillow")
 # Printed in sections 4.2 and 4.3: accuracy on training and validation images.
 PAPER = {"without": (0.8632, 0.8550), "with": (0.9545, 0.8642)}
 _PAPER_ARMS = ("gan_paper_counts", "gan_paper_text", "gan_paper_code")
@@ -338,14 +336,3 @@ def _describe_size(images: ImageSet) -> str:
     if known.all():
         return words
     return f"{words} ({int((~known).sum())} images without a known patient count as one each)"
-
-
-def get_versions() -> dict[str, str]:
-    """Return the versions of what the study was computed with."""
-    versions = {"python": platform.python_version(), "platform": platform.platform()}
-    for name in _PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "unknown"
-    return versions
