@@ -280,7 +280,7 @@ def test_settings_of_a_gan_that_no_arm_has_refuse_nothing(tmp_path, monkeypatch)
     with pytest.raises(UserError, match=r"expected gan\.channels"):
         make_settings(**odd)
     odd = make_settings(gan_batch_size=7)
-    with pytest.raises(UserError, match="A batch of 7 can not be shared by 2 devices"):
+    with pytest.raises(UserError, match="A batch of 7 can not be divided into 2 equal parts"):
         run.run_jobs(odd, workdir=tmp_path / "with", num_devices=2, **options)
 
 

@@ -1,1 +1,1 @@
-"""One device or several. Of one process or several."""
+"""Run on one device or several, in one process or several."""
