@@ -10,7 +10,7 @@ from PIL import Image
 from jaxgan.core.errors import DiskError, UserError
 from jaxgan.data import copies, guard
 from jaxgan.data.folder import scan_folder
-from jaxgan.data.images import bears_mark, write_png
+from jaxgan.data.images import has_mark, write_png
 from jaxgan.data.source import DataSpec, load_dataset
 from jaxgan.evaluation.subjects import load_folders
 from jaxgan.reports import drawing, gan_figures
@@ -205,9 +205,9 @@ def write_generated(films, folder):
 
 def test_all_that_jaxgan_draws_bears_its_mark(films, tmp_path):
     for name in write_generated(films, tmp_path):
-        assert bears_mark((tmp_path / name).read_bytes()), name
+        assert has_mark((tmp_path / name).read_bytes()), name
     write_png(films[0], tmp_path / "real.png")
-    assert not bears_mark((tmp_path / "real.png").read_bytes())
+    assert not has_mark((tmp_path / "real.png").read_bytes())
 
 
 def test_generated_images_and_sheets_are_no_data(films, tmp_path):

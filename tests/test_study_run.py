@@ -301,7 +301,7 @@ def test_the_settings_of_every_variant_say_what_a_study_does(variant):
 
 def test_one_class_is_nothing_to_study(tmp_path):
     alone = replace(make_data(), class_names=("left",))
-    with pytest.raises(UserError, match=r"one class alone \(left\), and a study asks"):
+    with pytest.raises(UserError, match=r"only one class \(left\), but a study asks"):
         run.describe_study(make_settings(), alone)
 
 
