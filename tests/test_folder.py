@@ -186,7 +186,7 @@ def test_equal_names_in_two_folders_are_not_one_file(flat):
         fill(flat / name, 2, prefix="same-")
     files = sorted(p.relative_to(flat).as_posix() for p in flat.rglob("*.png"))
     write_manifest(flat, rows=[f"{Path(file).name},{n}" for n, file in enumerate(files)])
-    with pytest.raises(UserError, match=r"same-00_1.png, and 2 files .clear/same.* have this name"):
+    with pytest.raises(UserError, match=r"same-00_1.png, but 2 files .clear/same.* have this name"):
         scan_folder(flat)
     write_manifest(flat, rows=[f"{flat}/{file},{n}" for n, file in enumerate(files)])
     assert len({image.patient for image in scan_folder(flat).images}) == 28
@@ -207,7 +207,7 @@ def test_cells_that_name_nobody_join_nobody(flat):
     write_manifest(flat, **{f"clear-{n:02d}_1": "nan" for n in range(12)})
     scan = scan_folder(flat)
     assert not scan.patients_known and {i.patient for i in scan.images if i.label == 0} == {None}
-    assert "for 12 files" in scan.notices[1] and "of 12 images" in scan.notices[2]
+    assert "for 12 files" in scan.notices[1] and "for 12 images" in scan.notices[2]
 
 
 def test_one_patient_in_two_spellings_is_said(flat):
@@ -249,7 +249,7 @@ def test_a_table_that_means_several_files_by_one_row_is_not_read(flat):
     (flat / "meta.csv").write_text("\n".join(["file,subject", *rows]) + "\n")
     scan = scan_folder(flat)
     assert not scan.patients_known and "meta.csv has no row for some images" in scan.notices[0]
-    with pytest.raises(UserError, match=r"names same\.png, and 2 files"):
+    with pytest.raises(UserError, match=r"names same\.png, but 2 files"):
         scan_folder(flat, patient_column="subject")
 
 
@@ -301,7 +301,7 @@ def test_patients_from_one_source_alone(flat):
             scan_folder(flat, patients_from=source)
     with pytest.raises(UserError, match="expected one of auto, table"):
         scan_folder(flat, patients_from="tables")
-    with pytest.raises(UserError, match="give one of them"):
+    with pytest.raises(UserError, match="give only one of them"):
         scan_folder(flat, patients_from="none", patient_pattern="a")
 
 
@@ -586,7 +586,7 @@ def test_pattern_that_is_none(flat):
 
 
 def test_column_and_pattern_together(flat):
-    with pytest.raises(UserError, match="give one of them"):
+    with pytest.raises(UserError, match="give only one of them"):
         scan_folder(flat, patient_column="patient", patient_pattern="a")
 
 

@@ -352,7 +352,7 @@ def _choose_labels(
     whole = [(table, chosen) for table, chosen in found if covers(table, files)]
     if len(whole) > 1 and (column or is_needed):
         names = list_some([table.path.name for table, _ in whole])
-        raise UserError(f"several tables give classes ({names}): rename the right one {MANIFEST}")
+        raise UserError(f"several tables give classes ({names}): rename one to {MANIFEST}")
     return next(iter(whole or found), (None, None))
 
 
@@ -527,14 +527,14 @@ def _read_patients(
     whole = [(table, name) for table, name in found if table.is_manifest or covers(table, files)]
     if len(whole) > 1 or (len(found) > 1 and not whole):
         names = list_some([table.path.name for table, _ in whole or found])
-        several = f"Several tables name patients ({names}): rename the right one {MANIFEST}."
+        several = f"Several tables name patients ({names}): rename one to {MANIFEST}."
         if is_asked:
             raise UserError(several)
         return None, [several]
     if not whole and not is_asked:
         return None, [
             f"{found[0][0].path.name} has no row for some images, or one for several, and is not "
-            f"read: rename it {MANIFEST} if it names their patients."
+            f"read: rename it to {MANIFEST} if it names their patients."
         ]
     ((table, name),) = whole or found
     patients, notices = match_rows(table.path, table.rows, name, files)

@@ -235,7 +235,7 @@ def _describe_unidentified(content: bytes) -> str:
     name = next((name for name, start in _STARTS.items() if content.startswith(start)), None)
     if name is None:
         return f"is not a PNG, JPEG, BMP, TIFF, WebP or DICOM image (begins {content[:8]!r})"
-    return f"begins as a {name}, but is damaged, cut off, or of a kind that jaxgan can not read"
+    return f"begins as a {name}, but is damaged or cut off, or of a kind that jaxgan can not read"
 
 
 def _open_with_pillow(content: bytes) -> Image.Image:

@@ -1,1 +1,1 @@
-"""Run on one device or several, in one process or several."""
+"""One device or several. In one process or several."""
