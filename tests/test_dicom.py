@@ -248,8 +248,8 @@ def test_a_rescale_that_makes_no_sense_is_none(slope):
         ({"PixelRepresentation": 2}, "PixelRepresentation (0028,0103) is neither"),
         ({"Rows": 9999, "Columns": 9999}, "9999 x 9999 pixels, more than the 48"),
         ({"Rows": 0}, "expected one or more"),
-        ({"SamplesPerPixel": 5, "PhotometricInterpretation": "RGB"}, "5 samples a pixel in RGB"),
-        ({"SamplesPerPixel": 3}, "3 samples a pixel in MONOCHROME2"),
+        ({"SamplesPerPixel": 5, "PhotometricInterpretation": "RGB"}, "5 samples per pixel in RGB"),
+        ({"SamplesPerPixel": 3}, "3 samples per pixel in MONOCHROME2"),
         ({"Rows": 100}, "damaged or cut off"),
     ],
 )

@@ -670,7 +670,7 @@ def test_generated_images_are_written_with_their_mark_and_a_failure_is_raised(tm
     paths = [tmp_path / f"{i}.png" for i in range(3)]
     images.write_generated(drawn, paths)
     for image, path in zip(drawn, paths, strict=True):
-        assert images.bears_mark(path.read_bytes())
+        assert images.has_mark(path.read_bytes())
         np.testing.assert_array_equal(np.asarray(Image.open(path))[..., None], image)
     with pytest.raises(ValueError, match="write_png got float64"):
         images.write_generated(drawn / 255, paths)

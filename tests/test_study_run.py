@@ -280,7 +280,7 @@ def test_settings_of_a_gan_that_no_arm_has_refuse_nothing(tmp_path, monkeypatch)
     with pytest.raises(UserError, match=r"expected gan\.channels"):
         make_settings(**odd)
     odd = make_settings(gan_batch_size=7)
-    with pytest.raises(UserError, match="A batch of 7 can not be shared by 2 devices"):
+    with pytest.raises(UserError, match="A batch of 7 can not be divided into 2 equal parts"):
         run.run_jobs(odd, workdir=tmp_path / "with", num_devices=2, **options)
 
 
@@ -301,7 +301,7 @@ def test_the_settings_of_every_variant_say_what_a_study_does(variant):
 
 def test_one_class_is_nothing_to_study(tmp_path):
     alone = replace(make_data(), class_names=("left",))
-    with pytest.raises(UserError, match=r"one class alone \(left\), and a study asks"):
+    with pytest.raises(UserError, match=r"only one class \(left\), but a study asks"):
         run.describe_study(make_settings(), alone)
 
 

@@ -276,7 +276,7 @@ def test_a_test_split_is_reported_too(tmp_path):
 def test_one_class_is_nothing_to_classify(tmp_path):
     alone = replace(DATASET, class_names=("left",))
     with pytest.raises(
-        UserError, match=r"made has one class alone \(left\), and a classifier tells"
+        UserError, match=r"made has only one class \(left\), but a classifier tells"
     ):
         train(tmp_path, dataset=alone)
     assert not list(tmp_path.iterdir())
