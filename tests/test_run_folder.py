@@ -353,7 +353,7 @@ def test_lines_and_checkpoints_that_were_removed_are_said(tmp_path, capsys):
     folder.rewind(4)
     assert capsys.readouterr().out == ""
     folder.rewind(6)
-    assert "lacks lines up to the checkpoint of step 6" in capsys.readouterr().out
+    assert "has lost lines before the checkpoint of step 6" in capsys.readouterr().out
     folder.rewind(0)
     assert "holds no checkpoint" in capsys.readouterr().out
     folder.close()

@@ -62,7 +62,7 @@ def read_run_settings(run: Path) -> TrainGanSettings:
     except UserError as error:
         raise UserError(
             f"{printable(str(run / 'config.json'))} was edited, or belongs to another version of "
-            f"jaxgan: {error} Put back what was written."
+            f"jaxgan: {error} Restore the original file."
         ) from None
 
 

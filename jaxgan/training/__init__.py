@@ -1,1 +1,1 @@
-"""The loop of a run, its folder. Batches, checkpoints, records, many small runs."""
+"""The training loop and the run folder: batches, checkpoints, records, many small runs."""
