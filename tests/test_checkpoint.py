@@ -281,7 +281,7 @@ def test_a_damaged_one_from_before_digests_has_its_sentence(three, tmp_path, how
                 step, state = checkpoints.resume(lambda: STATE)
         except UserError as error:
             assert "step 3 in" in str(error)
-            assert "is damaged: remove its folder, and the training's own" in str(error)
+            assert "is damaged: remove its folder, then start the training's own" in str(error)
         else:
             assert (step, int(state["n"])) == (3, 3)  # nothing needs that file, or that byte
 

@@ -1,1 +1,1 @@
-"""What the launchers do. Training, sampling, keeping, ablating."""
+"""The work of the launchers: training, sampling, keeping images, ablation."""

@@ -1,1 +1,1 @@
-"""Images, and which of them are kept. By a generator, while it trains and from its folder."""
+"""Draw images from a generator, during training or from a run's folder, and keep some of them."""
