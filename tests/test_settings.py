@@ -165,7 +165,7 @@ def test_an_unknown_variant_names_those_there_are():
         ({"objective": "huge"}, "non_saturating, saturating, least_squares"),
         (
             {"objective": "hinge"},
-            r"'paper_text' reads D's .*\(config.gan.objective\).*--accept=none",
+            r"'paper_text' needs a score of D .*\(config.gan.objective\).*--accept=none",
         ),
         (
             {"gradient_penalty_weight": 10.0},

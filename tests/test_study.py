@@ -63,7 +63,7 @@ def test_a_class_without_a_number_of_the_paper_s_is_told():
     table = {"covid": 192, "normal": 61}
     (notice,) = describe_lacking_targets(arms, ("COVID-19", "Normal", "cat"), table)
     assert notice.startswith("gan_paper_counts: ") and "covid, normal, and those" in notice
-    assert "The classes here are COVID-19, Normal, cat:" in notice
+    assert "those here are COVID-19, Normal, cat:" in notice
     (notice,) = describe_lacking_targets(arms, [f"c{n:03d}" for n in range(200)], {})
     assert "the classes (none), and" in notice and "c009 and 190 more:" in notice
     assert describe_lacking_targets(arms, ("Covid", "NORMAL"), table) == []

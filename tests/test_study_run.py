@@ -265,7 +265,7 @@ def test_a_class_that_the_paper_s_table_lacks_is_in_the_notices(tmp_path, capsys
     assert results.notices == []
     others = make_settings(arms=("real", "gan_paper_counts"), targets={"LEFT": 40, "cat": 3})
     (notice,) = run_study(tmp_path / "others", others).notices
-    assert "for the classes LEFT, cat. The classes here are left, right:" in notice
+    assert "of the classes LEFT, cat, and those here are left, right:" in notice
     assert notice in capsys.readouterr().out
     assert run_study(tmp_path / "without", make_settings()).notices == []
 

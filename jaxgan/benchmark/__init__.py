@@ -1,1 +1,1 @@
-"""Throughput beside that of peers. Measured in turns: see docs/performance.md."""
+"""Throughput compared with that of peers, measured in turns: see docs/performance.md."""

@@ -1,4 +1,4 @@
-"""What training changes in one network, of a GAN or a classifier, and how it is changed."""
+"""The parts of a network that training changes, for a GAN or a classifier, and their update."""
 
 import functools
 from typing import TypeVar
@@ -14,7 +14,7 @@ from jaxgan.devices.parallel import average
 
 
 class NetworkState(struct.PyTreeNode):
-    """What training changes in one network; `batch_stats` is empty where it has none."""
+    """The parts of one network that training changes; `batch_stats` may be empty."""
 
     params: Params
     batch_stats: Params
@@ -66,7 +66,7 @@ def apply_gradients(
     optimizer: optax.GradientTransformation,
     axis_name: str | None = None,
 ) -> Network:
-    """Take one step of the optimizer by the mean gradients over devices."""
+    """Take one step of the optimizer with the mean gradients over devices."""
     gradients = average(gradients, axis_name)
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)

@@ -1,7 +1,7 @@
-"""Transposed convolutions of few images: one matrix product a tap, on the kernel as it lies.
+"""Transposed convolutions of few images: one matrix product per tap, with the unchanged kernel.
 
-For an image or two the other forms spend most of their time on turning the kernel round. A tap is
-one place of a kernel; each one's product with all pixels is added where that tap puts it.
+For one or two images the other forms spend most of their time on flipping the kernel. A tap is one
+position of a kernel. Its product with all pixels is added at the positions of that tap.
 """
 
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ def is_spread_of_few(g: Geometry, batch: int) -> bool:
 
 
 def is_doubling(g: Geometry) -> bool:
-    """Whether images of twice the size come out, by a kernel of 4x4."""
+    """Whether the result has twice the size of the images, with a kernel of 4x4."""
     is_shape = (g.kernel, g.stride, tuple(g.padding)) == ((4, 4), 2, ((1, 1), (1, 1)))
     return is_shape and g.size == (2 * g.out[0], 2 * g.out[1])
 
