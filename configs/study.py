@@ -38,7 +38,7 @@ def paper() -> ConfigDict:
     # Share of a class's training images, by patient (3 of 6): calibrates D, unseen by GANs.
     config.holdout = 0.1
     config.pool = 4.0  # generated images for the rules of selection, per image to keep
-    config.audit = True  # the classifier on the frame alone and with the centre blackened
+    config.audit = True  # also test the classifier on the frame only, and with the centre black
     _take_gan(config, "paper")
     _take_classifier(config, "paper")
     config.max_steps_per_dispatch = 50

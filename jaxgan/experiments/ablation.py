@@ -158,9 +158,9 @@ def run_ablation(
     `dataset` is gray and has the size of the training images. A training that fails is named and
     left out. A training that was killed continues from its checkpoint.
     """
-    judge = create_judge(dataset, settings.class_name, cache_dir)
+    evaluator = create_evaluator(dataset, settings.class_name, cache_dir)
     # First, because it may fail: then no hours of training are lost.
-    references = judge.measure_references(dataset, settings.class_name)
+    references = evaluator.measure_references(dataset, settings.class_name)
     runs = [(name, seed) for seed in settings.seeds for name in settings.variants]
     runner = JobRunner(workdir / "jobs", {"training": len(runs), "scores": len(runs)})
     scores: dict[str, list[dict[str, Any]]] = {name: [] for name in settings.variants}
@@ -175,8 +175,8 @@ def run_ablation(
             continue
         images = as_gray(made[f"images_{variant.select_checkpoint}"])
         drawn[name, seed] = images
-        record = {"judge": judge.record, "images": hash_pixels(images)}
-        scoring = functools.partial(judge.measure, images)
+        record = {"judge": evaluator.record, "images": hash_pixels(images)}
+        scoring = functools.partial(evaluator.measure, images)
         scored = runner.run(
             create_scoring("scores", f"{name}, seed {seed}, scored", record, scoring)
         )
@@ -188,9 +188,9 @@ def run_ablation(
     result = {
         "class": settings.class_name,
         "data": {"name": dataset.name, "fingerprint": dataset.fingerprint},
-        "images_seen": settings.train.num_epochs * len(judge.real.train),
+        "images_seen": settings.train.num_epochs * len(evaluator.real.train),
         "num_epochs": settings.train.num_epochs,
-        "features": judge.encoder.name,
+        "features": evaluator.encoder.name,
         "rows": {name: _summarise(found) for name, found in scores.items() if found},
         "references": references,
         "failures": [dataclasses.asdict(failure) for failure in runner.failures],
@@ -299,7 +299,7 @@ def read_scores(done: Result) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Judge:
+class Evaluator:
     """Scores gray images uint8 [n, h, w, 1] against real ones, in two feature spaces.
 
     `record` describes it in a job's record.
@@ -341,11 +341,11 @@ class Judge:
         return found
 
 
-def create_judge(dataset: Dataset, class_name: str, cache_dir: Path | None) -> Judge:
+def create_evaluator(dataset: Dataset, class_name: str, cache_dir: Path | None) -> Evaluator:
     """Return what scores images of a class against its held-out real images."""
     real = choose_real(dataset, class_name)
     check_count(f"the held-out images of {class_name}", len(real.held_out))
-    return Judge(
+    return Evaluator(
         real,
         encoder=create_encoder_features(*real.encoder_set, cache_dir=cache_dir),
         pyramid=fit_pyramid_features(real.train.images),

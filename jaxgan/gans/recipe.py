@@ -93,7 +93,7 @@ class RecipeSettings(FamilySettings):
         return unused
 
     def describe_job(self) -> Mapping[str, str]:
-        """Return a mark for jobs whose average changes only with G, unlike in earlier versions."""
+        """Return a mark for jobs in which the average changes only with G: earlier jobs differ."""
         return {"averaged": "at updates of G"} if self.num_critic_steps > 1 else {}
 
 

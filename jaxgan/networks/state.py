@@ -36,10 +36,9 @@ def create_network_state(
     *inputs: jax.ShapeDtypeStruct,
 ) -> NetworkState:
     """Draw the parameters of a network that takes these inputs and `train`."""
-    # Lazily: the parameters are drawn one by one (`layers.normal`), and nothing else is computed;
-    # without `train`, what batch norm makes of its first statistics would be. Of every function
-    # within the network that is jitted the part that needs no input, which is empty, would be
-    # compiled all the same.
+    # Lazily: only the parameters are computed, one by one (`layers.normal`). Without `train`, batch
+    # norm would also compute with its first statistics. Without `disable_jit`, JAX would compile
+    # the part of each jitted function that needs no input, although it is empty.
     with jax.disable_jit():
         params = network.lazy_init(key, *inputs, train=True)["params"]
     statistics = _create_statistics(key, network=network, inputs=inputs)

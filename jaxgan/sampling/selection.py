@@ -11,8 +11,8 @@ The text of the paper and its listing differ (section 4.1), so there are two rul
 - `none`: every image is kept.
 - `calibrated`: discriminator rejection sampling (Azadi et al. 2019) from the finished generator. D
   has seen the training images and is overconfident. So its logits are first calibrated on real
-  images that it has *not* seen (a logistic regression). If D does not recognise these, images are
-  kept at random.
+  images that it has *not* seen (a logistic regression). If D cannot distinguish these from
+  generated images, images are kept at random.
 - `top_k`: several times as many images of the finished generator are drawn, and those with the
   highest scores of D are kept.
 
