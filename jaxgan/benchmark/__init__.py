@@ -1,1 +1,1 @@
-"""Throughput compared with that of peers, measured in turns: see docs/performance.md."""
+"""Throughput next to that of peers. Measured in turns: see docs/performance.md."""

@@ -1,1 +1,1 @@
-"""The work of the launchers: training, sampling, keeping images, ablation."""
+"""The work of the launchers. Training, sampling, keeping images, ablation."""

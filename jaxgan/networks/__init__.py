@@ -1,1 +1,1 @@
-"""Layers, states and optimizers: the parts of both kinds of networks."""
+"""Layers, states, optimizers. The parts of both kinds of networks."""

@@ -1,1 +1,1 @@
-"""Draw images from a generator, during training or from a run's folder, and keep some of them."""
+"""Images, and which of them are kept. From a generator during training, or from a run's folder."""

@@ -1,1 +1,1 @@
-"""The training loop and the run folder: batches, checkpoints, records, many small runs."""
+"""The training loop, the run folder. Also batches, checkpoints, records, many small runs."""
