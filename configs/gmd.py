@@ -23,7 +23,7 @@ def paper() -> ConfigDict:
     config.classifier.dtype = "float32"
     config.classifier.image_size = 150
     config.classifier.channels = 3
-    config.classifier.num_outputs = 4  # a leftover of the paper's eye model; 0: one a class
+    config.classifier.num_outputs = 4  # a leftover of the paper's eye model; 0: one per class
     config.classifier.width = 256  # of the first convolution; the others keep their proportion
     config.classifier.padding = "VALID"  # not printed; 4,033,252 parameters ("SAME": 4,929,252)
 
@@ -35,7 +35,7 @@ def paper() -> ConfigDict:
     config.eval_batch_size = 32
     config.evaluate_every_epochs = 1  # a checkpoint follows, and the best one is kept
     config.checkpoint_every_epochs = 1
-    # And by time, looked at between two dispatches: 0 for never. Changes no result.
+    # Also by time, checked between two dispatches; 0: never. It changes no result.
     config.checkpoint_every_seconds = 60.0
     config.epochs_per_dispatch = 1
     config.max_steps_per_dispatch = 50

@@ -1,4 +1,4 @@
-"""What `--help` shows: what a launcher does, an example, and its own flags, one line each."""
+"""The text of `--help`: what a launcher does, an example, and its own flags, one line each."""
 
 import sys
 import textwrap
@@ -17,7 +17,7 @@ _GROUPS = {
     ),
     "Output": ("workdir", "out", "json", "plot"),
 }
-# What stands for a value: by the flag's name, else by its type.
+# The placeholder of a value: by the flag's name, otherwise by its type.
 _VALUES = {
     "data_dir generated against held_out out cache_dir workdir synthetic_dir": "FOLDER",
     "json plot features": "FILE",
@@ -35,7 +35,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 
 
 def is_asked(argv: Iterable[str]) -> bool:
-    """Whether the arguments ask for help, however a tool is asked for it."""
+    """Whether the arguments ask for help, in any common form."""
     return any(argument in ("--help", "-help", "-h", "--helpshort") for argument in argv)
 
 

@@ -28,7 +28,7 @@ def define_flags(config_file: str | None, workdir: str, *, effort: str = "") -> 
     cli.define_process_flags()
     flags.DEFINE_bool("augment", False, "Train on the kept images of --synthetic_dir too.")
     flags.DEFINE_string("synthetic_dir", "runs/dcgan", "Where the GANs of the classes are.")
-    flags.DEFINE_list("augment_classes", [], "With --augment: these classes, as covid,normal.")
+    flags.DEFINE_list("augment_classes", [], "With --augment: these classes, e.g. covid,normal.")
     flags.DEFINE_string("workdir", workdir, "The run goes to WORKDIR/real or WORKDIR/augmented.")
 
 
@@ -40,7 +40,7 @@ def main() -> None:
     cli.ask_for_devices()
     cli.join_processes()
     settings = read_settings(TrainClassifierSettings, cli.override_data(FLAGS.config).to_dict())
-    cli.tell_unused(find_unused_by_training(settings, augment=FLAGS.augment))
+    cli.report_unused(find_unused_by_training(settings, augment=FLAGS.augment))
     dataset = cli.load_data_of(settings.data, settings.classifier)
     cli.announce(dataset)
     synthetic_dir = Path(FLAGS.synthetic_dir) if FLAGS.augment else None

@@ -185,7 +185,7 @@ def test_a_read_only_cache_is_used_in_silence_and_what_it_lacks_is_said(place, t
             flags = (*flags, f"--data_dir={place / 'data'}", f"--cache_dir={disk}")
             result = fork("train_gmd", place, *flags)
             assert result.returncode == 0, result.stderr
-            assert ("can not be written: what is prepared goes" in result.stderr) == is_said
+            assert ("can not be written: prepared data are removed" in result.stderr) == is_said
             assert "Warning" not in result.stderr
         assert list_files(disk) == before
 

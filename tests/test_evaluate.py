@@ -410,7 +410,7 @@ def test_it_is_said_when_not_all_training_images_were_searched(place, tmp_path, 
         (("--generated=copies", "--against=nowhere"), "does not exist"),
         (("--generated=copies", "--against=train", "--window=40,0"), "0 wide, expected 1 or more"),
         (("--generated=copies", "--against=train", "--value_range=0,9"), "more than 8 bits"),
-        (("--class=left", "--fit=pad"), "a run says itself how its images are shown"),
+        (("--class=left", "--fit=pad"), "a run has its own settings for this"),
         (("--generated=copies", "--against=train", "--features=train/0.png"), "not an exported"),
     ],
 )

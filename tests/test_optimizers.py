@@ -57,7 +57,5 @@ def test_a_wrong_field_is_named(changes, sentence):
 
 def test_adam_has_no_use_for_a_momentum():
     settings = OptimizerSettings(name="adam", learning_rate=1e-3, momentum=0.5)
-    assert settings.find_unused() == {
-        "momentum": "config.name is adam, which has moments of its own"
-    }
+    assert settings.find_unused() == {"momentum": "config.name is adam, which has its own moments"}
     assert OptimizerSettings(name="sgd", learning_rate=1e-3, momentum=0.5).find_unused() == {}

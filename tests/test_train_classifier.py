@@ -151,7 +151,9 @@ def test_a_class_without_a_generated_image_is_refused_or_left_out_on_purpose(tmp
     with pytest.raises(UserError, match="no kept images of right"):
         load_synthetic(tmp_path, DATASET)
     right = write_kept(tmp_path, "right", 0)
-    with pytest.raises(UserError, match=r"runs of right in .* have kept no image, those of left"):
+    with pytest.raises(
+        UserError, match=r"runs of right in .* have kept no image, but those of left"
+    ):
         load_synthetic(tmp_path, DATASET)
     (right / "finished.json").unlink()
     with pytest.raises(
@@ -276,7 +278,7 @@ def test_a_test_split_is_reported_too(tmp_path):
 def test_one_class_is_nothing_to_classify(tmp_path):
     alone = replace(DATASET, class_names=("left",))
     with pytest.raises(
-        UserError, match=r"made has only one class \(left\), but a classifier tells"
+        UserError, match=r"made has only one class \(left\), but a classifier distinguishes"
     ):
         train(tmp_path, dataset=alone)
     assert not list(tmp_path.iterdir())

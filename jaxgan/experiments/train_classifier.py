@@ -1,4 +1,4 @@
-"""Train a classifier on real images, with or without kept generated ones; report it honestly."""
+"""Train a classifier on real images, with or without kept generated ones, and report it."""
 
 import functools
 import hashlib
@@ -59,9 +59,9 @@ class TrainClassifierSettings(RunSettings):
 
 @dataclass(frozen=True)
 class TrainedClassifier:
-    """What the training of a classifier has left in its folder.
+    """The results that the training of a classifier left in its folder.
 
-    `report` has the figures of every split, `metrics` a line a dispatch.
+    `report` has the figures of every split, `metrics` one line per dispatch.
     """
 
     folder: Path
@@ -74,7 +74,7 @@ def describe_run(
     settings: TrainClassifierSettings, dataset: Dataset, synthetic: Mapping[str, ImageSet]
 ) -> dict[str, Any]:
     """Return what defines a run, as its `config.json` records it. Raises `UserError`."""
-    check_classes(dataset, "a classifier tells classes apart")
+    check_classes(dataset, "a classifier distinguishes classes")
     pixels = hashlib.sha256()
     for images in synthetic.values():
         pixels.update(images.images.tobytes())
@@ -102,22 +102,22 @@ class _Training:
 
     @property
     def arm(self) -> str:
-        """Whether generated images are among the training images, as reports call it."""
+        """The name of the arm in reports: with or without generated training images."""
         return ARMS[bool(self.synthetic)]
 
     @property
     def name(self) -> str:
-        """The family, as sentences and figures call it."""
+        """The family's name in messages and figures."""
         return self.settings.classifier.family.upper()
 
     @functools.cached_property
     def images(self) -> ImageSet:
-        """What it learns from."""
+        """The training images: real and generated."""
         return join_sets([self.dataset.train, *self.synthetic.values()])
 
     @functools.cached_property
     def plan(self) -> EpochPlan:
-        """When what happens."""
+        """The plan of epochs, steps and dispatches."""
         return self.settings.create_plan(len(self.images))
 
     @functools.cached_property
@@ -138,9 +138,9 @@ def train_classifier(
 ) -> TrainedClassifier:
     """Train one arm in `workdir`/real or, with `synthetic_dir`, `workdir`/augmented.
 
-    Generated images join the training images alone, of `augment_classes` where these are named.
-    Continues where an earlier call stopped; prints the arm's report beside the other arm's where
-    that exists. `notes` see `RunFolder`.
+    Generated images are added only to the training images, and only to `augment_classes` if given.
+    Continues where an earlier call stopped. Prints the arm's report next to the other arm's report
+    if that exists. For `notes` see `RunFolder`.
     """
     synthetic = {}
     if synthetic_dir:
@@ -199,7 +199,7 @@ def _fit(
 ) -> tuple[ClassifierState, ClassifierState, int] | None:
     """Train from the newest checkpoint to the last epoch.
 
-    Returns the last state, the best one and its epoch, in the leading process alone.
+    Returns the last state, the best state and its epoch, only in the leading process.
     """
     settings, plan, folder = training.settings, training.plan, training.folder
     keys, resident_bytes = create_keys(settings.seed), settings.data.resident_bytes
@@ -252,9 +252,9 @@ def _create_step(training: _Training, axis_name: str | None) -> StepFn:
 
 
 def _create_validation(training: _Training) -> Hook:
-    """Return what validates, after which a checkpoint follows.
+    """Return the hook that validates; a checkpoint follows each validation.
 
-    So the best of those validated is kept, not the best of those that happened to be saved.
+    So the best of all validated states is kept, not only the best of those saved for other reasons.
     """
     validate = functools.partial(_validate, training.predict, training.dataset.val)
     return Hook(training.settings.evaluate_every_epochs, validate, saves=True)
@@ -297,7 +297,7 @@ def _draw_figures(training: _Training, report: Mapping[str, Any]) -> None:
 
 
 def _format_arms(workdir: Path) -> str:
-    """Return the table of the arms in `workdir` that have a report; say which one is damaged."""
+    """Return the table of the arms in `workdir` with a report; say which report is damaged."""
     reports = {}
     for arm in ARMS:
         path = workdir / arm / "report.json"

@@ -1,6 +1,6 @@
-"""How two players learn, as settings that families share, and the GAN that two networks make by it.
+"""How two players learn: settings that families share, and the GAN of two networks with them.
 
-A family that differs from DCGAN in its networks alone has `RecipeSettings` and calls `create_gan`.
+A family that differs from DCGAN only in its networks uses `RecipeSettings` and `create_gan`.
 """
 
 import functools
@@ -28,7 +28,7 @@ Players = Callable[[str | None], tuple[nn.Module, nn.Module]]
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeSettings(FamilySettings):
-    """What G and D descend, how fast, and what D is shown: see configs/dcgan.py for each field."""
+    """Losses, learning rates and augmentation of G and D: see configs/dcgan.py for each field."""
 
     dtype: str
     latent_size: int
@@ -77,9 +77,9 @@ class RecipeSettings(FamilySettings):
         check("augment_ramp_images", ramp, ramp >= 1, "1 or more")
         if target and self.objective not in objectives.SIGNED_OBJECTIVES:
             raise UserError(
-                f"config.augment_target is {target!r}: adaptive strength reads D's overfitting "
-                f"from the sign of its logits, which means something with config.objective "
-                f"{', '.join(objectives.SIGNED_OBJECTIVES)} only, not with {self.objective!r}. Set "
+                f"config.augment_target is {target!r}: adaptive strength measures D's overfitting "
+                f"by the sign of its logits. That is valid only with config.objective "
+                f"{', '.join(objectives.SIGNED_OBJECTIVES)}, not with {self.objective!r}. Set "
                 "config.augment_target to 0 or choose one of them."
             )
 
@@ -93,7 +93,7 @@ class RecipeSettings(FamilySettings):
         return unused
 
     def describe_job(self) -> Mapping[str, str]:
-        """Return what tells a job from one of before, whose average moved while D alone did."""
+        """Return a mark for jobs in which the average changes only with G: earlier jobs differ."""
         return {"averaged": "at updates of G"} if self.num_critic_steps > 1 else {}
 
 
@@ -101,7 +101,7 @@ def create_gan(settings: RecipeSettings, create_players: Players, num_epochs: in
     """Return the GAN of two linen modules, G and D; `create_players` takes the axis's name.
 
     G is applied to latents [batch, latent_size], D to images [batch, h, w, c]; both take labels
-    [batch] or None behind, and `train`.
+    [batch] or None as the next argument, and `train`.
     """
     generator, discriminator = create_players(None)
     objective = create_objective(settings)
@@ -115,8 +115,8 @@ def create_gan(settings: RecipeSettings, create_players: Players, num_epochs: in
         return logits
 
     def score_batch(variables: Params, images: Array, given: Given) -> Array:
-        # A batch of one class is not what a D of all classes has learnt the statistics of; and of a
-        # D without statistics every image is judged alone.
+        # A D of all classes has not learned the statistics of a batch of one class. And a D without
+        # statistics scores every image separately.
         train = given.labels is None and bool(jax.tree.leaves(variables["batch_stats"]))
         logits, _ = discriminator.apply(
             variables,
@@ -124,7 +124,7 @@ def create_gan(settings: RecipeSettings, create_players: Players, num_epochs: in
             given.labels,
             train=train,
             mutable=["batch_stats"],
-            rngs={"dropout": jax.random.key(0)},  # a D that drops units drops the same each time
+            rngs={"dropout": jax.random.key(0)},  # a D with dropout drops the same units each time
         )
         return logits
 
@@ -180,7 +180,7 @@ def create_step(settings: RecipeSettings, create_players: Players, axis_name: st
 
 
 def create_recipe(settings: RecipeSettings) -> two_player.Recipe:
-    """Return how the two players learn."""
+    """Return the recipe of the two players."""
     adaptation = two_player.Adaptation(settings.augment_target, settings.augment_ramp_images)
     return two_player.Recipe(
         create_objective(settings),
@@ -198,12 +198,12 @@ def create_optimizer(settings: RecipeSettings) -> optax.GradientTransformation:
     return _create_adam(settings.learning_rate, settings.beta1, settings.beta2)
 
 
-# One of equal rates: what is compiled for an optimizer belongs to that very object.
+# One object for equal rates: a compiled program belongs to one optimizer object.
 _create_adam = functools.cache(optax.adam)
 
 
 def create_discriminator_optimizer(settings: RecipeSettings) -> optax.GradientTransformation:
-    """Return G's optimizer, followed by the clipping of D's weights where that is on."""
+    """Return G's optimizer, followed by the clipping of D's weights if that is on."""
     optimizer = create_optimizer(settings)
     if settings.clip_weights == 0.0:
         return optimizer
@@ -222,7 +222,7 @@ def clip_weights(limit: float) -> optax.GradientTransformation:
 
 
 def create_penalty(settings: RecipeSettings) -> two_player.PenaltyFn | None:
-    """Return the sum of the weighted penalties of D's loss, None where there are none."""
+    """Return the sum of the weighted penalties of D's loss, None if there are none."""
     r1_weight, gp_weight = settings.r1_weight, settings.gradient_penalty_weight
     if r1_weight == 0.0 and gp_weight == 0.0:
         return None
@@ -239,7 +239,7 @@ def create_penalty(settings: RecipeSettings) -> two_player.PenaltyFn | None:
 
 
 def create_objective(settings: RecipeSettings) -> objectives.Objective:
-    """Return what D and G descend."""
+    """Return the losses of D and G."""
     objective = objectives.OBJECTIVES[settings.objective]
     if settings.label_smoothing == 0.0:
         return objective
@@ -250,7 +250,7 @@ def create_objective(settings: RecipeSettings) -> objectives.Objective:
 
 
 def create_augment(settings: RecipeSettings) -> two_player.AugmentFn:
-    """Return what is done to real and of generated images before D sees them."""
+    """Return the augmentation of real and generated images before D sees them."""
     if not settings.diffaugment:
         return lambda images, keys, strength: images
     augment = functools.partial(diffaugment, policy=settings.augment_policy)

@@ -29,7 +29,7 @@ class OptimizerSettings:
     def find_unused(self) -> Mapping[str, str]:
         """Return which fields have no effect with the others as they are, each with the reason."""
         if self.name == "adam":
-            return {"momentum": "config.name is adam, which has moments of its own"}
+            return {"momentum": "config.name is adam, which has its own moments"}
         return {}
 
 
@@ -40,7 +40,7 @@ OPTIMIZERS: Mapping[str, Callable[[OptimizerSettings], optax.GradientTransformat
 }
 
 
-# One of equal settings: what is compiled for an optimizer belongs to that very object.
+# One object for equal settings: a compiled program belongs to one optimizer object.
 @functools.cache
 def _create(settings: OptimizerSettings) -> optax.GradientTransformation:
     return OPTIMIZERS[settings.name](settings)

@@ -1,4 +1,4 @@
-"""The images that GANs have kept, as a classifier is trained on them."""
+"""Load the images that GANs have kept, to train a classifier on them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,9 +19,9 @@ def load_synthetic(
 ) -> dict[str, ImageSet]:
     """Return the kept images of every class's GAN, in the size and the channels of `dataset`.
 
-    Of `classes` alone where these are named: the others then have none, on purpose. Raises
-    `UserError` where a class has no run or has kept nothing, and where a run was trained on other
-    data or another split (its images could then carry validation images in).
+    If `classes` are given, only these have images; the others have none, on purpose. Raises
+    `UserError` if a class has no run or no kept image, or if a run was trained on other data or
+    another split (its images could then contain information from validation images).
     """
     unknown = [name for name in classes if name not in dataset.class_names]
     if unknown:
@@ -72,7 +72,7 @@ def _check_kept(synthetic_dir: Path, counts: Mapping[str, int]) -> None:
         )
     if empty:
         raise UserError(
-            f"The runs of {list_some(empty)} in {synthetic_dir} have kept no image, those of "
+            f"The runs of {list_some(empty)} in {synthetic_dir} have kept no image, but those of "
             f"{list_some([name for name in counts if name not in empty])} have: make some with "
             "python launch/train_dcgan.py --class=CLASS --accept=none --workdir=ANOTHER_FOLDER, or "
             "give --augment_classes=CLASS,... to add images to some classes only, on purpose."
@@ -86,7 +86,7 @@ def _check_kept(synthetic_dir: Path, counts: Mapping[str, int]) -> None:
 
 
 def _was_stopped(run: Path) -> bool:
-    """Whether a run has neither come to its end nor had its images drawn by `experiments.keep`."""
+    """Whether a run did not reach its end, and `experiments.keep` has not drawn its images."""
     drawn = any(row.is_final for row in kept.read_table(run))
     return not drawn and not (find_model(run) / "finished.json").exists()
 
@@ -110,9 +110,9 @@ def _load_kept(path: Path, label: int, dataset: Dataset) -> ImageSet:
     if lost:
         raise UserError(
             f"{path / kept.TABLE} names {len(lost)} image(s) that are not in {path / kept.FOLDER} "
-            f"({list_some(lost)}): put them back, take their lines out of the table, or start the "
-            "training's own command again, which draws others in their place (by rule "
-            f"{kept.ONLY_WHILE_TRAINING} it can not, and takes their lines out)."
+            f"({list_some(lost)}): restore them, remove their lines from the table, or start the "
+            "training's own command again, which draws others in their place (with rule "
+            f"{kept.ONLY_WHILE_TRAINING} it only removes their lines)."
         )
     size, _, channels = dataset.train.images.shape[1:]
     images = decode_many(
