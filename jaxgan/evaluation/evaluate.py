@@ -23,7 +23,7 @@ from jaxgan.evaluation.features import (
 from jaxgan.evaluation.output import choose_out, write_result
 from jaxgan.evaluation.real_images import MAX_COMPARED, Sides
 from jaxgan.evaluation.subjects import EvaluationSets
-from jaxgan.evaluation.verdict import judge
+from jaxgan.evaluation.verdict import find_verdict
 from jaxgan.metrics.measure import LEVEL, MIN_IMAGES
 from jaxgan.metrics.memorisation import compute_aligned_distances, find_nearest
 from jaxgan.reports import gan_figures
@@ -78,7 +78,7 @@ def evaluate(
     say("Training the encoder, or reading it (about half a minute the first time).")
     own = create_encoder_features(*sets.real.encoder_set, cache_dir=cache_dir)
     metrics = _measure_all(sets, exported or own, own) | {"comparison": comparison}
-    verdict = judge(metrics)
+    verdict = find_verdict(metrics)
     metrics = {"verdict": dataclasses.asdict(verdict), **metrics}
     result = Evaluation(metrics, out / "evaluation.json", out / "nearest_pairs.png")
     _draw_pairs(sets, result.figure)
