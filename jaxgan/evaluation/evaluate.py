@@ -32,16 +32,16 @@ from jaxgan.reports.tables import format_evaluation
 SHOWN_PAIRS = 8
 
 _NO_HELD_OUT = (
-    "Memorisation: not measured. Training images can not be their own control, and there are no "
-    f"held-out real images, or fewer than {MIN_IMAGES}: give them as --held_out=DIR."
+    "Memorisation: not measured. Training images cannot be their own control, and there are fewer "
+    f"than {MIN_IMAGES} held-out real images: give them as --held_out=DIR."
 )
 _READING = (
-    "Compared with held-out real images where there are any: the encoder has been trained on the "
-    "training images, and whatever it has not seen, new real images too, lies further out.",
-    "Floor: what 19 of 20 divisions of the real images stay within, at the same n. A value beyond "
-    "it differs from real images by more than chance.",
+    "Compared with held-out real images, where there are any: the encoder has learned from the "
+    "training images, so all other images, also new real ones, lie further away.",
+    "Floor: the limit that 19 of 20 divisions of the real images stay within, at the same n. A "
+    "value beyond it differs from real images by more than chance.",
     "Interval: other images from the same sources would give this at this n, in 19 of 20 cases; it "
-    "says nothing of another training.",
+    "says nothing about another training.",
 )
 
 
@@ -66,8 +66,8 @@ def evaluate(
 
     A verdict in two sentences comes first (`jaxgan.evaluation.verdict`).
 
-    The headline numbers are in the features of `features_file` or else of the own encoder, the
-    same in pixels beside them. `json_path` is where the JSON goes as well. Another comparison in
+    The headline numbers are in the features of `features_file`, otherwise of the own encoder. The
+    same numbers in pixels follow. `json_path` is for a copy of the JSON. Another comparison in
     `out` is left alone, see `choose_out`.
     """
     exported = read_exported_features(features_file) if features_file else None
@@ -142,15 +142,14 @@ def _list_notes(sets: EvaluationSets, copies: Mapping[str, Any] | None) -> list[
     notes = [*sets.notices, *_READING]
     kinds = (sets.generated, sets.real.train, sets.real.held_out, sets.real.remaining)
     if max(map(len, kinds)) > MAX_COMPARED:
-        notes.append(f"Compared: {MAX_COMPARED} images of a kind, drawn at random.")
+        notes.append(f"Compared: {MAX_COMPARED} images of each kind, drawn at random.")
     unsearched = sets.real.describe_unsearched()
     if copies is None:
         notes += [_NO_HELD_OUT, *unsearched]
     else:
-        # What it was looked for in, and what its floor holds for.
         sentence = (
             f"Memorisation: {copies['features']}. Its floor is that of {copies['floor_n']} real "
-            "images as the generated ones; fewer images stray further."
+            "images in place of the generated ones; fewer images vary more."
         )
         notes.append(" ".join([sentence, *unsearched]))
     return notes if sets.classes else [*notes, sets.no_classes]
