@@ -159,7 +159,7 @@ def test_without_held_out_images_there_is_no_memorisation_and_it_says_why(place,
     assert result["memorisation"] is None
     assert "against_train" not in result
     assert result["against"] == result["train"]
-    assert any("can not be their own control" in note for note in result["notes"])
+    assert any("cannot be their own control" in note for note in result["notes"])
     assert result["kernel_distance"]["n"] == 10  # ten real ones are left to compare ten with
     assert (tmp_path / "nearest_pairs.png").exists()
 
