@@ -8,6 +8,8 @@ from typing import Any
 
 from absl import flags
 
+from jaxgan.core.commands import name_command
+
 _GROUPS = {
     "Data": (
         *("data_dir", "dataset", "generated", "against", "held_out", "synthetic_dir"),
@@ -41,7 +43,10 @@ def is_asked(argv: Iterable[str]) -> bool:
 
 def print_help(values: flags.FlagValues) -> None:
     """Print the help of the launcher that runs."""
-    print("\n".join(_list_lines(str(sys.modules["__main__"].__doc__).strip(), values)))
+    docstring = str(sys.modules["__main__"].__doc__).strip()
+    launcher = Path(sys.argv[0]).stem
+    docstring = docstring.replace(f"python launch/{launcher}.py", name_command(launcher))
+    print("\n".join(_list_lines(docstring, values)))
 
 
 def _list_lines(docstring: str, values: flags.FlagValues) -> Iterator[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxgan.core.commands import name_command
 from jaxgan.core.errors import UserError, list_some
 from jaxgan.core.untrusted import printable
 
@@ -110,7 +111,7 @@ def check_classes(dataset: Dataset, purpose: str) -> None:
         raise UserError(
             f"{dataset.name} has only one class ({printable(dataset.class_names[0])}), but "
             f"{purpose}. Expected a folder for each class, two or more. A GAN learns from one "
-            "class (launch/train_dcgan.py)."
+            f"class ({name_command('train_dcgan')})."
         )
 
 

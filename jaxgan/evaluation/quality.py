@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import scipy  # spatial is loaded where it is used
 
+from jaxgan.core.commands import name_command
 from jaxgan.evaluation.features import Features, create_pixel_features
 from jaxgan.evaluation.pyramid import fit_pyramid_features
 from jaxgan.metrics.kernel_distance import METRIC, create_kernel_comparison
@@ -163,7 +164,7 @@ def describe_verdict(report: Mapping[str, Any]) -> str:
     """
     best, floor = report["best"], max(report["floor"], 1e-12)
     distance, variance = max(best[METRIC], 0.0) / floor, best.get("variance_ratio", 1.0)
-    advice = "launch/evaluate.py measures them against held-out images."
+    advice = f"{name_command('evaluate')} compares them with held-out images."
     if distance > 3.0 or variance < 0.25:
         advice = "Do not train a classifier on them: train longer, or use another config."
     elif distance > 1.5 or variance < 0.75:
