@@ -35,14 +35,14 @@ from jaxgan.data.tree import (
 )
 
 LABELS_FROM = ("auto", "folders", "manifest", "none")
-UNKNOWN = "unknown"  # the source of an image of which none is told
+UNKNOWN = "unknown"  # the source of an image of which the source is not known
 _ABOVE = 2  # folders above the one that is named, in which a manifest is looked for
-_NO_CLASS = ("", "nan", "na", "none", "null", "unknown")  # cells that tell no class
+_NO_CLASS = ("", "nan", "na", "none", "null", "unknown")  # cells without a class
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a user says of new images beside where they are."""
+    """What a user says of new images, apart from where they are."""
 
     labels_from: str = "auto"
     label_column: str | None = None
@@ -71,9 +71,9 @@ class Asked:
 class NewImages:
     """Images [num] in `root`: of each its file, and what is known of it.
 
-    `classes` are the classifier's names where it knows the class, else the source's own word; None
-    where the source tells no class. `patients` are None where nothing tells the patient. `sources`
-    is empty where nothing tells any. `unusable` are files that are no images to begin with.
+    `classes` are the classifier's names where it knows the class, and otherwise the source's own
+    word; None where the class is not known. `patients` are None where the patient is not known.
+    `sources` is empty where no source is known. `unusable` are files that can be no images.
     """
 
     root: Path
@@ -118,7 +118,7 @@ def find_new_images(path: Path, class_names: Sequence[str], asked: Asked) -> New
     """List the images in a folder, or the one file that `path` is, with what is known of each.
 
     `class_names` are those of the classifier. Classes come from a table's column or from folders
-    that are named after them; patients from what may tell them in training (`find_patients`), and
+    that are named after them; patients from what names them in training (`find_patients`), and
     sources from a table. A `manifest.csv` is also found in the two folders above. Raises
     `UserError`.
     """
@@ -134,14 +134,14 @@ def find_new_images(path: Path, class_names: Sequence[str], asked: Asked) -> New
         patient_pattern=asked.patient_pattern,
         patients_from=asked.patients_from,
     )
-    sources, told = _find_sources(listed, asked.source_column)
+    sources, last = _find_sources(listed, asked.source_column)
     return NewImages(
         root,
         tuple(files),
         tuple(patients.get(file) for file in listed.files),
         classes,
         sources,
-        (*notices, *listed.notices, *said, *more, *told),
+        (*notices, *listed.notices, *said, *more, *last),
         tuple(unusable),
     )
 
@@ -249,9 +249,9 @@ def match_class(word: str, class_names: Sequence[str]) -> str | None:
 
 
 def _place(listed: _Listed, class_names: Sequence[str], asked: Asked) -> list[Placed]:
-    """Return the images with the class that a folder tells, if one does, and the path below it."""
+    """Return the images with the class that a folder names, if one does, and the path below it."""
     places = [_find_place(listed, file, class_names) for file in listed.files]
-    is_told = asked.labels_from == "folders" or (
+    is_named = asked.labels_from == "folders" or (
         asked.labels_from == "auto"
         and not asked.label_column
         and any(match_class(folder, class_names) for _, folder, _ in places if folder)
@@ -259,8 +259,8 @@ def _place(listed: _Listed, class_names: Sequence[str], asked: Asked) -> list[Pl
     placed = []
     for file, folder, below in places:
         inner = below.rpartition("/")[0].partition("/")[0]
-        patient = file.removesuffix(below) + inner if is_told and folder and inner else None
-        class_name = folder if is_told else None
+        patient = file.removesuffix(below) + inner if is_named and folder and inner else None
+        class_name = folder if is_named else None
         path = listed.base / file
         placed.append(Placed(path, file, "", class_name, below if class_name else file, patient))
     return placed
@@ -269,9 +269,10 @@ def _place(listed: _Listed, class_names: Sequence[str], asked: Asked) -> list[Pl
 def _find_place(
     listed: _Listed, file: str, class_names: Sequence[str]
 ) -> tuple[str, str | None, str]:
-    """Return a file, the folder that tells its class, and its path below that folder.
+    """Return a file, the folder that names its class, and its path below that folder.
 
-    That is the folder on its way that is named after a class, or else the first that is no split.
+    That is the folder on its way that is named after a class, or, where there is none, the first
+    that is no split.
     """
     first = len(listed.root.resolve().relative_to(listed.base.resolve()).parts)
     parts = file.split("/")
@@ -292,7 +293,7 @@ def _find_place(
 def _find_classes(
     listed: _Listed, placed: Sequence[Placed], class_names: Sequence[str], asked: Asked
 ) -> tuple[tuple[str | None, ...], list[str]]:
-    """Return the class of each image, None where none is told, and notices."""
+    """Return the class of each image, None where it is not known, and notices."""
     if asked.labels_from == "none":
         return (None,) * len(placed), []
     if any(image.class_name for image in placed):
@@ -317,7 +318,7 @@ def _name_after_root(
     found = match_class(word, class_names)
     if found is None:
         raise UserError(
-            f"--labels_from=folders: no folder in {listed.root} tells a class. Expected folders "
+            f"--labels_from=folders: no folder in {listed.root} names a class. Expected folders "
             f"named {list_some(class_names)}."
         )
     said = f"All images are taken for {printable(found)}, the name of their folder."
@@ -327,7 +328,7 @@ def _name_after_root(
 def _read_classes(
     listed: _Listed, class_names: Sequence[str], asked: Asked
 ) -> tuple[tuple[str | None, ...], list[str]]:
-    """Return the classes that a table tells; none where it is not asked for and tells none."""
+    """Return the classes in a table; none where it is not asked for and has no known one."""
     column, is_asked = asked.label_column, bool(asked.label_column)
     is_asked |= asked.labels_from == "manifest"
     found = list_columns(listed.tables, column, headings.LABELS)
@@ -350,13 +351,13 @@ def _read_class(table: Table, column: str, file: str, cells: Sequence[str]) -> s
     words = sorted(set(cells))
     if len(words) > 1:
         raise UserError(f"{table.path} gives two classes in {column!r} to {printable(file)}.")
-    told = [word for word in words if headings.simplify(word) not in _NO_CLASS]
-    return told[0] if told else None
+    known = [word for word in words if headings.simplify(word) not in _NO_CLASS]
+    return known[0] if known else None
 
 
 def _missing_column(what: str, column: str | None, listed: _Listed) -> UserError:
     """Return what to raise where a table is asked for that there is not."""
-    named = f"no column {column!r}" if column else f"no column that tells the {what}"
+    named = f"no column {column!r}" if column else f"no column that names the {what}"
     if not listed.tables:
         return UserError(
             f"There is no table in {listed.root}, such as {MANIFEST}: expected one with a row for "
@@ -370,7 +371,7 @@ def _missing_column(what: str, column: str | None, listed: _Listed) -> UserError
 
 
 def _find_sources(listed: _Listed, column: str | None) -> tuple[tuple[str, ...], list[str]]:
-    """Return the source of each image, such as its hospital; empty where nothing tells any."""
+    """Return the source of each image, such as its hospital; empty where no source is known."""
     found = list_columns(listed.tables, column, headings.SOURCES)
     if not found:
         if column:

@@ -31,7 +31,7 @@ from jaxgan.metrics.departure import (
 
 VERSION = 1  # raise it when anything here comes out differently, so that kept ones are made again
 MOST_COMPARED = 2000  # training images, and validation images, that distances are measured with
-_FEWEST_OF_CLASS = 10  # validation images by which classes are compared; else training images are
+_FEWEST_OF_CLASS = 10  # validation images by which classes are compared; of fewer, training images
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Reference:
     def find_copies(self, thumbnails: Thumbnails) -> dict[int, int]:
         """Return, for each new image that is a copy, its index and that of what it is a copy of.
 
-        Of several the training image comes first, then the most alike.
+        Of several the training image comes first, then the most similar.
         """
         copies: Copies = match_thumbnails(thumbnails, self.thumbnails)
         is_val = np.array([split != "train" for split in self.splits])[copies.pairs[:, 1]]
@@ -126,7 +126,7 @@ def make_reference(
         tuple(files),
         tuple(split_of.get(file, "train") for file in files),
     )
-    # What can not be kept, in a cache that others have made, is made anew the next time.
+    # What can not be kept, in a cache that others have made, is made again the next time.
     with contextlib.suppress(DiskError):
         _write(_find_path(key, cache_dir), reference)
     return reference

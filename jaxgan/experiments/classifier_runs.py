@@ -155,7 +155,7 @@ def find_reference(
     cache_dir: Path,
     training_dir: Path | None = None,
 ) -> Reference:
-    """Return what the training images of `run` are like: kept ones, else made of its data now.
+    """Return what the training images of `run` are like: from the cache, or made of its data now.
 
     Raises `UserError` where neither the cache has it nor the training images can be found.
     """
@@ -256,6 +256,6 @@ def check_same_classes(classifiers: Sequence[RestoredClassifier]) -> None:
     for other in classifiers[1:]:
         if other.class_names != first.class_names:
             raise UserError(
-                f"{first.run} tells {', '.join(first.class_names)} apart and {other.run} "
+                f"{first.run} has the classes {', '.join(first.class_names)}, and {other.run} "
                 f"{', '.join(other.class_names)}: expected runs of the same classes, in one order."
             )

@@ -103,7 +103,7 @@ def _match_form(images: np.ndarray, form: Form) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Comparison:
-    """New images beside the training images of a run: copies, and distances.
+    """How new images stand to the training images of a run: copies, and distances.
 
     `copies` has, for each new image that is a copy, the split and the file of the other one.
     `is_far` has, by kind of distance, which images [num] lie beyond the limit.

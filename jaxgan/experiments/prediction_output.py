@@ -31,7 +31,7 @@ from jaxgan.reports.prediction_page import format_difference, format_prediction
 _SHOWN_SIDE = 192  # pixels of an image on the sheet of mistakes
 _COPY = "copies of training images"
 _GENERATED = "made by jaxgan"
-_NOT_TOLD = "without a true class"
+_NO_CLASS = "without a true class"
 _STRANGE = "of a class that the classifier does not know"
 
 
@@ -99,7 +99,7 @@ def _find_reason(found: FolderPredictions, index: int, *, is_copy: bool) -> str:
     if found.is_generated[index]:
         return _GENERATED
     if word is None:
-        return _NOT_TOLD
+        return _NO_CLASS
     return "" if word in found.class_names else _STRANGE
 
 
@@ -125,11 +125,15 @@ def format_csv(found: FolderPredictions, counted: Counted) -> str:
 def _list_rows(found: FolderPredictions, counted: Counted, run: str) -> Iterator[list[object]]:
     images, predictions = found.images, found.predictions[run]
     comparison = found.comparisons[run]
-    for i, (file, told) in enumerate(zip(images.files, predictions.predicted, strict=True)):
+    for i, (file, called) in enumerate(zip(images.files, predictions.predicted, strict=True)):
         source = [images.sources[i]] if images.sources else []
         row: list[object] = [run, file, images.patients[i] or "", *source]
         row += [f"{p:.6f}" for p in predictions.probabilities[i]]
-        row += [told, images.classes[i] or "", _describe_reason(counted.reasons[i], comparison, i)]
+        row += [
+            called,
+            images.classes[i] or "",
+            _describe_reason(counted.reasons[i], comparison, i),
+        ]
         yield [*row, _list_far(comparison, i)]
 
 
@@ -190,7 +194,7 @@ def _describe_departure(comparison: Comparison | str) -> dict[str, Any]:
 
 
 def _list_left_out(found: FolderPredictions, counted: Counted) -> dict[str, list[str]]:
-    if counted.truth is None and set(counted.reasons) == {_NOT_TOLD}:
+    if counted.truth is None and set(counted.reasons) == {_NO_CLASS}:
         return {}
     files: dict[str, list[str]] = {}
     for file, reason in zip(found.images.files, counted.reasons, strict=True):
@@ -214,17 +218,25 @@ def _describe_results(report: Mapping[str, Any]) -> Iterator[str]:
 def _describe_counts(run: str, found: Mapping[str, Any]) -> str:
     counts = [f"{count} {name}" for name, count in found["predicted"].items()]
     total = sum(found["predicted"].values())
-    return f"{run} calls {total} image(s): {list_some(counts)}. No true classes are known."
+    return f"{run} names {total} image(s): {list_some(counts)}. No true classes count here."
 
 
 def _describe_run(run: str, measured: Mapping[str, Any]) -> str:
+    num, accuracy = measured["images"], measured["accuracy"]["value"]
+    right = (
+        f"{run} is right about {round(num * accuracy)} of {num} image(s) of "
+        f"{measured['patients']} patient(s), {_percent(accuracy)} %."
+    )
+    if measured["chance"] == 1.0:
+        return right
     balanced = measured["balanced_accuracy"]
-    interval = balanced["interval"]
-    ends = f", 95 % interval {_percent(interval[0])} to {_percent(interval[1])}" if interval else ""
+    ends = ""
+    if balanced["interval"]:
+        low, high = map(_percent, balanced["interval"])
+        ends = f", 95 % interval {low} to {high} %"
     return (
-        f"{run} is right about {_percent(measured['accuracy']['value'])} % of {measured['images']} "
-        f"image(s) of {measured['patients']} patient(s). Its balanced accuracy is "
-        f"{_percent(balanced['value'])} %{ends}; guessing gives {_percent(measured['chance'])} %."
+        f"{right} Its balanced accuracy is {_percent(balanced['value'])} %{ends}; guessing gives "
+        f"{_percent(measured['chance'])} %."
     )
 
 

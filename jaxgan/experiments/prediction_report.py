@@ -24,6 +24,7 @@ MOST_SOURCES = 20  # that have numbers of their own: the largest
 _MOST_PAIRED = 4  # runs of which each two are compared; of more, each with the first
 _MOST_WEIGHTS = 20_000_000  # how often each image is drawn, in memory at once
 _FEWEST_DRAWS = 200
+_FEWEST_PATIENTS = 5  # of whom there are intervals
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Truth:
         return len(self.labels)
 
     def take(self, indices: np.ndarray) -> "Truth":
-        """Return the images at `indices`, their patients numbered anew."""
+        """Return the images at `indices`, their patients numbered again from 0."""
         patients = number(self.patients[indices])
         sources = tuple(self.sources[i] for i in indices) if self.sources else ()
         return Truth(self.class_names, self.labels[indices], patients, sources)
@@ -53,9 +54,14 @@ class Truth:
         return Design(self.labels, self.patients, np.zeros(len(self), np.int64))
 
     def draw(self) -> np.ndarray:
-        """Return how often each patient is drawn [num_draws, num_patients], always the same."""
+        """Return how often each patient is drawn [num_draws, num_patients], always the same.
+
+        Of few patients there are no draws, and so no intervals: they would be far too narrow.
+        """
         most = _MOST_WEIGHTS // max(len(self), 1)
         num_draws = int(np.clip(most, _FEWEST_DRAWS, NUM_BOOTSTRAP))
+        if self.design.num_patients < _FEWEST_PATIENTS:
+            num_draws = 0
         return draw_patients(self.design, np.random.default_rng(0), num_draws)
 
 

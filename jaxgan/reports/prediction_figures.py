@@ -10,11 +10,11 @@ import numpy as np
 from jaxgan.metrics.classification import OUTSIDE
 from jaxgan.metrics.curves import compute_precision_recall, compute_roc
 from jaxgan.reports.classifier_figures import plot_confusion_matrix
-from jaxgan.reports.drawing import BLUE, GRAY, GREEN, ORANGE, open_figure, write_notes
+from jaxgan.reports.drawing import BLUE, DPI, GRAY, GREEN, ORANGE, open_figure, write_notes
 
 _MOST_CURVES = 8  # classes with a curve each: of more, the most frequent
 _COLUMNS = 4  # of the sheet of mistakes
-_SIDE = 1.9  # inches of an image there
+_SIDE, _STEP, _ROW = 2.0, 2.2, 2.55  # inches: an image there, from one to the next, a row
 _LONGEST = 24  # letters of a name
 
 
@@ -31,9 +31,10 @@ def plot_curves(
     `probabilities` [num, outputs], `labels` [num]; `report` is that of
     `jaxgan.experiments.prediction_report`. A class that all images have, or none, has no curve.
     """
-    with open_figure(path, size=(12.0, 4.9), layout="constrained") as figure:
+    with open_figure(path, size=(12.0, 4.9)) as figure:
         figure.suptitle(textwrap.fill(title, 120), x=0.01, ha="left")
         roc, recall, reliability = figure.subplots(1, 3)
+        figure.subplots_adjust(left=0.05, right=0.99, bottom=0.17, top=0.86, wspace=0.22)
         names = list(report["per_class"])
         styles = [(c, s) for s in ("-", "--") for c in (BLUE, ORANGE, GREEN, GRAY)]
         for (label, name), (color, style) in zip(_choose(names, labels), styles, strict=False):
@@ -111,16 +112,23 @@ def plot_mistakes(
 ) -> None:
     """Show images uint8 [h, w, 1 or 3], each with its true class and what it was taken for."""
     rows = -(-len(images) // _COLUMNS)
-    size = (_COLUMNS * (_SIDE + 0.6), 0.9 + rows * (_SIDE + 0.75))
-    with open_figure(path, size=size, layout="constrained") as figure:
-        figure.suptitle(textwrap.fill(title, 90), x=0.01, ha="left")
-        panels = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
-        for axes in panels:
-            axes.axis("off")
-        for number, (axes, image, mistake) in enumerate(
-            zip(panels, images, mistakes, strict=False), start=1
-        ):
-            axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-            told = f"{shorten(mistake['predicted'])} {mistake['probability']:.0%}"
-            words = f"{number}. is {shorten(mistake['true'])}\ntold {told}"
-            axes.set_title(words, fontsize=9, loc="left")
+    height = 0.5 + rows * _ROW
+    with open_figure(path, size=(_COLUMNS * _STEP, height)) as figure:
+        figure.text(0.01, 1 - 0.12 / height, textwrap.fill(title, 90), va="top", fontsize=13)
+        for place, (image, mistake) in enumerate(zip(images, mistakes, strict=True)):
+            row, column = divmod(place, _COLUMNS)
+            bottom = height - 0.5 - (row + 1) * _ROW + 0.1
+            called = f"{shorten(mistake['predicted'])} {mistake['probability']:.0%}"
+            words = f"{place + 1}. is {shorten(mistake['true'])}\ncalled {called}"
+            left = column * _STEP + 0.1
+            top = (bottom + _SIDE + 0.04) / height
+            figure.text(left / (_COLUMNS * _STEP), top, words, fontsize=9, va="bottom")
+            # In the figure's own pixels: to open axes takes longer than to draw on them.
+            figure.figimage(_enlarge(image), xo=round(left * DPI), yo=round(bottom * DPI))
+
+
+def _enlarge(image: np.ndarray) -> np.ndarray:
+    """Return uint8 [side, side, 3] of an image [height, width, 1 or 3], pixel by pixel."""
+    side = round(_SIDE * DPI)
+    rows, columns = (np.arange(side) * length // side for length in image.shape[:2])
+    return np.broadcast_to(image[rows][:, columns], (side, side, 3))

@@ -102,7 +102,7 @@ def _list_sources(by_source: Report) -> Iterator[list[str]]:
 
 
 def _list_mistakes(mistakes: Sequence[Report]) -> Iterator[list[str]]:
-    yield ["", "file", "is", "told", "probability"]
+    yield ["", "file", "is", "called", "probability"]
     for number, m in enumerate(mistakes, start=1):
         words = [markdown_text(m[name]) for name in ("file", "true", "predicted")]
         yield [str(number), *words, f"{m['probability']:.0%}"]
