@@ -58,7 +58,9 @@ def test_the_limit_is_exceeded_by_five_of_a_hundred_at_most():
 
 def test_the_rule_counts_images_beyond_the_limit_and_the_whole():
     yardstick = np.arange(1.0, 20)
-    near, far = (measure_departure(np.r_[np.ones(8), [50.0] * n], yardstick, 1.0, 2.0) for n in (2, 3))
+    near, far = (
+        measure_departure(np.r_[np.ones(8), [50.0] * n], yardstick, 1.0, 2.0) for n in (2, 3)
+    )
     assert near.share_beyond == MOST_BEYOND and not near.is_far
     assert far.is_far and far.has_many_beyond and not far.is_whole_beyond
     whole = measure_departure(np.ones(9), yardstick, 2.1, 2.0)

@@ -123,7 +123,7 @@ def test_a_table_that_is_not_there_has_its_sentence(tmp_path, asked, match):
 def test_a_column_that_is_not_there_has_its_sentence(tmp_path):
     write(tmp_path, "a.png")
     write_table(tmp_path / "manifest.csv", ("file", "patient"), ("a.png", "P1"))
-    with pytest.raises(UserError, match="There is no column 'site': .*has file, patient"):
+    with pytest.raises(UserError, match=r"There is no column 'site': .*has file, patient"):
         find(tmp_path, source_column="site")
     with pytest.raises(UserError, match="There is no column that names the class"):
         find(tmp_path, labels_from="manifest")
@@ -146,19 +146,19 @@ def test_masks_sheets_and_other_files_are_left_out_and_named(tmp_path):
 
 
 def test_what_is_no_image_has_its_sentence(tmp_path):
-    with pytest.raises(UserError, match="There is no .*x: expected a folder of images, or"):
+    with pytest.raises(UserError, match=r"There is no .*x: expected a folder of images, or"):
         find(tmp_path / "x")
     with pytest.raises(UserError, match="There are no images in"):
         find(tmp_path)
     (tmp_path / "a.txt").write_text("x")
-    with pytest.raises(UserError, match="a.txt is not an image"):
+    with pytest.raises(UserError, match=r"a.txt is not an image"):
         find(tmp_path / "a.txt")
 
 
 def test_a_link_that_leads_out_is_refused(tmp_path):
     write(tmp_path, "away/b.png", "new/a.png")
     (tmp_path / "new" / "link").symlink_to(tmp_path / "away")
-    with pytest.raises(UserError, match="leads out of .*--follow_links"):
+    with pytest.raises(UserError, match=r"leads out of .*--follow_links"):
         find(tmp_path / "new")
     assert len(find(tmp_path / "new", follow_links=True)) == 2
     assert len(find(tmp_path / "new", leave_out=("link",))) == 1
