@@ -75,6 +75,7 @@ _NUMBERS = {
 _WRITTEN = {
     "data_dir": ("workdir", "out", "json", "cache_dir"),
     **dict.fromkeys(("generated", "against", "held_out"), ("out", "json")),
+    "images": ("out", "cache_dir"),
 }
 
 _OF_FOLDERS = (

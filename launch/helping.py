@@ -13,6 +13,7 @@ from jaxgan.core.commands import name_command
 _GROUPS = {
     "Data": (
         *("data_dir", "dataset", "generated", "against", "held_out", "synthetic_dir"),
+        *("images", "labels_from", "training_dir"),
         *("patient_column", "patient_pattern", "patients_from", "label_column", "source_column"),
         *("follow_links", "leave_out", "on_bad_image", "fit", "value_range", "window"),
         "cache_dir",
@@ -22,7 +23,9 @@ _GROUPS = {
 # The placeholder of a value: by the flag's name, otherwise by its type.
 _VALUES = {
     "data_dir generated against held_out out cache_dir workdir synthetic_dir": "FOLDER",
+    "run training_dir": "FOLDER",
     "json plot features": "FILE",
+    "images": "FOLDER|FILE",
     "class dataset patient_column label_column source_column": "NAME",
     "config": "FILE.py:VARIANT",
     "patient_pattern": "REGEX",

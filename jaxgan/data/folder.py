@@ -401,6 +401,24 @@ def _divide(
 # Patients --------------------------------------------------------------------------------------
 
 
+def find_patients(
+    root: Path,
+    placed: Sequence[Placed],
+    tables: Sequence[Table],
+    *,
+    patient_column: str | None,
+    patient_pattern: str | None,
+    patients_from: str,
+) -> tuple[dict[str, str], list[str]]:
+    """Return the patient of each file in `root` of which something tells him, and notices.
+
+    What may tell him is that of `scan_folder`.
+    """
+    options = _Options(patient_column, patient_pattern, patients_from, None)
+    _check_options(options)
+    return _find_patients(root, placed, tables, options)
+
+
 def _find_patients(
     root: Path, placed: Sequence[Placed], tables: Sequence[Table], options: _Options
 ) -> tuple[dict[str, str], list[str]]:

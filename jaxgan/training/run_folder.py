@@ -252,6 +252,12 @@ def read_data(path: Path) -> dict[str, str]:
     return {name: str(data[name]) for name in ("name", "fingerprint")}
 
 
+def read_notes(path: Path) -> dict[str, Any]:
+    """Return the notes of the run in `path`: command, folder, data; empty where it has none."""
+    notes = (_read_object(path / _CONFIG) or {}).get("notes")
+    return notes if isinstance(notes, dict) else {}
+
+
 def read_report(path: Path) -> dict[str, Any] | None:
     """Return the `report.json` of the run in `path`, None if it is absent or damaged."""
     return _read_object(path / "report.json")
