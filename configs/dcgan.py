@@ -43,6 +43,15 @@ def paper() -> ConfigDict:
     # "wasserstein", whose logits have no sign to know it by.
     config.gan.augment_target = 0.0
     config.gan.augment_ramp_images = 20_000  # in which an adaptive strength can go from 0 to 1
+    # How the rate of both changes: see configs/gmd.py for each; "plateau" is of classifiers alone.
+    config.gan.schedule = ConfigDict()
+    config.gan.schedule.name = "constant"  # "time", "step", "exponential", "cosine"
+    config.gan.schedule.decay = 0.0
+    config.gan.schedule.final_share = 0.01
+    config.gan.schedule.factor = 0.5
+    config.gan.schedule.every_epochs = 10
+    config.gan.schedule.patience_epochs = 5
+    config.gan.schedule.warmup_epochs = 0
     config.gan.ema_decay = 0.0  # an update of G; 0: sample from the generator itself
 
     # How often, in epochs, between two dispatches. A look scores one batch of fresh images;
