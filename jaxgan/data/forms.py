@@ -15,8 +15,8 @@ from jaxgan.data.copies import Thumbnails, shrink
 from jaxgan.data.fit import fit_square
 from jaxgan.data.images import (
     as_pixels,
-    has_mark,
     decode_image,
+    has_mark,
     map_in_threads,
     shrink_to,
     to_gray,

@@ -10,15 +10,19 @@ import numpy as np
 from jaxgan.metrics.classification import compute_wilson_interval
 from jaxgan.reports.drawing import (
     BLUE,
+    GREEN,
     ORANGE,
     Records,
     choose_shown,
+    draw_rates,
     draw_series,
     finish_panel,
+    name_epochs,
     open_panels,
     read_series,
     scale_losses,
     show_percent,
+    size_panels,
     write_notes,
 )
 
@@ -36,7 +40,8 @@ def plot_accuracy(records: Records, path: Path, *, title: str, val_count: int) -
 
     The band is the 95 % Wilson interval of the validation accuracy on its `val_count` images.
     """
-    with open_panels(path, title=title, rows=2) as (figure, (accuracies, losses)):
+    with open_panels(path, title=title, **size_panels(records)) as (figure, panels):
+        accuracies, losses, *others = panels
         epochs, values = read_series(records, "val_accuracy")
         series = {
             "accuracy": ("training, running", BLUE),
@@ -48,12 +53,16 @@ def plot_accuracy(records: Records, path: Path, *, title: str, val_count: int) -
             band = accuracies.fill_between(epochs, low, high, label="95 % interval")
             band.set(color=ORANGE, alpha=0.15, linewidth=0)
         names = {"loss": ("training", BLUE), "val_loss": ("validation", ORANGE)}
+        if any("stopping_loss" in record for record in records):
+            names["stopping_loss"] = ("stopping part", GREEN)
         notes += draw_series(losses, records, names)
         notes += scale_losses(losses, records, tuple(names))
         accuracies.set_ylim(-0.03, 1.03)
         show_percent(accuracies)
         finish_panel(accuracies, ylabel="accuracy")
-        finish_panel(losses, ylabel="loss", xlabel="epoch", legend_columns=0)
+        columns = 3 if "stopping_loss" in names else 0
+        finish_panel(losses, ylabel="loss", xlabel=name_epochs(others), legend_columns=columns)
+        draw_rates(others, records)
         write_notes(figure, notes)
 
 

@@ -149,6 +149,30 @@ def open_panels(
         yield figure, tuple(panels)
 
 
+def size_panels(records: Records) -> dict[str, Any]:
+    """Return the panels of a training's figure: two, and one for the rate where that is noted."""
+    return {"rows": 3, "height": 9.4} if _has_rates(records) else {"rows": 2}
+
+
+def name_epochs(others: Sequence["Axes"]) -> str:
+    """Return the label of the second panel's axis: the last panel has that of all."""
+    return "" if others else "epoch"
+
+
+def draw_rates(others: Sequence["Axes"], records: Records) -> None:
+    """Draw the learning rate into the panel that is left for it, if any."""
+    for axes in others:
+        epochs, rates = read_series(records, "learning_rate")
+        axes.plot(epochs, rates, color=GREEN, label="learning rate")
+        if min(rates) * 20 < max(rates):
+            axes.set_yscale("log")
+        finish_panel(axes, ylabel="learning rate", xlabel="epoch", legend_columns=0)
+
+
+def _has_rates(records: Records) -> bool:
+    return any("learning_rate" in record for record in records)
+
+
 def _render(figure: "Figure") -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 

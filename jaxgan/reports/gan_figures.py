@@ -14,14 +14,17 @@ from jaxgan.reports.drawing import (
     GREEN,
     ORANGE,
     Records,
+    draw_rates,
     draw_series,
     finish_panel,
+    name_epochs,
     open_figure,
     open_panels,
     read_series,
     scale_losses,
     show_percent,
     show_row,
+    size_panels,
     tile,
     write_notes,
 )
@@ -40,7 +43,8 @@ def plot_gan_losses(records: Records, path: Path, *, title: str, meaning: str | 
     `meaning` says how a score of D is to be read, None where it is a probability.
     """
     name, is_probability = "d" if meaning is None else "d_score", meaning is None
-    with open_panels(path, title=title, rows=2) as (figure, (losses, scores)):
+    with open_panels(path, title=title, **size_panels(records)) as (figure, panels):
+        losses, scores, *others = panels
         notes = [
             *draw_series(losses, records, {"loss_g": ("G", ORANGE), "loss_d": ("D", BLUE)}),
             *scale_losses(losses, records, ("loss_g", "loss_d")),
@@ -53,7 +57,8 @@ def plot_gan_losses(records: Records, path: Path, *, title: str, meaning: str | 
         notes += draw_series(scores, records, series)
         finish_panel(losses, ylabel="loss")
         ylabel = "mean probability" if is_probability else "mean of D's score"
-        finish_panel(scores, ylabel=ylabel, xlabel="epoch")
+        finish_panel(scores, ylabel=ylabel, xlabel=name_epochs(others))
+        draw_rates(others, records)
         if is_probability:
             scores.set_ylim(-0.03, 1.03)
         else:
