@@ -26,7 +26,9 @@ def create_classifier_state(
 ) -> ClassifierState:
     """Draw the parameters; not traced, see `networks.state`."""
     size, channels = classifier.input.image_size, classifier.input.channels
-    images = jax.ShapeDtypeStruct((1, size, size, channels), jnp.result_type(float))
+    stored = jax.ShapeDtypeStruct((1, size, size, channels), jnp.uint8)
+    seen = jax.eval_shape(classifier.input.scale, stored)
+    images = jax.ShapeDtypeStruct(seen.shape, jnp.result_type(float))
     network = create_network_state(key, classifier.module, optimizer, images)
     return ClassifierState(
         network.params, network.batch_stats, network.opt_state, step=jnp.int32(0)
