@@ -308,6 +308,6 @@ def check_same_data(run: Path, dataset: Dataset) -> None:
     trained_on = read_data(run)
     if trained_on["fingerprint"] != dataset.fingerprint:
         raise UserError(
-            f"{run} was trained on other data or another split ({trained_on['name']}), expected "
-            f"{dataset.name}: give the --data_dir or --dataset of its training."
+            f"{run} was trained on other data or another split ({trained_on['name']}) than the "
+            f"data given ({dataset.name}): give the --data_dir or --dataset of its training."
         )
