@@ -295,7 +295,7 @@ def test_a_score_that_is_no_probability_is_not_called_one(objective, drawn, tmp_
     panel = drawn[1].axes[1]
     assert panel.get_ylabel() == "mean of D's score"
     assert panel.get_ylim()[0] < -7.0 and panel.get_ylim()[1] > 9.0
-    assert "D's score is no probability" in notes_of(drawn[1])
+    assert "D's score is not a probability" in notes_of(drawn[1])
     # What runs of before have noted are sigmoids, which say nothing: they are not drawn.
     before = [{"epoch": 1, "loss_g": 1.0, "loss_d": 1.0, "d_real": 0.9, "d_fake": 0.1}]
     gan_figures.plot_gan_losses(

@@ -116,7 +116,7 @@ def test_the_arms_are_printed_side_by_side(both_arms, capsys, synthetic_dir):
     assert "is finished" in out
     assert "real" in out
     assert "augmented" in out
-    assert "no verdict" in out
+    assert "not a verdict" in out
 
 
 def test_validation_is_never_touched_by_generated_images(synthetic_dir):

@@ -88,7 +88,7 @@ def remove_items(cache: Path, items: Sequence[Item]) -> int:
 
 
 def _remove_if_empty(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # it holds something else
+    with contextlib.suppress(OSError):  # it holds other files
         folder.rmdir()
 
 
@@ -135,7 +135,7 @@ def lay_over(cache: Path, folder: Path) -> None:
 
 
 def find_new(folder: Path) -> list[Item]:
-    """Return what was newly prepared in a folder of `lay_over`, besides the links."""
+    """Return the items in a folder of `lay_over` that are new: all except the links."""
     return [item for item in list_items(folder) if not all(f.is_symlink() for f in item.files)]
 
 

@@ -95,7 +95,7 @@ class Dataset:
 def find_label(dataset: Dataset, class_name: str, *, remark: str = "") -> int:
     """Return the number of a class; raise `UserError` if no class has that name.
 
-    `remark` names what else may be given, besides the classes.
+    `remark` is added after the list of classes: it names other values that are allowed.
     """
     if class_name not in dataset.class_names:
         raise UserError(

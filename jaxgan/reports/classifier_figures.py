@@ -1,4 +1,4 @@
-"""Pictures of classifiers: accuracies over epochs, and what is taken for what."""
+"""Pictures of classifiers: accuracies over epochs, and confusion matrices."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -29,10 +29,10 @@ from jaxgan.reports.drawing import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_MOST_CELLS = 20  # classes whose confusions are written out
-_LONGEST_NAME = 20  # letters of a class's name where there are many
+_MOST_CELLS = 20  # classes: up to here, the numbers are written into the cells
+_LONGEST_NAME = 20  # letters of a class name if there are many classes
 _NAMED_ERRORS = 5
-_LARGE_MATRIX = (9.0, 8.4)  # inches, of more classes than that
+_LARGE_MATRIX = (9.0, 8.4)  # inches, if there are more classes than `_MOST_CELLS`
 
 
 def plot_accuracy(records: Records, path: Path, *, title: str, val_count: int) -> None:
@@ -69,7 +69,7 @@ def plot_accuracy(records: Records, path: Path, *, title: str, val_count: int) -
 def plot_confusion_matrix(report: Mapping[str, Any], path: Path, *, title: str) -> None:
     """Draw counts and row shares of a classification report (`metrics.classification`).
 
-    Of many classes the shares alone, as shades, in a figure that does not grow with them.
+    With many classes, only the shares are drawn, as shades, and the figure does not grow further.
     """
     matrix, accuracy = report["confusion_matrix"], report["accuracy"]
     counts = np.asarray(matrix["counts"], np.int64)
@@ -99,7 +99,7 @@ def plot_confusion_matrix(report: Mapping[str, Any], path: Path, *, title: str) 
 def _name_cells(
     axes: "Axes", counts: np.ndarray, rows: Sequence[str], columns: Sequence[str]
 ) -> None:
-    """Write every count and share into its cell, every class beside its row and column."""
+    """Write every count and share into its cell, and the class names next to rows and columns."""
     totals = counts.sum(axis=1)
     for (row, column), count in np.ndenumerate(counts):
         share = count / max(totals[row], 1)
@@ -112,7 +112,7 @@ def _name_cells(
 
 
 def _name_some(axes: "Axes", rows: Sequence[str], columns: Sequence[str]) -> None:
-    """Name some of many rows and columns, evenly spread."""
+    """Name some of the rows and columns, evenly spread."""
     places = choose_shown(range(len(rows)))
     axes.set_yticks(places, [_shorten(rows[i]) for i in places])
     places = choose_shown(range(len(columns)))
@@ -126,7 +126,7 @@ def _shorten(name: str) -> str:
 def _describe_confusions(
     counts: np.ndarray, rows: Sequence[str], columns: Sequence[str]
 ) -> list[str]:
-    """Return notes on a matrix too large for numbers: its most frequent errors."""
+    """Return notes on a matrix too large for numbers, with its most frequent errors."""
     errors = counts.copy()
     np.fill_diagonal(errors, 0)
     order = np.argsort(-errors, axis=None, kind="stable")[:_NAMED_ERRORS]
@@ -136,5 +136,5 @@ def _describe_confusions(
         for row, column in places
         if errors[row, column]
     ]
-    notes = [f"{len(rows)} classes: shades are shares of a row, numbers are in report.json."]
+    notes = [f"{len(rows)} classes: shades are shares of a row; report.json has the numbers."]
     return notes + ([f"Most frequent errors: {'; '.join(named)}."] if named else [])
