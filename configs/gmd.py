@@ -47,6 +47,11 @@ def paper() -> ConfigDict:
     config.optimizer.schedule.patience_epochs = 5
     config.optimizer.schedule.warmup_epochs = 0  # of "cosine": a straight rise before it falls
 
+    config.transfer = ConfigDict()  # what a classifier takes from weights of others
+    config.transfer.weights = ""  # a file, or "imagenet"; --weights sets it
+    config.transfer.frozen = "none"  # "features": all before the head; "early": the last stage not
+    config.transfer.backbone_rate = 1.0  # of the rate, for layers before the head
+
     config.eval_batch_size = 32
     # Rotation, zoom, shift, brightness and contrast of training images, drawn for every step.
     config.classic_augmentation = False

@@ -101,5 +101,6 @@ def _take_classifier(config: ConfigDict, variant: str) -> None:
     run = getattr(load_beside(__file__, "gmd"), variant)()
     config.classifier = run.classifier
     config.optimizer = run.optimizer
+    config.transfer = run.transfer
     config.batch_size = run.batch_size
     config.eval_batch_size = run.eval_batch_size

@@ -147,6 +147,18 @@ def define_run_flags(config_file: str | None, *, effort: str = "") -> None:
     flags.DEFINE_bool("dry_run", False, "Show the settings and notices about the data, then stop.")
 
 
+def define_weights_flag() -> None:
+    """Define the flag that says what a classifier begins with."""
+    flags.DEFINE_string("weights", None, "A classifier's weights: a file to begin with; imagenet.")
+
+
+def override_weights(values: dict[str, Any]) -> dict[str, Any]:
+    """Return a config's values with the weights that the flag names, where it was given."""
+    if FLAGS.weights is None:
+        return values
+    return {**values, "transfer": {**values.get("transfer", {}), "weights": FLAGS.weights}}
+
+
 def define_process_flags() -> None:
     """Define the flags of a run that several processes share."""
     flags.DEFINE_string(

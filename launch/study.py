@@ -22,6 +22,7 @@ cli.define_run_flags(
     effort="Without --config this is the study of the paper: it needs a GPU, or weeks on a CPU. "
     "--config=configs/study.py:quick takes 5 to 18 minutes on two cores, :small 1 to 3 hours.",
 )
+cli.define_weights_flag()
 flags.DEFINE_string("workdir", "runs/study", "The page goes to WORKDIR/report.html.")
 flags.DEFINE_string("source_column", None, "Column of manifest.csv that names the hospital.")
 
@@ -29,7 +30,8 @@ flags.DEFINE_string("source_column", None, "Column of manifest.csv that names th
 def main() -> None:
     """Flags to config to one call."""
     cli.ask_for_devices()
-    settings = read_settings(StudySettings, cli.override_data(FLAGS.config).to_dict())
+    values = cli.override_weights(cli.override_data(FLAGS.config).to_dict())
+    settings = read_settings(StudySettings, values)
     cli.refuse_unused(NEVER_READ)
     cli.report_unused(find_unused_by_study(settings))  # with other arms it may have an effect
     root = Path(FLAGS.data_dir) if FLAGS.data_dir else None

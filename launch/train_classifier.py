@@ -8,6 +8,7 @@ from pathlib import Path
 import cli
 from absl import flags
 
+from jaxgan.classifiers.weights import read_start
 from jaxgan.core.errors import UserError
 from jaxgan.core.settings import read_settings
 from jaxgan.experiments.train_classifier import (
@@ -29,6 +30,7 @@ def define_flags(config_file: str | None, workdir: str, *, effort: str = "") -> 
     flags.DEFINE_bool("augment", False, "Train on the kept images of --synthetic_dir too.")
     flags.DEFINE_string("synthetic_dir", "runs/dcgan", "Where the GANs of the classes are.")
     flags.DEFINE_list("augment_classes", [], "With --augment: these classes, e.g. covid,normal.")
+    cli.define_weights_flag()
     flags.DEFINE_string("workdir", workdir, "The run goes to WORKDIR/real or WORKDIR/augmented.")
 
 
@@ -39,14 +41,17 @@ def main() -> None:
         raise UserError("--augment_classes has no effect without --augment: give both or none.")
     cli.ask_for_devices()
     cli.join_processes()
-    settings = read_settings(TrainClassifierSettings, cli.override_data(FLAGS.config).to_dict())
+    values = cli.override_weights(cli.override_data(FLAGS.config).to_dict())
+    settings = read_settings(TrainClassifierSettings, values)
     cli.report_unused(find_unused_by_training(settings, augment=FLAGS.augment))
     dataset = cli.load_data_of(settings.data, settings.classifier)
     cli.announce(dataset)
     synthetic_dir = Path(FLAGS.synthetic_dir) if FLAGS.augment else None
     if FLAGS.dry_run:
         synthetic = load_synthetic(synthetic_dir, dataset, classes) if synthetic_dir else {}
-        cli.print_configuration(describe_run(settings, dataset, synthetic))
+        classifier = settings.create_classifier(len(dataset.class_names))
+        start = read_start(settings.transfer.weights, classifier)
+        cli.print_configuration(describe_run(settings, dataset, synthetic, start))
         return
     train_classifier(
         settings,

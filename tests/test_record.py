@@ -6,6 +6,7 @@ import json
 import pytest
 
 from jaxgan.classifiers.gmd import GmdSettings
+from jaxgan.classifiers.transfer import TransferSettings
 from jaxgan.core.errors import UserError
 from jaxgan.core.settings import to_dict
 from jaxgan.data.settings import DataSettings
@@ -17,6 +18,7 @@ from jaxgan.sampling.settings import SelectionSettings, TrainGanSettings
 from jaxgan.training.record import (
     FORMAT,
     FREE_FIELDS,
+    NOTES,
     check_same_fields,
     describe_differences,
     drop_notes,
@@ -70,7 +72,7 @@ def test_what_changes_no_result_may_change_and_nothing_else(settings):
             group = group[part]
         group[field] = value + 1 if isinstance(value, int | float) else ["other"]
         refused = describe_differences(old, new)
-        if name in FREE or name == "num_epochs":
+        if name in FREE or name == "num_epochs" or f"settings.{name}" in NOTES:
             assert refused == "", name
         else:
             assert f"settings.{name} was" in refused
@@ -172,7 +174,7 @@ LATER = ("fit", "value_range", "window")  # fields of the data that came with fo
 
 LATER_OF_CLASSIFIERS = {  # that came with format 3, and so did the groups `schedule`
     *("classic_augmentation", "class_weights", "balanced_batches"),
-    *("stopping_share", "stopping_patience"),
+    *("stopping_share", "stopping_patience", "transfer"),
 }
 
 
@@ -260,6 +262,19 @@ def test_a_rate_that_follows_the_length_of_the_run_lets_it_not_grow():
         assert has_fixed_length(new) != may_grow
 
 
+def test_weights_are_told_apart_by_their_content():
+    """Not by where they lie, nor by what the file is called."""
+    record = {**make_record(make_gmd_settings()), "weights": {"file": "a.pth", "sha256": "1"}}
+    moved, other = copy(record), copy(record)
+    moved["weights"]["file"], moved["settings"]["transfer"]["weights"] = "b.pth", "/other/b.pth"
+    other["weights"]["sha256"] = "2"
+    assert describe_differences(record, moved) == ""
+    assert describe_differences(record, other) == "weights.sha256 was '1' and is '2'"
+    none = {name: value for name, value in record.items() if name != "weights"}
+    assert "weights.sha256 was None and is '1'" in describe_differences(none, record)
+    assert drop_notes(record) == drop_notes(moved) != drop_notes(other)
+
+
 @pytest.mark.parametrize(("kind", "today"), [("dcgan", "gan"), ("gmd", "classifier")])
 @pytest.mark.parametrize("settings", [None, 3, [1]])
 def test_a_record_of_format_1_without_settings_has_today_s_kind_alone(kind, today, settings):
@@ -302,6 +317,7 @@ def test_a_new_field_needs_a_new_format():
     classes = (
         *(TrainGanSettings, SelectionSettings, DcganSettings, DataSettings),
         *(TrainClassifierSettings, GmdSettings, OptimizerSettings, ScheduleSettings),
+        TransferSettings,
     )
     assert (FORMAT, {cls.__name__: len(dataclasses.fields(cls)) for cls in classes}) == (
         3,
@@ -310,9 +326,10 @@ def test_a_new_field_needs_a_new_format():
             "SelectionSettings": 7,
             "DcganSettings": 24,
             "DataSettings": 8,
-            "TrainClassifierSettings": 17,
+            "TrainClassifierSettings": 18,
             "GmdSettings": 7,
             "OptimizerSettings": 4,
             "ScheduleSettings": 7,
+            "TransferSettings": 3,
         },
     )

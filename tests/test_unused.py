@@ -64,6 +64,8 @@ OTHERS = {
     "optimizer.name": "adam",
     "optimizer.schedule.name": "cosine",
     "gan.schedule.name": "cosine",
+    "transfer.weights": "none.pth",
+    "transfer.frozen": "features",
     "targets": {"left": 5, "right": 6},
     "batch_size": 6,
     "gan_batch_size": 6,

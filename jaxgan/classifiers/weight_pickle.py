@@ -23,6 +23,7 @@ from jaxgan.classifiers.weight_limits import (
     take,
     take_number,
 )
+from jaxgan.core.untrusted import printable
 
 REMEDY = "In PyTorch, torch.save(model.state_dict(), FILE) makes one that is read"
 _MOST_NAME = 200  # bytes of a module's or a function's name
@@ -222,7 +223,7 @@ def _push_float(machine: _Machine) -> None:
 def _push_name(machine: _Machine) -> None:
     name = f"{machine.take_line()} {machine.take_line()}"
     if name not in _NAMES:
-        called = ".".join(name.split())
+        called = printable(".".join(name.split()))
         raise WeightError(
             f"holds more than a table of tensors ({called[:_MOST_NAME]}), and may run a program. "
             f"{REMEDY}"

@@ -13,6 +13,7 @@ import numpy as np
 from jaxgan.classifiers.predict import create_predict
 from jaxgan.classifiers.protocol import Classifier
 from jaxgan.classifiers.step import ClassifierState, create_classifier_state
+from jaxgan.classifiers.transfer import create_optimizer
 from jaxgan.core.errors import UserError
 from jaxgan.core.settings import read_settings
 from jaxgan.core.types import Params
@@ -90,7 +91,7 @@ def restore_classifier(
     names = _read_class_names(run)
     if names is None:
         names = load_training_data(run, settings, cache_dir, training_dir).class_names
-    classifier = settings.classifier.create(len(names))
+    classifier = settings.create_classifier(len(names))
     step, state = _restore(run, settings, classifier, checkpoint)
     form = _describe_form(run, settings)
     return RestoredClassifier(run, settings, names, classifier, state.variables, step, form)
@@ -104,7 +105,7 @@ def _restore(
     create = functools.partial(
         create_classifier_state,
         classifier=classifier,
-        optimizer=settings.optimizer.create(),
+        optimizer=create_optimizer(settings.optimizer.create(), classifier, settings.transfer),
     )
     template = jax.eval_shape(create, jax.random.key(0))
     with Checkpoints(

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 
 from jaxgan.classifiers import families
 from jaxgan.classifiers.predict import Predict, create_predict
@@ -19,11 +20,13 @@ from jaxgan.classifiers.step import (
     train_step,
     train_step_classic,
 )
+from jaxgan.classifiers.transfer import NO_TRANSFER, TransferSettings, begin, create_optimizer
+from jaxgan.classifiers.weights import Start, read_start
 from jaxgan.core.console import say
 from jaxgan.core.errors import UserError
 from jaxgan.core.files import write_json
 from jaxgan.core.settings import check, check_choice, to_dict
-from jaxgan.core.types import Params
+from jaxgan.core.types import Key, Params
 from jaxgan.core.versions import get_versions
 from jaxgan.data.sets import Dataset, ImageSet, check_classes, join_sets
 from jaxgan.data.split import split_by_patient
@@ -66,6 +69,7 @@ class TrainClassifierSettings(RunSettings):
     balanced_batches: bool = False
     stopping_share: float = 0.0
     stopping_patience: int = 10
+    transfer: TransferSettings = NO_TRANSFER  # runs of earlier versions do not record it
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -78,6 +82,10 @@ class TrainClassifierSettings(RunSettings):
         check("class_weights", self.class_weights, good, expected)
         share = self.stopping_share
         check("stopping_share", share, 0.0 <= share <= 0.5, "0 (off) to 0.5")
+
+    def create_classifier(self, num_classes: int) -> Classifier:
+        """Return the classifier of so many classes, with the layers frozen that are to be."""
+        return self.transfer.apply(self.classifier.create(num_classes))
 
 
 @dataclass(frozen=True)
@@ -94,7 +102,10 @@ class TrainedClassifier:
 
 
 def describe_run(
-    settings: TrainClassifierSettings, dataset: Dataset, synthetic: Mapping[str, ImageSet]
+    settings: TrainClassifierSettings,
+    dataset: Dataset,
+    synthetic: Mapping[str, ImageSet],
+    start: Start | None = None,
 ) -> dict[str, Any]:
     """Return what defines a run, as its `config.json` records it. Raises `UserError`."""
     check_classes(dataset, "a classifier distinguishes classes")
@@ -110,6 +121,7 @@ def describe_run(
             "sha256": pixels.hexdigest() if synthetic else None,
         },
         "settings": to_dict(settings),
+        **({} if start is None else {"weights": start.describe()}),
     }
 
 
@@ -122,6 +134,7 @@ class _Training:
 
     settings: TrainClassifierSettings
     classifier: Classifier
+    start: Start | None
     dataset: Dataset
     learned: ImageSet
     stopping: ImageSet | None
@@ -157,6 +170,17 @@ class _Training:
         return tuple(float(weight) for weight in len(self.images) / (len(counts) * counts))
 
     @functools.cached_property
+    def optimizer(self) -> optax.GradientTransformation:
+        """How each part of the classifier follows its gradients."""
+        optimizer, transfer = self.settings.optimizer.create(), self.settings.transfer
+        return create_optimizer(optimizer, self.classifier, transfer)
+
+    def create_state(self, key: Key) -> ClassifierState:
+        """Return what training begins with."""
+        state = create_classifier_state(key, classifier=self.classifier, optimizer=self.optimizer)
+        return begin(state, self.start)
+
+    @functools.cached_property
     def predict(self) -> Predict:
         """The compiled classifier."""
         return create_predict(self.classifier, self.settings.eval_batch_size)
@@ -181,10 +205,11 @@ def train_classifier(
     synthetic = {}
     if synthetic_dir:
         synthetic = load_synthetic(synthetic_dir, dataset, augment_classes)
-    classifier = settings.classifier.create(len(dataset.class_names))
+    classifier = settings.create_classifier(len(dataset.class_names))
+    start = read_start(settings.transfer.weights, classifier)
     devices = choose_devices(num_devices)
     check_batch_size(settings.batch_size, len(devices))
-    record = describe_run(settings, dataset, synthetic)
+    record = describe_run(settings, dataset, synthetic, start)
     check_alike(drop_notes(record))
     learned, stopping = _divide(settings, dataset)
     path = workdir / ARMS[bool(synthetic)]
@@ -193,7 +218,7 @@ def train_classifier(
             say(folder.describe_finished(settings.num_epochs))
         else:
             training = _Training(
-                settings, classifier, dataset, learned, stopping, synthetic, folder
+                settings, classifier, start, dataset, learned, stopping, synthetic, folder
             )
             _train(training, devices)
     if leads():
@@ -276,12 +301,7 @@ def _fit(
         devices=devices,
         max_steps=plan.max_steps,
     )
-    create_state = functools.partial(
-        create_classifier_state,
-        keys.init,
-        classifier=training.classifier,
-        optimizer=settings.optimizer.create(),
-    )
+    create_state = functools.partial(training.create_state, keys.init)
     with Checkpoints(
         folder.path / "checkpoints",
         best_metric="val_accuracy" if training.stopping is None else "stopping_loss",
@@ -330,7 +350,7 @@ def _create_step(training: _Training, axis_name: str | None) -> StepFn:
     step = functools.partial(
         train_step_classic if training.settings.classic_augmentation else train_step,
         classifier=training.classifier,
-        optimizer=optimizer.create(),
+        optimizer=training.optimizer,
         class_weights=training.class_weights,
         axis_name=axis_name,
     )

@@ -11,6 +11,8 @@ import numpy as np
 
 from jaxgan.classifiers.predict import create_predict
 from jaxgan.classifiers.step import create_classifier_state, train_step, train_step_classic
+from jaxgan.classifiers.transfer import NO_TRANSFER, begin, create_optimizer
+from jaxgan.classifiers.weights import Start, read_start
 from jaxgan.core.errors import UserError
 from jaxgan.core.settings import to_dict
 from jaxgan.data.sets import ImageSet
@@ -42,11 +44,13 @@ class ClassifierLab:
         self._settings = settings
         self._epoch_images = epoch_images or capacity
         pace = _create_pace(settings, self._epoch_images)
-        classifier, optimizer = settings.classifier.create(num_classes), settings.optimizer.create()
+        classifier = settings.transfer.apply(settings.classifier.create(num_classes))
+        optimizer = create_optimizer(settings.optimizer.create(), classifier, settings.transfer)
+        self._start = start = read_start(settings.transfer.weights, classifier)
         bound: dict[str, Any] = {"classifier": classifier, "optimizer": optimizer}
         self._predict = create_predict(classifier, settings.eval_batch_size)
-        self._create_state = lambda key: create_classifier_state(
-            key, classifier=classifier, optimizer=optimizer
+        self._create_state = lambda key: begin(
+            create_classifier_state(key, classifier=classifier, optimizer=optimizer), start
         )
 
         def create_trainer(step: Callable[..., Any]) -> tuple[Trainer, LoopStage]:
@@ -85,7 +89,7 @@ class ClassifierLab:
         """
         constant = self._settings.optimizer.schedule.is_constant
         full = {
-            "settings": describe_classifier(self._settings),
+            "settings": describe_classifier(self._settings, self._start),
             "num_updates": self._settings.num_updates,
             "classic": is_classic,
             "seed": seed,
@@ -122,14 +126,17 @@ class ClassifierLab:
         }
 
 
-def describe_classifier(settings: StudySettings) -> dict[str, Any]:
+def describe_classifier(settings: StudySettings, start: Start | None = None) -> dict[str, Any]:
     """Return what decides how a study's classifiers learn, as a job's record has it.
 
     The names are those of before there were families: so the jobs of old studies are found again.
     """
     optimizer = drop_constant(to_dict(settings.optimizer))
     rule = {"optimizer": optimizer.pop("name"), "batch_size": settings.batch_size}
-    return {**describe_family(settings.classifier, "gmd"), **optimizer, **rule}
+    transfer = {} if settings.transfer == NO_TRANSFER else to_dict(settings.transfer)
+    if start is not None:
+        transfer["weights"] = start.file.sha256  # not where it lies
+    return {**describe_family(settings.classifier, "gmd"), **optimizer, **rule, **transfer}
 
 
 def _create_pace(settings: StudySettings, epoch_images: int) -> Pace:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxgan.classifiers.weights import Start, read_start
 from jaxgan.core.console import say
 from jaxgan.core.errors import UserError
 from jaxgan.data.phantom import FINDINGS, PhantomFilm, draw_film, plan_films
@@ -78,7 +79,9 @@ def run_coverage(
         capacity=2 * len(FINDINGS) * films_per_class,
         devices=devices,
     )
-    work = _Work(settings, lab, films_per_class, num_fresh)
+    classifier = settings.transfer.apply(settings.classifier.create(len(FINDINGS)))
+    start = read_start(settings.transfer.weights, classifier)
+    work = _Work(settings, lab, start, films_per_class, num_fresh)
     runner = JobRunner(folder, {"study": num_studies})
     results = [runner.run(work.create_job(study)) for study in range(num_studies)]
     done = [result for result in results if result is not None]
@@ -109,6 +112,7 @@ class _Work:
 
     settings: StudySettings
     lab: ClassifierLab
+    start: Start | None
     films_per_class: int
     num_fresh: int
 
@@ -125,7 +129,7 @@ class _Work:
     def create_job(self, study: int) -> Job:
         """Return the job of one study."""
         record = {
-            "gmd": _describe_classifier(self.settings),
+            "gmd": _describe_classifier(self.settings, self.start),
             "phantom_subtlety": self.settings.data.phantom_subtlety,
             **self.describe(),
             "study": study,
@@ -148,11 +152,11 @@ class _Work:
         return _draw(films, seed=_FRESH_SEED, settings=self.settings)
 
 
-def _describe_classifier(settings: StudySettings) -> dict[str, Any]:
+def _describe_classifier(settings: StudySettings, start: Start | None) -> dict[str, Any]:
     """Return the classifier's settings as a job's record has them: of one level, as before."""
     return {
         **_OF_BEFORE,
-        **describe_classifier(settings),
+        **describe_classifier(settings, start),
         "eval_batch_size": settings.eval_batch_size,
         "max_steps_per_dispatch": settings.max_steps_per_dispatch,
         "checkpoint_every_seconds": settings.checkpoint_every_seconds,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jaxgan.classifiers import families as classifier_families
+from jaxgan.classifiers.transfer import NO_TRANSFER, TransferSettings
 from jaxgan.core.settings import check
 from jaxgan.data.settings import DataSettings
 from jaxgan.gans import families as gan_families
@@ -44,6 +45,7 @@ class StudySettings:
     max_steps_per_dispatch: int
     checkpoint_every_seconds: float
     data: DataSettings
+    transfer: TransferSettings = NO_TRANSFER
 
     def __post_init__(self) -> None:
         self._check_numbers()

@@ -20,6 +20,7 @@ def find_unused_by_study(settings: StudySettings) -> dict[str, str]:
         **_find_unused_amounts(settings),
         **NEVER_READ,
         **prefix_unused("config.optimizer", settings.optimizer.find_unused()),
+        **prefix_unused("config.transfer", settings.transfer.find_unused()),
     }
     if not settings.needs_generators:
         reason = "no arm of config.arms has generated images"
@@ -70,4 +71,5 @@ def find_unused_by_coverage(settings: StudySettings) -> dict[str, str]:
         **NEVER_READ,
         "config.checkpoint_every_seconds": kept,
         **prefix_unused("config.optimizer", settings.optimizer.find_unused()),
+        **prefix_unused("config.transfer", settings.transfer.find_unused()),
     }

