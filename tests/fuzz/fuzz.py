@@ -1,9 +1,10 @@
 """Coverage-guided fuzzing of what reads a stranger's files: `python tests/fuzz/fuzz.py image`.
 
-Needs atheris (`pip install 'jaxgan[fuzz]'`). Whatever a file holds, the loader and the manifest's
-parser have to give a result or their own error, in one line without control characters, within 2 s
-of processor time and 1 GiB. Anything else stops the run and leaves the input in --findings; make a
-test of it in tests/test_images.py, test_dicom.py or test_manifests.py: the bytes stand in the test.
+Needs atheris (`pip install 'jaxgan[fuzz]'`). Whatever a file holds, the loader, the manifest's
+parser and the reader of weights have to give a result or their own error, in one line without
+control characters, within 2 s of processor time and 1 GiB. Anything else stops the run and leaves
+the input in --findings; make a test of it in tests/test_images.py, test_dicom.py, test_manifests.py
+or test_weight_files.py: the bytes stand in the test.
 """
 
 import argparse
@@ -22,8 +23,9 @@ import atheris
 
 # The dictionaries of DICOM are one expression each, which takes minutes to instrument.
 _TABLES = [f"pydicom.{name}" for name in ("_dicom_dict", "_private_dict", "_uid_dict", "sr")]
+_FUZZED = ["PIL", "pydicom", "csv", "jaxgan.data", "jaxgan.classifiers"]
 
-with atheris.instrument_imports(include=["PIL", "pydicom", "csv", "jaxgan.data"], exclude=_TABLES):
+with atheris.instrument_imports(include=_FUZZED, exclude=_TABLES):
     import PIL.BmpImagePlugin
     import PIL.JpegImagePlugin
     import PIL.PngImagePlugin
@@ -32,11 +34,13 @@ with atheris.instrument_imports(include=["PIL", "pydicom", "csv", "jaxgan.data"]
     import pydicom
     import pydicom.pixels
 
+    from jaxgan.classifiers import weight_files, weight_limits
     from jaxgan.data import images, limits, manifests
     from jaxgan.data.limits import ImageError
 
 from jaxgan.core.errors import UserError
 from jaxgan.core.untrusted import printable, printable_lines
+from tests import weight_samples
 from tests.fuzz import seeds
 
 MAX_SECONDS = 2.0  # of processor time: the machine may be busy with other things
@@ -55,6 +59,15 @@ def try_image(content: bytes) -> None:
         image = images.read_image(content, 1)
         assert image.mode == "L" and image.width * image.height <= limits.MAX_PIXELS
     except ImageError as error:
+        assert str(error) == printable(str(error)), "its reason has control characters"
+
+
+def try_weights(content: bytes) -> None:
+    """Hold the reader of weights to arrays or a `WeightError`."""
+    try:
+        for array in weight_files.parse_weights(content)[1].values():
+            array.tobytes()
+    except weight_limits.WeightError as error:
         assert str(error) == printable(str(error)), "its reason has control characters"
 
 
@@ -100,6 +113,8 @@ def mutate(content: bytes, max_size: int, seed: int) -> bytes:
     changed = atheris.Mutate(content, len(content) or 1)
     if len(content) < max_size and len(changed) == len(content):
         changed = atheris.Mutate(changed, max_size)
+    if changed.startswith(b"PK"):  # the checksums of a zip file likewise
+        return weight_samples.fix_checksums(changed)[:max_size]
     return fix_checksums(changed)[:max_size] if changed.startswith(_PNG) else changed
 
 
@@ -118,7 +133,7 @@ def fix_checksums(content: bytes) -> bytes:
 def main() -> None:
     """Read the arguments and fuzz until the time or the inputs are used up."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("target", choices=["image", "manifest"])
+    parser.add_argument("target", choices=["image", "manifest", "weights"])
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--inputs", type=int, default=1_000_000)
     parser.add_argument("--findings", type=Path, default=Path("runs/fuzz"))
@@ -128,18 +143,20 @@ def main() -> None:
     corpus.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch).resolve()
-        for name, content in (
-            seeds.make_images() if arguments.target == "image" else seeds.MANIFESTS
-        ).items():
+        beginnings, trial = {
+            "image": (seeds.make_images, try_image),
+            "manifest": (lambda: seeds.MANIFESTS, create_manifest_trial(root)),
+            "weights": (weight_samples.make_files, try_weights),
+        }[arguments.target]
+        for name, content in beginnings().items():
             (corpus / name).write_bytes(content)
-        trial = try_image if arguments.target == "image" else create_manifest_trial(root)
         options = [
             f"-runs={arguments.inputs}",
             f"-max_total_time={round(arguments.minutes * 60)}",
             f"-rss_limit_mb={MAX_MEBIBYTES}",
             f"-malloc_limit_mb={MAX_MEBIBYTES}",
             f"-artifact_prefix={arguments.findings}/{arguments.target}-",
-            "-max_len=8192",
+            "-max_len=32768" if arguments.target == "weights" else "-max_len=8192",
             "-timeout=300",  # of wall time: only a hang for good
             "-print_final_stats=1",
             str(corpus),
