@@ -1,4 +1,4 @@
-"""The classifiers of a study: one an arm, fold and seed, all for the same number of updates."""
+"""The classifiers of a study: one per arm, fold and seed, all with the same number of updates."""
 
 import functools
 import json
@@ -23,10 +23,10 @@ from jaxgan.training.many import Curves, Trainer
 
 
 class ClassifierLab:
-    """Train and test the classifiers of all arms, folds and seeds with one compiled program.
+    """Train and test the classifiers of all arms, folds and seeds with the same programs.
 
-    Two, to be exact: with and without classic augmentation. `capacity` is the number of images in
-    the largest training set.
+    Two programs are compiled: with and without classic augmentation. `capacity` is the number of
+    images in the largest training set.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class ClassifierLab:
         seed: int,
         kind: str = "classifier",
     ) -> Job:
-        """Return the job that trains on `train` and predicts `test`; `record` says what these are.
+        """Return the job that trains on `train` and predicts `test`; `record` describes both.
 
         Training stops after the study's number of updates: nothing is chosen by the test images.
         """
@@ -104,7 +104,7 @@ class ClassifierLab:
         probabilities = self._predict(state.variables, test.images)
         if not np.isfinite(probabilities).all():
             raise UserError(
-                "the classifier has diverged: a lower config.optimizer.learning_rate helps"
+                "the classifier has diverged: try a lower config.optimizer.learning_rate"
             )
         return {
             **curves.to_arrays(),
@@ -115,9 +115,9 @@ class ClassifierLab:
 
 
 def describe_classifier(settings: StudySettings) -> dict[str, Any]:
-    """Return what decides how a study's classifiers learn, as a job's record has it.
+    """Return the settings that decide how a study's classifiers learn, for a job's record.
 
-    The names are those of before there were families: so the jobs of old studies are found again.
+    The names are older than the families: so the jobs of old studies are found again.
     """
     optimizer = to_dict(settings.optimizer)
     rule = {"optimizer": optimizer.pop("name"), "batch_size": settings.batch_size}
@@ -127,8 +127,8 @@ def describe_classifier(settings: StudySettings) -> dict[str, Any]:
 def _train_step_classic(
     state: ClassifierState, batch: Batch, key: Key, **bound: Any
 ) -> tuple[ClassifierState, Metrics]:
-    """Augment every image of the batch anew, then do the usual step."""
+    """Augment every image of the batch at random, then do the usual step."""
     num = len(batch.images)
     images = augment_classic(batch.images, jax.random.split(key, num))
-    # The key behind those of the images.
+    # The images have the keys 0 to num - 1: this is the next one.
     return train_step(state, Batch(images, batch.labels), jax.random.fold_in(key, num), **bound)
