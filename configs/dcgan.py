@@ -44,6 +44,15 @@ def paper() -> ConfigDict:
     # "wasserstein": the sign of their logits does not show overfitting.
     config.gan.augment_target = 0.0
     config.gan.augment_ramp_images = 20_000  # images for an adaptive strength to go from 0 to 1
+    # How the rate of both changes: see configs/gmd.py. Only classifiers have "plateau".
+    config.gan.schedule = ConfigDict()
+    config.gan.schedule.name = "constant"  # "time", "step", "exponential", "cosine"
+    config.gan.schedule.decay = 0.0
+    config.gan.schedule.final_share = 0.01
+    config.gan.schedule.factor = 0.5
+    config.gan.schedule.every_epochs = 10
+    config.gan.schedule.patience_epochs = 5
+    config.gan.schedule.warmup_epochs = 0
     config.gan.ema_decay = 0.0  # per update of G; 0: sample from the generator itself
 
     # Intervals in epochs; the action happens between two dispatches. A look is a check during

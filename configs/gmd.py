@@ -28,11 +28,37 @@ def paper() -> ConfigDict:
     config.classifier.padding = "VALID"  # not printed; 4,033,252 parameters ("SAME": 4,929,252)
 
     config.optimizer = ConfigDict()
-    config.optimizer.name = "sgd"
-    config.optimizer.learning_rate = 1e-3  # constant
-    config.optimizer.momentum = 0.0
+    config.optimizer.name = "sgd"  # "adam", "adagrad", "adadelta", "rmsprop"
+    config.optimizer.learning_rate = 1e-3  # the initial one where it changes
+    config.optimizer.momentum = 0.0  # of "sgd"
+
+    # How the rate changes: "constant", as printed; of update t and epoch e, both from 0,
+    # "time": 1 / (1 + decay * t); "exponential": exp(-decay * e); "cosine": half a cosine;
+    # "step": factor ** floor((1 + e) / every_epochs); "plateau": times factor where the training
+    # loss has not improved for patience_epochs.
+    config.optimizer.schedule = ConfigDict()
+    config.optimizer.schedule.name = "constant"
+    # Of "time" an update, of "exponential" an epoch; 0: what leads to final_share at the end.
+    config.optimizer.schedule.decay = 0.0
+    # Of the initial rate: that of the end; of "plateau" the lowest.
+    config.optimizer.schedule.final_share = 0.01
+    config.optimizer.schedule.factor = 0.5
+    config.optimizer.schedule.every_epochs = 10
+    config.optimizer.schedule.patience_epochs = 5
+    config.optimizer.schedule.warmup_epochs = 0  # of "cosine": a straight rise before it falls
 
     config.eval_batch_size = 32
+    # Rotation, zoom, shift, brightness and contrast of training images, drawn for every step.
+    config.classic_augmentation = False
+    # Against classes of different sizes, one of the two: "balanced" weights of the loss, by which
+    # every class counts the same; or batches with as many images of every class.
+    config.class_weights = "none"
+    config.balanced_batches = False
+    # Early stopping: by the loss on this share of the training images, dealt by patient, which are
+    # not learned from; never by validation. 0: off.
+    config.stopping_share = 0.0
+    config.stopping_patience = 10  # epochs since the best one
+
     config.evaluate_every_epochs = 1  # a checkpoint follows, and the best one is kept
     config.checkpoint_every_epochs = 1
     # Also by time, checked between two dispatches; 0: never. It changes no result.

@@ -38,6 +38,7 @@ import paths
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
+from jaxgan.core.commands import is_installed_command
 from jaxgan.core.console import say
 from jaxgan.core.errors import UserError, find_memory_error, find_refusal, list_some
 from jaxgan.core.untrusted import printable, printable_lines
@@ -74,6 +75,7 @@ _NUMBERS = {
 _WRITTEN = {
     "data_dir": ("workdir", "out", "json", "cache_dir"),
     **dict.fromkeys(("generated", "against", "held_out"), ("out", "json")),
+    "images": ("out", "cache_dir"),
 }
 
 _OF_FOLDERS = (
@@ -276,7 +278,7 @@ def print_configuration(configuration: Any) -> None:
 
 def describe_command() -> str:
     """Return the command of this process, so that a user can repeat it."""
-    if any(Path(argument).name == "jaxgan" for argument in sys.orig_argv[1:3]):
+    if is_installed_command():
         return shlex.join(["jaxgan", Path(sys.argv[0]).stem.replace("_", "-"), *sys.argv[1:]])
     return shlex.join(["python", *sys.argv])
 

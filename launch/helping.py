@@ -8,9 +8,12 @@ from typing import Any
 
 from absl import flags
 
+from jaxgan.core.commands import name_command
+
 _GROUPS = {
     "Data": (
         *("data_dir", "dataset", "generated", "against", "held_out", "synthetic_dir"),
+        *("images", "labels_from", "training_dir"),
         *("patient_column", "patient_pattern", "patients_from", "label_column", "source_column"),
         *("follow_links", "leave_out", "on_bad_image", "fit", "value_range", "window"),
         "cache_dir",
@@ -20,7 +23,9 @@ _GROUPS = {
 # The placeholder of a value: by the flag's name, otherwise by its type.
 _VALUES = {
     "data_dir generated against held_out out cache_dir workdir synthetic_dir": "FOLDER",
+    "run training_dir": "FOLDER",
     "json plot features": "FILE",
+    "images": "FOLDER|FILE",
     "class dataset patient_column label_column source_column": "NAME",
     "config": "FILE.py:VARIANT",
     "patient_pattern": "REGEX",
@@ -41,7 +46,10 @@ def is_asked(argv: Iterable[str]) -> bool:
 
 def print_help(values: flags.FlagValues) -> None:
     """Print the help of the launcher that runs."""
-    print("\n".join(_list_lines(str(sys.modules["__main__"].__doc__).strip(), values)))
+    docstring = str(sys.modules["__main__"].__doc__).strip()
+    launcher = Path(sys.argv[0]).stem
+    docstring = docstring.replace(f"python launch/{launcher}.py", name_command(launcher))
+    print("\n".join(_list_lines(docstring, values)))
 
 
 def _list_lines(docstring: str, values: flags.FlagValues) -> Iterator[str]:

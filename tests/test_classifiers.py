@@ -14,7 +14,11 @@ import pytest
 
 from jaxgan.classifiers import families
 from jaxgan.classifiers.predict import create_predict
-from jaxgan.classifiers.step import create_classifier_state, train_step
+from jaxgan.classifiers.step import (
+    create_classifier_state,
+    train_step,
+    train_step_classic,
+)
 from jaxgan.core.errors import UserError
 from jaxgan.core.settings import read_settings, to_dict
 from jaxgan.core.types import Batch
@@ -37,12 +41,34 @@ from tests.helpers import (
 from tests.toy_classifier import ToySettings
 
 TINY = {"image_size": 24, "channels": 1}
+NARROW = {**TINY, "width": 0.05, "dtype": "float32"}
 # Small settings of every family.
 VALUES = {
     "gmd": {**TINY, "dtype": "float32", "num_outputs": 3, "width": 8, "padding": "VALID"},
     "toy": {**TINY, "rate": 0.5},
+    "vgg16": {**NARROW, "image_size": 32, "head": "dense", "norm": True, "dropout": 0.5},
+    "resnet": {**NARROW, "depth": 18},
+    "googlenet": {**NARROW, "paper": False, "auxiliary": True, "dropout": 0.2},
+    "inception_v3": {**NARROW, "image_size": 75, "auxiliary": False, "dropout": 0.5},
+    "efficientnet_lite": {
+        **NARROW,
+        "variant": 0,
+        "drop_connect": 0.2,
+        "dropout": 0.2,
+        "norm_momentum": 0.9,
+    },
 }
-every_family = pytest.mark.parametrize("name", VALUES)
+QUICK = ("gmd", "toy")  # the others have many layers, which take long to compile
+
+
+def try_families(*quick):
+    """Try every family: these always, the others among the slow tests."""
+    slow = pytest.mark.slow
+    names = [name if name in quick else pytest.param(name, marks=slow) for name in VALUES]
+    return pytest.mark.parametrize("name", names)
+
+
+every_family = try_families(*QUICK)
 
 
 @pytest.fixture(autouse=True)
@@ -63,8 +89,8 @@ def bind(settings):
     return {"classifier": settings.classifier.create(2), "optimizer": settings.optimizer.create()}
 
 
-def make_batch(num=8):
-    images = make_image_set(num, size=24)
+def make_batch(num=8, name="gmd"):
+    images = make_image_set(num, size=VALUES[name]["image_size"])
     return Batch(jnp.asarray(images.images), jnp.asarray(images.labels))
 
 
@@ -73,7 +99,7 @@ def test_every_family_is_tried_here():
     assert sorted(member.family for member in members) == sorted(VALUES)
 
 
-@every_family
+@try_families(*VALUES)
 def test_a_config_comes_back_as_it_was_written(name):
     settings = make_settings(name)
     assert settings.classifier.family == name
@@ -81,20 +107,20 @@ def test_a_config_comes_back_as_it_was_written(name):
 
 
 def test_a_family_that_is_not_there_is_told_with_those_that_are():
-    with pytest.raises(UserError, match=r"config.classifier.family is 'ty': expected|gmd, toy"):
+    with pytest.raises(UserError, match=r"family is 'ty', expected one of gmd, .*, toy"):
         make_settings("toy", classifier={"family": "ty"})
     with pytest.raises(UserError, match=r"config.classifier.rate is 1.0, expected 0 to below 1"):
         make_settings("toy", classifier={"rate": 1.0})
 
 
-@every_family
+@try_families(*QUICK, "resnet")
 def test_a_step_changes_no_shape_and_no_type(name):
     bound = bind(make_settings(name))
     state = create_classifier_state(jax.random.key(0), **bound)
     shapes = jax.eval_shape(lambda: create_classifier_state(jax.random.key(0), **bound))
     assert describe(state) == describe(shapes)
     step = jax.jit(functools.partial(train_step, **bound))
-    new_state, metrics = step(state, make_batch(), jax.random.key(1))
+    new_state, metrics = step(state, make_batch(name=name), jax.random.key(1))
     assert describe(new_state) == describe(shapes)
     assert {name: row.shape for name, row in metrics.items()} == {"loss": (), "accuracy": ()}
     assert int(new_state.step) == 1
@@ -114,12 +140,21 @@ def test_one_device_and_two_learn_the_same(name):
     assert compute_difference(one.params, fit(settings, jax.devices()[:1], 2).params) > 1e-3
 
 
-def fit(settings, devices, num_steps=6):
+def test_one_device_and_two_augment_the_same():
+    """The changes of an image are of its place in the whole batch."""
+    settings = make_settings("toy")
+    one, two = (fit(settings, jax.devices()[:num], step=train_step_classic) for num in (1, 2))
+    assert compute_difference(one, two) < 1e-5
+    assert compute_difference(one.params, fit(settings, jax.devices()[:1]).params) > 1e-3
+
+
+def fit(settings, devices, num_steps=6, step=train_step):
     """The state after some steps."""
-    images, keys, bound = make_image_set(24, size=24), create_keys(0), bind(settings)
+    images = make_image_set(24, size=settings.classifier.image_size)
+    keys, bound = create_keys(0), bind(settings)
     plan = settings.create_plan(len(images))
     dispatcher = Dispatcher(
-        lambda axis_name: functools.partial(train_step, **bound, axis_name=axis_name),
+        lambda axis_name: functools.partial(step, **bound, axis_name=axis_name),
         ResidentFeed(images, keys.data, plan, devices),
         keys.steps,
         devices=devices,
@@ -133,7 +168,7 @@ def fit(settings, devices, num_steps=6):
 
 @every_family
 def test_what_fills_the_last_batch_up_changes_no_prediction(name):
-    settings, images = make_settings(name), make_image_set(9, size=24).images
+    settings, images = make_settings(name), make_batch(9, name).images
     variables = create_classifier_state(jax.random.key(0), **bind(settings)).variables
     classifier = settings.classifier.create(2)
     probabilities = create_predict(classifier, 4)(variables, images)
@@ -146,7 +181,8 @@ def test_what_fills_the_last_batch_up_changes_no_prediction(name):
 
 @every_family
 def test_the_two_parts_of_a_module_are_the_whole(name):
-    settings, images = make_settings(name), scale_to_unit(make_batch().images)
+    settings = make_settings(name)
+    images = settings.classifier.create(2).input.scale(make_batch(name=name).images)
     variables = create_classifier_state(jax.random.key(0), **bind(settings)).variables
     module = settings.classifier.create(2).module
     maps, auxiliary = module.apply(variables, images, train=False, method="extract_maps")
@@ -159,7 +195,8 @@ def test_the_two_parts_of_a_module_are_the_whole(name):
 
 @every_family
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(name, tmp_path, monkeypatch):
-    settings, dataset = make_settings(name), make_dataset(size=24, num_train=48)
+    settings = make_settings(name)
+    dataset = make_dataset(size=settings.classifier.image_size, num_train=48)
     whole = train_classifier(settings, dataset=dataset, workdir=tmp_path / "whole", num_devices=1)
     with monkeypatch.context() as patch:
         patch.setattr("jaxgan.training.loop.catch_stop_signals", stop_at_the_second)
@@ -231,6 +268,23 @@ def test_the_loss_counts_the_auxiliary_heads_by_their_weight():
     chances = jax.nn.softmax(outputs.auxiliary[0])
     expected = 0.3 * (chances - jax.nn.one_hot(batch.labels, 2)).mean(axis=0)
     np.testing.assert_allclose(head - moved, expected, atol=1e-6)
+
+
+def test_an_image_counts_by_the_weight_of_its_class():
+    settings = make_settings("toy", classifier={"rate": 0.0})
+    bound = {"classifier": settings.classifier.create(2), "optimizer": optax.sgd(1.0)}
+    state, batch = create_classifier_state(jax.random.key(0), **bound), make_batch(6)
+    outputs, _ = bound["classifier"].module.apply(
+        state.variables, scale_to_unit(batch.images), train=True, mutable=["batch_stats"]
+    )
+    weights = np.array([0.5, 3.0])
+    losses = []
+    for logits in (outputs.logits, *outputs.auxiliary):
+        each = softmax_cross_entropy(logits=logits, labels=batch.labels)
+        losses.append(float((weights[batch.labels] * each).mean()))
+    step = functools.partial(train_step, **bound, class_weights=(0.5, 3.0))
+    _, metrics = jax.jit(step)(state, batch, jax.random.key(0))
+    assert float(metrics["loss"]) == pytest.approx(losses[0] + 0.3 * losses[1], rel=1e-5)
 
 
 def test_classes_that_are_never_a_target_may_have_outputs():

@@ -153,7 +153,7 @@ def test_a_generator_that_ignores_its_label_is_told_from_one_that_does_not():
     ("distance", "variance", "part"),
     [
         (0.1, 0.9, "0.5 times as far"),
-        (0.1, 0.9, "against held-out images"),
+        (0.1, 0.9, "with held-out images"),
         (0.31, 0.9, "only in a study"),
         (0.1, 0.7, "only in a study"),
         (0.61, 0.9, "Do not train"),

@@ -54,6 +54,7 @@ WAYS = {
         RULERS,
     ),
     "evaluate rules": ("evaluate", ["--class=left", "--selection"], RULERS),
+    "predict": ("predict", ["--run=a", "--images=b"], ["predict_files", "report_predictions"]),
     "study": ("study", [], ["run_study"]),
     "ablate": ("ablate", [], ["run_ablation", "run_all_classes"]),
     "coverage": ("coverage", [], ["run_coverage", "write_json", "format_coverage"]),
@@ -83,7 +84,7 @@ OF_FOLDERS = {
 }
 
 
-WITHOUT_DATA = ("evaluate folders", "sample", "sample accepted")
+WITHOUT_DATA = ("evaluate folders", "predict", "sample", "sample accepted")
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import flax.linen as nn
 
+from jaxgan.classifiers.torch_names import TorchNames
 from jaxgan.core.types import Array
 from jaxgan.ops.pixels import scale_to_unit
 
@@ -49,7 +50,10 @@ class ClassifierModule(nn.Module):
 
 @dataclass(frozen=True)
 class InputForm:
-    """What a module is given: square images, and how their bytes become what it sees."""
+    """What a module is given: square images, and how their bytes become what it sees.
+
+    `channels` are those of the stored images; `scale` may make more of them (gray to three).
+    """
 
     image_size: int
     channels: int
@@ -62,11 +66,16 @@ class Classifier:
 
     `create_module` takes the name of the mapped axis over which the devices share a batch, None
     where one device has all of it: batch norm and dropout (`jaxgan.networks.layers`) need it.
+
+    `stages` are the layers before the head, by their names in the parameters, from the image to
+    the last maps: what may stay frozen. `torch_names` serve the reader of weight files.
     """
 
     create_module: Callable[[str | None], ClassifierModule]
     input: InputForm
     auxiliary_weight: float = 0.0
+    stages: tuple[tuple[str, ...], ...] = ()
+    torch_names: TorchNames | None = None
 
     @property
     def module(self) -> ClassifierModule:

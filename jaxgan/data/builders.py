@@ -70,7 +70,7 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True)
 class PreparedSet:
-    """A prepared data set on disk; `sources` are TFDS data sources whose images stay encoded."""
+    """A prepared data set on disk; the images in `sources` (of TFDS) stay encoded."""
 
     class_names: tuple[str, ...]
     records: tuple[Record, ...]

@@ -16,6 +16,7 @@ from pathlib import Path
 
 SECONDS_PER_DAY = 86400.0
 _HEX32, _HEX64 = r"[0-9a-f]{32}", r"[0-9a-f]{64}"
+_ONE_FILE = "contents|copies|encoders|references"  # kinds whose items are a file each
 # For each kind, the files of one item, as paths from the cache. The first group is the item.
 _KINDS = {
     "prepared images": (
@@ -27,12 +28,13 @@ _KINDS = {
     "copies among images": r"(copies/[0-9a-f]+\.npz)",
     "encoders": rf"(encoders/{_HEX32}\.npz)",
     "marks of notices that were shown": rf"(notices/{_HEX32})",
+    "training references": rf"(references/{_HEX32}\.npz)",
     "compiled programs": r"(xla)/\w+-[0-9a-f]+-(?:cache|atime)",
     "catalogue data sets": r"(tfds/(?!downloads/)[\w/.-]+/\d+\.\d+\.\d+)/[^/]+",
     "downloads": r"(tfds/downloads)/(?!manual/).+",
-    "unfinished files": rf"((?:arrays/{_HEX64}|contents|copies|encoders)/\.[\w.-]+\.\d+\.beside)",
+    "unfinished files": rf"((?:arrays/{_HEX64}|{_ONE_FILE})/\.[\w.-]+\.\d+\.beside)",
 }
-_TOPS = ("folder", "phantom", "arrays", "contents", "copies", "encoders", "notices", "xla", "tfds")
+_TOPS = ("folder", "phantom", "arrays", *_ONE_FILE.split("|"), "notices", "xla", "tfds")
 # jaxgan has read this data set of the catalogue, this version or an earlier one
 _TFDS_INDEX = re.compile(r"jaxgan_index\w*\.json")
 # What a process was writing: its host and its process number are in the name.
@@ -86,7 +88,7 @@ def remove_items(cache: Path, items: Sequence[Item]) -> int:
 
 
 def _remove_if_empty(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # it holds something else
+    with contextlib.suppress(OSError):  # it holds other files
         folder.rmdir()
 
 
@@ -133,7 +135,7 @@ def lay_over(cache: Path, folder: Path) -> None:
 
 
 def find_new(folder: Path) -> list[Item]:
-    """Return what was newly prepared in a folder of `lay_over`, besides the links."""
+    """Return the items in a folder of `lay_over` that are new: all except the links."""
     return [item for item in list_items(folder) if not all(f.is_symlink() for f in item.files)]
 
 

@@ -28,7 +28,7 @@ _lock = threading.Lock()
 
 
 def is_available(uid: str) -> bool:
-    """Tell pydicom whether `decode_frame` can be used for a transfer syntax."""
+    """Whether `decode_frame` can be used for a transfer syntax; pydicom asks this."""
     return uid in DECODER_DEPENDENCIES and importlib.util.find_spec("imagecodecs") is not None
 
 

@@ -33,7 +33,7 @@ _HASH_SIDE = 11  # frequencies per side; 120 without the mean
 _NUM_BITS = _HASH_SIDE**2 - 1
 _DETAIL = 7  # pixels of a thumbnail over which its coarse picture is averaged
 _BLOCK = 256  # thumbnails that are compared with all others at once
-_PAIRS = 4096  # proposed pairs whose details are in memory at once
+_PAIRS = 4096  # proposed pairs that are compared in detail at once
 _FLAT = 1e-9
 
 

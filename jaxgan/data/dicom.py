@@ -274,13 +274,13 @@ def _check(film: "Dataset", num_bytes: int) -> None:
 
 
 def _check_there(film: "Dataset") -> None:
-    """Refuse a file without pixels, or with pixels that are not whole numbers."""
+    """Refuse a file without pixels, or with pixels that are not integers."""
     if "PixelData" in film:
         return
     for name in _PIXELS[1:]:
         if name in film:
             what = f"with floating-point pixels ({name_element(name)})"
-            raise film_error(f"{what}, expected one image of whole numbers")
+            raise film_error(f"{what}, expected one image of integers")
     raise film_error(f"with no pixels ({name_element('PixelData')}), expected one image")
 
 
@@ -293,11 +293,12 @@ def _check_bits(film: "Dataset") -> None:
         raise film_error(what, "BitsStored", "BitsAllocated")
     high = get_number(film, "HighBit") if "HighBit" in film else stored - 1
     if high != stored - 1:
-        what = f"whose {stored} bits end at bit {high}, expected {stored - 1}"
+        what = f"with {stored} stored bits that end at bit {high}, expected bit {stored - 1}"
         raise film_error(what, "HighBit")
-    if get_number(film, "PixelRepresentation") not in (0, 1):
-        name = name_element("PixelRepresentation")
-        raise film_error(f"whose {name} is neither 0 (unsigned) nor 1 (signed)")
+    sign = get_number(film, "PixelRepresentation")
+    if sign not in (0, 1):
+        what = f"with {sign} as its {name_element('PixelRepresentation')}"
+        raise film_error(f"{what}, expected 0 (unsigned) or 1 (signed)")
 
 
 def _settle_syntax(film: "Dataset") -> None:
@@ -347,8 +348,8 @@ def _check_stream(film: "Dataset") -> None:
     expected = (int(film.Columns), int(film.Rows), int(film.SamplesPerPixel))
     if read_stream_sizes(streams[0]) != {expected}:
         raise film_error(
-            "whose compressed pixels are not, by their own header, the "
-            f"{expected[0]} x {expected[1]} pixels that it claims",
+            "with another size in the header of its compressed pixels, expected "
+            f"{expected[0]} x {expected[1]} pixels with {expected[2]} value(s) each",
             "PixelData",
         )
 
@@ -372,14 +373,14 @@ def _decode_pixels(film: "Dataset") -> np.ndarray:
 def _describe_undecodable(film: "Dataset") -> str:
     syntax = film.file_meta.TransferSyntaxUID
     if not syntax.is_encapsulated:
-        return f"whose {name_element('PixelData')} is damaged"
+        return f"with a damaged {name_element('PixelData')}"
     remedy = (
         "it is damaged, or compressed in an unusual way: store it uncompressed"
         if compressed.is_available(syntax) or syntax not in compressed.DECODER_DEPENDENCIES
         else f"that takes more packages: {INSTALL}"
     )
-    name = f"{name_element('PixelData')}, {printable(str(syntax.name))}"
-    return f"whose {name}, can not be decoded; {remedy}"
+    name = f"{name_element('PixelData')} in {printable(str(syntax.name))}"
+    return f"with {name} that can not be decoded; {remedy}"
 
 
 def _show(film: "Dataset") -> np.ndarray:
@@ -405,7 +406,7 @@ def _show_palette(film: "Dataset", pixels: np.ndarray) -> np.ndarray:
         every = apply_color_lut(np.arange(2 ** int(film.BitsStored), dtype=pixels.dtype), film)
     except Exception:
         name = name_element(f"{PALETTES[0]}Descriptor")
-        raise film_error(f"whose palette ({name} and what follows) is damaged") from None
+        raise film_error(f"with a damaged palette ({name} or the next elements)") from None
     return (colors >> 8 if int(every.max()) > 255 else colors).astype(np.uint8)
 
 

@@ -58,16 +58,16 @@ def _get(film: "Dataset", keyword: str) -> Any:
     try:
         return film.get(keyword)
     except Exception:  # pydicom interprets a value only when it is read
-        raise film_error(f"whose {name_element(keyword)} is damaged") from None
+        raise film_error(f"with a damaged {name_element(keyword)}") from None
 
 
 def get_number(film: "Dataset", keyword: str) -> int:
-    """Return the whole number of a required element. Raises `ImageError`."""
+    """Return the integer of a required element. Raises `ImageError`."""
     value = get_value(film, keyword)
     try:
         return int(value)
     except (TypeError, ValueError):
-        raise film_error(f"whose {name_element(keyword)} is no whole number") from None
+        raise film_error(f"with a {name_element(keyword)} that is not an integer") from None
 
 
 def drop_empty(film: "Dataset") -> None:
@@ -117,8 +117,8 @@ def check_segments(film: "Dataset") -> None:
         words = struct.unpack(f"{order}{len(usable) // (1 + is_wide)}{'BH'[is_wide]}", usable)
         if not _fits(words):
             raise film_error(
-                f"whose {name_element(keyword)} is damaged or unfolds to more than {_MAX_LEVELS} "
-                "levels"
+                f"with a {name_element(keyword)} that is damaged, or expands to more than "
+                f"{_MAX_LEVELS} levels"
             )
 
 

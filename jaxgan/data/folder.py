@@ -91,7 +91,7 @@ class FolderScan:
 
 @dataclass(frozen=True)
 class _Options:
-    """What a user says about a folder, besides its path."""
+    """The flags of a user for a folder, without its path."""
 
     patient_column: str | None
     patient_pattern: str | None
@@ -127,7 +127,7 @@ def scan_folder(
     `manifest.csv` or another table, DICOM headers, folders in the class folder. Without a source,
     patients are unknown, and a notice says so. `patients_from`, one of `PATIENTS_FROM`, allows only
     one source. `patient_pattern` is a regular expression, searched in the path below the class; its
-    first group, or the whole match, is the patient. A patient from a DICOM header is named after
+    first group, or the full match, is the patient. A patient from a DICOM header is named after
     the first of the patient's files: the identifier itself is not passed on.
 
     Classes are folders, or the cells of a table's `label_column`. `leave_out` are names of files
@@ -399,6 +399,24 @@ def _divide(
 
 
 # Patients --------------------------------------------------------------------------------------
+
+
+def find_patients(
+    root: Path,
+    placed: Sequence[Placed],
+    tables: Sequence[Table],
+    *,
+    patient_column: str | None,
+    patient_pattern: str | None,
+    patients_from: str,
+) -> tuple[dict[str, str], list[str]]:
+    """Return the patient of each file in `root` of which something tells him, and notices.
+
+    What may tell him is that of `scan_folder`.
+    """
+    options = _Options(patient_column, patient_pattern, patients_from, None)
+    _check_options(options)
+    return _find_patients(root, placed, tables, options)
 
 
 def _find_patients(

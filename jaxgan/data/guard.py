@@ -21,6 +21,7 @@ from jaxgan.core.files import read_arrays, written_beside
 from jaxgan.core.untrusted import printable
 from jaxgan.data.copies import (
     Copies,
+    Thumbnails,
     choose_searched,
     create_thumbnails,
     join_groups,
@@ -117,6 +118,13 @@ def _read_grays(prepared: "PreparedSet", records: Sequence["Record"]) -> Iterato
 
     encoded = ((record, prepared.read(record)) for record in records)
     yield from map_in_threads(decode, encoded, title="looking for copies", total=len(records))
+
+
+def create_all_thumbnails(prepared: "PreparedSet") -> Thumbnails:
+    """Return the thumbnails of the images of all records, by which copies are found."""
+    num = len(prepared.records)
+    chosen = [prepared.records[i] for i in choose_searched(num)]
+    return create_thumbnails(_read_grays(prepared, chosen), num)
 
 
 def join_owners(owners: Sequence[str], films: np.ndarray) -> list[str]:

@@ -91,7 +91,7 @@ _NOBODY = re.compile(
     r"|empty|removed|redacted|nobody|dummy|xx+"
     r"|(?:anon|unknown|deident|pseudonym)\D*"  # but ANON0017 is somebody
 )
-_FLOAT = re.compile(r"(\d+)\.0+")  # a whole number that a spreadsheet saved as a decimal
+_FLOAT = re.compile(r"(\d+)\.0+")  # an integer that a spreadsheet saved as a decimal
 
 
 def simplify(text: str) -> str:

@@ -68,7 +68,7 @@ _STARTS = {
     "WebP": (b"RIFF",),
     "BMP": (b"BM",),
 }
-# Needed besides the critical ones: transparency, orientation, and the chunks of an animation.
+# Needed in addition to the critical ones: transparency, orientation, chunks of an animation.
 _NEEDED_CHUNKS = (b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT")
 _COLOUR_KIND = "16 bits in colour or with transparency (PNG, TIFF)"
 # For each raw mode of which Pillow keeps the upper byte, one that makes it keep the lower byte.

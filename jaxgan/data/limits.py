@@ -47,7 +47,7 @@ class RationedFile(io.BytesIO):
         self._reads_left, self._bytes_left, self._size = MAX_READS, num_bytes, len(content)
 
     def allow_pixels(self) -> None:
-        """Allow two more reads of the whole file: some decoders read their tables again."""
+        """Allow two more reads of the full file: some decoders read their tables again."""
         self._bytes_left += 2 * self._size
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -61,7 +61,7 @@ class RationedFile(io.BytesIO):
             )
         if self._bytes_left < 0:
             raise ImageError(
-                "holds too much besides its pixels (more than "
+                "holds too much data that is not pixels (more than "
                 f"{MAX_HEADER_BYTES // 2**20} MiB): save it without"
             )
         return data

@@ -45,7 +45,7 @@ TABLE_1: Mapping[str, Mapping[str, int]] = MappingProxyType(
 
 FILM = 256  # pixels per side as drawn; smaller films are averaged from this size
 MIN_SIZE = 16
-TYPICAL_DENSITY = 0.7  # of a whole film
+TYPICAL_DENSITY = 0.7  # of a full film
 _ANATOMY_STREAM, _DISEASE_STREAM, _FILM_STREAM, _PLAN_STREAM = range(4)
 _FILMS_PER_PATIENT = (0.55, 0.25, 0.12, 0.08)  # probabilities of 1, 2, 3 and 4 films
 

@@ -58,7 +58,7 @@ class Anatomy:
 
 @dataclass(frozen=True)
 class Posture:
-    """How the patient stands for one film."""
+    """The patient's position in one film."""
 
     inspiration: float  # lowers the diaphragm, half film widths
     yaw: float  # shifts spine and heart against the rib cage, half film widths

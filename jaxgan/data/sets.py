@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxgan.core.commands import name_command
 from jaxgan.core.errors import UserError, list_some
 from jaxgan.core.untrusted import printable
 
@@ -94,7 +95,7 @@ class Dataset:
 def find_label(dataset: Dataset, class_name: str, *, remark: str = "") -> int:
     """Return the number of a class; raise `UserError` if no class has that name.
 
-    `remark` names what else may be given, besides the classes.
+    `remark` is added after the list of classes: it names other values that are allowed.
     """
     if class_name not in dataset.class_names:
         raise UserError(
@@ -110,7 +111,7 @@ def check_classes(dataset: Dataset, purpose: str) -> None:
         raise UserError(
             f"{dataset.name} has only one class ({printable(dataset.class_names[0])}), but "
             f"{purpose}. Expected a folder for each class, two or more. A GAN learns from one "
-            "class (launch/train_dcgan.py)."
+            f"class ({name_command('train_dcgan')})."
         )
 
 

@@ -15,6 +15,7 @@ from jaxgan.core.errors import UserError
 from jaxgan.core.files import note_use, reserve, written_beside
 from jaxgan.core.untrusted import printable
 from jaxgan.data import guard
+from jaxgan.data.copies import Thumbnails
 from jaxgan.data.fit import FITS, describe_fit, fit_square
 from jaxgan.data.folder import check_enough_images, scan_folder
 from jaxgan.data.images import as_pixels, map_in_threads, read_image
@@ -134,6 +135,17 @@ def load_dataset(
         look,
         val_was_made=is_split_here,
     )
+
+
+def load_thumbnails(
+    spec: DataSpec, *, image_size: int, channels: int, cache_dir: Path
+) -> tuple[Thumbnails, tuple[str, ...]]:
+    """Return the thumbnails of all images of a source, by which copies are found, and its files.
+
+    Images are those of `load_dataset`, in an order of their own.
+    """
+    prepared = _open(spec, image_size, channels, cache_dir).prepared
+    return guard.create_all_thumbnails(prepared), tuple(r.file for r in prepared.records)
 
 
 def _check(spec: DataSpec, image_size: int, channels: int) -> None:

@@ -27,9 +27,10 @@ def split_by_patient(
 ) -> dict[str, np.ndarray]:
     """Return the indices [num] of each split in `fractions`, each patient in one split only.
 
-    `labels` [num] are class numbers. Each class is divided by `fractions`, as nearly as whole
-    patients allow. The result depends on the seed and on each patient's images, not on the order of
-    the images. Raises `UserError` when a class has too few patients to be in every split.
+    `labels` [num] are class numbers. Each class is divided by `fractions`, as nearly as is
+    possible with complete patients. The result depends on the seed and on each patient's images,
+    not on the order of the images. Raises `UserError` when a class has too few patients to be in
+    every split.
     """
     _check_fractions(fractions)
     labels = np.asarray(labels)

@@ -360,7 +360,7 @@ def _check_full(root: Folder, empty: Sequence[Folder]) -> None:
 
 def _list_classes(split: str, top: Folder) -> list[_Class]:
     """Return the class folders of a split, also empty ones, or the split itself as one class."""
-    full = [folder for folder in top.list_full() if not _is_beside(folder)]
+    full = [folder for folder in top.list_full() if not is_beside(folder)]
     if not full and top.num_images:
         return [_Class(split, None, top)]
     if len(full) == 1 and simplify(full[0].name).endswith(_CONTAINERS):
@@ -406,7 +406,7 @@ def _check_names(root: Path, folders: Sequence[Folder]) -> None:
 def _check_few(found: _Class, root: Path) -> None:
     """Refuse to guess what a few large folders in a class are: patients, hospitals, years."""
     inner = _go_in(found.folder)
-    folders = [f for f in inner.list_full() if not (inner.images or _is_beside(f))]
+    folders = [f for f in inner.list_full() if not (inner.images or is_beside(f))]
     is_large = sum(f.num_images for f in folders) > _MANY_IMAGES * len(folders)
     if 1 < len(folders) < _FEW_FOLDERS and is_large:
         listed = ", ".join(f"{printable(f.name)}: {f.num_images} images" for f in folders)
@@ -422,7 +422,7 @@ def _check_few(found: _Class, root: Path) -> None:
 def _go_in(folder: Folder) -> Folder:
     """Return the folder of a class that holds its images: it may be the only folder in others."""
     while not (folder.images or folder.unusable) and len(folder.list_full()) == 1:
-        if _is_beside(folder.list_full()[0]):
+        if is_beside(folder.list_full()[0]):
             break
         folder = folder.list_full()[0]
     return folder
@@ -436,18 +436,18 @@ def _list_read(folder: Folder) -> list[Folder]:
     folder = _go_in(folder)
     if folder.images:
         return [folder]
-    parts = [part for part in folder.folders if not _is_beside(part)]
+    parts = [part for part in folder.folders if not is_beside(part)]
     return [folder, *(below for part in parts for below in _walk_images(part))]
 
 
 def _walk_images(folder: Folder) -> Iterator[Folder]:
     yield folder
     for below in folder.folders:
-        if not _is_beside(below):
+        if not is_beside(below):
             yield from _walk_images(below)
 
 
-def _is_beside(folder: Folder) -> bool:
+def is_beside(folder: Folder) -> bool:
     """Whether a folder in a class holds what belongs to its images: masks, annotations."""
     return any(word in folder.name.casefold() for word in _BESIDE_WORDS)
 

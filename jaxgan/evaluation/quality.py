@@ -5,14 +5,17 @@ features of a pixel pyramid: no network, no held-out image. Held-out images eval
 checkpoint, so they must not choose it. The latents are the same every time, so that epochs can be
 compared.
 
-A run is said to have **collapsed** where its last generator's images vary less than a tenth as much
-as real ones (the sum of the features' variances), lie less than a quarter as far from the nearest
-other one as real ones do (a few images, repeated, vary enough), or are more than twice as far from
-the real ones as at the best epoch, by more than real images are from one another by chance.
+A run has **collapsed** if one of these holds for the images of its last generator:
+
+- They vary less than a tenth as much as real ones (the sum of the features' variances).
+- Each is less than a quarter as far from the nearest other one as real images are. A few images
+  that are repeated can vary enough, but do not pass this test.
+- They are more than twice as far from the real ones as at the best epoch, and the difference is
+  larger than chance between real images.
 
 A class-conditional generator can fail in one more way: it learns to ignore the label. Its images
-are of the same latents for every class, so what the label does to them can be told from what the
-latents do.
+are made from the same latents for every class. So the effect of the label can be separated from
+the effect of the latents.
 """
 
 import functools
@@ -22,6 +25,7 @@ from typing import Any
 import numpy as np
 import scipy  # spatial is loaded where it is used
 
+from jaxgan.core.commands import name_command
 from jaxgan.evaluation.features import Features, create_pixel_features
 from jaxgan.evaluation.pyramid import fit_pyramid_features
 from jaxgan.metrics.kernel_distance import METRIC, create_kernel_comparison
@@ -51,7 +55,7 @@ class QualityMeter:
 
     @functools.cached_property
     def _features(self) -> Features:
-        """Fitted where something is measured, which a run that is finished does not."""
+        """Fitted at the first measurement: a finished run never measures."""
         return fit_pyramid_features(self._compared)
 
     @functools.cached_property
@@ -118,7 +122,7 @@ def compute_class_share(images: np.ndarray, labels: np.ndarray) -> float:
 
 
 def describe_ignored_label(label_effect: float, class_share: float) -> str | None:
-    """Return a sentence where a class-conditional generator's classes are all the same."""
+    """Return a sentence where a class-conditional generator's classes do not differ."""
     if label_effect >= LEAST_LABEL_EFFECT * class_share or class_share == 0.0:
         return None
     return (
@@ -163,7 +167,7 @@ def describe_verdict(report: Mapping[str, Any]) -> str:
     """
     best, floor = report["best"], max(report["floor"], 1e-12)
     distance, variance = max(best[METRIC], 0.0) / floor, best.get("variance_ratio", 1.0)
-    advice = "launch/evaluate.py measures them against held-out images."
+    advice = f"{name_command('evaluate')} compares them with held-out images."
     if distance > 3.0 or variance < 0.25:
         advice = "Do not train a classifier on them: train longer, or use another config."
     elif distance > 1.5 or variance < 0.75:

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from jax.stages import Wrapped
 
+from jaxgan.core.commands import name_command
 from jaxgan.core.console import say
 from jaxgan.core.errors import list_some
 from jaxgan.core.types import Array
@@ -248,7 +249,7 @@ def draw_missing(run: ClassRun, networks: Networks, epoch: int) -> None:
         say(f"Kept {len(kept)} images of class {run.class_name} by rule {rule}.")
         return
     where = f"{tries} tries with the generator of epoch {epoch}"
-    more = "launch/sample.py draws any number of this generator's images, without a rule."
+    more = f"{name_command('sample')} draws any number of this generator's images, without a rule."
     if selection.how.keeps_batches:
         where = f"{run.settings.num_epochs} epochs (the listing keeps at most one image per epoch)"
     threshold = selection.shown_threshold

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from jaxgan.core.commands import name_command
 from jaxgan.core.errors import UserError
 from jaxgan.data.sets import Dataset, find_label
 from jaxgan.evaluation.subjects import check_same_data
@@ -29,7 +30,8 @@ def keep_images(
     if settings.selection.how.keeps_batches:
         raise UserError(
             f"{run} keeps images by the rule paper_code, which works only during training: let "
-            "its training continue. launch/sample.py without --keep draws images without a rule."
+            f"its training continue. {name_command('sample')} without --keep draws images "
+            "without a rule."
         )
     num_learned = _count_learned(restored, dataset, class_name)
     plan = settings.create_plan(num_learned, restored.gan.borders)

@@ -27,7 +27,7 @@ from jaxgan.core.settings import to_dict
 from jaxgan.core.versions import get_versions
 from jaxgan.data.sets import Dataset, ImageSet, find_label, join_sets
 from jaxgan.devices.distributed import check_alike, leads, share
-from jaxgan.devices.parallel import Dispatcher, check_batch_size, choose_devices
+from jaxgan.devices.parallel import Dispatcher, StepFn, check_batch_size, choose_devices
 from jaxgan.evaluation.quality import (
     FIRST_SEED,
     MEASURES,
@@ -51,8 +51,9 @@ from jaxgan.experiments.class_run import (
     look,
     open_class_run,
 )
-from jaxgan.gans.protocol import Gan
+from jaxgan.gans.protocol import FamilySettings, Gan
 from jaxgan.metrics.kernel_distance import METRIC
+from jaxgan.networks.schedules import Pace
 from jaxgan.reports import drawing, gan_figures
 from jaxgan.sampling import kept
 from jaxgan.sampling.runs import ALL_CLASSES, create_sampler, open_checkpoints
@@ -287,12 +288,12 @@ def create_stages(
     """Yield the stages of a run, each with its steps and a dispatcher; all share one feed."""
     keys, resident_bytes = create_keys(settings.seed), settings.data.resident_bytes
     feed = create_feed(images, keys.data, plan, devices, resident_bytes=resident_bytes)
-    epoch = 0
+    epoch, pace = 0, Pace(plan.list_ends(), plan.num_steps)
     for stage in gan.stages:
         first = plan.compute_end_of_epoch(epoch)
         epoch += stage.num_epochs
         dispatcher = Dispatcher(
-            stage.start_at(first),
+            functools.partial(_create_step, settings.gan, stage.start_at(first), pace),
             feed,
             keys.steps,
             devices=devices,
@@ -300,6 +301,12 @@ def create_stages(
             meanwhile=meanwhile,
         )
         yield LoopStage(first, plan.compute_end_of_epoch(epoch), dispatcher, stage.begin)
+
+
+def _create_step(
+    gan: FamilySettings, create: Callable[[str | None], StepFn], pace: Pace, axis_name: str | None
+) -> StepFn:
+    return gan.pace_step(create(axis_name), pace)
 
 
 def _fit(training: _Training, devices: Sequence[jax.Device]) -> tuple[Any, int] | None:

@@ -24,7 +24,10 @@ def find_unused_by_run(settings: TrainGanSettings) -> dict[str, str]:
 def find_unused_by_training(settings: TrainClassifierSettings, *, augment: bool) -> dict[str, str]:
     """Return which fields and flags of a classifier's own run have no effect."""
     flags = {} if augment else {"--synthetic_dir": "--augment is not given"}
-    return {**flags, **prefix_unused("config.optimizer", settings.optimizer.find_unused())}
+    unused = prefix_unused("config.optimizer", settings.optimizer.find_unused())
+    if not settings.stopping_share:
+        unused["config.stopping_patience"] = "config.stopping_share is 0: no training stops early"
+    return {**flags, **unused}
 
 
 def _find_unused_by_selection(

@@ -15,6 +15,7 @@ import jax
 from jaxgan.core.errors import UserError
 from jaxgan.core.types import Array, Key
 from jaxgan.devices.parallel import StepFn
+from jaxgan.networks.schedules import Pace
 
 State = TypeVar("State")
 
@@ -131,6 +132,16 @@ class FamilySettings:
         epochs.
         """
         raise NotImplementedError
+
+    @property
+    def has_schedule(self) -> bool:
+        """Whether the learning rate changes while the GAN learns."""
+        return False
+
+    def pace_step(self, step_fn: StepFn, pace: Pace) -> StepFn:
+        """Return a stage's step at the rate of each update; itself where the rate is constant."""
+        del pace
+        return step_fn
 
     def find_unused(self) -> Mapping[str, str]:
         """Return which fields have no effect with the others as they are, each with the reason."""

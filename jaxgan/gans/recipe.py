@@ -21,6 +21,8 @@ from jaxgan.gans import objectives, penalties, two_player
 from jaxgan.gans.protocol import Augmentation, FamilySettings, Gan, Given, Networks, Stage
 from jaxgan.gans.two_player import GanState
 from jaxgan.networks.layers import DTYPES
+from jaxgan.networks.optimizers import add_schedule
+from jaxgan.networks.schedules import CONSTANT, Pace, ScheduleSettings, follow_schedule
 from jaxgan.ops.augment import PARTS, diffaugment
 
 Players = Callable[[str | None], tuple[nn.Module, nn.Module]]
@@ -46,6 +48,7 @@ class RecipeSettings(FamilySettings):
     augment_target: float
     augment_ramp_images: int
     ema_decay: float
+    schedule: ScheduleSettings = CONSTANT  # of G and of D
 
     def __post_init__(self) -> None:
         check_choice("dtype", self.dtype, tuple(DTYPES))
@@ -57,6 +60,11 @@ class RecipeSettings(FamilySettings):
         for name in ("beta1", "beta2"):
             check(name, getattr(self, name), 0.0 <= getattr(self, name) < 1.0, "0 to below 1")
         check("ema_decay", self.ema_decay, 0.0 <= self.ema_decay < 1.0, "0 (off) to below 1")
+        if self.schedule.name == "plateau":
+            raise UserError(
+                "config.schedule.name is 'plateau': the losses of two players do not say whether "
+                "the images get better. Expected another schedule."
+            )
 
     def _check_objective(self) -> None:
         check_choice("objective", self.objective, tuple(objectives.OBJECTIVES))
@@ -85,12 +93,21 @@ class RecipeSettings(FamilySettings):
 
     def find_unused(self) -> Mapping[str, str]:
         """Return which fields have no effect with the others as they are, each with the reason."""
-        unused = {}
+        unused = dict(self.schedule.find_unused())
         if not self.diffaugment:
             unused["augment_policy"] = "config.diffaugment is off"
         if not self.augment_target:
             unused["augment_ramp_images"] = "config.augment_target is 0, so the strength is fixed"
         return unused
+
+    @property
+    def has_schedule(self) -> bool:
+        """Whether the learning rate changes while the GAN learns."""
+        return not self.schedule.is_constant
+
+    def pace_step(self, step_fn: StepFn, pace: Pace) -> StepFn:
+        """Return the step at the rate of each update, the same for G and D."""
+        return follow_schedule(step_fn, self.schedule, self.learning_rate, pace)
 
     def describe_job(self) -> Mapping[str, str]:
         """Return a mark for jobs in which the average changes only with G: earlier jobs differ."""
@@ -103,6 +120,7 @@ def create_gan(settings: RecipeSettings, create_players: Players, num_epochs: in
     G is applied to latents [batch, latent_size], D to images [batch, h, w, c]; both take labels
     [batch] or None as the next argument, and `train`.
     """
+    settings.schedule.check_length(num_epochs, "gan.schedule")
     generator, discriminator = create_players(None)
     objective = create_objective(settings)
 
@@ -195,11 +213,15 @@ def create_recipe(settings: RecipeSettings) -> two_player.Recipe:
 
 def create_optimizer(settings: RecipeSettings) -> optax.GradientTransformation:
     """Return Adam with the run's rates (the paper's section 4.1)."""
-    return _create_adam(settings.learning_rate, settings.beta1, settings.beta2)
+    return _create_adam(settings.learning_rate, settings.beta1, settings.beta2, settings.schedule)
 
 
 # One object for equal rates: a compiled program belongs to one optimizer object.
-_create_adam = functools.cache(optax.adam)
+@functools.cache
+def _create_adam(
+    learning_rate: float, beta1: float, beta2: float, schedule: ScheduleSettings
+) -> optax.GradientTransformation:
+    return add_schedule(optax.adam(learning_rate, beta1, beta2), schedule)
 
 
 def create_discriminator_optimizer(settings: RecipeSettings) -> optax.GradientTransformation:

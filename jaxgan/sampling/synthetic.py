@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxgan.core.commands import name_command
 from jaxgan.core.console import say
 from jaxgan.core.errors import UserError, list_some
 from jaxgan.data.images import as_pixels, decode_many, resize_square
@@ -35,7 +36,7 @@ def load_synthetic(
     if missing:
         raise UserError(
             f"There are no kept images of {list_some(missing)} in {synthetic_dir}. Make them "
-            f"with: python launch/train_dcgan.py --class=all --workdir={synthetic_dir} "
+            f"with: {name_command('train_dcgan')} --class=all --workdir={synthetic_dir} "
             "(and the --data_dir or --dataset of this command)."
         )
     sets = {
@@ -54,7 +55,7 @@ def _check_kept(synthetic_dir: Path, counts: Mapping[str, int]) -> None:
     stopped = [name for name in counts if _was_stopped(synthetic_dir / name)]
     drawable = [name for name in stopped if _can_draw(synthetic_dir / name)]
     keep = (
-        f"python launch/sample.py --class=CLASS --keep --workdir={synthetic_dir} (and the "
+        f"{name_command('sample')} --class=CLASS --keep --workdir={synthetic_dir} (and the "
         "--data_dir or --dataset of this command)"
     )
     if empty and set(empty) <= set(stopped):
@@ -67,15 +68,16 @@ def _check_kept(synthetic_dir: Path, counts: Mapping[str, int]) -> None:
     if len(empty) == len(counts):
         raise UserError(
             f"The runs in {synthetic_dir} have kept no image at all: train longer, or make some "
-            f"with python launch/train_dcgan.py --class=all --accept=none "
+            f"with {name_command('train_dcgan')} --class=all --accept=none "
             f"--workdir=ANOTHER_FOLDER (and name it here as --synthetic_dir)."
         )
     if empty:
         raise UserError(
             f"The runs of {list_some(empty)} in {synthetic_dir} have kept no image, but those of "
             f"{list_some([name for name in counts if name not in empty])} have: make some with "
-            "python launch/train_dcgan.py --class=CLASS --accept=none --workdir=ANOTHER_FOLDER, or "
-            "give --augment_classes=CLASS,... to add images to some classes only, on purpose."
+            f"{name_command('train_dcgan')} --class=CLASS --accept=none "
+            "--workdir=ANOTHER_FOLDER, or give --augment_classes=CLASS,... to add images to some "
+            "classes only, on purpose."
         )
     for name in stopped:
         remedy = f"draw them with: {keep}" if name in drawable else "let it go on."

@@ -10,14 +10,14 @@ import jax
 import numpy as np
 
 from jaxgan.classifiers.predict import create_predict
-from jaxgan.classifiers.step import ClassifierState, create_classifier_state, train_step
+from jaxgan.classifiers.step import create_classifier_state, train_step, train_step_classic
 from jaxgan.core.errors import UserError
 from jaxgan.core.settings import to_dict
-from jaxgan.core.types import Batch, Key, Metrics
 from jaxgan.data.sets import ImageSet
-from jaxgan.ops.augment_classic import augment_classic
+from jaxgan.networks.schedules import Pace
 from jaxgan.study.settings import StudySettings
-from jaxgan.training.jobs import Job, Result, describe_family
+from jaxgan.training.epochs import EpochPlan
+from jaxgan.training.jobs import Job, Result, describe_family, drop_constant
 from jaxgan.training.loop import LoopStage
 from jaxgan.training.many import Curves, Trainer
 
@@ -26,7 +26,9 @@ class ClassifierLab:
     """Train and test the classifiers of all arms, folds and seeds with the same programs.
 
     Two programs are compiled: with and without classic augmentation. `capacity` is the number of
-    images in the largest training set.
+    images in the largest training set. If the learning rate changes by epochs, an epoch has
+    `epoch_images` images (None: `capacity`) in every arm: so all arms have the same rate in the
+    same update.
     """
 
     def __init__(
@@ -36,8 +38,11 @@ class ClassifierLab:
         num_classes: int,
         capacity: int,
         devices: Sequence[jax.Device],
+        epoch_images: int | None = None,
     ):
         self._settings = settings
+        self._epoch_images = epoch_images or capacity
+        pace = _create_pace(settings, self._epoch_images)
         classifier, optimizer = settings.classifier.create(num_classes), settings.optimizer.create()
         bound: dict[str, Any] = {"classifier": classifier, "optimizer": optimizer}
         self._predict = create_predict(classifier, settings.eval_batch_size)
@@ -53,13 +58,15 @@ class ClassifierLab:
                 devices=devices,
             )
             dispatcher = trainer.create_dispatcher(
-                lambda axis_name: functools.partial(step, **bound, axis_name=axis_name)
+                lambda axis_name: settings.optimizer.pace_step(
+                    functools.partial(step, **bound, axis_name=axis_name), pace
+                )
             )
             return trainer, LoopStage(0, settings.num_updates, dispatcher)
 
         self._trainers = {
             False: create_trainer(train_step),
-            True: create_trainer(_train_step_classic),
+            True: create_trainer(train_step_classic),
         }
 
     def create_job(
@@ -77,11 +84,13 @@ class ClassifierLab:
 
         Training stops after the study's number of updates: nothing is chosen by the test images.
         """
+        constant = self._settings.optimizer.schedule.is_constant
         full = {
             "settings": describe_classifier(self._settings),
             "num_updates": self._settings.num_updates,
             "classic": is_classic,
             "seed": seed,
+            **({} if constant else {"epoch_images": self._epoch_images}),
             **record,
         }
         run = functools.partial(self._train, train, test, is_classic=is_classic, seed=seed)
@@ -119,16 +128,14 @@ def describe_classifier(settings: StudySettings) -> dict[str, Any]:
 
     The names are older than the families: so the jobs of old studies are found again.
     """
-    optimizer = to_dict(settings.optimizer)
+    optimizer = drop_constant(to_dict(settings.optimizer))
     rule = {"optimizer": optimizer.pop("name"), "batch_size": settings.batch_size}
     return {**describe_family(settings.classifier, "gmd"), **optimizer, **rule}
 
 
-def _train_step_classic(
-    state: ClassifierState, batch: Batch, key: Key, **bound: Any
-) -> tuple[ClassifierState, Metrics]:
-    """Augment every image of the batch at random, then do the usual step."""
-    num = len(batch.images)
-    images = augment_classic(batch.images, jax.random.split(key, num))
-    # The images have the keys 0 to num - 1: this is the next one.
-    return train_step(state, Batch(images, batch.labels), jax.random.fold_in(key, num), **bound)
+def _create_pace(settings: StudySettings, epoch_images: int) -> Pace:
+    batch_size, num_updates = settings.batch_size, settings.num_updates
+    num_epochs = -(-num_updates * batch_size // epoch_images)
+    plan = EpochPlan(epoch_images, batch_size, num_epochs, settings.max_steps_per_dispatch)
+    settings.optimizer.schedule.check_length(num_epochs, "optimizer.schedule")
+    return Pace(plan.list_ends(), num_updates)

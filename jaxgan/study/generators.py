@@ -5,7 +5,7 @@ Training and drawing are two jobs: the number of images that the arms need chang
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ from jaxgan.core.settings import read_settings, to_dict
 from jaxgan.core.types import Key, Metrics
 from jaxgan.data.sets import ImageSet
 from jaxgan.data.split import hold_out
-from jaxgan.devices.parallel import Dispatcher
+from jaxgan.devices.parallel import Dispatcher, StepFn
 from jaxgan.gans import families
 from jaxgan.gans.protocol import Gan, Networks, describe_shapes
+from jaxgan.networks.schedules import Pace
 from jaxgan.sampling.listing import look_at_epoch_ends
 from jaxgan.sampling.sampler import Sampler
 from jaxgan.sampling.selection import MIN_HELD_OUT
@@ -62,7 +63,7 @@ class GeneratorLab:
             devices=devices,
         )
         self._sampler = Sampler(self._gan, create_keys(0).latents, settings.gan_batch_size)
-        self._dispatchers: dict[tuple[int, int], Dispatcher] = {}
+        self._dispatchers: dict[tuple[int, int, Pace | None], Dispatcher] = {}
 
     def create_job(self, images: ImageSet, *, name: str, seed: int) -> Job:
         """Return the job that trains on the class `images`, without the held-out ones."""
@@ -127,17 +128,28 @@ class GeneratorLab:
         }
 
     def _create_stages(self, plan: EpochPlan) -> list[LoopStage]:
-        """Return the stages of one GAN; one program is compiled for each first step."""
+        """Return the stages of one GAN; one program is compiled for each first step.
+
+        If the learning rate changes, there is also one program for each number of images, because
+        this number sets how fast the rate changes.
+        """
         stages, epoch, first = [], 0, 0
+        pace = Pace(plan.list_ends(), plan.num_steps) if self._settings.gan.has_schedule else None
         for index, stage in enumerate(self._gan.stages):
             epoch += stage.num_epochs
-            last, key = plan.compute_end_of_epoch(epoch), (index, first)
+            last, key = plan.compute_end_of_epoch(epoch), (index, first, pace)
             if key not in self._dispatchers:
-                make_step = stage.start_at(first)
+                make_step = functools.partial(self._create_step, stage.start_at(first), pace)
                 self._dispatchers[key] = self._trainer.create_dispatcher(make_step)
             stages.append(LoopStage(first, last, self._dispatchers[key], stage.begin))
             first = last
         return stages
+
+    def _create_step(
+        self, create: Callable[[str | None], StepFn], pace: Pace | None, axis_name: str | None
+    ) -> StepFn:
+        step = create(axis_name)
+        return step if pace is None else self._settings.gan.pace_step(step, pace)
 
     def _draw(self, trained: Result, seed: int, num: int, partial: Path) -> Result:
         """Draw all images at once: `partial` would be written too late to be useful."""

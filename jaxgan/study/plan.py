@@ -49,6 +49,10 @@ class StudyPlan:
             for arm in self.arms
         )
 
+    def count_real(self) -> int:
+        """Return the number of real images in the largest training set."""
+        return max(len(self.folds.get_train(fold)) for fold in range(self.settings.num_folds))
+
     def compute_gan_capacity(self) -> int:
         """Return the number of images in the largest training set of a GAN."""
         counts = [

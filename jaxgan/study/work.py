@@ -37,6 +37,7 @@ def do_jobs(results: StudyResults, folder: Path, num_devices: int) -> None:
         num_classes=len(results.class_names),
         capacity=plan.compute_classifier_capacity(),
         devices=devices,
+        epoch_images=plan.count_real(),
     )
     runner = JobRunner(folder, plan.count_jobs())
     work = _Work(results, plan, runner, lab)

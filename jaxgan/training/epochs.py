@@ -43,6 +43,10 @@ class EpochPlan:
         """Return the number of steps after which `epoch` epochs are complete."""
         return -(-epoch * self.num_examples // self.batch_size)
 
+    def list_ends(self) -> tuple[int, ...]:
+        """Return the number of steps after which each epoch is complete."""
+        return tuple(self.compute_end_of_epoch(epoch + 1) for epoch in range(self.num_epochs))
+
     def compute_epoch(self, step: int) -> int:
         """Return how many epochs are complete after `step` steps."""
         return min(step * self.batch_size // self.num_examples, self.num_epochs)

@@ -84,11 +84,7 @@ class StreamedFeed:
     def _read(self, begin: int, end: int) -> Any:
         batch_size = self._plan.batch_size
         positions = np.arange(begin * batch_size, end * batch_size, dtype=np.int64)
-        epochs, offsets = np.divmod(positions, len(self._images))
-        indices = np.empty_like(positions)
-        for epoch in np.unique(epochs):
-            here = epochs == epoch
-            indices[here] = self._permute(int(epoch))[offsets[here]]
+        indices = self._list_indices(positions)
         # [num_steps, devices, part]: no image is read for the devices of another process.
         indices = indices.reshape(end - begin, self._num_devices, -1)[:, self._own].reshape(-1)
         # In the order of the file, so that a memory map is read from start to end.
@@ -96,6 +92,15 @@ class StreamedFeed:
         images = np.asarray(self._images.images[unique])[inverse]
         labels = np.asarray(self._images.labels[unique], np.int32)[inverse]
         return self._arrange(images, end - begin), self._arrange(labels, end - begin)
+
+    def _list_indices(self, positions: np.ndarray) -> np.ndarray:
+        """Return the image [num] at each position of the epochs laid end to end."""
+        epochs, offsets = np.divmod(positions, len(self._images))
+        indices = np.empty_like(positions)
+        for epoch in np.unique(epochs):
+            here = epochs == epoch
+            indices[here] = self._permute(int(epoch))[offsets[here]]
+        return indices
 
     def _compute_order(self, epoch: int) -> np.ndarray:
         with jax.default_device(jax.local_devices(backend="cpu")[0]):

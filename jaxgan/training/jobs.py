@@ -200,4 +200,14 @@ def describe_family(settings: Any, first: str) -> dict[str, Any]:
 
     Earlier jobs had only that family, and keep their names.
     """
-    return {n: v for n, v in to_dict(settings).items() if n != "family" or v != first}
+    described = {n: v for n, v in to_dict(settings).items() if n != "family" or v != first}
+    return drop_constant(described)
+
+
+def drop_constant(described: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is noted of settings, without a schedule by which the rate never changes.
+
+    Jobs of before knew no other, and noted none.
+    """
+    constant = described.get("schedule", {}).get("name") == "constant"
+    return {n: v for n, v in described.items() if n != "schedule" or not constant}

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from jaxgan.core.errors import DivergedError
-from jaxgan.devices.distributed import agree
+from jaxgan.devices.distributed import agree, leads
 from jaxgan.devices.parallel import Dispatcher
 from jaxgan.training.checkpoint import Checkpoints
 from jaxgan.training.epochs import EpochPlan
@@ -125,6 +125,7 @@ class Loop:
     It runs the hooks that are due, writes one line of metrics (means over the dispatch's steps),
     and saves the checkpoint that is due by epochs or by time (0 seconds: by epochs only). Only a
     checkpoint due by epochs can become the best, so that no result depends on the clock.
+    `is_over` gets the last step of a dispatch. It says if the training ends before its last epoch.
     """
 
     plan: EpochPlan
@@ -134,6 +135,7 @@ class Loop:
     checkpoint_every_epochs: int
     checkpoint_every_seconds: float
     progress: Progress
+    is_over: Callable[[int], bool] | None = None
 
 
 def run_loop(loop: Loop, stages: Sequence[LoopStage], state: Any, *, start_step: int) -> Any:
@@ -145,6 +147,8 @@ def run_loop(loop: Loop, stages: Sequence[LoopStage], state: Any, *, start_step:
     step, save_timer = start_step, SaveTimer(loop.checkpoint_every_seconds)
     with catch_stop_signals() as get_signal:
         for stage in stages:
+            if _agree_on_end(loop, step):
+                break
             if step == stage.first_step:
                 state = stage.begin(state)
             if step < stage.last_step:
@@ -195,7 +199,15 @@ def _run_stage(
             save_timer.renew()
         if signal_number and step < plan.num_steps:
             raise Stopped(epoch, plan.num_epochs, signal_number)
+        if _agree_on_end(loop, step):
+            break
     return dispatcher.to_host(state)
+
+
+def _agree_on_end(loop: Loop, step: int) -> bool:
+    """Whether the training is over before its end: process 0, which measures, says so."""
+    is_over = loop.is_over
+    return is_over is not None and bool(agree(int(leads() and is_over(step))))
 
 
 class SaveTimer:

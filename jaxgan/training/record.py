@@ -13,7 +13,7 @@ from typing import Any, TypeGuard
 
 from jaxgan.core.errors import UserError, list_some
 
-FORMAT = 2  # of records; records without a number have format 1
+FORMAT = 3  # of records; records without a number have format 1
 GROWING = "num_epochs"  # the only field of the result that may change when a run continues: larger
 # Fields that may change when a run continues: no result depends on them. Every other field decides
 # what is learned, measured, selected as the best, kept or written, and cannot change. There are two
@@ -45,6 +45,16 @@ _DCGAN = (
 _GMD = ("dtype", "image_size", "channels", "num_outputs", "width", "padding")
 _OPTIMIZER = {"optimizer": "name", "learning_rate": "learning_rate", "momentum": "momentum"}
 _LATER_IN_DATA = {"fit": "crop", "value_range": "auto", "window": ""}
+# What came with format 3, as it was for the runs of before.
+_CONSTANT: Settings = {
+    **{"name": "constant", "decay": 0.0, "final_share": 0.01, "factor": 0.5},
+    **{"every_epochs": 10, "patience_epochs": 5, "warmup_epochs": 0},
+}
+_LATER_OF_CLASSIFIERS: Settings = {
+    **{"classic_augmentation": False, "class_weights": "none", "balanced_batches": False},
+    **{"stopping_share": 0.0, "stopping_patience": 10},
+}
+_LENGTHWISE = ("time", "exponential", "cosine")  # schedules that a longer run would have changed
 
 
 def number_record(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,7 +77,9 @@ def upgrade_record(record: Mapping[str, Any], shown: str) -> dict[str, Any]:
             f"up to {FORMAT}): use that version for it, or choose another --workdir."
         )
     upgraded = {name: value for name, value in record.items() if name not in ("format", "notes")}
-    return _upgrade_format_1(upgraded) if number == 1 else upgraded
+    if number == 1:
+        upgraded = _upgrade_format_1(upgraded)
+    return upgraded if number == FORMAT else _upgrade_format_2(upgraded)
 
 
 def _upgrade_format_1(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,6 +116,18 @@ def _fill_later(settings: Settings) -> Settings:
     if isinstance(settings.get("data"), Mapping):
         filled["data"] = {**_LATER_IN_DATA, **settings["data"]}
     return filled
+
+
+def _upgrade_format_2(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record with what a training may be told of rates and classes since."""
+    settings, kind = record.get("settings"), record.get("kind")
+    group = {"gan": "gan", "classifier": "optimizer"}.get(str(kind), "")
+    if not isinstance(settings, Mapping) or not isinstance(settings.get(group), Mapping):
+        return dict(record)
+    has_rate = "learning_rate" in settings[group]  # not every family of GANs has a recipe
+    filled = {**({"schedule": _CONSTANT} if has_rate else {}), **settings[group]}
+    later = _LATER_OF_CLASSIFIERS if kind == "classifier" else {}
+    return {**record, "settings": {**later, **settings, group: filled}}
 
 
 def check_same_fields(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
@@ -155,11 +179,24 @@ def _may_change(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bo
     group, _, field = name.rpartition(".")
     if field == GROWING:
         before, after = old.get(name), new.get(name)
+        if has_fixed_length(new):
+            return False
         return is_number(before) and is_number(after) and before < after
     if field == "look_every_epochs":
         keeps = old.get(f"{group}.selection.rule") in LOOKING_RULES
         return not (keeps and old.get(f"{group}.selection.per_epoch"))
     return any(name.endswith(f".{free}") for free in FREE_FIELDS)
+
+
+def has_fixed_length(record: Mapping[str, Any]) -> bool:
+    """Whether the rate of a run follows its length: it can not be given more epochs then."""
+    flat = flatten(record)
+    groups = [name.removesuffix(".name") for name in flat if name.endswith(".schedule.name")]
+    return any(
+        flat[f"{group}.name"] == "cosine"
+        or (flat[f"{group}.name"] in _LENGTHWISE and not flat.get(f"{group}.decay"))
+        for group in groups
+    )
 
 
 def drop_notes(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from jaxgan.training.event_log import SummaryWriter
 from jaxgan.training.record import (
     check_same_fields,
     describe_differences,
+    has_fixed_length,
     is_number,
     is_same_but_for_data,
     number_record,
@@ -82,10 +83,10 @@ class RunFolder:
 
     def describe_finished(self, num_epochs: int) -> str:
         """Return the sentence for a user who starts a finished run again."""
-        return (
-            f"{self.path} is finished: {num_epochs} epochs. Nothing to do; "
-            "a larger --config.num_epochs goes on from there."
-        )
+        more = "a larger --config.num_epochs goes on from there."
+        if has_fixed_length(self.record):
+            more = "a longer run has other learning rates, and needs another --workdir."
+        return f"{self.path} is finished: {num_epochs} epochs. Nothing to do; {more}"
 
     def finish(self, num_epochs: int, parts: Iterable["RunFolder"] = ()) -> None:
         """Note that the run is finished, and which figures and reports it has made.
@@ -250,6 +251,12 @@ def read_data(path: Path) -> dict[str, str]:
             "Restore the original file."
         )
     return {name: str(data[name]) for name in ("name", "fingerprint")}
+
+
+def read_notes(path: Path) -> dict[str, Any]:
+    """Return the notes of the run in `path`: command, folder, data; empty where it has none."""
+    notes = (_read_object(path / _CONFIG) or {}).get("notes")
+    return notes if isinstance(notes, dict) else {}
 
 
 def read_report(path: Path) -> dict[str, Any] | None:
