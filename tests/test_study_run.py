@@ -311,7 +311,7 @@ def test_a_study_whose_config_was_deleted_or_edited_goes_on(tmp_path, content, c
     record = run.describe_study(make_settings(), make_data())
     run._note_study(tmp_path, record)
     assert capsys.readouterr().out == ""
-    assert json.loads((tmp_path / "config.json").read_text())["format"] == 2
+    assert json.loads((tmp_path / "config.json").read_text())["format"] == 3
     (tmp_path / "config.json").unlink()
     if content is not None:
         (tmp_path / "config.json").write_text(content)
