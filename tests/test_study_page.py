@@ -177,7 +177,7 @@ def test_the_lines_of_a_card_draw_images(tmp_path, monkeypatch):
 @pytest.mark.parametrize("arm", ["gan_paper_text", "gan_paper_code", "gan_paper_counts"])
 def test_an_arm_whose_rule_reads_a_probability_is_refused_where_there_is_none(arm):
     gan = make_dcgan_settings(objective="hinge", selection={"rule": "none"}).gan
-    with pytest.raises(UserError, match=f"The arm '{arm}' reads.*hinge.*: leave that arm"):
+    with pytest.raises(UserError, match=f"The arm '{arm}' needs.*hinge.*: leave that arm"):
         make_settings(arms=("real", arm), gan=gan)
     assert make_settings(arms=("real", "gan", "gan_calibrated"), gan=gan).gan == gan
 

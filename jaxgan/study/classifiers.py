@@ -1,4 +1,4 @@
-"""The classifiers of a study: one an arm, fold and seed, all for the same number of updates."""
+"""The classifiers of a study: one per arm, fold and seed, all with the same number of updates."""
 
 import functools
 import json
@@ -25,11 +25,12 @@ from jaxgan.training.many import Curves, Trainer
 
 
 class ClassifierLab:
-    """Train and test the classifiers of all arms, folds and seeds with one compiled program.
+    """Train and test the classifiers of all arms, folds and seeds with the same programs.
 
-    Two, to be exact: with and without classic augmentation. `capacity` is the number of images in
-    the largest training set. Where the rate changes by epochs, one has `epoch_images` images
-    (None: `capacity`), whatever the arm: so all arms have the same rate in the same update.
+    Two programs are compiled: with and without classic augmentation. `capacity` is the number of
+    images in the largest training set. If the learning rate changes by epochs, an epoch has
+    `epoch_images` images (None: `capacity`) in every arm: so all arms have the same rate in the
+    same update.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class ClassifierLab:
         seed: int,
         kind: str = "classifier",
     ) -> Job:
-        """Return the job that trains on `train` and predicts `test`; `record` says what these are.
+        """Return the job that trains on `train` and predicts `test`; `record` describes both.
 
         Training stops after the study's number of updates: nothing is chosen by the test images.
         """
@@ -116,7 +117,7 @@ class ClassifierLab:
         probabilities = self._predict(state.variables, test.images)
         if not np.isfinite(probabilities).all():
             raise UserError(
-                "the classifier has diverged: a lower config.optimizer.learning_rate helps"
+                "the classifier has diverged: try a lower config.optimizer.learning_rate"
             )
         return {
             **curves.to_arrays(),
@@ -127,9 +128,9 @@ class ClassifierLab:
 
 
 def describe_classifier(settings: StudySettings, start: Start | None = None) -> dict[str, Any]:
-    """Return what decides how a study's classifiers learn, as a job's record has it.
+    """Return the settings that decide how a study's classifiers learn, for a job's record.
 
-    The names are those of before there were families: so the jobs of old studies are found again.
+    The names are older than the families: so the jobs of old studies are found again.
     """
     optimizer = drop_constant(to_dict(settings.optimizer))
     rule = {"optimizer": optimizer.pop("name"), "batch_size": settings.batch_size}
