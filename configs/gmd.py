@@ -38,7 +38,8 @@ def paper() -> ConfigDict:
     # loss has not improved for patience_epochs.
     config.optimizer.schedule = ConfigDict()
     config.optimizer.schedule.name = "constant"
-    # Of "time" an update, of "exponential" an epoch; 0: what leads to final_share at the end.
+    # Of "time" an update; 0: learning_rate / num_epochs, next to nothing where that is small. Of
+    # "exponential" an epoch; 0: what leads to final_share at the end.
     config.optimizer.schedule.decay = 0.0
     # Of the initial rate: that of the end; of "plateau" the lowest.
     config.optimizer.schedule.final_share = 0.01

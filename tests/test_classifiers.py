@@ -13,6 +13,7 @@ import optax
 import pytest
 
 from jaxgan.classifiers import families
+from jaxgan.classifiers import step as step_module
 from jaxgan.classifiers.predict import create_predict
 from jaxgan.classifiers.step import (
     create_classifier_state,
@@ -140,8 +141,28 @@ def test_one_device_and_two_learn_the_same(name):
     assert compute_difference(one.params, fit(settings, jax.devices()[:1], 2).params) > 1e-3
 
 
+def test_the_changes_of_an_image_are_of_its_place_in_the_whole_batch(monkeypatch):
+    monkeypatch.setattr(step_module, "train_step", lambda state, batch, key, **_: (batch, key))
+    batch, key, seen = make_batch(), jax.random.key(3), []
+    for num in (1, 4):
+        parts = jax.tree.map(lambda leaf, n=num: leaf.reshape(n, -1, *leaf.shape[1:]), batch)
+        step = jax.vmap(
+            functools.partial(train_step_classic, axis_name="device"),
+            in_axes=(None, 0, None),
+            axis_name="device",
+        )
+        found, keys = jax.jit(step)(None, parts, key)
+        seen.append(found.images.reshape(batch.images.shape))
+        expected = jax.random.key_data(jax.random.fold_in(key, 8))
+        assert (jax.random.key_data(keys) == expected).all()
+    for other in seen[1:]:
+        np.testing.assert_allclose(other, seen[0], atol=1e-3)
+    changes = np.abs(np.asarray(seen[0]) - np.asarray(batch.images, np.float32))
+    assert (changes.reshape(8, -1).mean(axis=1) > 1).all()
+
+
+@pytest.mark.slow
 def test_one_device_and_two_augment_the_same():
-    """The changes of an image are of its place in the whole batch."""
     settings = make_settings("toy")
     one, two = (fit(settings, jax.devices()[:num], step=train_step_classic) for num in (1, 2))
     assert compute_difference(one, two) < 1e-5

@@ -32,7 +32,7 @@ def create_pace(num_epochs, num_examples=10, batch_size=10):
 
 def compute_rates(rate, steps, pace, **fields):
     schedule = ScheduleSettings(**fields)
-    share = jax.jit(lambda step: compute_share(schedule, pace, step))
+    share = jax.jit(lambda step: compute_share(schedule, rate, pace, step))
     return [rate * float(share(step)) for step in steps]
 
 
@@ -55,11 +55,11 @@ def test_the_rates_are_those_by_hand(name):
 
 
 def test_the_speed_follows_the_length_where_none_is_given():
-    """Both end at the final share: k = ln(100) / epochs, d = 99 / updates."""
+    """An exponential one ends at the final share; time-based decay at 0.001 does nothing."""
     rates = compute_rates(1.0, [0, 100, 200], create_pace(200), name="exponential")
     np.testing.assert_allclose(rates, [1.0, 0.1, 0.01], rtol=1e-5)
-    rates = compute_rates(1.0, [0, 100, 200], create_pace(200), name="time", final_share=0.2)
-    np.testing.assert_allclose(rates, [1.0, 1 / 3, 0.2], rtol=1e-5)
+    rates = compute_rates(1e-3, [0, 2800], create_pace(200, 427, 32), name="time")
+    np.testing.assert_allclose(rates, [1e-3, 0.000986], rtol=1e-3)
 
 
 def test_a_cosine_rises_in_a_straight_line_first():
@@ -195,7 +195,7 @@ def test_a_constant_rate_changes_neither_step_nor_state():
     [
         ({"name": "linear"}, "config.name is 'linear', expected one of constant, time, step"),
         ({"factor": 1.0}, "config.factor is 1.0, expected between 0 and 1"),
-        ({"name": "time", "final_share": 0.0}, "final_share is 0.0, expected above 0 where name"),
+        ({"name": "exponential", "final_share": 0.0}, "final_share is 0.0, expected above 0 where"),
         ({"every_epochs": 0}, "config.every_epochs is 0, expected 1 or more"),
         ({"decay": -1.0}, "config.decay is -1.0, expected 0"),
         ({"warmup_epochs": -1}, "config.warmup_epochs is -1, expected 0 or more"),
@@ -246,7 +246,7 @@ def test_fields_without_effect_are_told_and_the_others_change_the_rates(name):
 
 
 def test_a_given_decay_leaves_no_use_for_the_final_share():
-    schedule = ScheduleSettings(name="time", decay=0.1)
+    schedule = ScheduleSettings(name="exponential", decay=0.1)
     reason = "config.schedule.decay says how fast the rate falls"
     assert schedule.find_unused()["schedule.final_share"] == reason
     optimizer = OptimizerSettings(name="adam", learning_rate=1, momentum=0, schedule=schedule)

@@ -12,6 +12,9 @@ import pytest
 
 from jaxgan.core.errors import UserError
 from jaxgan.data.sets import Dataset, ImageSet
+from jaxgan.networks.optimizers import OptimizerSettings
+from jaxgan.networks.schedules import ScheduleSettings
+from jaxgan.study import classifiers as classifiers_module
 from jaxgan.study import page
 from jaxgan.study.added import PAPER_CODE, PAPER_TEXT, UNFILTERED, Request, duplicate
 from jaxgan.study.arms import ARMS, create_arms, describe_missing_targets, find_controls
@@ -356,3 +359,33 @@ def test_what_comes_from_files_is_escaped_in_pages_and_cards():
     assert shown == "&lt;img src=x onerror=alert(1)&gt;|`"
     shown = environment.get_template("a.md.j2").render(x=name)
     assert shown == r"\<img src=x onerror=alert(1)\>\|\`"
+
+
+def test_an_epoch_of_a_study_s_rates_is_the_same_for_every_arm():
+    """By the real images: 5 updates of 8 are 2.5 epochs of 16 images."""
+    pace = classifiers_module._create_pace(make_study_settings(num_updates=5), 16)
+    assert (pace.epoch_ends, pace.num_steps) == ((2, 4, 6), 5)
+    optimizer = OptimizerSettings(
+        name="sgd",
+        learning_rate=0.1,
+        momentum=0.0,
+        schedule=ScheduleSettings(name="cosine", warmup_epochs=3),
+    )
+    with pytest.raises(UserError, match="warmup_epochs is 3, expected fewer than the run has, 3"):
+        classifiers_module._create_pace(make_study_settings(num_updates=5, optimizer=optimizer), 16)
+
+
+def test_a_job_s_record_notes_a_schedule_only_where_the_rate_changes():
+    lab = {"num_classes": 2, "capacity": 16, "devices": jax.devices()[:1], "epoch_images": 12}
+    given = {"name": "c", "train": make_image_set(4, 24), "test": make_image_set(2, 24)}
+    given |= {"record": {}, "is_classic": False, "seed": 0}
+    records = []
+    for name in ("constant", "step"):
+        schedule = ScheduleSettings(name=name)
+        optimizer = replace(make_study_settings().optimizer, schedule=schedule)
+        settings = make_study_settings(optimizer=optimizer)
+        records.append(ClassifierLab(settings, **lab).create_job(**given).record)
+    usual, varied = records
+    assert varied.pop("epoch_images") == 12
+    assert varied["settings"].pop("schedule")["name"] == "step"
+    assert varied == usual

@@ -295,6 +295,7 @@ UNEVEN = replace(
 )
 
 
+@pytest.mark.slow  # the state of a plateau is saved as every state is: tests/test_classifiers.py
 def test_all_that_may_be_told_of_a_training_goes_on_bit_for_bit(tmp_path):
     """A rate by the loss, augmentation, balanced batches, a part that says when to stop."""
     told = {"schedule": {"name": "plateau", "patience_epochs": 1, "factor": 0.1}}

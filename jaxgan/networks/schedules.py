@@ -56,10 +56,10 @@ class ScheduleSettings:
 
     def __post_init__(self) -> None:
         check_choice("name", self.name, SCHEDULES)
-        check("decay", self.decay, self.decay >= 0.0, "0 (by final_share) or more")
+        check("decay", self.decay, self.decay >= 0.0, "0 (by the length of the run) or more")
         check("final_share", self.final_share, 0.0 <= self.final_share < 1.0, "0 to below 1")
-        good = self.final_share > 0.0 or self.name not in _BY_DECAY or self.decay > 0.0
-        check("final_share", self.final_share, good, f"above 0 where name is {self.name}")
+        good = self.final_share > 0.0 or self.name != "exponential" or self.decay > 0.0
+        check("final_share", self.final_share, good, "above 0 where name is exponential")
         check("factor", self.factor, 0.0 < self.factor < 1.0, "between 0 and 1")
         for name in ("every_epochs", "patience_epochs"):
             check(name, getattr(self, name), getattr(self, name) >= 1, "1 or more")
@@ -83,56 +83,61 @@ class ScheduleSettings:
         """
         reason, used = f"config.schedule.name is {self.name}", _FIELDS[self.name]
         unused = {f"schedule.{name}": reason for name in _NUMBERS if name not in used}
-        if self.name in _BY_DECAY and self.decay > 0.0:
+        if self.name == "exponential" and self.decay > 0.0:
             unused["schedule.final_share"] = "config.schedule.decay says how fast the rate falls"
         return unused
 
 
 _FIELDS: Mapping[str, tuple[str, ...]] = {
     "constant": (),
-    "time": ("decay", "final_share"),
+    "time": ("decay",),
     "step": ("factor", "every_epochs"),
     "exponential": ("decay", "final_share"),
     "cosine": ("final_share", "warmup_epochs"),
     "plateau": ("factor", "patience_epochs", "final_share"),
 }
 _NUMBERS = tuple(dict.fromkeys(name for names in _FIELDS.values() for name in names))
-_BY_DECAY = ("time", "exponential")  # of which `final_share` is another name for their speed
 SCHEDULES = tuple(_FIELDS)
-LENGTHWISE = (*_BY_DECAY, "cosine")  # as long as the run, unless `decay` says how fast
 
 CONSTANT = ScheduleSettings()
 
-ShareFn = Callable[[ScheduleSettings, Pace, Any], Array]
+ShareFn = Callable[[ScheduleSettings, float, Pace, Any], Array]
 
 
-def compute_share(schedule: ScheduleSettings, pace: Pace, step: Array | int) -> Array:
-    """Return the share of the initial rate that update `step`, counted from 0, takes.
+def compute_share(
+    schedule: ScheduleSettings, learning_rate: float, pace: Pace, step: Array | int
+) -> Array:
+    """Return the share of the initial `learning_rate` that update `step`, from 0, takes.
 
     Not of a plateau, which depends on the loss.
     """
-    return jnp.float32(_SHARES[schedule.name](schedule, pace, step))
+    return jnp.float32(_SHARES[schedule.name](schedule, learning_rate, pace, step))
 
 
-def _share_of_time(schedule: ScheduleSettings, pace: Pace, step: Array) -> Array:
-    """1 / (1 + decay t) of update t: Keras' decay."""
-    decay = schedule.decay or (1.0 / schedule.final_share - 1.0) / pace.num_steps
+def _share_of_time(
+    schedule: ScheduleSettings, learning_rate: float, pace: Pace, step: Array
+) -> Array:
+    """1 / (1 + decay t) of update t: Keras' decay, by default the initial rate over the epochs.
+
+    That is next to nothing where the rate is small: the usual tutorial begins with 0.1.
+    """
+    decay = schedule.decay or learning_rate / len(pace.epoch_ends)
     return 1.0 / (1.0 + decay * jnp.float32(step))
 
 
-def _share_of_step(schedule: ScheduleSettings, pace: Pace, step: Array) -> Array:
+def _share_of_step(schedule: ScheduleSettings, _: float, pace: Pace, step: Array) -> Array:
     """factor^floor((1 + e) / every) in epoch e from 0: it first falls in the `every`-th epoch."""
     num_drops = (1 + pace.compute_epoch(step)) // schedule.every_epochs
     return jnp.power(schedule.factor, jnp.float32(num_drops))
 
 
-def _share_of_exponential(schedule: ScheduleSettings, pace: Pace, step: Array) -> Array:
+def _share_of_exponential(schedule: ScheduleSettings, _: float, pace: Pace, step: Array) -> Array:
     """exp(-decay e) in epoch e from 0."""
     decay = schedule.decay or -math.log(schedule.final_share) / len(pace.epoch_ends)
     return jnp.exp(-decay * pace.compute_epoch(step))
 
 
-def _share_of_cosine(schedule: ScheduleSettings, pace: Pace, step: Array) -> Array:
+def _share_of_cosine(schedule: ScheduleSettings, _: float, pace: Pace, step: Array) -> Array:
     """A straight rise over the warm-up, then half a cosine down to the final share."""
     num_warm = pace.epoch_ends[schedule.warmup_epochs - 1] if schedule.warmup_epochs else 0
     rising = (step + 1) / max(num_warm, 1)
@@ -143,7 +148,7 @@ def _share_of_cosine(schedule: ScheduleSettings, pace: Pace, step: Array) -> Arr
 
 
 _SHARES: Mapping[str, ShareFn] = {
-    "constant": lambda schedule, pace, step: jnp.float32(1.0),
+    "constant": lambda schedule, learning_rate, pace, step: jnp.float32(1.0),
     "time": _share_of_time,
     "step": _share_of_step,
     "exponential": _share_of_exponential,
@@ -208,7 +213,7 @@ def follow_schedule(
         return _follow_plateau(step_fn, schedule, learning_rate, pace)
 
     def step(state: Any, batch: Batch, key: Key) -> tuple[Any, Metrics]:
-        share = compute_share(schedule, pace, state.step)
+        share = compute_share(schedule, learning_rate, pace, state.step)
         state = _map_shares(lambda found: found._replace(share=share), state)
         state, metrics = step_fn(state, batch, key)
         return state, {**metrics, RATE: learning_rate * share}
