@@ -1,8 +1,8 @@
 """Ablations: configs/ablate.py:quick (default), :small, :recommended, :strength, :headline.
 
-Of the paper's settings each ingredient is added alone, of all of them together each is left out,
-and what else is known for small data is tried on top: on one network, at one learning rate and
-with as many images seen.
+Each ingredient is added to the paper's settings, and each is left out of the full recipe. Other
+methods known for small data are added to the full recipe. The network, the learning rate and the
+number of images seen are the same for all.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from jaxgan.core.configs import choose_variant, load_beside
 
-# What the paper has in the place of each ingredient.
+# The paper's setting in place of each ingredient.
 INGREDIENTS: dict[str, dict[str, Any]] = {
     "one channel": {"gan": {"channels": 3}},
     "small batch": {"batch_size": 128},
@@ -37,7 +37,7 @@ ADDITIONS: dict[str, dict[str, Any]] = {
     },
 }  # fields of the GAN
 
-# What the two of `headline` share although their configs differ.
+# Fields that both variants of `headline` share although their configs differ.
 EQUAL = ("num_epochs", "measure_every_epochs", "selection", "data")
 
 
@@ -87,7 +87,7 @@ def strength() -> ConfigDict:
 
 
 def headline() -> ConfigDict:
-    """The paper's settings against the recommended ones, on the paper's network: hours a class."""
+    """The paper's settings and the recommended ones, on the paper's network: hours per class."""
     config = _create("recommended", num_epochs=300)
     paper = load_beside(__file__, "dcgan").get_config("paper").to_dict()
     base = config.train.to_dict()
@@ -101,7 +101,7 @@ def headline() -> ConfigDict:
 
 
 def _find_changed(base: Any, value: Any) -> Any:
-    """Return `value`; of a group only the fields that differ, so that others can be set for all."""
+    """Return `value`; for a group only the fields that differ, so others can be set for all."""
     if not isinstance(value, dict) or value.keys() != base.keys():
         return value
     return {name: v for name, v in value.items() if v != base[name]}
@@ -111,17 +111,17 @@ def _create(name: str, *, num_epochs: int) -> ConfigDict:
     config = ConfigDict()
     config.train = load_beside(__file__, "dcgan").get_config(name)
     config.train.num_epochs = num_epochs
-    config.train.measure_every_epochs = 10  # in shorter runs, as many moments to choose from
-    config.train.selection.rule = "none"  # every image is judged
+    config.train.measure_every_epochs = 10  # as many checkpoints to choose from in shorter runs
+    config.train.selection.rule = "none"  # every image is scored
     config.class_name = "pneumonia"  # --class: another
     config.num_seeds = 3  # trainings of each variant
-    config.num_images = 256  # drawn of each training to be judged
+    config.num_images = 256  # drawn from each training and scored
     config.variants = create_variants()
     return config
 
 
 def create_variants() -> dict[str, dict[str, Any]]:
-    """Return fields that differ from the full recipe, by the variant's name."""
+    """Return the fields that differ from the full recipe, by the variant's name."""
     variants = {"paper": _join(list(INGREDIENTS))}
     for name in INGREDIENTS:
         variants[f"paper + {name}"] = _join([other for other in INGREDIENTS if other != name])

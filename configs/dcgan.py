@@ -14,7 +14,7 @@ def paper() -> ConfigDict:
     """Section 4.1 as printed; what it leaves open is marked."""
     config = ConfigDict()
     config.seed = 0
-    config.batch_size = 128  # not printed; of the reference implementation
+    config.batch_size = 128  # not printed; from the reference implementation
     config.num_epochs = 4000
 
     config.gan = ConfigDict()
@@ -23,67 +23,78 @@ def paper() -> ConfigDict:
     config.gan.image_size = 64  # 32, 64 or 128
     config.gan.channels = 3  # X-rays are gray: three equal channels, as in the paper
     config.gan.latent_size = 100
-    config.gan.generator_width = 64  # features in front of the image: 512-256-128-64-3
+    config.gan.generator_width = 64  # features before the image layer: 512-256-128-64-3
     config.gan.discriminator_width = 64  # features of the first layer: 64-128-256-512-1
     config.gan.discriminator_norm = "batch"  # "spectral", "none"
     # As in the listing; "saturating" is eq. 3. Also "least_squares", "hinge", "wasserstein".
     config.gan.objective = "non_saturating"
     config.gan.label_smoothing = 0.0  # real images count as 1 - this
     config.gan.num_critic_steps = 1  # steps of D for each of G: 5 with "wasserstein"
-    config.gan.clip_weights = 0.0  # 0.01: the first Wasserstein GAN's
+    config.gan.clip_weights = 0.0  # 0.01 in the first Wasserstein GAN
     config.gan.gradient_penalty_weight = 0.0  # 10: WGAN-GP, with discriminator_norm "none"
-    # Of half the squared gradient at real images, as D sees them; 1: with "spectral" or "none".
+    # Weight of half the squared gradient at real images, as D sees them; for example 1, with
+    # discriminator_norm "spectral" or "none".
     config.gan.r1_weight = 0.0
     config.gan.learning_rate = 2e-4  # printed "0002"
     config.gan.beta1 = 0.5  # not printed; the DCGAN reference setting
     config.gan.beta2 = 0.999
     config.gan.diffaugment = False
     config.gan.augment_policy = ("colour", "shift", "cutout")  # and "rotate_zoom"; never a flip
-    # 0.6: adaptive strength, by how well D knows the real images; not with "least_squares" and
-    # "wasserstein", whose logits have no sign to know it by.
+    # 0.6: adaptive strength, by D's overfitting on the real images. Not with "least_squares" and
+    # "wasserstein": the sign of their logits does not show overfitting.
     config.gan.augment_target = 0.0
-    config.gan.augment_ramp_images = 20_000  # in which an adaptive strength can go from 0 to 1
-    config.gan.ema_decay = 0.0  # an update of G; 0: sample from the generator itself
+    config.gan.augment_ramp_images = 20_000  # images for an adaptive strength to go from 0 to 1
+    # How the rate of both changes: see configs/gmd.py. Only classifiers have "plateau".
+    config.gan.schedule = ConfigDict()
+    config.gan.schedule.name = "constant"  # "time", "step", "exponential", "cosine"
+    config.gan.schedule.decay = 0.0
+    config.gan.schedule.final_share = 0.01
+    config.gan.schedule.factor = 0.5
+    config.gan.schedule.every_epochs = 10
+    config.gan.schedule.patience_epochs = 5
+    config.gan.schedule.warmup_epochs = 0
+    config.gan.ema_decay = 0.0  # per update of G; 0: sample from the generator itself
 
-    # How often, in epochs, between two dispatches. A look scores one batch of fresh images;
-    # `paper_code` looks at the end of every epoch, once where one step ends several.
+    # Intervals in epochs; the action happens between two dispatches. A look is a check during
+    # training: it scores one batch of new images. `paper_code` checks at the end of every epoch,
+    # and only once if one step ends several epochs.
     config.look_every_epochs = 10
     config.sample_every_epochs = 50
     config.checkpoint_every_epochs = 10
-    # And by time, looked at between two dispatches: 0 for never. Changes no result.
+    # Also by time, checked between two dispatches; 0: never. It changes no result.
     config.checkpoint_every_seconds = 60.0
     config.measure_every_epochs = 20  # distance to the training images, checkpoint; 0: never
-    config.select_checkpoint = "newest"  # as printed; "best": of those measured, the nearest
-    config.epochs_per_dispatch = 1  # raise it where an epoch takes milliseconds
+    config.select_checkpoint = "newest"  # as printed; "best": the smallest measured distance
+    config.epochs_per_dispatch = 1  # raise it if an epoch takes milliseconds
     config.max_steps_per_dispatch = 50
 
     config.selection = ConfigDict()
     config.selection.rule = "paper_text"  # see jaxgan/sampling/selection.py for the others
     config.selection.threshold = 0.76
-    config.selection.num_accept = 0  # of each class; 0: that of `targets`, or the class's size
-    # Table 2. Of data with these three classes alone, and of this variant.
+    config.selection.num_accept = 0  # per class; 0: as in `targets`, or the class's size
+    # Table 2. Used only for data with exactly these three classes, and only by this variant.
     config.selection.targets = {"covid": 192, "pneumonia": 150, "normal": 61}
-    config.selection.per_epoch = 1  # kept during training, a look: as the listing, at most one
+    config.selection.per_epoch = 1  # kept per look during training: at most one, as in the listing
     config.selection.max_tries = 20_000  # images drawn from the finished generator, at most
-    config.selection.pool = 4.0  # calibrated, top_k: images to choose from, for each one kept
+    config.selection.pool = 4.0  # calibrated, top_k: images to choose from, per kept image
 
     config.data = ConfigDict()
-    config.data.val_fraction = 0.2  # where the folder has no split of its own; by patient
+    config.data.val_fraction = 0.2  # if the folder has no split of its own; by patient
     config.data.split_seed = 0
     config.data.phantom_seed = 0
     config.data.phantom_subtlety = 0.5  # 0: obvious findings, 1: nearly invisible
     config.data.resident_bytes = 2**30  # a larger training set is streamed to the device
-    config.data.fit = "crop"  # of images that are not square; or pad, stretch: --fit
-    config.data.value_range = "auto"  # of images of more than 8 bits; or "LOW,HIGH": --value_range
+    config.data.fit = "crop"  # for images that are not square; or pad, stretch: --fit
+    config.data.value_range = "auto"  # for images with over 8 bits; or "LOW,HIGH": --value_range
     config.data.window = ""  # or "CENTER,WIDTH", instead of a range: --window
     return config
 
 
 def recommended() -> ConfigDict:
-    """The paper's network with what a hundred images need.
+    """The paper's network with the methods that a hundred images need.
 
-    DiffAugment at full strength was chosen on training films alone; launch/ablate.py measures the
-    whole against `paper`, variant "headline": docs/quality.md has both.
+    DiffAugment at full strength was chosen on training films only. launch/ablate.py compares this
+    variant with `paper` (its variant "headline"): docs/quality.md has both.
     """
     config = paper()
     config.gan.channels = 1
@@ -92,7 +103,7 @@ def recommended() -> ConfigDict:
     config.gan.diffaugment = True
     config.gan.ema_decay = 0.99
     config.select_checkpoint = "best"
-    # No rule has shown a difference from none (docs/quality.md), and calibrating costs images.
+    # No rule was measurably better than none (docs/quality.md), and calibration needs images.
     config.selection.rule = "none"
     config.selection.per_epoch = 0
     config.selection.targets = {}  # Table 2 is of the paper
@@ -100,7 +111,7 @@ def recommended() -> ConfigDict:
 
 
 def small() -> ConfigDict:
-    """A serious setting for a CPU: one channel, half the width, and what keeps D from winning."""
+    """A serious setting for a CPU: one channel, half the width, and measures against D winning."""
     config = quick()
     config.gan.generator_width = 32
     config.gan.discriminator_width = 32
@@ -115,8 +126,8 @@ def small() -> ConfigDict:
 def quick() -> ConfigDict:
     """Under three minutes on two cores: a quarter of the width, one channel, few epochs.
 
-    The paper's settings make gray noise for hundreds of steps at this size of data. Augmenting
-    real and generated images alike, a smaller batch and averaging the generator make lungs.
+    With so few data, the paper's settings give gray noise for hundreds of steps. Augmentation of
+    both real and generated images, a smaller batch and an averaged generator give lungs.
     """
     config = paper()
     config.gan.channels = 1
@@ -131,8 +142,8 @@ def quick() -> ConfigDict:
     config.sample_every_epochs = 20
     config.measure_every_epochs = 10
     config.select_checkpoint = "best"
-    # D's score of one image swings from epoch to epoch (at this run's epoch 110 none of 20,000
-    # images has 0.5, ten epochs later almost half have), so images are not judged by it. The
+    # D's score of one image changes much between epochs. At this run's epoch 110 none of 20,000
+    # images has 0.5; ten epochs later almost half have. So images are not selected by it. The
     # threshold is for --accept=paper_text: "as likely real as not".
     config.selection.rule = "none"
     config.selection.threshold = 0.5

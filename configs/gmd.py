@@ -23,14 +23,30 @@ def paper() -> ConfigDict:
     config.classifier.dtype = "float32"
     config.classifier.image_size = 150
     config.classifier.channels = 3
-    config.classifier.num_outputs = 4  # a leftover of the paper's eye model; 0: one a class
+    config.classifier.num_outputs = 4  # a leftover of the paper's eye model; 0: one per class
     config.classifier.width = 256  # of the first convolution; the others keep their proportion
     config.classifier.padding = "VALID"  # not printed; 4,033,252 parameters ("SAME": 4,929,252)
 
     config.optimizer = ConfigDict()
-    config.optimizer.name = "sgd"
-    config.optimizer.learning_rate = 1e-3  # constant
-    config.optimizer.momentum = 0.0
+    config.optimizer.name = "sgd"  # "adam", "adagrad", "adadelta", "rmsprop"
+    config.optimizer.learning_rate = 1e-3  # the initial one where it changes
+    config.optimizer.momentum = 0.0  # of "sgd"
+
+    # How the rate changes: "constant", as printed; of update t and epoch e, both from 0,
+    # "time": 1 / (1 + decay * t); "exponential": exp(-decay * e); "cosine": half a cosine;
+    # "step": factor ** floor((1 + e) / every_epochs); "plateau": times factor where the training
+    # loss has not improved for patience_epochs.
+    config.optimizer.schedule = ConfigDict()
+    config.optimizer.schedule.name = "constant"
+    # Of "time" an update; 0: learning_rate / num_epochs, next to nothing where that is small. Of
+    # "exponential" an epoch; 0: what leads to final_share at the end.
+    config.optimizer.schedule.decay = 0.0
+    # Of the initial rate: that of the end; of "plateau" the lowest.
+    config.optimizer.schedule.final_share = 0.01
+    config.optimizer.schedule.factor = 0.5
+    config.optimizer.schedule.every_epochs = 10
+    config.optimizer.schedule.patience_epochs = 5
+    config.optimizer.schedule.warmup_epochs = 0  # of "cosine": a straight rise before it falls
 
     config.transfer = ConfigDict()  # what a classifier takes from weights of others
     config.transfer.weights = ""  # a file, or "imagenet"; --weights sets it
@@ -38,9 +54,20 @@ def paper() -> ConfigDict:
     config.transfer.backbone_rate = 1.0  # of the rate, for layers before the head
 
     config.eval_batch_size = 32
+    # Rotation, zoom, shift, brightness and contrast of training images, drawn for every step.
+    config.classic_augmentation = False
+    # Against classes of different sizes, one of the two: "balanced" weights of the loss, by which
+    # every class counts the same; or batches with as many images of every class.
+    config.class_weights = "none"
+    config.balanced_batches = False
+    # Early stopping: by the loss on this share of the training images, dealt by patient, which are
+    # not learned from; never by validation. 0: off.
+    config.stopping_share = 0.0
+    config.stopping_patience = 10  # epochs since the best one
+
     config.evaluate_every_epochs = 1  # a checkpoint follows, and the best one is kept
     config.checkpoint_every_epochs = 1
-    # And by time, looked at between two dispatches: 0 for never. Changes no result.
+    # Also by time, checked between two dispatches; 0: never. It changes no result.
     config.checkpoint_every_seconds = 60.0
     config.epochs_per_dispatch = 1
     config.max_steps_per_dispatch = 50

@@ -1,6 +1,7 @@
 """The first GAN (2014): `configs/mlp.py:paper` (the default), `:quick`.
 
-Networks without convolutions, by the recipe of configs/dcgan.py: what they lack is what those add.
+Networks without convolutions, with the recipe of configs/dcgan.py: the difference in quality shows
+the effect of convolutions.
 """
 
 from ml_collections import ConfigDict
@@ -33,11 +34,11 @@ def quick() -> ConfigDict:
 
 
 def _replace_networks(gan: ConfigDict) -> None:
-    """Put the fields of these networks in the place of a DCGAN's."""
+    """Replace the fields of a DCGAN's networks with those of these networks."""
     del gan.discriminator_norm
     gan.family = "mlp"
     gan.generator_width = 1200  # of both hidden layers
     gan.discriminator_width = 240  # maxout units of both hidden layers
     gan.maxout_pieces = 5  # linear pieces of each; 1: a leaky ReLU
-    gan.pixel_dropout = 0.2  # the share of the image that D is not shown
-    gan.unit_dropout = 0.5  # and of its units
+    gan.pixel_dropout = 0.2  # the share of pixels that D does not see
+    gan.unit_dropout = 0.5  # the share of units that are dropped

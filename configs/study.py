@@ -25,20 +25,20 @@ def get_config(variant: str = "paper") -> ConfigDict:
 def paper() -> ConfigDict:
     """The paper's generator and classifier as printed, in a study. For a GPU: days on a CPU."""
     config = ConfigDict()
-    # "real" has to be among them; see jaxgan/study/arms.py for each.
+    # "real" must be among them; see jaxgan/study/arms.py for each arm.
     config.arms = (*ARMS, "gan_paper_counts")
-    config.amounts = (0.5, 1.0, 2.0)  # images added for each real one of a class
+    config.amounts = (0.5, 1.0, 2.0)  # images added per real image of a class
     config.amount_arms = ("duplicates", "gan", "classic+gan")  # all amounts; the others one
-    config.num_folds = 5  # dealt by patient; every image is tested once a seed
-    config.num_seeds = 3  # classifiers of each arm and fold
-    config.num_gan_seeds = 3  # GANs of each fold and class; seed s uses number s modulo this
+    config.num_folds = 5  # split by patient; every image is tested once per seed
+    config.num_seeds = 3  # classifiers per arm and fold
+    config.num_gan_seeds = 3  # GANs per fold and class; seed s uses number s modulo this
     config.fold_seed = 0
-    # Of every classifier, whatever it learns from: 200 epochs of the paper's 427 images, batch 32.
+    # For every classifier, with any training set: 200 epochs of the paper's 427 images, batch 32.
     config.num_updates = 2670
-    # Of a class's training images, by patient, 3 where it has 6: calibrates D, unseen by GANs.
+    # Share of a class's training images, by patient (3 of 6): calibrates D, unseen by GANs.
     config.holdout = 0.1
-    config.pool = 4.0  # generated images that the rules of selection choose from, for each wanted
-    config.audit = True  # the classifier on the frame alone and with the centre blackened
+    config.pool = 4.0  # generated images for the rules of selection, per image to keep
+    config.audit = True  # also test the classifier on the frame only, and with the centre black
     _take_gan(config, "paper")
     _take_classifier(config, "paper")
     config.max_steps_per_dispatch = 50
@@ -65,17 +65,17 @@ def quick() -> ConfigDict:
     config.num_folds = 3
     config.num_seeds = 2
     config.num_gan_seeds = 1
-    config.num_updates = 450
+    config.num_updates = 300
     _take_gan(config, "quick")
     config.gan.image_size = 32
-    config.gan_epochs = 150
+    config.gan_epochs = 100
     _take_classifier(config, "quick")
     config.classifier.image_size = 32
     return config
 
 
 def tiny() -> ConfigDict:
-    """As small as a study gets: launch/coverage.py runs dozens of these, without a GAN."""
+    """The smallest study: launch/coverage.py runs dozens of these, without a GAN."""
     config = quick()
     config.arms = ("real", "duplicates", "classic")
     config.amount_arms = ("duplicates",)
@@ -87,17 +87,17 @@ def tiny() -> ConfigDict:
 
 
 def _take_gan(config: ConfigDict, variant: str) -> None:
-    """Take what a study needs of a GAN's config: its images are drawn from the last step."""
+    """Copy the fields of a GAN's config that a study needs: images come from the last step."""
     run = getattr(load_beside(__file__, "dcgan"), variant)()
     config.gan = run.gan
     config.gan_epochs = run.num_epochs
     config.gan_batch_size = run.batch_size
-    config.threshold = run.selection.threshold  # of the arms by the paper's rules
+    config.threshold = run.selection.threshold  # for the arms with the paper's rules
     config.targets = run.selection.targets.to_dict()  # images that gan_paper_counts adds to each
 
 
 def _take_classifier(config: ConfigDict, variant: str) -> None:
-    """Take what a study needs of a classifier's config: the length is `num_updates`."""
+    """Copy the fields of a classifier's config that a study needs, except its length."""
     run = getattr(load_beside(__file__, "gmd"), variant)()
     config.classifier = run.classifier
     config.optimizer = run.optimizer

@@ -11,15 +11,15 @@ from pathlib import Path
 import jaxgan
 from jaxgan.core.configs import find_shipped
 
-_EXIT_CODE = 2  # of every mistake of a user's
+_EXIT_CODE = 2  # for every user mistake
 COMMANDS = (
     *("study", "train-dcgan", "train-gmd", "sample", "evaluate", "train-gan", "train-classifier"),
-    *("ablate", "coverage", "simulate", "benchmark", "cache"),
+    *("predict", "ablate", "coverage", "simulate", "benchmark", "cache"),
 )
 
 
 def main() -> None:
-    """Run the launcher that the first argument names, with the arguments behind it."""
+    """Run the launcher that the first argument names, with the other arguments."""
     name, *rest = sys.argv[1:] or ["--help"]
     if name == "--version":
         print(f"jaxgan {jaxgan.__version__}")
@@ -52,7 +52,7 @@ def _describe() -> str:
 
 
 def _summarise(file: Path) -> str:
-    """Return the first line of a launcher's docstring, which is not run for that."""
+    """Return the first line of a launcher's docstring, without running the launcher."""
     docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
     return docstring.partition("\n")[0].partition(": see ")[0]
 

@@ -1,4 +1,4 @@
-"""What the commands do, from Python.
+"""Use the commands from Python.
 
 Functions return their results:
 
@@ -12,7 +12,7 @@ Functions return their results:
     )
     print(trained.report, trained.figures)
 
-Settings are those of the files in `configs/`, by name and variant, with the changes that you give.
+Settings come from the files in `configs/`, by name and variant, with your changes.
 """
 
 from collections.abc import Mapping
@@ -57,7 +57,7 @@ def load_gan_settings(name: str, changes: Mapping[str, Any] = _NOTHING) -> Train
     """Return the settings of a GAN's training: `name` is "dcgan:quick", "mlp:paper", ...
 
     `changes` maps fields to values: {"num_epochs": 20, "gan.generator_width": 16}. Raises
-    `UserError` for a name or field that there is not.
+    `UserError` for an unknown name or field.
     """
     return _load(TrainGanSettings, name, changes)
 
@@ -80,8 +80,8 @@ def load_images(
     """Return the images by split, uint8 [num, size, size, channels], as `learner` sees them.
 
     `where` names them by fields of `jaxgan.data.source.DataSpec`: data_dir=Path("DIR"),
-    patient_column="case", ...; without any they are the phantom's. What is prepared is kept in
-    `cache_dir`, by default where the commands keep it. Raises `UserError`.
+    patient_column="case", ... Without `where` they come from the phantom. Prepared images are kept
+    in `cache_dir`, by default the cache of the commands. Raises `UserError`.
     """
     return load_dataset(
         DataSpec.of(settings, **where),
@@ -106,7 +106,7 @@ def _load(cls: type[Settings], name: str, changes: Mapping[str, Any]) -> Setting
 
 
 def _change(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return nested values with others at the dotted names that `changes` has."""
+    """Return nested values, with those of `changes` at their dotted names."""
     for name, value in changes.items():
         head, _, rest = name.partition(".")
         inner = _change(dict(values.get(head, {})), {rest: value}) if rest else value

@@ -1,4 +1,4 @@
-"""Which ingredient of a recipe does what? Train its variants, leave a table.
+"""What does each ingredient of a recipe do? Train the variants and write a table.
 
 Example: python launch/ablate.py --config=configs/ablate.py:quick --class=pneumonia
 """
@@ -20,7 +20,7 @@ cli.define_run_flags(
     "configs/ablate.py:quick",
     effort="Without --config this is configs/ablate.py:quick: about an hour on two cores.",
 )
-flags.DEFINE_string("class", None, "Class to learn, as pneumonia, or all. Default: the config's.")
+flags.DEFINE_string("class", None, "Class to learn, e.g. pneumonia, or all. Default: the config's.")
 flags.DEFINE_string("workdir", "runs/ablation", "The table goes to WORKDIR.")
 
 
@@ -36,7 +36,7 @@ def main() -> None:
     if FLAGS.dry_run:
         cli.print_configuration(values)
         return
-    # Gray: variants of three channels repeat it (see jaxgan/experiments/ablation.py).
+    # Gray: variants with three channels repeat it (see jaxgan/experiments/ablation.py).
     gan, data = settings.train.gan, settings.train.data
     dataset = cli.load_data(data, image_size=gan.image_size, channels=1)
     cli.announce(dataset)

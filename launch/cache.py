@@ -1,4 +1,4 @@
-"""Show what jaxgan keeps in its cache, and empty it: all, or what was not used for some days.
+"""Show the content of jaxgan's cache, and empty it: all, or only what was not used for some days.
 
 Example: python launch/cache.py --empty --older_than_days=30
 """
@@ -17,12 +17,12 @@ FLAGS = flags.FLAGS
 cli.define_cache_flag()
 flags.DEFINE_bool("empty", False, "Remove what is shown. It is made again when it is needed.")
 flags.DEFINE_float(
-    "older_than_days", 0.0, "Only what was last used so many days ago.", lower_bound=0.0
+    "older_than_days", 0.0, "Only what was not used for this number of days.", lower_bound=0.0
 )
 
 
 def main() -> None:
-    """Flags to a table, and to what is in it being removed."""
+    """Print the table; remove its items if asked to."""
     folder = Path(FLAGS.cache_dir)
     if not folder.is_dir():
         raise UserError(

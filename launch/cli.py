@@ -1,4 +1,4 @@
-"""What the launchers share: common flags, and mistakes told in one line."""
+"""The common parts of the launchers: shared flags, and one-line messages for user mistakes."""
 
 import huge_pages
 import installed
@@ -10,6 +10,7 @@ installed.check_installed()
 
 import contextlib
 import functools
+import hashlib
 import json
 import logging as standard_logging
 import operator
@@ -24,12 +25,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-# Where there is no home folder it tells a warning's length of a folder for its fonts.
+# Without a home folder it prints a long warning about a folder for its fonts.
 standard_logging.getLogger("matplotlib").setLevel(standard_logging.ERROR)
 
 try:
     import jax
-except ValueError as error:  # a variable of JAX's, with a value that it does not know
+except ValueError as error:  # an environment variable of JAX has an invalid value
     print(f"Error: {error}: correct that, or unset it.", file=sys.stderr)
     sys.exit(2)
 import helping
@@ -37,6 +38,7 @@ import paths
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
+from jaxgan.core.commands import is_installed_command
 from jaxgan.core.console import say
 from jaxgan.core.errors import UserError, find_memory_error, find_refusal, list_some
 from jaxgan.core.untrusted import printable, printable_lines
@@ -54,13 +56,13 @@ from jaxgan.training.record import flatten
 
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = flags.FLAGS
-DATA_FLAGS: list[str] = []  # those of `define_data_flags` that say something of the images
-# Groups, and fields, that have another name since they were divided; others kept theirs.
+DATA_FLAGS: list[str] = []  # the flags of `define_data_flags` that concern the images
+# Groups and fields that got another name when groups were divided; others kept theirs.
 _RENAMED_GROUPS = {"dcgan": ("gan", "train.gan", "train"), "gmd": ("classifier", "optimizer")}
 _RENAMED = {"dcgan.num_epochs": "gan_epochs", "dcgan.batch_size": "gan_batch_size"}
 _EFFORT: list[str] = []  # how long the default config takes
 _OUTPUT: list[TextIO] = []  # where --dry_run prints the configuration
-# What changes the numbers of every program, and what jaxgan computes with.
+# Settings of JAX that change the numbers of every program, with the values that jaxgan uses.
 _NUMBERS = {
     "jax_enable_x64": False,
     "jax_default_prng_impl": "threefry2x32",
@@ -69,10 +71,11 @@ _NUMBERS = {
     "jax_numpy_rank_promotion": "allow",
     "jax_random_seed_offset": 0,
 }
-# Where images are read from, and what a command that does so may write.
+# Flags for folders of images, and the flags for output of a command that reads them.
 _WRITTEN = {
     "data_dir": ("workdir", "out", "json", "cache_dir"),
     **dict.fromkeys(("generated", "against", "held_out"), ("out", "json")),
+    "images": ("out", "cache_dir"),
 }
 
 _OF_FOLDERS = (
@@ -88,26 +91,26 @@ def define_data_flags() -> None:
     """Define the flags that say which images to use."""
     others = set(FLAGS)
     flags.DEFINE_string("data_dir", None, "Your images, for example films. Default: the phantom.")
-    flags.DEFINE_string("dataset", None, "Instead: a set of the TFDS catalogue, as mnist.")
+    flags.DEFINE_string("dataset", None, "Instead: a set of the TFDS catalogue, e.g. mnist.")
     column = "Column of manifest.csv that names"
-    flags.DEFINE_string("patient_column", None, f"{column} the patient, as PatientID.")
+    flags.DEFINE_string("patient_column", None, f"{column} the patient, e.g. PatientID.")
     flags.DEFINE_string(
-        "patient_pattern", None, "Finds the patient in a path below its class, as 'p[0-9]+'."
+        "patient_pattern", None, "Finds the patient in a path below its class, e.g. 'p[0-9]+'."
     )
     flags.DEFINE_enum("patients_from", "auto", PATIENTS_FROM, "What names the patient:")
-    flags.DEFINE_string("label_column", None, f"{column} the class (of labels.csv too).")
+    flags.DEFINE_string("label_column", None, f"{column} the class (in labels.csv too).")
     flags.DEFINE_bool("follow_links", False, "Follow links that lead out of --data_dir.")
-    flags.DEFINE_list("leave_out", [], "Files and folders that are no data, as masks,old.")
+    flags.DEFINE_list("leave_out", [], "Files and folders that are no data, e.g. masks,old.")
     flags.DEFINE_enum(
-        "on_bad_image", "error", ["error", "skip"], "Stop at bad images, or go without them."
+        "on_bad_image", "error", ["error", "skip"], "Stop at bad images, or leave them out."
     )
     flags.DEFINE_enum(
         "fit", None, FITS, "Images that are not square: cut, add margins, stretch. Config: crop."
     )
     flags.DEFINE_string(
-        "value_range", None, "Values shown as black and white, as -1000,400. Config: auto."
+        "value_range", None, "Values shown as black and white, e.g. -1000,400. Config: auto."
     )
-    flags.DEFINE_string("window", None, "The same as a DICOM window, as 40,400.")
+    flags.DEFINE_string("window", None, "The same as a DICOM window, e.g. 40,400.")
     define_cache_flag()
     DATA_FLAGS[:] = [f"--{name}" for name in FLAGS if name not in {*others, "cache_dir"}]
 
@@ -118,7 +121,7 @@ def define_cache_flag() -> None:
 
 
 def _find_cache() -> str | None:
-    """Return where prepared data are kept where nothing else is asked for; None without a home."""
+    """Return the default folder for prepared data; None without a home folder."""
     try:
         return str(Path.home() / ".cache" / "jaxgan")
     except RuntimeError:  # no HOME, and a user that the system does not know, as in containers
@@ -126,15 +129,15 @@ def _find_cache() -> str | None:
 
 
 def define_run_flags(config_file: str | None, *, effort: str = "") -> None:
-    """Define the flags of a training: its config, required where it has no default; its devices.
+    """Define the flags of a training: its config (required if it has no default) and its devices.
 
-    `effort` says how long the default config takes, and what is quicker: said where no config is
-    given.
+    `effort` says how long the default config takes, and which config is faster. It is printed if
+    no config is given.
     """
     _EFFORT[:] = [effort] if effort else []
     default = None if config_file is None else str(ROOT / config_file)
     _check_fields(sys.argv, default)
-    with _telling_mistakes():  # what is asked of the default's fields is looked at here
+    with _reporting_mistakes():  # values for fields of the default config are checked here
         config_flags.DEFINE_config_file(
             "config", default, "Settings; --config.FIELD=VALUE changes one of them."
         )
@@ -159,15 +162,15 @@ def override_weights(values: dict[str, Any]) -> dict[str, Any]:
 def define_process_flags() -> None:
     """Define the flags of a run that several processes share."""
     flags.DEFINE_string(
-        "coordinator", None, "Several machines: the first one and a free port, as 10.0.0.1:1234."
+        "coordinator", None, "Several machines: the first one and a free port, e.g. 10.0.0.1:1234."
     )
     flags.DEFINE_integer("num_processes", None, "Several machines: how many, one process each.")
     flags.DEFINE_integer("process_id", None, "Several machines: number of this one, from 0.")
 
 
 def load_data(settings: DataSettings, *, image_size: int, channels: int) -> Dataset:
-    """Load what the data flags name, as the config's data settings split and draw it."""
-    _check_platform()  # before what may take long
+    """Load the images that the data flags name, with the config's settings for data."""
+    _check_platform()  # before steps that may take long
     spec = DataSpec.of(
         settings,
         data_dir=Path(FLAGS.data_dir) if FLAGS.data_dir else None,
@@ -183,32 +186,32 @@ def load_data(settings: DataSettings, *, image_size: int, channels: int) -> Data
     cache_dir = get_cache_dir()
     with distributed.leader_first():
         dataset = load_dataset(spec, image_size=image_size, channels=channels, cache_dir=cache_dir)
-    _tell_spare_cache()
+    _report_temporary_cache()
     return dataset
 
 
 def get_cache_dir() -> Path:
-    """Return --cache_dir, or what stands for one that can not be written until the process ends."""
+    """Return --cache_dir, or a temporary folder in its place if it cannot be written."""
     cache_dir = Path(FLAGS.cache_dir)
-    return cache_dir if cache.is_writable(cache_dir) else _make_spare_cache(cache_dir)
+    return cache_dir if cache.is_writable(cache_dir) else _make_temporary_cache(cache_dir)
 
 
 @functools.cache
-def _make_spare_cache(cache_dir: Path) -> Path:
-    """Make a folder that has all of a read-only cache, and takes what is prepared anew."""
+def _make_temporary_cache(cache_dir: Path) -> Path:
+    """Create a folder with the content of a read-only cache, for newly prepared data."""
     folder = Path(tempfile.mkdtemp(prefix="jaxgan-"))
     distributed.at_end(functools.partial(shutil.rmtree, folder, ignore_errors=True))
     cache.lay_over(cache_dir, folder)
     return folder
 
 
-def _tell_spare_cache() -> None:
-    """Say once that what was prepared will go, unless all of it had been prepared before."""
+def _report_temporary_cache() -> None:
+    """Say once that newly prepared data will be removed, if there are any."""
     cache_dir = get_cache_dir()
     if cache_dir != Path(FLAGS.cache_dir) and cache.find_new(cache_dir):
         _say_once(
-            f"The cache {FLAGS.cache_dir} can not be written: what is prepared goes with this "
-            "process. --cache_dir=DIR keeps it in another folder."
+            f"The cache {FLAGS.cache_dir} can not be written: prepared data are removed when this "
+            "process ends. --cache_dir=DIR keeps them in another folder."
         )
 
 
@@ -218,7 +221,7 @@ def _say_once(sentence: str) -> None:
 
 
 def _check_places() -> None:
-    """Refuse to write into a folder of images, where the next command would read it."""
+    """Refuse to write into a folder of images: the next command would read the output as data."""
     for source, names in _WRITTEN.items():
         folder = FLAGS[source].value if source in FLAGS else None
         if not folder:
@@ -228,13 +231,13 @@ def _check_places() -> None:
             for value in values if isinstance(values, list) else [values]:
                 if value and Path(os.path.realpath(value)).is_relative_to(os.path.realpath(folder)):
                     raise UserError(
-                        f"--{name}={value} lies in the data folder {folder}, where what is "
-                        f"written would be taken for data: choose another --{name}."
+                        f"--{name}={value} lies in the data folder {folder}. The next command "
+                        f"would read the output as data: choose another --{name}."
                     )
 
 
 def get_file(name: str) -> Path | None:
-    """Return the file that a flag wants written; a folder is refused before the work, not after."""
+    """Return the output file that a flag names; a folder is refused before the work starts."""
     value = FLAGS[name].value
     if value and Path(value).is_dir():
         raise UserError(f"--{name}={value} is a folder: expected the name of a file.")
@@ -242,61 +245,86 @@ def get_file(name: str) -> Path | None:
 
 
 def load_data_of(settings: DataSettings, learner: Sized) -> Dataset:
-    """Load what the data flags name in the size that `learner` sees."""
+    """Load the images that the data flags name, in the size that `learner` uses."""
     return load_data(settings, image_size=learner.image_size, channels=learner.channels)
 
 
 def announce(dataset: Dataset) -> None:
-    """Say what has to be said of the data, and what of the flags has no effect on them."""
-    tell_unused(_find_unused_by_data(dataset))
+    """Say what the user has to know about the data, and which flags have no effect on them.
+
+    The first command that reads these data shows the notices, and so does --dry_run. A later
+    command says in one line that there are some.
+    """
+    report_unused(_find_unused_by_data(dataset))
+    mark = _find_mark(dataset)
+    if mark.exists() and not _is_dry_run():
+        how = "--dry_run" if "dry_run" in FLAGS else "--dry_run of a training"
+        say(
+            f"Data: {printable(dataset.name)}. An earlier command has shown the notices about "
+            f"these data ({len(dataset.notices)}); {how} shows them again."
+        )
+        return
     for notice in dataset.notices:
-        say(printable(notice))  # one line each, whatever the names in it
+        say(printable(notice))  # one line each, for any names in it
+    if dataset.notices and distributed.leads() and get_cache_dir() == Path(FLAGS.cache_dir):
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+
+
+def _find_mark(dataset: Dataset) -> Path:
+    """Return the file that is there once the notices about these data have been shown."""
+    shown = hashlib.sha256("\n".join([dataset.fingerprint, *dataset.notices]).encode())
+    return get_cache_dir() / "notices" / shown.hexdigest()[:32]
+
+
+def _is_dry_run() -> bool:
+    return "dry_run" in FLAGS and bool(FLAGS.dry_run)
 
 
 def print_configuration(configuration: Any) -> None:
-    """Print what --dry_run shows, as JSON: nothing else is on standard output."""
+    """Print the output of --dry_run as JSON: nothing else is on standard output."""
     stream = _OUTPUT[-1] if _OUTPUT else sys.stdout
-    # Flushed by hand: at the end Python flushes what `sys.stdout` is by then alone.
+    # Flushed here: at its end, Python flushes only the current `sys.stdout`.
     print(json.dumps(configuration, indent=2), file=stream, flush=True)
 
 
 def describe_command() -> str:
-    """Return the command of this process, to be repeated."""
-    if any(Path(argument).name == "jaxgan" for argument in sys.orig_argv[1:3]):
+    """Return the command of this process, so that a user can repeat it."""
+    if is_installed_command():
         return shlex.join(["jaxgan", Path(sys.argv[0]).stem.replace("_", "-"), *sys.argv[1:]])
     return shlex.join(["python", *sys.argv])
 
 
 def describe_origin() -> dict[str, str]:
-    """Return the notes of a run: its command, where that was given, and where its data lie."""
+    """Return the notes of a run: its command, the current folder, and its data."""
     folder = Path(FLAGS.data_dir).resolve() if FLAGS.data_dir else None
     data = str(folder or FLAGS.dataset or "the phantom")
     return {"command": describe_command(), "folder": str(Path.cwd()), "data": data}
 
 
 def _keep_programs() -> None:
-    """Have compiled programs kept, where the user has said nothing: all launchers share them."""
+    """Keep compiled programs for all launchers, unless the user has set this in JAX."""
     if "cache_dir" in FLAGS and jax.config.values.get("jax_compilation_cache_dir") is None:
         jax.config.update("jax_compilation_cache_dir", str(get_cache_dir() / "xla"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 def ask_for_devices() -> None:
-    """Ask for virtual CPU devices where several are wanted."""
+    """Ask for virtual CPU devices if several devices are requested."""
     if FLAGS.num_devices > 1:
-        # Concerns the CPU alone: where there are GPUs, they are what `jax.devices` returns.
+        # This concerns only the CPU: with GPUs, `jax.devices` returns these.
         jax.config.update("jax_num_cpu_devices", FLAGS.num_devices)
 
 
 def join_processes() -> None:
-    """Meet the run's other processes, where there are any."""
+    """Connect to the run's other processes, if there are any."""
     place = distributed.find_place(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
     if place is not None and not FLAGS.dry_run:
         distributed.join(place)
         if not distributed.leads():
             say(
                 f"Process {place.process_id} of {place.num_processes}: computing for process 0, "
-                "which says and writes everything."
+                "which prints and writes everything."
             )
             sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (until the process ends)
 
@@ -309,9 +337,9 @@ def override(config: ConfigDict, **values: Any) -> None:
 
 
 def override_data(config: ConfigDict) -> ConfigDict:
-    """Return a config with what the flags say of the images' look in its group `data`.
+    """Return a config with the flags for the images' appearance in its group `data`.
 
-    So it is on record. A range in the config gives way to a window on the command line, and the
+    So the record has them. A window on the command line replaces a range in the config, and the
     reverse.
     """
     if FLAGS.window and FLAGS.value_range is None:
@@ -322,14 +350,14 @@ def override_data(config: ConfigDict) -> ConfigDict:
     return config
 
 
-def read_look_flags() -> dict[str, Any]:
-    """Return `fit` and `view` as the data flags ask for them, where there is no config."""
+def read_appearance_flags() -> dict[str, Any]:
+    """Return `fit` and `view` from the data flags, for a command without a config."""
     view = parse_view(FLAGS.value_range or AUTO, FLAGS.window or "")
     return {"fit": FLAGS.fit or FITS[0], "view": view}
 
 
 def find_changed() -> list[str]:
-    """Return what was given and is not the default: `--FLAG`, and `config.FIELD` of a config."""
+    """Return the given values that are not the default: `--FLAG`, and `config.FIELD`."""
     changed = [
         f"--{name}"
         for name in FLAGS
@@ -338,7 +366,7 @@ def find_changed() -> list[str]:
     ]
     if "config" not in FLAGS:
         return changed
-    # The config's file and variant as they are, without what was given on top.
+    # The config's file and variant, without values from the command line.
     original = _load_config(config_flags.get_config_filename(FLAGS["config"])).to_dict()
     given = config_flags.get_override_values(FLAGS["config"])
     fields = [name for name, value in given.items() if value != _look_up(original, name)]
@@ -359,30 +387,30 @@ def _look_up(values: Any, name: str) -> Any:
 
 
 def refuse_unused(*unused: Unused) -> None:
-    """Raise `UserError` where something was given that has no effect."""
+    """Raise `UserError` if a given value has no effect."""
     check_unused(find_changed(), functools.reduce(operator.or_, map(dict, unused)))
 
 
-def tell_unused(*unused: Unused) -> None:
-    """Say which of what was given has no effect: a run that was begun with it must go on."""
+def report_unused(*unused: Unused) -> None:
+    """Say which given values have no effect: a run that began with them must still continue."""
     found = describe_unused(find_changed(), functools.reduce(operator.or_, map(dict, unused)))
     if found is not None:
         say(found)
 
 
 def _find_unused_by_data(dataset: Dataset) -> dict[str, str]:
-    """Return which data flags and fields have no effect on the data that were loaded."""
+    """Return the data flags and fields without effect on the loaded data."""
     unused: dict[str, str] = {}
     reasons: dict[str, str] = {}
     if FLAGS.data_dir or FLAGS.dataset:
-        reason = f"the images are those of {dataset.name}, and not the phantom's"
+        reason = f"the images are from {dataset.name}, not from the phantom"
         reasons |= {"phantom_seed": reason, "phantom_subtlety": reason}
     if not FLAGS.data_dir and not FLAGS.dataset:
-        unused |= dict.fromkeys(DATA_FLAGS, "the images are the phantom's")
+        unused |= dict.fromkeys(DATA_FLAGS, "the images are from the phantom")
     elif not FLAGS.data_dir:
-        unused |= dict.fromkeys(_OF_FOLDERS, "there is no --data_dir")
+        unused |= dict.fromkeys(_OF_FOLDERS, "--data_dir is not given")
     if not dataset.val_was_made:
-        reasons["val_fraction"] = reason = f"{dataset.name} has a validation split of its own"
+        reasons["val_fraction"] = reason = f"{dataset.name} has its own validation split"
         if not _calibrates():
             reasons["split_seed"] = reason
     groups = ("config.data", "config.train.data")
@@ -390,14 +418,14 @@ def _find_unused_by_data(dataset: Dataset) -> dict[str, str]:
 
 
 def _calibrates() -> bool:
-    """Whether a run divides its training images too, by the same seed."""
-    if "config" not in FLAGS:  # of what reads a run: it may have said so to itself
+    """Whether a run also splits its training images with the same seed."""
+    if "config" not in FLAGS:  # a command that reads a run: the run's settings may say so
         return True
     return "selection" in FLAGS.config and FLAGS.config.selection.rule == "calibrated"
 
 
 def choose_workdir() -> Path:
-    """Return --workdir; for a process that writes for nobody, a folder that goes with it."""
+    """Return --workdir; a temporary folder for a process that does not lead."""
     if distributed.leads():
         return Path(FLAGS.workdir)
     folder = Path(tempfile.mkdtemp(prefix="jaxgan-"))
@@ -406,7 +434,7 @@ def choose_workdir() -> Path:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Parse the flags and run; a user's mistake is one line on standard error and exit code 2."""
+    """Parse the flags and run; a user mistake gives one line on standard error and exit code 2."""
     streams.outlive_readers()
     app.run(lambda _: _run_main(main), flags_parser=_parse_flags)
 
@@ -415,19 +443,19 @@ def _parse_flags(argv: list[str]) -> list[str]:
     if helping.is_asked(argv[1:]):
         helping.print_help(FLAGS)
         sys.exit(0)
-    with _telling_mistakes():
+    with _reporting_mistakes():
         argv = [_resolve_config(argument) for argument in argv]
         _check_config_file(argv)
         rest = FLAGS(argv)
         for name in set(paths.FLAGS) & set(FLAGS):
             _resolve_path(name)
     if len(rest) > 1:
-        _fail(f"{rest[1]!r} is not a flag: every argument is given as --NAME=VALUE.")
+        _fail(f"{rest[1]!r} is not a flag: give every argument as --NAME=VALUE.")
     return rest
 
 
 @contextlib.contextmanager
-def _telling_mistakes() -> Iterator[None]:
+def _reporting_mistakes() -> Iterator[None]:
     try:
         yield
     except (flags.Error, LookupError, AttributeError, TypeError, ValueError, OSError) as error:
@@ -442,23 +470,21 @@ def _resolve_config(argument: str) -> str:
 
 
 def _find_config(value: str) -> str:
-    """Return a config that comes with jaxgan where there is none of that name in this folder."""
+    """Return the path of a config: in this folder, or otherwise one that comes with jaxgan."""
     file = value.partition(":")[0]
     is_shipped = not Path(file).is_file() and (ROOT / file).is_file()
     return str(ROOT / value) if is_shipped else value
 
 
 def _resolve_path(name: str) -> None:
-    """Have a flag hold the path that was meant."""
+    """Set a flag to its resolved path."""
     value = FLAGS[name].value
-    if isinstance(value, list):  # of a flag that is given several times
+    if isinstance(value, list):  # a flag that can be given several times
         FLAGS[name].value = [paths.resolve(name, text) for text in value]
     elif value:
         FLAGS[name].value = paths.resolve(name, value)
     elif name == "cache_dir":
-        raise ValueError(
-            "This user has no home folder, where prepared data would be kept: give --cache_dir=DIR."
-        )
+        raise ValueError("This user has no home folder for prepared data: give --cache_dir=DIR.")
 
 
 def _check_config_file(argv: list[str]) -> None:
@@ -467,30 +493,30 @@ def _check_config_file(argv: list[str]) -> None:
         if name == "config" and value and not Path(value.split(":")[0]).is_file():
             _fail(
                 f"There is no config file {value.split(':')[0]}: expected --config=FILE.py or "
-                "FILE.py:VARIANT, as configs/dcgan.py:quick."
+                "FILE.py:VARIANT, for example configs/dcgan.py:quick."
             )
 
 
 def _check_fields(argv: list[str], default: str | None) -> None:
-    """Tell where a field is that a config has in another place, and what a group holds."""
-    with _telling_mistakes():
+    """Stop at a field that has another place in the config, or is a group; say what to give."""
+    with _reporting_mistakes():
         argv = [_resolve_config(argument) for argument in argv[1:]]
     given = [argument.lstrip("-").partition("=") for argument in argv]
     names = [name.removeprefix("config.") for name, _, _ in given if name.startswith("config.")]
     files = [default or "", *(value for name, _, value in given if name == "config")]
     if not names or not Path(files[-1].partition(":")[0]).is_file():
         return
-    with _telling_mistakes():
+    with _reporting_mistakes():
         config = _load_config(files[-1]).to_dict()
     for name in names:
-        if (told := _describe_field(config, name)) is not None:
-            _fail(told)
+        if (mistake := _describe_field(config, name)) is not None:
+            _fail(mistake)
 
 
 def _describe_field(config: dict[str, Any], name: str) -> str | None:
-    """Return a sentence where `name` is no field of a config, None where it is or nothing like it.
+    """Return a sentence if `name` is a group, or a field at another place; otherwise None.
 
-    Of what is nothing like it the config itself says what it is nearest to.
+    For other names, the error of the config itself suggests the most similar field.
     """
     fields = flatten(config)
     if name in fields or any(name.startswith(f"{field}.") for field in fields):
@@ -499,20 +525,20 @@ def _describe_field(config: dict[str, Any], name: str) -> str | None:
     if within:
         names = [field.removeprefix(f"{name}.").partition(".")[0] for field in within]
         return (
-            f"config.{name} is a group of settings, {list_some(dict.fromkeys(names))}: give them "
-            f"one by one, as --config.{within[0]}=VALUE."
+            f"config.{name} is a group of settings, {list_some(dict.fromkeys(names))}: give each "
+            f"of them, for example --config.{within[0]}=VALUE."
         )
     head, _, rest = name.partition(".")
     renamed = [_RENAMED.get(name), *(f"{g}.{rest}" for g in _RENAMED_GROUPS.get(head, ()))]
-    alike = [field for field in fields if field.rpartition(".")[2] == name.rpartition(".")[2]]
-    found = [field for field in renamed if field in fields][:1] or alike
+    same_name = [field for field in fields if field.rpartition(".")[2] == name.rpartition(".")[2]]
+    found = [field for field in renamed if field in fields][:1] or same_name
     places = " or ".join(f"config.{field}" for field in found)
     return f"There is no setting config.{name}: it is {places}." if found else None
 
 
 def _summarise(error: Exception) -> str:
-    """Return one line; of a traceback that a flag's message carries along, what it ends with."""
-    while error.args and isinstance(error.args[0], Exception):  # one that another one carries
+    """Return one line; if a flag's message contains a traceback, the last line of it."""
+    while error.args and isinstance(error.args[0], Exception):  # one error inside another
         error = error.args[0]
     message = str(error.args[0]) if error.args else str(error)
     lines = [line.strip() for line in message.splitlines() if line.strip()]
@@ -525,9 +551,9 @@ def _summarise(error: Exception) -> str:
 
 def _run_main(main: Callable[[], None]) -> None:
     if not any("verbosity" in argument for argument in sys.argv):
-        logging.set_verbosity(logging.WARNING)  # orbax and TFDS tell a great deal
-        _tell_once()
-    if "dry_run" in FLAGS and FLAGS.dry_run:  # whoever reads a configuration wants no sentences
+        logging.set_verbosity(logging.WARNING)  # orbax and TFDS log very much
+        _report_once()
+    if _is_dry_run():  # a program that reads the JSON needs no sentences
         _OUTPUT.append(sys.stdout)
         sys.stdout = sys.stderr
     _set_numbers()
@@ -539,25 +565,25 @@ def _run_main(main: Callable[[], None]) -> None:
 
 
 def _set_numbers() -> None:
-    """Have JAX compute as jaxgan is written and tested, whatever the environment asks of it."""
+    """Set the values of JAX that jaxgan is tested with, and ignore the environment's."""
     found = [name for name, value in _NUMBERS.items() if getattr(jax.config, name) != value]
     for name in found:
         jax.config.update(name, _NUMBERS[name])
     if found:
         names = ", ".join(name.upper() for name in sorted(found))
-        say(f"{names} of the environment would change all numbers and is left aside.")
+        say(f"{names} of the environment would change all numbers and is ignored.")
 
 
-def _tell_once() -> None:
-    """Keep a failed save, which is raised and told, from being told by orbax's threads as well."""
+def _report_once() -> None:
+    """Stop orbax's threads from also reporting a failed save: jaxgan raises and reports it."""
     logging.get_absl_logger().addFilter(lambda record: "orbax" not in record.pathname)
 
-    def tell(unraisable: Any) -> None:
-        # tensorstore's other writes end after the one that failed has closed their event loop.
+    def report(unraisable: Any) -> None:
+        # After a failed write has closed the event loop, tensorstore's other writes still end.
         if "Event loop is closed" not in str(unraisable.exc_value):
             sys.__unraisablehook__(unraisable)
 
-    sys.unraisablehook = tell
+    sys.unraisablehook = report
 
 
 def _run_to_exit_code(main: Callable[[], None]) -> None:
@@ -574,14 +600,14 @@ def _run_to_exit_code(main: Callable[[], None]) -> None:
         print("Stopped. The same command goes on from the last checkpoint, if there is one.")
         sys.exit(128 + signal.SIGINT)
     except Exception as error:
-        told = find_refusal(error) or find_memory_error(error) or _find_platform_error()
-        if told is None:
+        known = find_refusal(error) or find_memory_error(error) or _find_platform_error()
+        if known is None:
             raise
-        _fail(str(told), told.exit_code)
+        _fail(str(known), known.exit_code)
 
 
 def _find_platform_error() -> UserError | None:
-    """Return what `_check_platform` raises, for commands that load no data."""
+    """Return the error of `_check_platform`, for commands that load no data."""
     try:
         _check_platform()
     except UserError as error:
@@ -590,15 +616,15 @@ def _find_platform_error() -> UserError | None:
 
 
 def _check_platform() -> None:
-    """Raise `UserError` where JAX does not find the devices that it was told to use."""
+    """Raise `UserError` if JAX does not find the devices that it was set to use."""
     wanted = getattr(jax.config, "jax_platforms", None)
     if not wanted:
         return
     try:
         jax.devices()
-    except (RuntimeError, AssertionError):  # the latter of CUDA, without a word
+    except (RuntimeError, AssertionError):  # CUDA raises the latter, without a message
         raise UserError(
-            f"JAX_PLATFORMS is {wanted!r}, and JAX finds no such devices here: unset it, or set it "
+            f"JAX_PLATFORMS is {wanted!r}, but JAX finds no such devices here: unset it, or set it "
             "to cpu. GPUs need pip install 'jaxgan[cuda13]' and a driver."
         ) from None
 

@@ -1,4 +1,4 @@
-"""Do a study's intervals hold the truth? Small studies of phantoms, tested on 10,000 fresh ones.
+"""Do a study's intervals contain the truth? Small phantom studies, tested on 10,000 new phantoms.
 
 Example: python launch/coverage.py --num_studies=60
 """
@@ -10,6 +10,7 @@ from absl import flags
 
 from jaxgan.core.files import write_json
 from jaxgan.core.settings import read_settings
+from jaxgan.core.versions import get_versions
 from jaxgan.study.coverage import format_coverage, run_coverage
 from jaxgan.study.settings import StudySettings
 from jaxgan.study.unused import find_unused_by_coverage
@@ -17,8 +18,8 @@ from jaxgan.training.jobs import check_complete
 
 FLAGS = flags.FLAGS
 cli.define_run_flags("configs/study.py:tiny", effort="60 studies take an hour on one core.")
-flags.DEFINE_integer("num_studies", 60, "Studies, each of patients of its own.")
-flags.DEFINE_integer("films_per_class", 40, "Films of a study, of each class.")
+flags.DEFINE_integer("num_studies", 60, "Number of studies, each with its own patients.")
+flags.DEFINE_integer("films_per_class", 40, "Films per class in each study.")
 flags.DEFINE_string("workdir", "runs/coverage", "Every study and the table are kept in WORKDIR.")
 
 
@@ -40,7 +41,7 @@ def main() -> None:
         num_devices=FLAGS.num_devices,
     )
     print(format_coverage(result))
-    write_json(workdir / "coverage.json", result)
+    write_json(workdir / "coverage.json", {**result, "versions": get_versions()})
     check_complete(result["failures"])
 
 

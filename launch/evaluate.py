@@ -16,11 +16,11 @@ from jaxgan.experiments.unused import find_unused_by_evaluation
 from jaxgan.sampling.runs import read_run_settings
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("class", None, "Class of the run to evaluate, as pneumonia.")
+flags.DEFINE_string("class", None, "Class of the run to evaluate, e.g. pneumonia.")
 flags.DEFINE_multi_string(
     "workdir", "runs/dcgan", "Where train_dcgan wrote the runs; with --selection several."
 )
-flags.DEFINE_enum("checkpoint", None, ["best", "newest"], "Default: as the run says.")
+flags.DEFINE_enum("checkpoint", None, ["best", "newest"], "Default: the run's own setting.")
 flags.DEFINE_integer("num", 0, "Images drawn from the run; 0: as many as it has training images.")
 flags.DEFINE_integer("seed", 0, "Number of the first image; the same number gives the same image.")
 flags.DEFINE_string("generated", None, "Instead of a run: a folder of generated images.")
@@ -57,7 +57,7 @@ def main() -> None:
     else:
         held_out = Path(FLAGS.held_out) if FLAGS.held_out else None
         paths = (Path(FLAGS.generated), Path(FLAGS.against), held_out)
-        sets = load_folders(*paths, image_size=FLAGS.image_size, **cli.read_look_flags())
+        sets = load_folders(*paths, image_size=FLAGS.image_size, **cli.read_appearance_flags())
     evaluate(sets, features_file=Path(FLAGS.features) if FLAGS.features else None, **where)
 
 

@@ -1,4 +1,4 @@
-"""What `--help` shows: what a launcher does, an example, and its own flags, one line each."""
+"""The text of `--help`: what a launcher does, an example, and its own flags, one line each."""
 
 import sys
 import textwrap
@@ -8,19 +8,24 @@ from typing import Any
 
 from absl import flags
 
+from jaxgan.core.commands import name_command
+
 _GROUPS = {
     "Data": (
         *("data_dir", "dataset", "generated", "against", "held_out", "synthetic_dir"),
+        *("images", "labels_from", "training_dir"),
         *("patient_column", "patient_pattern", "patients_from", "label_column", "source_column"),
         *("follow_links", "leave_out", "on_bad_image", "fit", "value_range", "window"),
         "cache_dir",
     ),
     "Output": ("workdir", "out", "json", "plot"),
 }
-# What stands for a value: by the flag's name, else by its type.
+# The placeholder of a value: by the flag's name, otherwise by its type.
 _VALUES = {
     "data_dir generated against held_out out cache_dir workdir synthetic_dir": "FOLDER",
+    "run training_dir": "FOLDER",
     "json plot features weights": "FILE",
+    "images": "FOLDER|FILE",
     "class dataset patient_column label_column source_column": "NAME",
     "config": "FILE.py:VARIANT",
     "patient_pattern": "REGEX",
@@ -35,13 +40,16 @@ _ROOT = Path(__file__).resolve().parents[1]
 
 
 def is_asked(argv: Iterable[str]) -> bool:
-    """Whether the arguments ask for help, however a tool is asked for it."""
+    """Whether the arguments ask for help, in any common form."""
     return any(argument in ("--help", "-help", "-h", "--helpshort") for argument in argv)
 
 
 def print_help(values: flags.FlagValues) -> None:
     """Print the help of the launcher that runs."""
-    print("\n".join(_list_lines(str(sys.modules["__main__"].__doc__).strip(), values)))
+    docstring = str(sys.modules["__main__"].__doc__).strip()
+    launcher = Path(sys.argv[0]).stem
+    docstring = docstring.replace(f"python launch/{launcher}.py", name_command(launcher))
+    print("\n".join(_list_lines(docstring, values)))
 
 
 def _list_lines(docstring: str, values: flags.FlagValues) -> Iterator[str]:

@@ -1,13 +1,13 @@
-"""Is jaxgan installed for this Python? Asked before anything of it is imported."""
+"""Check that jaxgan is installed for this Python, before any part of it is imported."""
 
 import importlib.util
 import sys
 
-EXIT_CODE = 2  # as for any other mistake of a user's
+EXIT_CODE = 2  # as for every user mistake
 
 
 def check_installed() -> None:
-    """End with a sentence where this Python has no jaxgan, instead of a failed import."""
+    """End with a sentence, not a failed import, if this Python has no jaxgan."""
     if importlib.util.find_spec("fcntl") is None:
         print(
             "Error: jaxgan needs Linux or macOS, and this is neither. On Windows, install WSL2 "

@@ -1,4 +1,4 @@
-"""A text stream that takes what is written when its reader has gone."""
+"""A text stream that accepts output even after its reader is gone."""
 
 import os
 from collections.abc import Callable
@@ -6,18 +6,18 @@ from typing import Any, TextIO
 
 
 def open_nothing() -> TextIO:
-    """Return a file that takes everything, open until the process ends."""
+    """Return a file that discards all output, open until the process ends."""
     return open(os.devnull, "w")  # noqa: PTH123
 
 
 class Lasting:
-    """A text stream; `tell` is called with the error of the first write that fails."""
+    """A text stream; `report` is called with the error of the first write that fails."""
 
-    def __init__(self, stream: TextIO, tell: Callable[[OSError], None]):
-        self._stream, self._tell = stream, tell
+    def __init__(self, stream: TextIO, report: Callable[[OSError], None]):
+        self._stream, self._report = stream, report
 
     def write(self, text: str) -> int:
-        """Write as any stream does; where that fails, nowhere."""
+        """Write as any stream does; after a failure, discard the text."""
         self._attempt(lambda: self._stream.write(text))
         return len(text)
 
@@ -30,10 +30,10 @@ class Lasting:
             act()
         except OSError as error:  # a pipe, a terminal or a disk that is gone or full
             nothing = open_nothing()
-            # What is still in the stream's buffer would fail again when Python ends.
+            # The rest of the stream's buffer would fail again when Python ends.
             os.dup2(nothing.fileno(), self._stream.fileno())
             self._stream = nothing
-            self._tell(error)
+            self._report(error)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

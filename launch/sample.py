@@ -15,19 +15,19 @@ from jaxgan.experiments.unused import find_unused_by_keeping, find_unused_by_sam
 from jaxgan.sampling.runs import read_run_settings
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("class", None, "Class of the generator, as pneumonia.")
+flags.DEFINE_string("class", None, "Class of the generator, e.g. pneumonia.")
 flags.DEFINE_string("workdir", "runs/dcgan", "Where train_dcgan wrote the runs.")
 flags.DEFINE_integer("num", 64, "How many images.")
 flags.DEFINE_string("out", None, "Folder for the images and a grid of them.")
-flags.DEFINE_enum("checkpoint", None, ["best", "newest"], "Default: as the run says.")
+flags.DEFINE_enum("checkpoint", None, ["best", "newest"], "Default: the run's own setting.")
 flags.DEFINE_enum("accept", "none", ["none", "paper_text"], "Which images are written.")
-flags.DEFINE_float("threshold", 0.76, "With --accept=paper_text: least D(G(z)), 0 to 1.")
+flags.DEFINE_float("threshold", 0.76, "With --accept=paper_text: minimum D(G(z)), 0 to 1.")
 flags.DEFINE_integer("seed", 0, "Number of the first image; the same number gives the same image.")
 flags.DEFINE_integer("max_tries", 20_000, "With --accept=paper_text: images drawn, at most.")
 flags.DEFINE_bool(
     "keep",
     False,
-    "Instead: draw what the rule of a stopped run keeps, into its accepted/ (with its --data_dir).",
+    "Instead: draw the images that a stopped run would keep, into accepted/ (give its --data_dir).",
 )
 cli.define_data_flags()
 flags.mark_flag_as_required("class")

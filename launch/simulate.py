@@ -1,4 +1,4 @@
-"""Show how often the rules of the verdict err, on simulated studies whose truth is known.
+"""Show how often the rules of the verdict are wrong, on simulated studies with a known truth.
 
 Example: python launch/simulate.py --num_studies=1000
 """
@@ -8,12 +8,13 @@ from absl import flags
 
 from jaxgan.core.console import say
 from jaxgan.core.files import write_json
+from jaxgan.core.versions import get_versions
 from jaxgan.study.simulation import format_simulations, run_simulations
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("num_studies", 1000, "Studies without a difference, and as many with one.")
-flags.DEFINE_integer("num_pilots", 100, "Studies that say which difference they could show.")
-flags.DEFINE_integer("seed", 0, "All that is random follows from it.")
+flags.DEFINE_integer("num_pilots", 100, "Studies to find which difference could be shown.")
+flags.DEFINE_integer("seed", 0, "The seed of all random numbers.")
 flags.DEFINE_string("out", None, "JSON file for all figures.")
 
 
@@ -26,7 +27,7 @@ def main() -> None:
     )
     print(format_simulations(results))
     if out:
-        write_json(out, results)
+        write_json(out, {**results, "versions": get_versions()})
 
 
 if __name__ == "__main__":

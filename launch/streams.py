@@ -8,32 +8,32 @@ from lasting import Lasting, open_nothing
 
 
 def open_closed() -> None:
-    """Open on nothing what a shell has closed (`>&-`): a file of ours would take its number."""
+    """Open a stream that a shell has closed (`>&-`): otherwise a new file gets its number."""
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free: this one
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number: this one
     sys.stdout = sys.stdout or open_nothing()
     sys.stderr = sys.stderr or open_nothing()
 
 
 def outlive_readers() -> None:
-    """Have the work go on where nobody reads what it says any more, which is said once.
+    """Continue the work if nobody reads the output any more; say so once.
 
-    A training is not its output. Whoever writes `| head` or loses the terminal wants to see less,
-    not to lose hours of work; Ctrl-C ends it, as ever, and all that counts is in files. A name that
-    the terminal's encoding does not have is spelled out.
+    A user who writes `| head` or loses the terminal wants to see less, not to lose hours of work.
+    Ctrl-C still ends it, and all results are in files. A character that the terminal's encoding
+    does not have is written as an escape.
     """
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
     sys.stderr = cast(TextIO, Lasting(sys.stderr, lambda error: None))
-    sys.stdout = cast(TextIO, Lasting(sys.stdout, _tell))
+    sys.stdout = cast(TextIO, Lasting(sys.stdout, _report))
 
 
-def _tell(error: OSError) -> None:
+def _report(error: OSError) -> None:
     print(
         f"Standard output can not be written any more ({error.strerror}): going on without it. "
         "Ctrl-C stops.",

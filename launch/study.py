@@ -19,7 +19,7 @@ FLAGS = flags.FLAGS
 cli.define_data_flags()
 cli.define_run_flags(
     "configs/study.py:paper",
-    effort="Without --config this is the study of the paper: a GPU's work, weeks on a CPU. "
+    effort="Without --config this is the study of the paper: it needs a GPU, or weeks on a CPU. "
     "--config=configs/study.py:quick takes 5 to 18 minutes on two cores, :small 1 to 3 hours.",
 )
 cli.define_weights_flag()
@@ -28,12 +28,12 @@ flags.DEFINE_string("source_column", None, "Column of manifest.csv that names th
 
 
 def main() -> None:
-    """Flags to config to two calls: the jobs, then what they say."""
+    """Flags to config to one call."""
     cli.ask_for_devices()
     values = cli.override_weights(cli.override_data(FLAGS.config).to_dict())
     settings = read_settings(StudySettings, values)
     cli.refuse_unused(NEVER_READ)
-    cli.tell_unused(find_unused_by_study(settings))  # with other arms it may have an effect
+    cli.report_unused(find_unused_by_study(settings))  # with other arms it may have an effect
     root = Path(FLAGS.data_dir) if FLAGS.data_dir else None
     classifier = settings.classifier
     dataset, gan_dataset = (

@@ -29,7 +29,7 @@ def define_flags(config_file: str | None, workdir: str, *, effort: str = "") -> 
     cli.define_process_flags()
     flags.DEFINE_bool("augment", False, "Train on the kept images of --synthetic_dir too.")
     flags.DEFINE_string("synthetic_dir", "runs/dcgan", "Where the GANs of the classes are.")
-    flags.DEFINE_list("augment_classes", [], "With --augment: these classes, as covid,normal.")
+    flags.DEFINE_list("augment_classes", [], "With --augment: these classes, e.g. covid,normal.")
     cli.define_weights_flag()
     flags.DEFINE_string("workdir", workdir, "The run goes to WORKDIR/real or WORKDIR/augmented.")
 
@@ -43,7 +43,7 @@ def main() -> None:
     cli.join_processes()
     values = cli.override_weights(cli.override_data(FLAGS.config).to_dict())
     settings = read_settings(TrainClassifierSettings, values)
-    cli.tell_unused(find_unused_by_training(settings, augment=FLAGS.augment))
+    cli.report_unused(find_unused_by_training(settings, augment=FLAGS.augment))
     dataset = cli.load_data_of(settings.data, settings.classifier)
     cli.announce(dataset)
     synthetic_dir = Path(FLAGS.synthetic_dir) if FLAGS.augment else None

@@ -28,13 +28,13 @@ def define_flags(config_file: str | None, workdir: str, *, effort: str = "") -> 
     cli.define_data_flags()
     cli.define_run_flags(config_file, effort=effort)
     cli.define_process_flags()
-    flags.DEFINE_string("class", None, "Class to learn, as pneumonia; all: one GAN per class.")
+    flags.DEFINE_string("class", None, "Class to learn, e.g. pneumonia; all: one GAN per class.")
     flags.DEFINE_bool("conditional", False, "With --class=all: one model for all classes.")
     flags.DEFINE_string("workdir", workdir, "The run of class C goes to WORKDIR/C.")
     rules = tuple(RULES)
-    help_text = "Which images are kept; default: as the config says."
+    help_text = "Which images are kept; default: the config's."
     flags.DEFINE_enum("accept", None, rules, help_text)
-    flags.DEFINE_float("threshold", None, "The rule's least D(G(z)), 0 to 1; paper: 0.76.")
+    flags.DEFINE_float("threshold", None, "The rule's minimum D(G(z)), 0 to 1; paper: 0.76.")
     flags.DEFINE_integer("num_accept", None, "How many images to keep; default: the config's.")
     flags.mark_flag_as_required("class")
 
@@ -46,7 +46,7 @@ def main() -> None:
     flags_of_rule = {name: FLAGS[name].value for name in ("threshold", "num_accept")}
     cli.override(FLAGS.config.selection, rule=FLAGS.accept, **flags_of_rule)
     settings = read_settings(TrainGanSettings, cli.override_data(FLAGS.config).to_dict())
-    cli.tell_unused(find_unused_by_run(settings))
+    cli.report_unused(find_unused_by_run(settings))
     dataset = cli.load_data_of(settings.data, settings.gan)
     cli.announce(dataset)
     wanted = str(FLAGS["class"].value)

@@ -141,7 +141,7 @@ GMD_FIELDS = {field.name for field in dataclasses.fields(GmdSettings)}
 def make_gmd_settings(**changes) -> TrainClassifierSettings:
     """The run of a GMD of 24x24x1 with a few thousand parameters; fields by their own names.
 
-    Those of the optimizer are `optimizer` (its name), `learning_rate` and `momentum`.
+    Those of the optimizer are `optimizer` (its name), `learning_rate`, `momentum`, and `schedule`.
     """
     values = {
         "seed": 0,
@@ -155,6 +155,7 @@ def make_gmd_settings(**changes) -> TrainClassifierSettings:
         "optimizer": "sgd",
         "learning_rate": 1e-2,
         "momentum": 0.0,
+        "schedule": {},
         "batch_size": 8,
         "num_epochs": 2,
         "eval_batch_size": 8,
@@ -165,7 +166,7 @@ def make_gmd_settings(**changes) -> TrainClassifierSettings:
         "data": _DATA,
     }
     values |= changes
-    optimizer = {name: values.pop(name) for name in ("learning_rate", "momentum")}
+    optimizer = {name: values.pop(name) for name in ("learning_rate", "momentum", "schedule")}
     optimizer["name"] = values.pop("optimizer")
     classifier = {name: values.pop(name) for name in [*values] if name in GMD_FIELDS}
     groups = {"classifier": classifier, "optimizer": optimizer}

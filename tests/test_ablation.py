@@ -89,11 +89,11 @@ def test_a_table_with_a_row_a_variant_and_a_failed_one_named(tmp_path, monkeypat
 
 @pytest.mark.parametrize(("num", "named"), [(11, False), (12, True)])
 def test_what_is_too_little_to_measure_is_no_reference(num, named, monkeypatch):
-    judge = module.create_judge(DATASET, "left", None)
+    evaluator = module.create_evaluator(DATASET, "left", None)
     right = np.flatnonzero(DATASET.train.labels == 1)[:num]
     few = replace(DATASET, splits={"val": DATASET.val.take(right[:0])})
     monkeypatch.setattr(module, "take_unseen", lambda _: DATASET.train.take(right))
-    assert ("real right (another class)" in judge.measure_references(few, "left")) is named
+    assert ("real right (another class)" in evaluator.measure_references(few, "left")) is named
 
 
 def test_what_fails_before_a_training_costs_none(tmp_path, monkeypatch):
@@ -104,7 +104,7 @@ def test_what_fails_before_a_training_costs_none(tmp_path, monkeypatch):
         raise ValueError("no references")
 
     monkeypatch.setattr(module, "train_gan", refuse)
-    monkeypatch.setattr(module.Judge, "measure_references", fail)
+    monkeypatch.setattr(module.Evaluator, "measure_references", fail)
     with pytest.raises(ValueError, match="no references"):
         run_ablation(make_settings(), dataset=DATASET, workdir=tmp_path)
 
@@ -112,9 +112,9 @@ def test_what_fails_before_a_training_costs_none(tmp_path, monkeypatch):
 def test_films_of_a_patient_are_judged_together(monkeypatch):
     seen = []
     monkeypatch.setattr(module, "measure_space", lambda *a: seen.append(a[-1].patients) or {})
-    judge = module.create_judge(DATASET, "left", None)
+    evaluator = module.create_evaluator(DATASET, "left", None)
     with pytest.raises(KeyError):
-        judge.measure(DATASET.train.images[:20])
+        evaluator.measure(DATASET.train.images[:20])
     held_out = DATASET.val.of_class(0).patients
     assert seen[0][: len(held_out)] == held_out
     assert set(seen[0][len(held_out) :]) <= set(DATASET.train.of_class(0).patients)

@@ -160,7 +160,7 @@ def test_a_source_that_tells_the_class_comes_before_the_verdict():
     by_class = [("north", "south")[label] for label in images.labels]
     confounded = run_probes(images, folds, {}, by_class)
     assert confounded.sources["class_told_by_source"] == 1.0
-    assert "the source alone, without a look at the image, reaches 100%" in confounded.describe()
+    assert "the source alone, without the image, reaches 100%" in confounded.describe()
     mixed = run_probes(images, folds, {}, ["north", "north", "south", "south"] * 15)
     assert mixed.sources["class_told_by_source"] == 0.5
     assert "source" not in (mixed.describe() or "")

@@ -46,6 +46,7 @@ def kept(place, tmp_path):
         f"xla/jit__copy-{'d' * 64}-atime",
         f"contents/{'c' * 32}.json",
         f"copies/{'c' * 32}.npz",
+        f"notices/{'a' * 32}",
         "tfds/mnist/3.0.1/jaxgan_index.json",
         "tfds/mnist/3.0.1/mnist-test.array_record-00000-of-00001",
         "tfds/downloads/mnist/a.gz",
@@ -88,6 +89,7 @@ def test_all_of_ours_is_shown_and_removed_and_nothing_else(kept):
         "hashes of large folders",
         "copies among images",
         "encoders",
+        "marks of notices that were shown",
         "compiled programs",
         "catalogue data sets",
         "downloads",
@@ -158,7 +160,7 @@ def test_the_command_shows_and_empties(kept, place):
     code, shown = run_cache("--older_than_days=30")
     assert code == 0 and shown.startswith("0 items")
     code, shown = run_cache("--empty")
-    assert code == 0 and "prepared images" in shown and "9 items" in shown and "Removed" in shown
+    assert code == 0 and "prepared images" in shown and "10 items" in shown and "Removed" in shown
     assert list_files(kept) == set(OWN)
     shutil.rmtree(kept)
     code, shown = run_cache()
@@ -183,7 +185,7 @@ def test_a_read_only_cache_is_used_in_silence_and_what_it_lacks_is_said(place, t
             flags = (*flags, f"--data_dir={place / 'data'}", f"--cache_dir={disk}")
             result = fork("train_gmd", place, *flags)
             assert result.returncode == 0, result.stderr
-            assert ("can not be written: what is prepared goes" in result.stderr) == is_said
+            assert ("can not be written: prepared data are removed" in result.stderr) == is_said
             assert "Warning" not in result.stderr
         assert list_files(disk) == before
 
@@ -227,3 +229,16 @@ def test_what_a_killed_process_left_is_removed_and_a_living_one_is_spared(tmp_pa
         path.mkdir(parents=True)
     cache.remove_unfinished(tmp_path)
     assert sorted(ours.parent.iterdir()) == sorted([ours, alive, elsewhere])
+
+
+def test_notices_about_data_are_shown_whole_once_and_then_in_one_line(place, tmp_path):
+    flags = (*TINY_GMD, "--config.num_epochs=1", f"--data_dir={place / 'data'}")
+    first, second = (
+        fork("train_classifier", tmp_path, *flags, f"--workdir={tmp_path / name}").stdout
+        for name in ("a", "b")
+    )
+    again = fork("train_classifier", tmp_path, *flags, "--dry_run")
+    assert "No patient information" in first and "An earlier command" not in first
+    assert "No patient information" not in second
+    assert "An earlier command has shown the notices about these data (" in second
+    assert "No patient information" in again.stdout + again.stderr

@@ -171,7 +171,7 @@ def test_numbers_of_16_bits_are_shown_over_one_range(tmp_path, online):
 
 def test_catalogue_notices(tmp_path, online):
     patients, split = load("tiny_shapes", tmp_path).notices
-    assert "says nothing of patients" in patients and "set apart by image" in split
+    assert "does not name patients" in patients and "set apart by image" in split
 
 
 def test_second_time_needs_no_network(tmp_path, online, monkeypatch):

@@ -168,13 +168,13 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(three, tmp_path, capfd
         assert (step, int(state["n"])) == (2, 2)
         output = capfd.readouterr()
         assert "step 3 in" in output.out
-        assert "going on from the one before, of step 2." in output.out
+        assert "the run continues from the previous one, of step 2." in output.out
         assert "Traceback" not in output.err
         assert (copy / "3.damaged").is_dir()
 
 
 def test_sampling_from_a_damaged_checkpoint_is_refused(three, tmp_path):
-    told = "step 3 in .* is damaged: the training's own command, started again, goes on"
+    told = "step 3 in .* is damaged: start the training's own command again; it continues"
     shutil.copytree(three, tmp_path / "copy")
     damage(tmp_path / "copy" / "3" / "default" / "manifest.ocdbt", "flipped")
     with Checkpoints(tmp_path / "copy") as checkpoints:
@@ -218,7 +218,7 @@ def test_where_no_checkpoint_is_whole_the_user_has_to_choose(three, tmp_path):
     shutil.copytree(three, copy)
     for step in (2, 3):
         damage(copy / str(step) / "_CHECKPOINT_METADATA", "flipped")
-    with pytest.raises(UserError, match=r"No checkpoint .* is whole \(damaged: 2, 3\)"):
+    with pytest.raises(UserError, match=r"Every checkpoint .* is damaged \(steps 2, 3\)"):
         Checkpoints(copy, record=RECORD)
 
 
@@ -281,7 +281,7 @@ def test_a_damaged_one_from_before_digests_has_its_sentence(three, tmp_path, how
                 step, state = checkpoints.resume(lambda: STATE)
         except UserError as error:
             assert "step 3 in" in str(error)
-            assert "is damaged: remove its folder, and the training's own" in str(error)
+            assert "is damaged: remove its folder, then start the training's own" in str(error)
         else:
             assert (step, int(state["n"])) == (3, 3)  # nothing needs that file, or that byte
 

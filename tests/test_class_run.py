@@ -6,7 +6,7 @@ def test_long_stretches_without_a_kept_image_are_told(capsys):
     for epoch in range(1, 11):
         looks.note(epoch, 0.0, 0.003)
     out = capsys.readouterr().out
-    assert "Epoch 10: the last 10 looks" in out
+    assert "Epoch 10: the last 10 checks" in out
     assert "the discriminator is winning" in out
     looks.note(11, 0.1, 0.3)
     for epoch in range(12, 21):

@@ -13,8 +13,13 @@ import optax
 import pytest
 
 from jaxgan.classifiers import families
+from jaxgan.classifiers import step as step_module
 from jaxgan.classifiers.predict import create_predict
-from jaxgan.classifiers.step import create_classifier_state, train_step
+from jaxgan.classifiers.step import (
+    create_classifier_state,
+    train_step,
+    train_step_classic,
+)
 from jaxgan.core.errors import UserError
 from jaxgan.core.settings import read_settings, to_dict
 from jaxgan.core.types import Batch
@@ -136,13 +141,41 @@ def test_one_device_and_two_learn_the_same(name):
     assert compute_difference(one.params, fit(settings, jax.devices()[:1], 2).params) > 1e-3
 
 
-def fit(settings, devices, num_steps=6):
+def test_the_changes_of_an_image_are_of_its_place_in_the_whole_batch(monkeypatch):
+    monkeypatch.setattr(step_module, "train_step", lambda state, batch, key, **_: (batch, key))
+    batch, key, seen = make_batch(), jax.random.key(3), []
+    for num in (1, 4):
+        parts = jax.tree.map(lambda leaf, n=num: leaf.reshape(n, -1, *leaf.shape[1:]), batch)
+        step = jax.vmap(
+            functools.partial(train_step_classic, axis_name="device"),
+            in_axes=(None, 0, None),
+            axis_name="device",
+        )
+        found, keys = jax.jit(step)(None, parts, key)
+        seen.append(found.images.reshape(batch.images.shape))
+        expected = jax.random.key_data(jax.random.fold_in(key, 8))
+        assert (jax.random.key_data(keys) == expected).all()
+    for other in seen[1:]:
+        np.testing.assert_allclose(other, seen[0], atol=1e-3)
+    changes = np.abs(np.asarray(seen[0]) - np.asarray(batch.images, np.float32))
+    assert (changes.reshape(8, -1).mean(axis=1) > 1).all()
+
+
+@pytest.mark.slow
+def test_one_device_and_two_augment_the_same():
+    settings = make_settings("toy")
+    one, two = (fit(settings, jax.devices()[:num], step=train_step_classic) for num in (1, 2))
+    assert compute_difference(one, two) < 1e-5
+    assert compute_difference(one.params, fit(settings, jax.devices()[:1]).params) > 1e-3
+
+
+def fit(settings, devices, num_steps=6, step=train_step):
     """The state after some steps."""
     images = make_image_set(24, size=settings.classifier.image_size)
     keys, bound = create_keys(0), bind(settings)
     plan = settings.create_plan(len(images))
     dispatcher = Dispatcher(
-        lambda axis_name: functools.partial(train_step, **bound, axis_name=axis_name),
+        lambda axis_name: functools.partial(step, **bound, axis_name=axis_name),
         ResidentFeed(images, keys.data, plan, devices),
         keys.steps,
         devices=devices,
@@ -256,6 +289,23 @@ def test_the_loss_counts_the_auxiliary_heads_by_their_weight():
     chances = jax.nn.softmax(outputs.auxiliary[0])
     expected = 0.3 * (chances - jax.nn.one_hot(batch.labels, 2)).mean(axis=0)
     np.testing.assert_allclose(head - moved, expected, atol=1e-6)
+
+
+def test_an_image_counts_by_the_weight_of_its_class():
+    settings = make_settings("toy", classifier={"rate": 0.0})
+    bound = {"classifier": settings.classifier.create(2), "optimizer": optax.sgd(1.0)}
+    state, batch = create_classifier_state(jax.random.key(0), **bound), make_batch(6)
+    outputs, _ = bound["classifier"].module.apply(
+        state.variables, scale_to_unit(batch.images), train=True, mutable=["batch_stats"]
+    )
+    weights = np.array([0.5, 3.0])
+    losses = []
+    for logits in (outputs.logits, *outputs.auxiliary):
+        each = softmax_cross_entropy(logits=logits, labels=batch.labels)
+        losses.append(float((weights[batch.labels] * each).mean()))
+    step = functools.partial(train_step, **bound, class_weights=(0.5, 3.0))
+    _, metrics = jax.jit(step)(state, batch, jax.random.key(0))
+    assert float(metrics["loss"]) == pytest.approx(losses[0] + 0.3 * losses[1], rel=1e-5)
 
 
 def test_classes_that_are_never_a_target_may_have_outputs():

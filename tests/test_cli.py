@@ -124,7 +124,7 @@ def test_a_platform_that_is_not_there_is_told_before_anything_is_done(place, tmp
         result = forks.run("train_gmd", command[2:], before=as_by_its_variable)
     assert result.returncode == 2
     (line,) = result.stderr.strip().splitlines()
-    assert line.startswith(f"Error: JAX_PLATFORMS is '{platform}', and JAX finds no such devices")
+    assert line.startswith(f"Error: JAX_PLATFORMS is '{platform}', but JAX finds no such devices")
     assert not (tmp_path / "runs").exists() and not (tmp_path / "cache" / "folder").exists()
 
 

@@ -181,7 +181,7 @@ def test_slurm_tells_a_process_its_place(monkeypatch):
     found = distributed.find_place(None, None, None)
     assert (found.num_processes, found.process_id, found.local_device_ids) == (4, 2, (1,))
     assert found.coordinator.startswith("node03:")
-    assert distributed.find_place("host:1", 2, 0) == distributed.Place("host:1", 2, 0)
+    assert distributed.find_place("host:1", 2, 0) == distributed.ProcessSpec("host:1", 2, 0)
     monkeypatch.setenv("SLURM_NTASKS", "1")  # a job of one process keeps all its devices
     monkeypatch.setenv("SLURM_PROCID", "0")
     assert distributed.find_place(None, None, None) is None
@@ -191,7 +191,8 @@ def test_slurm_tells_a_process_its_place(monkeypatch):
 def test_processes_that_do_not_meet_say_so(process_id):
     program = (
         "from jaxgan.devices import distributed; distributed._MEETING_SECONDS = 1; "
-        f"distributed.join(distributed.Place('127.0.0.1:{find_free_port()}', 2, {process_id}))"
+        f"spec = distributed.ProcessSpec('127.0.0.1:{find_free_port()}', 2, {process_id}); "
+        "distributed.join(spec)"
     )
     result = subprocess.run(
         [sys.executable, "-c", program],
@@ -202,7 +203,7 @@ def test_processes_that_do_not_meet_say_so(process_id):
         cwd=ROOT,
     )
     assert result.returncode == 2
-    assert result.stderr.startswith("Error: The 2 processes of this run did not meet"), result
+    assert result.stderr.startswith("Error: The 2 processes of this run did not connect"), result
     assert len(result.stderr.splitlines()) == 1
 
 
@@ -212,7 +213,7 @@ def test_every_process_gives_as_many_devices(monkeypatch):
     monkeypatch.setattr(jax, "devices", lambda: devices)
     assert [d.process_index for d in choose_devices(2)] == [0, 0, 1, 1]
     assert [d.process_index for d in choose_devices(1)] == [0, 1]
-    with pytest.raises(UserError, match="--num_devices=2 takes so many of every process"):
+    with pytest.raises(UserError, match="--num_devices=2 uses this number on every process"):
         choose_devices()
     with pytest.raises(UserError, match="from 1 to 2"):
         choose_devices(3)

@@ -159,7 +159,7 @@ def test_without_held_out_images_there_is_no_memorisation_and_it_says_why(place,
     assert result["memorisation"] is None
     assert "against_train" not in result
     assert result["against"] == result["train"]
-    assert any("can not be their own control" in note for note in result["notes"])
+    assert any("cannot be their own control" in note for note in result["notes"])
     assert result["kernel_distance"]["n"] == 10  # ten real ones are left to compare ten with
     assert (tmp_path / "nearest_pairs.png").exists()
 
@@ -292,13 +292,13 @@ def test_the_same_images_on_both_sides_are_said_first(place, tmp_path, other, ca
     sentence = f"--generated and --{other} are the same folder: {folders[other]}."
     sets = subjects.load_folders(folders[other], *folders.values())
     assert sentence in sets.notices
-    assert any("20 of the 20 images of --generated are, pixel by" in n for n in sets.notices)
+    assert any("20 of the 20 images of --generated are copies, pixel by" in n for n in sets.notices)
     write_folder(tmp_path / "some", make_images(20, 7))
     shutil.copy(folders[other] / "5.png", tmp_path / "some" / "3.png")
     sets = subjects.load_folders(tmp_path / "some", *folders.values())
     (notice,) = sets.notices
-    assert f"1 of the 20 images of --generated are, pixel by pixel, images of --{other}" in notice
-    assert "3.png is 5.png" in notice
+    assert "1 of the 20 images of --generated are copies, pixel by pixel, of" in notice
+    assert f"of images of --{other} (3.png is 5.png)" in notice
     result = evaluate.evaluate(sets, out=tmp_path / "out", cache_dir=place / "briefly").metrics
     out = capsys.readouterr().out
     assert out.index(notice) < out.index("kernel distance")
@@ -309,9 +309,7 @@ def test_the_same_images_on_both_sides_are_said_first(place, tmp_path, other, ca
 def test_one_image_many_times_is_said(place, tmp_path):
     write_folder(tmp_path / "one", np.repeat(make_images(1, 3), 20, axis=0))
     sets = subjects.load_folders(tmp_path / "one", place / "train", None)
-    assert any(
-        "Of the 20 images of --generated" in n and "only 1 differ" in n for n in sets.notices
-    )
+    assert any("has 20 images, but only 1 different ones" in n for n in sets.notices)
 
 
 def test_two_comparisons_do_not_overwrite_one_another(place, tmp_path, capsys):
@@ -320,7 +318,7 @@ def test_two_comparisons_do_not_overwrite_one_another(place, tmp_path, capsys):
     first = list_content(out)
     measure_folders(place, "copies", out, json_path=tmp_path / "a.json")
     assert list_content(out) == first
-    assert f"{out} holds another comparison, which stays" in capsys.readouterr().out
+    assert f"{out} holds another comparison, which is kept" in capsys.readouterr().out
     second = out.with_name("evaluation-2")
     assert {path.name for path in second.iterdir()} == {"evaluation.json", "nearest_pairs.png"}
     copies = json.loads((tmp_path / "a.json").read_text())
@@ -410,7 +408,7 @@ def test_it_is_said_when_not_all_training_images_were_searched(place, tmp_path, 
         (("--generated=copies", "--against=nowhere"), "does not exist"),
         (("--generated=copies", "--against=train", "--window=40,0"), "0 wide, expected 1 or more"),
         (("--generated=copies", "--against=train", "--value_range=0,9"), "more than 8 bits"),
-        (("--class=left", "--fit=pad"), "a run says itself how its images are shown"),
+        (("--class=left", "--fit=pad"), "a run has its own settings for this"),
         (("--generated=copies", "--against=train", "--features=train/0.png"), "not an exported"),
     ],
 )

@@ -114,7 +114,7 @@ def test_a_flipped_byte_in_the_newest_checkpoint(place, tmp_path):
     result = train(place, workdir)
     told = [line for line in result.stdout.splitlines() if "damaged" in line]
     print(f"\n{told[0]}")
-    assert "going on from the one before, of step" in told[0]
+    assert "the run continues from the previous one, of step" in told[0]
     assert result.returncode == 0
     assert restore_newest(workdir / "left")[0] == whole[0]
 
@@ -167,7 +167,7 @@ def test_losses_that_are_not_finite(place, tmp_path):
     code, sentence = fail(place, tmp_path / "run", "--config.gan.learning_rate=1e30")
     assert code == 3
     assert "at step " in sentence or "after step " in sentence
-    assert "What was saved before is good" in sentence
+    assert "Everything saved before is valid" in sentence
 
 
 def test_memory_that_does_not_suffice(place, tmp_path):

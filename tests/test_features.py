@@ -12,8 +12,8 @@ from jaxgan.evaluation.features import (
     create_encoder_features,
     create_pixel_features,
     draw_thumbnails,
+    hold_out_for_floor,
     read_exported_features,
-    set_aside,
     shrink,
 )
 from jaxgan.evaluation.real_images import NamedImages, Sides
@@ -88,22 +88,22 @@ def test_features_that_are_not_finite_are_refused(tmp_path):
         features(GRAY)
 
 
-def test_as_many_are_set_aside_as_are_held_out_but_at_most_half():
+def test_the_floor_gets_as_many_images_as_are_held_out_but_at_most_half():
     labels = np.repeat([0, 1], [30, 10])
     patients = [f"{label}-{i // 2}" for i, label in enumerate(labels)]  # two films each
-    aside = set_aside(labels, patients, [8, 9])
-    assert np.bincount(labels[aside]).tolist() == [8, 6]  # 5 of class 1, and the fifth's other film
-    whole = {patients[i] for i in np.flatnonzero(aside)}
-    assert whole.isdisjoint(patients[i] for i in np.flatnonzero(~aside))
-    assert not set_aside(labels, patients, [0, 0]).any()
-    assert (aside == set_aside(labels, patients, [8, 9])).all()
-    assert (aside != set_aside(labels, patients, [8, 9], seed=1)).any()
+    unseen = hold_out_for_floor(labels, patients, [8, 9])
+    assert np.bincount(labels[unseen]).tolist() == [8, 6]  # 5 of class 1, and the fifth's other
+    whole = {patients[i] for i in np.flatnonzero(unseen)}
+    assert whole.isdisjoint(patients[i] for i in np.flatnonzero(~unseen))
+    assert not hold_out_for_floor(labels, patients, [0, 0]).any()
+    assert (unseen == hold_out_for_floor(labels, patients, [8, 9])).all()
+    assert (unseen != hold_out_for_floor(labels, patients, [8, 9], seed=1)).any()
 
 
 def test_images_that_the_encoder_knows_fill_up():
-    aside = np.array([False, True, False, True, False, False])
-    assert choose_remaining(aside, 0).tolist() == [1, 3]
-    assert choose_remaining(aside, 4).tolist() == [1, 3, 0, 2]
+    unseen = np.array([False, True, False, True, False, False])
+    assert choose_remaining(unseen, 0).tolist() == [1, 3]
+    assert choose_remaining(unseen, 4).tolist() == [1, 3, 0, 2]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -124,17 +124,17 @@ def test_the_floor_is_that_of_new_images():
     held_out, new = draw_films("normal", 22, 1000), draw_films("normal", 400, 2000)
     train = np.concatenate([draw_films("normal", 100, 0), draw_films("covid", 100, 5000)])
     labels = np.repeat([0, 1], 100)
-    aside = set_aside(labels, [str(i) for i in range(200)], [22, 22])
-    features = create_encoder_features(train[~aside], labels[~aside], cache_dir=None)
+    unseen = hold_out_for_floor(labels, [str(i) for i in range(200)], [22, 22])
+    features = create_encoder_features(train[~unseen], labels[~unseen], cache_dir=None)
     floors = {
         name: measure_space(
             features, new[:22], Sides(NamedImages("", held_out), NamedImages("", others))
         )["kernel_distance"]["floor"]
         for name, others in {
-            "set aside": train[choose_remaining(aside[:100], 22)],
-            "known": train[:100][~aside[:100]],
+            "unseen": train[choose_remaining(unseen[:100], 22)],
+            "known": train[:100][~unseen[:100]],
             "new": new[22:],
         }.items()
     }
-    assert floors["set aside"] == pytest.approx(floors["new"], rel=0.35), floors
-    assert floors["known"] < floors["set aside"]
+    assert floors["unseen"] == pytest.approx(floors["new"], rel=0.35), floors
+    assert floors["known"] < floors["unseen"]

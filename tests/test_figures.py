@@ -295,7 +295,7 @@ def test_a_score_that_is_no_probability_is_not_called_one(objective, drawn, tmp_
     panel = drawn[1].axes[1]
     assert panel.get_ylabel() == "mean of D's score"
     assert panel.get_ylim()[0] < -7.0 and panel.get_ylim()[1] > 9.0
-    assert "D's score is no probability" in notes_of(drawn[1])
+    assert "D's score is not a probability" in notes_of(drawn[1])
     # What runs of before have noted are sigmoids, which say nothing: they are not drawn.
     before = [{"epoch": 1, "loss_g": 1.0, "loss_d": 1.0, "d_real": 0.9, "d_fake": 0.1}]
     gan_figures.plot_gan_losses(
@@ -483,3 +483,20 @@ def test_rows_show_every_image_below_its_label(tmp_path):
     inch = width / 10.5
     assert abs((drawn < 10).sum() / inch**2 - 14 * 1.44) < 0.5
     assert abs(height / inch - 4.0) < 0.02
+
+
+def test_a_rate_that_changes_has_a_panel(tmp_path, drawn):
+    def draw_gan(records):
+        gan_figures.plot_gan_losses(records, tmp_path / "a.png", title="t", meaning=None)
+
+    def draw_gmd(records):
+        classifier_figures.plot_accuracy(records, tmp_path / "a.png", title="t", val_count=88)
+
+    for draw, records in ((draw_gan, make_gan_records(4)), (draw_gmd, make_gmd_records())):
+        draw(records)
+        draw([{**record, "learning_rate": 0.1 / record["epoch"]} for record in records])
+        usual, varied = drawn[-2:]
+        assert [axes.get_xlabel() for axes in usual.axes] == ["", "epoch"]
+        assert [axes.get_xlabel() for axes in varied.axes] == ["", "", "epoch"]
+        (line,) = varied.axes[2].lines
+        np.testing.assert_allclose(line.get_ydata(), [0.1, 0.1 / 2, 0.1 / 3, 0.1 / 4])

@@ -138,7 +138,7 @@ def test_a_save_that_a_sleeping_machine_has_interrupted_is_told_as_one():
 def test_memory_and_disk_are_told_apart_from_other_errors():
     told = str(find_memory_error(MemoryError("7 GiB")))
     assert "config.batch_size" in told
-    assert "of a study config.gan_batch_size and config.batch_size" in told
+    assert "in a study, config.gan_batch_size and config.batch_size" in told
     assert find_memory_error(ValueError("Out of memory")) is None
     assert find_disk_error("x", ValueError("a shape")) is None
     assert "Free some space" in str(find_disk_error("x", ValueError("... No space left on device")))

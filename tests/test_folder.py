@@ -43,7 +43,7 @@ def flat(tmp_path):
 
 
 def write_manifest(root: Path, heading: str = "file,patient", rows=None, **changes) -> None:
-    """Write a row an image, with the file's stem as the patient, unless `changes` says another."""
+    """Write one row per image, with the file's stem as the patient, unless `changes` differs."""
     files = sorted(p.relative_to(root).as_posix() for p in root.rglob("*.png"))
     lines = (
         rows
@@ -186,7 +186,7 @@ def test_equal_names_in_two_folders_are_not_one_file(flat):
         fill(flat / name, 2, prefix="same-")
     files = sorted(p.relative_to(flat).as_posix() for p in flat.rglob("*.png"))
     write_manifest(flat, rows=[f"{Path(file).name},{n}" for n, file in enumerate(files)])
-    with pytest.raises(UserError, match=r"same-00_1.png, and 2 files .clear/same.* are called so"):
+    with pytest.raises(UserError, match=r"same-00_1.png, but 2 files .clear/same.* have this name"):
         scan_folder(flat)
     write_manifest(flat, rows=[f"{flat}/{file},{n}" for n, file in enumerate(files)])
     assert len({image.patient for image in scan_folder(flat).images}) == 28
@@ -207,7 +207,7 @@ def test_cells_that_name_nobody_join_nobody(flat):
     write_manifest(flat, **{f"clear-{n:02d}_1": "nan" for n in range(12)})
     scan = scan_folder(flat)
     assert not scan.patients_known and {i.patient for i in scan.images if i.label == 0} == {None}
-    assert "for 12 files" in scan.notices[1] and "of 12 images" in scan.notices[2]
+    assert "for 12 files" in scan.notices[1] and "for 12 images" in scan.notices[2]
 
 
 def test_one_patient_in_two_spellings_is_said(flat):
@@ -249,7 +249,7 @@ def test_a_table_that_means_several_files_by_one_row_is_not_read(flat):
     (flat / "meta.csv").write_text("\n".join(["file,subject", *rows]) + "\n")
     scan = scan_folder(flat)
     assert not scan.patients_known and "meta.csv has no row for some images" in scan.notices[0]
-    with pytest.raises(UserError, match=r"names same\.png, and 2 files"):
+    with pytest.raises(UserError, match=r"names same\.png, but 2 files"):
         scan_folder(flat, patient_column="subject")
 
 
@@ -301,7 +301,7 @@ def test_patients_from_one_source_alone(flat):
             scan_folder(flat, patients_from=source)
     with pytest.raises(UserError, match="expected one of auto, table"):
         scan_folder(flat, patients_from="tables")
-    with pytest.raises(UserError, match="give one of them"):
+    with pytest.raises(UserError, match="give only one of them"):
         scan_folder(flat, patients_from="none", patient_pattern="a")
 
 
@@ -313,7 +313,7 @@ def loose(tmp_path):
 
 
 def write_labels(root: Path, heading: str, name: str = "labels.csv", **changes) -> None:
-    """Write a row an image: its name, and whether its number is odd."""
+    """Write one row per image: its name, and whether its number is odd."""
     stems = sorted(path.stem for path in root.rglob("*.png"))
     labels = {stem: ("clear", "haze")[n % 2] for n, stem in enumerate(stems)} | changes
     rows = [f"{stem}.png,{label}" for stem, label in labels.items()]
@@ -375,7 +375,10 @@ def test_no_label_of_a_table_leads_out_of_a_runs_folder(loose, label):
     ("labels", "sentence"),
     [
         (("b" * 201, "clear"), "expected a word of at most 200 bytes"),
-        (("a/b", "a-b"), "has the classes a/b, a-b, whose runs would have one folder, 'a-b'"),
+        (
+            ("a/b", "a-b"),
+            "has the classes a/b, a-b, but their runs would have the same folder, 'a-b'",
+        ),
     ],
 )
 def test_a_label_that_can_not_name_a_folder_has_its_sentence(loose, labels, sentence):
@@ -416,7 +419,7 @@ def test_an_image_without_a_row_has_no_label(loose):
 def test_several_tables_of_labels_are_asked_about(loose):
     write_labels(loose, "image,label")
     write_labels(loose, "image,label", name="other.csv")
-    with pytest.raises(UserError, match=r"several tables tell classes .labels.csv, other.csv"):
+    with pytest.raises(UserError, match=r"several tables give classes .labels.csv, other.csv"):
         scan_folder(loose)
     for n, path in enumerate(sorted(loose.glob("*.png"))):
         (loose / "ab"[n % 2]).mkdir(exist_ok=True)
@@ -453,7 +456,10 @@ def test_with_labels_of_a_table_a_pattern_sees_the_whole_path(tmp_path):
 
 def test_classes_that_differ_by_case_alone_are_said(flat):
     fill(flat / "Haze", 12)
-    assert scan_folder(flat).notices[-1] == "Two classes that differ by case alone: Haze and haze."
+    assert (
+        scan_folder(flat).notices[-1]
+        == "Two classes differ only in upper and lower case: Haze and haze."
+    )
 
 
 def test_a_users_split_in_the_table_is_kept(flat):
@@ -463,7 +469,7 @@ def test_a_users_split_in_the_table_is_kept(flat):
     scan = scan_folder(flat)
     assert scan.splits == ("train", "val")
     assert sum(image.split == "val" for image in scan.images) == 4
-    assert any("The split is that of the column 'split'" in notice for notice in scan.notices)
+    assert any("The split is read from the column 'split'" in notice for notice in scan.notices)
     write_manifest(flat, "file,patient,split", rows=[r.replace("training", "1") for r in rows])
     with pytest.raises(UserError, match=r"expected train, val or test for each"):
         scan_folder(flat)
@@ -507,7 +513,7 @@ def test_manifest_with_an_empty_patient(flat):
     assert (
         r"no patient in 'patient' (empty, nan, unknown) for 1 file (haze/haze-03" in scan.notices[1]
     )
-    assert scan.notices[2].startswith("No patient information of 1 images.")
+    assert scan.notices[2].startswith("No patient information for 1 images.")
 
 
 def test_manifest_with_two_patients_for_a_file(flat):
@@ -580,7 +586,7 @@ def test_pattern_that_is_none(flat):
 
 
 def test_column_and_pattern_together(flat):
-    with pytest.raises(UserError, match="give one of them"):
+    with pytest.raises(UserError, match="give only one of them"):
         scan_folder(flat, patient_column="patient", patient_pattern="a")
 
 
@@ -635,7 +641,7 @@ def test_ten_images_are_enough(flat):
 def test_stray_class_in_val(presplit):
     fill(presplit / "val" / "stray", 3)
     with pytest.raises(
-        UserError, match="'stray' is in val but not in train, which has clear, haze"
+        UserError, match=r"'stray' is in val but not in train .its classes: clear, haze"
     ):
         scan_folder(presplit)
 

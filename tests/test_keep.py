@@ -97,7 +97,7 @@ def test_a_class_of_a_model_of_all_classes_keeps_its_own(tmp_path):
     assert not (right / "checkpoints").exists()
     with pytest.raises(UserError, match=r"no class 'all' in made: the classes are left, right\.$"):
         keep_images(tmp_path, "all", DATASET)
-    with pytest.raises(UserError, match="model of all classes: name one of them"):
+    with pytest.raises(UserError, match="model of all classes: choose one of them"):
         keep_images(tmp_path, "all", replace(DATASET, class_names=("left", "all")))
 
 
@@ -105,7 +105,7 @@ def test_what_can_not_be_kept_has_its_sentence(tmp_path):
     selection = replace(SETTINGS.selection, rule="paper_code")
     run = write_run(tmp_path, settings=replace(SETTINGS, selection=selection))
     before = read_files(run)
-    with pytest.raises(UserError, match="paper_code, which does so only while it trains"):
+    with pytest.raises(UserError, match="paper_code, which works only during training"):
         keep_images(tmp_path, "left", DATASET)
     with pytest.raises(UserError, match="no class 'up'"):
         keep_images(tmp_path, "up", DATASET)

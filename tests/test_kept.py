@@ -168,7 +168,7 @@ def test_a_table_that_was_edited_has_its_sentence(tmp_path, text, sentence):
     write_rows(tmp_path, text)
     with pytest.raises(UserError, match=sentence) as error:
         read_table(tmp_path)
-    assert "Put back what was written, or remove it" in str(error.value)
+    assert "Restore the original file, or remove it" in str(error.value)
 
 
 def test_a_table_without_rows_is_one_of_no_images(tmp_path):
@@ -221,11 +221,11 @@ def test_the_listings_images_stay_where_no_others_can_take_their_place(tmp_path,
     files = [path.read_bytes() for path in kept.get_files()]
     table = (tmp_path / "accepted.csv").read_bytes()
     (tmp_path / "accepted.csv").unlink()
-    with pytest.raises(UserError, match=r"the 3 image\(s\) in accepted are, and rule paper_code"):
+    with pytest.raises(UserError, match=r"the 3 image\(s\) in accepted, is gone\. Rule paper_code"):
         make_kept(tmp_path, rule="paper_code").rewind(1)
     assert [path.read_bytes() for path in kept.get_files()] == files
     (tmp_path / "accepted.csv").write_bytes(table)
     (tmp_path / "accepted" / "epoch_00001_0000001.png").unlink()
     make_kept(tmp_path, rule="paper_code").rewind(1)
-    assert "they are left out, since rule paper_code keeps" in capsys.readouterr().out
+    assert "they are left out, because rule paper_code keeps" in capsys.readouterr().out
     assert [row.seed for row in read_table(tmp_path)] == [0, 2]

@@ -117,7 +117,7 @@ def test_the_whole_way_from_images_to_two_reports(place, tmp_path):
     of_left = (f"--workdir={tmp_path / 'dcgan'}", "--class=left")
     for flags, code, sentence in (
         (("--keep", f"--data_dir={place / 'data'}"), 0, "Kept 12 images of class left"),
-        (("--keep", "--num=5", "--seed=1"), 2, "--num, --seed have no effect: --keep draws by"),
+        (("--keep", "--num=5", "--seed=1"), 2, "--num, --seed have no effect: --keep uses the run"),
         ((), 2, "Expected --out=DIR"),
     ):
         result = fork("sample", place, *of_left, *flags)

@@ -62,7 +62,7 @@ def test_copies_among_all_images_are_counted_and_those_of_two_classes_told(films
     assert "two different classes" not in said
     images.labels[3] = 1
     said = describe_copies(images, find_copies(images))
-    assert said.endswith("1 of the pairs bear two different classes.")
+    assert said.endswith("1 of the pairs have two different classes.")
     few = images.take(np.arange(3))
     assert describe_copies(few, find_copies(few)) is None
 

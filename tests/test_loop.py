@@ -235,7 +235,7 @@ def test_what_process_0_alone_has_found_ends_the_others_for_the_same_reason(tmp_
         return max(number, loop._TROUBLE if len(asked) == 3 else 0)
 
     monkeypatch.setattr(loop, "agree", agree)
-    with pytest.raises(DivergedError, match="Process 0 has found what is not finite: the training"):
+    with pytest.raises(DivergedError, match="Process 0 found a value that is not finite: "):
         run(tmp_path / "other", ToyDispatcher())
     assert asked == [0, 0, 0]
     asked.clear()

@@ -10,10 +10,10 @@ from jaxgan.metrics.measure import (
     _compare_halves,
     compute_interval,
     compute_seed_interval,
-    deal,
     draw_half,
     get_floor_n,
     measure,
+    shuffle_groups,
 )
 from jaxgan.metrics.neighbours import create_neighbour_comparison
 
@@ -111,12 +111,12 @@ def test_items_of_a_group_are_dealt_together_and_large_groups_no_sooner():
     groups = np.array([0, 1, 1, 1, 1, 1, 2])
     firsts = []
     for seed in range(600):
-        order = deal(np.random.default_rng(seed), groups)
+        order = shuffle_groups(np.random.default_rng(seed), groups)
         assert sorted(order) == list(range(7))
         assert len(np.flatnonzero(np.diff(groups[order]))) == 2
         firsts.append(groups[order[0]])
     assert np.bincount(firsts) / 600 == pytest.approx([1 / 3] * 3, abs=0.07)
-    alone = deal(np.random.default_rng(5), np.arange(9))
+    alone = shuffle_groups(np.random.default_rng(5), np.arange(9))
     np.testing.assert_array_equal(alone, np.random.default_rng(5).permutation(9))
 
 

@@ -12,10 +12,10 @@ from jaxgan.metrics.memorisation import (
     compare_ratios,
     compute_aligned_distances,
     compute_distances,
-    deal_sides,
     find_copies,
     find_nearest,
     measure_memorisation,
+    split_sides,
 )
 from tests.helpers import compute_kernel_distance
 
@@ -64,7 +64,7 @@ def test_new_images_are_not_flagged(num, num_held_out):
             draw(num, 3 * seed),
             draw(num, 3 * seed + 1),
             draw(num_held_out, 3 * seed + 2),
-            num_deals=199,
+            num_permutations=199,
             num_halves=20,
         )
         flags += result.flag
@@ -131,10 +131,10 @@ def test_find_nearest_gives_the_nearest_first():
 
 
 def test_a_chance_of_just_alpha_is_flagged():
-    """Nearer than in any of the deals, of which there are as many as that takes."""
+    """Nearer than in any of the permutations; there are just enough of them."""
     train, held_out = draw(40, 0), draw(40, 1)
     near = train + 0.5 * draw(40, 2)
-    result = measure(near, train, held_out, num_deals=round(1 / ALPHA) - 1, num_halves=5)
+    result = measure(near, train, held_out, num_permutations=round(1 / ALPHA) - 1, num_halves=5)
     assert result.p_value == pytest.approx(ALPHA)
     assert result.num_copies == 0
     assert result.flag
@@ -159,7 +159,7 @@ def test_the_floor_takes_three_parts_that_share_nothing(monkeypatch, num, num_he
 
 
 def test_the_floor_says_of_how_many_images_it_is():
-    result = measure(draw(40, 0), draw(30, 1), draw(21, 2), num_deals=9, num_halves=5)
+    result = measure(draw(40, 0), draw(30, 1), draw(21, 2), num_permutations=9, num_halves=5)
     assert (result.n, result.floor_n) == (40, 17)
     assert result.to_json()["floor_n"] == 17
 
@@ -173,7 +173,7 @@ def draw_patients(num, seed):
 
 def test_new_patients_are_not_flagged_and_copies_are_where_patients_have_several_films():
     fresh, blind, copied = 0, 0, 0
-    few = {"num_deals": 199, "num_halves": 5}
+    few = {"num_permutations": 199, "num_halves": 5}
     for seed in range(20):
         (train, first), (held_out, second) = draw_patients(40, seed), draw_patients(16, 100 + seed)
         patients = np.concatenate([first, 1000 + second])
@@ -202,13 +202,13 @@ def test_whole_patients_are_dealt_as_near_to_the_number_as_can_be():
     groups = np.repeat(np.arange(9), [3, 1, 2, 2, 3, 1, 2, 3, 1])
     sizes = set()
     for seed in range(40):
-        first, second = deal_sides(np.random.default_rng(seed), groups, 12)
+        first, second = split_sides(np.random.default_rng(seed), groups, 12)
         assert not set(groups[first]) & set(groups[second])
         assert sorted([*first, *second]) == list(range(18))
         sizes.add(len(first))
     assert sizes <= {11, 12, 13} and 12 in sizes
     with pytest.raises(ValueError, match="one patient"):
-        deal_sides(np.random.default_rng(0), np.zeros(9, int), 5)
+        split_sides(np.random.default_rng(0), np.zeros(9, int), 5)
 
 
 def test_no_patient_is_in_two_parts_of_the_floor(monkeypatch):
@@ -260,7 +260,7 @@ def test_an_aligned_distance_is_the_least_of_all_places():
 
 def test_moved_and_brightened_copies_are_caught_and_new_images_are_not():
     train, held_out = draw_smooth(100, 0)[:, 4:36, 4:36], draw_smooth(40, 1)[:, 4:36, 4:36]
-    options = {"num_deals": 199, "num_halves": 5}
+    options = {"num_permutations": 199, "num_halves": 5}
     moved = np.pad(train, ((0, 0), (3, 0), (0, 3)), mode="edge")[:, :32, 3:]
     moved = np.clip(1.2 * moved + 0.3, -1.0, 1.0)
     aligned = {**options, "distance_fn": compute_aligned_distances}

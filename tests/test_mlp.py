@@ -10,8 +10,11 @@ import pytest
 from configs import mlp
 from jaxgan.core.errors import UserError
 from jaxgan.core.settings import read_settings
+from jaxgan.core.types import Batch
 from jaxgan.gans.mlp import Generator, compute_maxout
+from jaxgan.networks.schedules import Pace
 from jaxgan.sampling.settings import TrainGanSettings
+from tests.helpers import compute_difference
 
 
 def make_settings(**changes):
@@ -77,3 +80,26 @@ def test_its_discriminator_drops_in_training_alone():
 def test_a_value_out_of_range_is_named(field, value):
     with pytest.raises(UserError, match=f"config.gan.{field} is {value}, expected"):
         make_settings(**{field: value})
+
+
+def test_both_players_follow_the_schedule():
+    """Adam's first step is as long as its rate, which is half of the initial one here."""
+    tiny = {"image_size": 16, "generator_width": 4, "discriminator_width": 4, "latent_size": 3}
+    batch = Batch(jnp.zeros((4, 16, 16, 1), jnp.uint8), jnp.zeros(4, jnp.int32))
+    schedule = {"name": "step", "every_epochs": 1, "factor": 0.5}
+    settings = make_settings(**tiny, learning_rate=2e-4, schedule=schedule)
+    gan = settings.create(2)
+    step = settings.pace_step(gan.stages[0].create_step(None, 0), Pace((1, 2), 2))
+    before = gan.create_state(jax.random.key(0))
+    state, metrics = jax.jit(step)(before, batch, jax.random.key(1))
+    assert float(metrics["learning_rate"]) == pytest.approx(1e-4)
+    players = ((before.generator, state.generator), (before.discriminator, state.discriminator))
+    for old, new in players:
+        assert compute_difference(old.params, new.params) == pytest.approx(1e-4, rel=0.2)
+
+
+def test_without_a_schedule_there_is_none():
+    settings = make_settings()
+    assert not settings.has_schedule
+    step = settings.create(2).stages[0].create_step(None, 0)
+    assert settings.pace_step(step, Pace((1, 2), 2)) is step

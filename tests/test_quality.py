@@ -142,7 +142,7 @@ def test_a_generator_that_ignores_its_label_is_told_from_one_that_does_not():
     share = compute_class_share(np.concatenate([images, brighter]), labels)
     assert share == pytest.approx(effect, abs=0.05)
     assert compute_class_share(images, labels[::2]) < 0.02
-    assert "ignores the class: of how much its images vary the class makes 0.00%" in str(
+    assert "ignores the class: the class explains 0.00% of the variance" in str(
         describe_ignored_label(0.0, share)
     )
     assert describe_ignored_label(effect, share) is None
@@ -153,7 +153,7 @@ def test_a_generator_that_ignores_its_label_is_told_from_one_that_does_not():
     ("distance", "variance", "part"),
     [
         (0.1, 0.9, "0.5 times as far"),
-        (0.1, 0.9, "against held-out images"),
+        (0.1, 0.9, "with held-out images"),
         (0.31, 0.9, "only in a study"),
         (0.1, 0.7, "only in a study"),
         (0.61, 0.9, "Do not train"),

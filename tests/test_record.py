@@ -13,6 +13,7 @@ from jaxgan.data.settings import DataSettings
 from jaxgan.experiments.train_classifier import TrainClassifierSettings
 from jaxgan.gans.dcgan import DcganSettings
 from jaxgan.networks.optimizers import OptimizerSettings
+from jaxgan.networks.schedules import ScheduleSettings
 from jaxgan.sampling.settings import SelectionSettings, TrainGanSettings
 from jaxgan.training.record import (
     FORMAT,
@@ -22,6 +23,7 @@ from jaxgan.training.record import (
     describe_differences,
     drop_notes,
     flatten,
+    has_fixed_length,
     is_number,
     is_same_but_for_data,
     number_record,
@@ -170,10 +172,19 @@ def test_of_a_group_of_another_family_the_family_alone_is_named():
 LATER = ("fit", "value_range", "window")  # fields of the data that came with format 1
 
 
+LATER_OF_CLASSIFIERS = {  # that came with format 3, and so did the groups `schedule`
+    *("classic_augmentation", "class_weights", "balanced_batches"),
+    *("stopping_share", "stopping_patience", "transfer"),
+}
+
+
 def make_format_2(settings):
-    """The record of the same run as it was written when no classifier had other's weights."""
+    """The record of the same run as it was written before rates could change."""
     record = copy(make_record(settings))
-    record["settings"].pop("transfer", None)
+    for group in ("gan", "optimizer"):
+        record["settings"].get(group, {}).pop("schedule", None)
+    for name in LATER_OF_CLASSIFIERS:
+        record["settings"].pop(name, None)
     return record
 
 
@@ -221,11 +232,34 @@ def test_a_record_of_format_1_becomes_what_the_same_run_writes_today(settings):
     assert upgrade_record(unknown, "it")["settings"]["nonsense"] == 1
 
 
-def test_a_record_of_format_2_becomes_what_the_same_run_writes_today():
-    settings = make_gmd_settings()
+@pytest.mark.parametrize("settings", [make_dcgan_settings(), make_gmd_settings()])
+def test_a_record_of_format_2_becomes_what_the_same_run_writes_today(settings):
     old, today = make_format_2(settings), copy(make_record(settings))
     assert old != today
     assert upgrade_record({"format": 2, **old}, "it") == today
+    unlike = {**old, "settings": {**old["settings"], "class_weights": "balanced"}}
+    assert upgrade_record({"format": 2, **unlike}, "it") == {
+        **today,
+        "settings": {**today["settings"], "class_weights": "balanced"},
+    }
+
+
+def test_a_rate_that_follows_the_length_of_the_run_lets_it_not_grow():
+    """Its first half would have had other rates."""
+    for schedule, may_grow in [
+        *(({"name": name}, True) for name in ("constant", "step", "plateau")),
+        *(({"name": name}, False) for name in ("time", "exponential", "cosine")),
+        ({"name": "time", "decay": 0.1}, True),
+        ({"name": "exponential", "decay": 0.1}, True),
+        ({"name": "cosine", "decay": 0.1}, False),
+    ]:
+        old, new = (
+            copy(make_record(make_gmd_settings(num_epochs=num, schedule=schedule)))
+            for num in (2, 3)
+        )
+        sentence = "" if may_grow else "settings.num_epochs was 2 and is 3"
+        assert describe_differences(old, new) == sentence, schedule
+        assert has_fixed_length(new) != may_grow
 
 
 def test_weights_are_told_apart_by_their_content():
@@ -282,18 +316,20 @@ def test_a_new_field_needs_a_new_format():
     """
     classes = (
         *(TrainGanSettings, SelectionSettings, DcganSettings, DataSettings),
-        *(TrainClassifierSettings, GmdSettings, OptimizerSettings, TransferSettings),
+        *(TrainClassifierSettings, GmdSettings, OptimizerSettings, ScheduleSettings),
+        TransferSettings,
     )
     assert (FORMAT, {cls.__name__: len(dataclasses.fields(cls)) for cls in classes}) == (
         3,
         {
             "TrainGanSettings": 14,
             "SelectionSettings": 7,
-            "DcganSettings": 23,
+            "DcganSettings": 24,
             "DataSettings": 8,
-            "TrainClassifierSettings": 13,
+            "TrainClassifierSettings": 18,
             "GmdSettings": 7,
-            "OptimizerSettings": 3,
+            "OptimizerSettings": 4,
+            "ScheduleSettings": 7,
             "TransferSettings": 3,
         },
     )

@@ -42,7 +42,7 @@ def test_another_runs_folder_is_refused_with_the_field_that_differs(tmp_path):
 def test_a_run_of_another_version_is_told_from_one_of_other_settings(tmp_path):
     RunFolder(tmp_path / "run", RECORD)
     with pytest.raises(
-        UserError, match=r"another version of jaxgan.*others \(data.seed, later, seed\)"
+        UserError, match=r"another version of jaxgan.*different settings \(data.seed, later, seed\)"
     ):
         RunFolder(tmp_path / "run", {"kind": "gan", "settings": {"num_epochs": 3, "later": 0}})
 
@@ -353,7 +353,7 @@ def test_lines_and_checkpoints_that_were_removed_are_said(tmp_path, capsys):
     folder.rewind(4)
     assert capsys.readouterr().out == ""
     folder.rewind(6)
-    assert "lacks lines up to the checkpoint of step 6" in capsys.readouterr().out
+    assert "has lost lines before the checkpoint of step 6" in capsys.readouterr().out
     folder.rewind(0)
     assert "holds no checkpoint" in capsys.readouterr().out
     folder.close()

@@ -62,7 +62,7 @@ def test_it_is_said_where_the_best_checkpoint_is_gone(run, tmp_path, capsys):
     assert capsys.readouterr().out == ""
     shutil.rmtree(tmp_path / "left" / "checkpoints" / "2")
     assert restore_run(tmp_path / "left").step == 3
-    assert "of step 2 (epoch 1), is gone: that of step 3 takes" in capsys.readouterr().out
+    assert "of step 2 (epoch 1), is gone: the checkpoint of step 3 is" in capsys.readouterr().out
     restore_run(tmp_path / "left", "newest")
     assert capsys.readouterr().out == ""
 
@@ -140,7 +140,7 @@ def test_a_class_of_a_model_of_all_classes_is_drawn_with_its_label_from_the_mode
     assert restored.label == restored.sampler.label == 1
     expected = restored.sampler.draw(restored.networks, 3, 2)
     np.testing.assert_array_equal(draw_from_run(right, num=2, seed=3), expected)
-    with pytest.raises(UserError, match="model of all classes: name one of them"):
+    with pytest.raises(UserError, match="model of all classes: choose one of them"):
         restore_run(model)
 
 
@@ -149,5 +149,5 @@ def test_a_run_of_something_else_has_its_sentence(run, tmp_path):
     file = tmp_path / "left" / "config.json"
     record = json.loads(file.read_text())
     file.write_text(json.dumps(record | {"kind": "classifier"}))
-    with pytest.raises(UserError, match="is a run of a classifier: expected one of a GAN"):
+    with pytest.raises(UserError, match="is a run of a classifier: expected the run of a GAN"):
         restore_run(tmp_path / "left")

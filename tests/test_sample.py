@@ -37,7 +37,7 @@ def test_without_a_rule_any_number_of_images_is_drawn(run, tmp_path, monkeypatch
 @pytest.mark.parametrize("seed", [-1, 2**32 - 4, 2**63])
 def test_seeds_that_no_image_is_made_from_have_their_sentence(run, tmp_path, seed):
     for draw in (draw_from_run, lambda run, **options: sample_run(run, tmp_path, **options)):
-        with pytest.raises(UserError, match=f"from seed {seed} on were asked for"):
+        with pytest.raises(UserError, match=f"from seed {seed} on were requested"):
             draw(run, num=5, seed=seed)
     assert len(draw_from_run(run, num=5, seed=2**32 - 5)) == 5
 

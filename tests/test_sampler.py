@@ -119,7 +119,7 @@ def test_what_was_compiled_ahead_is_not_compiled_again(caplog):
 
 def test_seeds_that_there_are_not_have_their_sentence():
     for draw in (make_sampler().draw, make_sampler().draw_scored):
-        with pytest.raises(UserError, match="from seed 4294967290 on were asked for"):
+        with pytest.raises(UserError, match="from seed 4294967290 on were requested"):
             draw(NETWORKS, 2**32 - 6, 7)
 
 

@@ -27,5 +27,5 @@ def test_what_can_not_name_a_folder_has_its_sentence(label):
 
 
 def test_two_labels_do_not_share_a_folder():
-    with pytest.raises(UserError, match="films has the classes a/b, a-b, whose runs would have"):
+    with pytest.raises(UserError, match="films has the classes a/b, a-b, but their runs would"):
         name_classes("films", ["a/b", "a-b"])

@@ -165,7 +165,7 @@ def test_an_unknown_variant_names_those_there_are():
         ({"objective": "huge"}, "non_saturating, saturating, least_squares"),
         (
             {"objective": "hinge"},
-            r"'paper_text' reads D's .*\(config.gan.objective\).*--accept=none",
+            r"'paper_text' needs a score of D .*\(config.gan.objective\).*--accept=none",
         ),
         (
             {"gradient_penalty_weight": 10.0},
@@ -210,7 +210,7 @@ ANY_IMAGE = {"selection": {"rule": "none"}, "diffaugment": True}
 @pytest.mark.parametrize("objective", ["least_squares", "wasserstein"])
 def test_adaptive_strength_needs_an_objective_whose_logits_have_a_sign(objective):
     assert make_dcgan_settings(objective=objective, **ANY_IMAGE).gan.augment_target == 0.0
-    expected = rf"config.gan.augment_target is 0.6.*saturating, hinge only, not with '{objective}'"
+    expected = rf"config.gan.augment_target is 0.6.*saturating, hinge, not with '{objective}'"
     with pytest.raises(UserError, match=expected):
         make_dcgan_settings(objective=objective, augment_target=0.6, **ANY_IMAGE)
 

@@ -7,8 +7,8 @@ import pytest
 
 from jaxgan.study.simulation import (
     World,
+    find_verdict_on,
     format_simulations,
-    judge_study,
     run_simulations,
     simulate_many,
     simulate_study,
@@ -57,7 +57,7 @@ def test_studies_ask_for_as_many_patients_as_it_takes():
     world, needed = World(), []
     for index in range(30):
         study = simulate_study(world, {}, np.random.default_rng([1, index]))
-        arms = judge_study(study, world, index, describe=False).arms
+        arms = find_verdict_on(study, world, index, describe=False).arms
         everything = [c for arm in arms for c in arm.comparisons]
         noise = {"num_arms": 4, "shared_variance": estimate_fold_variance(everything)}
         first = arms[0].comparisons
@@ -74,7 +74,7 @@ def test_studies_ask_for_as_many_patients_as_it_takes():
 def test_more_patients_do_not_help_against_trainings():
     world = World(num_patients=1000, num_gan_arms=1, arm_patient=0.0, wobble=0.05, fold=0.4)
     study = simulate_study(world, {}, np.random.default_rng(0))
-    verdict = judge_study(study, world, 0, describe=True)
+    verdict = find_verdict_on(study, world, 0, describe=True)
     arm = verdict.arms[0]
     assert abs(arm.against_real.estimate) > 0.01 and arm.needed_patients is None
-    assert "more patients alone would not show the one observed" in verdict.sentence
+    assert "More patients alone would not show the observed difference" in verdict.sentence

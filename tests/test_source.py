@@ -97,7 +97,7 @@ def test_one_class_is_enough_for_a_gan(flat, tmp_path, is_flat):
     dataset = load(flat / "clear" if is_flat else flat, tmp_path)
     assert dataset.class_names == ("clear",)
     assert {split: len(s) for split, s in dataset.splits.items()} == {"train": 32, "val": 8}
-    with pytest.raises(UserError, match=r"one class alone \(clear\), and it is a test"):
+    with pytest.raises(UserError, match=r"only one class \(clear\), but it is a test"):
         check_classes(dataset, "it is a test")
 
 
@@ -287,7 +287,7 @@ def test_phantom_settings(tmp_path, quick_films):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"dataset": "mnist"}, "name one of them"),
+        ({"dataset": "mnist"}, "name only one of them"),
         ({"val_fraction": 0.0}, "validation fraction is 0.0"),
         ({"val_fraction": 1.0}, "validation fraction is 1.0"),
         ({"channels": 2}, "2 channel"),

@@ -12,9 +12,12 @@ import pytest
 
 from jaxgan.core.errors import UserError
 from jaxgan.data.sets import Dataset, ImageSet
+from jaxgan.networks.optimizers import OptimizerSettings
+from jaxgan.networks.schedules import ScheduleSettings
+from jaxgan.study import classifiers as classifiers_module
 from jaxgan.study import page
-from jaxgan.study.added import PAPER_CODE, PAPER_TEXT, UNFILTERED, Wanted, duplicate
-from jaxgan.study.arms import ARMS, create_arms, describe_lacking_targets, find_controls
+from jaxgan.study.added import PAPER_CODE, PAPER_TEXT, UNFILTERED, Request, duplicate
+from jaxgan.study.arms import ARMS, create_arms, describe_missing_targets, find_controls
 from jaxgan.study.audit import Audit, mask_images, run_probes
 from jaxgan.study.classifiers import ClassifierLab
 from jaxgan.study.folds import create_folds
@@ -61,13 +64,13 @@ def test_a_class_that_is_called_as_one_of_the_paper_s_gets_what_any_class_gets()
 def test_a_class_without_a_number_of_the_paper_s_is_told():
     arms = create_arms(("real", "gan", "gan_paper_counts"), (1.0,), ())
     table = {"covid": 192, "normal": 61}
-    (notice,) = describe_lacking_targets(arms, ("COVID-19", "Normal", "cat"), table)
-    assert notice.startswith("gan_paper_counts: ") and "covid, normal, and those" in notice
-    assert "those here are COVID-19, Normal, cat:" in notice
-    (notice,) = describe_lacking_targets(arms, [f"c{n:03d}" for n in range(200)], {})
-    assert "the classes (none), and" in notice and "c009 and 190 more:" in notice
-    assert describe_lacking_targets(arms, ("Covid", "NORMAL"), table) == []
-    assert describe_lacking_targets(arms[:2], ("cat",), table) == []
+    (notice,) = describe_missing_targets(arms, ("COVID-19", "Normal", "cat"), table)
+    assert notice.startswith("gan_paper_counts: ") and "covid, normal, but the" in notice
+    assert "the classes here are COVID-19, Normal, cat." in notice
+    (notice,) = describe_missing_targets(arms, [f"c{n:03d}" for n in range(200)], {})
+    assert "the classes (none), but" in notice and "c009 and 190 more." in notice
+    assert describe_missing_targets(arms, ("Covid", "NORMAL"), table) == []
+    assert describe_missing_targets(arms[:2], ("cat",), table) == []
 
 
 def test_a_training_set_never_lacks_what_its_arm_promises():
@@ -270,14 +273,14 @@ def test_a_training_of_two_stages_goes_on_where_it_was_cut(tmp_path, num_dispatc
 
 def test_each_rule_selects_from_what_was_made():
     images = np.arange(6, dtype=np.uint8).reshape(6, 1, 1, 1)
-    made = {
+    generated = {
         "images": images,
         "scores": np.array([0.1, 0.9, 0.2, 0.8, 0.7, 0.0]),
         "code_images": images[5:],
     }
 
     def keep(num_candidates):
-        wanted = Wanted(
+        request = Request(
             class_name="left",
             label=0,
             real=make_image_set(1),
@@ -287,10 +290,10 @@ def test_each_rule_selects_from_what_was_made():
             threshold=0.75,
             seed=0,
             gan_seed=0,
-            made=made,
+            generated=generated,
         )
         sources = (UNFILTERED, PAPER_TEXT, PAPER_CODE)
-        return {s.name: s.take(wanted).images.ravel().tolist() for s in sources}
+        return {s.name: s.take(request).images.ravel().tolist() for s in sources}
 
     assert keep(6) == {"unfiltered": [0, 1], "paper_text": [1, 3], "paper_code": [5]}
     assert keep(3) == {"unfiltered": [0, 1], "paper_text": [1], "paper_code": [5]}
@@ -356,3 +359,33 @@ def test_what_comes_from_files_is_escaped_in_pages_and_cards():
     assert shown == "&lt;img src=x onerror=alert(1)&gt;|`"
     shown = environment.get_template("a.md.j2").render(x=name)
     assert shown == r"\<img src=x onerror=alert(1)\>\|\`"
+
+
+def test_an_epoch_of_a_study_s_rates_is_the_same_for_every_arm():
+    """By the real images: 5 updates of 8 are 2.5 epochs of 16 images."""
+    pace = classifiers_module._create_pace(make_study_settings(num_updates=5), 16)
+    assert (pace.epoch_ends, pace.num_steps) == ((2, 4, 6), 5)
+    optimizer = OptimizerSettings(
+        name="sgd",
+        learning_rate=0.1,
+        momentum=0.0,
+        schedule=ScheduleSettings(name="cosine", warmup_epochs=3),
+    )
+    with pytest.raises(UserError, match="warmup_epochs is 3, expected fewer than the run has, 3"):
+        classifiers_module._create_pace(make_study_settings(num_updates=5, optimizer=optimizer), 16)
+
+
+def test_a_job_s_record_notes_a_schedule_only_where_the_rate_changes():
+    lab = {"num_classes": 2, "capacity": 16, "devices": jax.devices()[:1], "epoch_images": 12}
+    given = {"name": "c", "train": make_image_set(4, 24), "test": make_image_set(2, 24)}
+    given |= {"record": {}, "is_classic": False, "seed": 0}
+    records = []
+    for name in ("constant", "step"):
+        schedule = ScheduleSettings(name=name)
+        optimizer = replace(make_study_settings().optimizer, schedule=schedule)
+        settings = make_study_settings(optimizer=optimizer)
+        records.append(ClassifierLab(settings, **lab).create_job(**given).record)
+    usual, varied = records
+    assert varied.pop("epoch_images") == 12
+    assert varied["settings"].pop("schedule")["name"] == "step"
+    assert varied == usual

@@ -197,7 +197,7 @@ def test_a_second_seed_does_nothing_again(place, study):
 def test_a_user_s_mistake_is_one_line(place, tmp_path):
     result = run(place, arms=("gan",))
     assert result.returncode == 2
-    assert "expected 'real' among them" in result.stderr and "Traceback" not in result.stderr
+    assert "expected 'real' in the list" in result.stderr and "Traceback" not in result.stderr
     folder = tmp_path / "data"
     shutil.copytree(place / "data", folder)
     write_png(make_image_set(1).images[0], folder / "left" / "patient0_x.png", generated=True)

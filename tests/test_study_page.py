@@ -177,7 +177,7 @@ def test_the_lines_of_a_card_draw_images(tmp_path, monkeypatch):
 @pytest.mark.parametrize("arm", ["gan_paper_text", "gan_paper_code", "gan_paper_counts"])
 def test_an_arm_whose_rule_reads_a_probability_is_refused_where_there_is_none(arm):
     gan = make_dcgan_settings(objective="hinge", selection={"rule": "none"}).gan
-    with pytest.raises(UserError, match=f"The arm '{arm}' reads.*hinge.*: leave that arm"):
+    with pytest.raises(UserError, match=f"The arm '{arm}' needs.*hinge.*: leave that arm"):
         make_settings(arms=("real", arm), gan=gan)
     assert make_settings(arms=("real", "gan", "gan_calibrated"), gan=gan).gan == gan
 
@@ -241,7 +241,7 @@ def test_a_leak_is_told_on_the_console_and_blames_no_one_for_a_split_of_jaxgan_s
     for told in (said, html.unescape(text), summary):
         assert copied in told and "val:101.png" in told
         assert (given in told) != is_made
-    assert said.index(copied) < said.index("No arm with generated images could be judged.")
+    assert said.index(copied) < said.index("No arm with generated images has a verdict.")
 
 
 def test_only_a_split_that_jaxgan_made_itself_is_its_own(tmp_path):
@@ -287,7 +287,7 @@ def test_a_failed_generator_costs_a_class_no_picture_while_another_is_there(tmp_
     text, _ = write(results, tmp_path)
     assert "Class 正常: real above, generated (unchosen) below; fold 1, GAN seed 1." in text
     assert "GAN of class 正常, fold 1, seed 1: D loss ends at 0.50" in text
-    assert text.count("Class 肺炎: there is no generator of it, all of them failed.") == 2
+    assert text.count("Class 肺炎: all of its generators failed, so there is nothing to show.") == 2
     assert "generated images of class 正常 above their nearest training images" in text
 
 
@@ -326,7 +326,7 @@ def test_an_arm_whose_rule_kept_nothing_leaves_the_study_complete(tmp_path):
     assert "0 job(s) failed, 1 had no images by the rule of their arm, and 1 arm(s)" in text
     assert "| gan_paper_text | no images by its rule: 1 of 2 trainings |" in summary
     for told in (html.unescape(text), summary):
-        assert f"which is no failure: {reason} ({name})" in told
+        assert f"This is no failure: {reason} ({name})" in told
     check_complete(report["failures"])
     results.failures.append(Failure("classifier", "gan_paper_text, fold 1, seed 0", "no luck"))
     assert analyse(results)["arms"]["gan_paper_text"]["state"] == "failed"
@@ -338,7 +338,7 @@ def test_one_source_has_nothing_to_be_told_from(tmp_path):
     text, _ = write(dataclasses.replace(results, sources=("Hospital A",) * num), tmp_path / "one")
     assert "All images are of one source." in text
     text, _ = write(dataclasses.replace(results, sources=("A", "B") * (num // 2)), tmp_path / "two")
-    assert re.search(r"from the source alone, without a look at the image, with [0-9.]+", text)
+    assert re.search(r"the class is guessed with a balanced accuracy of [0-9.]+", text)
 
 
 def test_arms_without_an_amount_are_told_against_the_usual_one():
@@ -503,10 +503,10 @@ def test_the_page_of_many_classes_is_as_large_as_that_of_some(tmp_path, monkeypa
     assert said.count("no luck") == page.MOST_LISTED + 1  # one of them first of all
     for told in (said, summary, html.unescape(many)):
         assert f"{90 - page.MOST_LISTED} more" in told
-    assert "Of 90 classes the 20 confusions that are most frequent" in many
-    assert "270, 3 to 3 a class" in many and "270, 3 to 3 a class" in summary
+    assert "The 20 most frequent confusions of 90 classes" in many
+    assert "270, 3 to 3 per class" in many and "270, 3 to 3 per class" in summary
     for words in (
-        "Of 90 classes the 12 that are told worst",
+        "Of 90 classes, the 12 with the lowest sensitivity are shown",
         "The first 12 of 90 classes",
         "The 12 of 90 classes with the nearest pairs",
     ):

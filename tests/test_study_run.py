@@ -14,7 +14,7 @@ from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.sampling.sampler import Sampler
 from jaxgan.sampling.selection import MIN_HELD_OUT
 from jaxgan.study import run, work
-from jaxgan.study.generators import GeneratorLab, GeneratorSettings, hold_out_enough, join_made
+from jaxgan.study.generators import GeneratorLab, GeneratorSettings, hold_out_enough, join_results
 from jaxgan.study.page import write_study
 from jaxgan.study.settings import MOST_FOLDS, MOST_SEEDS, StudySettings
 from jaxgan.training.jobs import Failure
@@ -139,7 +139,7 @@ def test_what_is_kept_of_a_gan_says_how_to_draw_from_it(tmp_path, untrained):
     job = lab.create_job(make_image_set(12), name="g", seed=5)
     trained = {**job.compute(tmp_path / "partial"), "record": np.array("")}
     drawn = lab.create_drawing(trained, name="d", seed=5, num=3).compute(tmp_path / "partial")
-    found = join_made(trained, drawn)
+    found = join_results(trained, drawn)
     assert "discriminator" in trained and "discriminator" not in found
     noted = read_settings(GeneratorSettings, json.loads(str(found["settings"])))
     settings = make_settings()
@@ -265,7 +265,7 @@ def test_a_class_that_the_paper_s_table_lacks_is_in_the_notices(tmp_path, capsys
     assert results.notices == []
     others = make_settings(arms=("real", "gan_paper_counts"), targets={"LEFT": 40, "cat": 3})
     (notice,) = run_study(tmp_path / "others", others).notices
-    assert "of the classes LEFT, cat, and those here are left, right:" in notice
+    assert "for the classes LEFT, cat, but the classes here are left, right." in notice
     assert notice in capsys.readouterr().out
     assert run_study(tmp_path / "without", make_settings()).notices == []
 
@@ -280,7 +280,7 @@ def test_settings_of_a_gan_that_no_arm_has_refuse_nothing(tmp_path, monkeypatch)
     with pytest.raises(UserError, match=r"expected gan\.channels"):
         make_settings(**odd)
     odd = make_settings(gan_batch_size=7)
-    with pytest.raises(UserError, match="A batch of 7 can not be shared by 2 devices"):
+    with pytest.raises(UserError, match="A batch of 7 can not be divided into 2 equal parts"):
         run.run_jobs(odd, workdir=tmp_path / "with", num_devices=2, **options)
 
 
@@ -301,7 +301,7 @@ def test_the_settings_of_every_variant_say_what_a_study_does(variant):
 
 def test_one_class_is_nothing_to_study(tmp_path):
     alone = replace(make_data(), class_names=("left",))
-    with pytest.raises(UserError, match=r"one class alone \(left\), and a study asks"):
+    with pytest.raises(UserError, match=r"only one class \(left\), but a study measures"):
         run.describe_study(make_settings(), alone)
 
 
@@ -311,7 +311,7 @@ def test_a_study_whose_config_was_deleted_or_edited_goes_on(tmp_path, content, c
     record = run.describe_study(make_settings(), make_data())
     run._note_study(tmp_path, record)
     assert capsys.readouterr().out == ""
-    assert json.loads((tmp_path / "config.json").read_text())["format"] == 2
+    assert json.loads((tmp_path / "config.json").read_text())["format"] == 3
     (tmp_path / "config.json").unlink()
     if content is not None:
         (tmp_path / "config.json").write_text(content)
@@ -326,10 +326,10 @@ def test_a_study_whose_config_was_deleted_or_edited_goes_on(tmp_path, content, c
     (tmp_path / "jobs" / "classifier-1.npz").write_bytes(b"")
     run._check_holds_study(tmp_path)
     run._note_study(tmp_path, record)
-    assert "no job is lost" in capsys.readouterr().out
+    assert "No job is lost." in capsys.readouterr().out
     assert read_record(tmp_path)["kind"] == "study"
     write_record(tmp_path, {"kind": "gmd"})
-    with pytest.raises(UserError, match="holds a gmd run, no study"):
+    with pytest.raises(UserError, match="holds a gmd run, not a study"):
         run._check_holds_study(tmp_path)
 
 

@@ -68,8 +68,8 @@ def test_small_difference_is_no_verdict():
     text = format_arms({"real": make_report(75), "augmented": make_report(77)})
     assert text.splitlines()[-1] == (
         "Validation accuracy, augmented minus real: +2.3 points (+2 of 88 images). "
-        "One run an arm on 88 images cannot show a difference smaller than about 12 points "
-        "(80 % power, two-sided 5 %, unpaired), so this is no verdict."
+        "One run per arm on 88 images can not show a difference smaller than about 12 points "
+        "(80 % power, two-sided 5 %, unpaired). So this is not a verdict."
     )
     swapped = format_arms({"real": make_report(77), "augmented": make_report(75)})
     assert "-2.3 points (-2 of 88 images)" in swapped
@@ -79,12 +79,12 @@ def test_small_difference_is_no_verdict():
 def test_large_difference_asks_for_repetition():
     text = format_arms({"real": make_report(60), "augmented": make_report(85)})
     assert "+28.4 points (+25 of 88 images)" in text
-    assert "no verdict until it is repeated" in text
+    assert "not a verdict: repeat it with other seeds" in text
 
 
 def test_nothing_can_be_shown_near_the_top():
     text = format_arms({"real": make_report(87), "augmented": make_report(88)})
-    assert "no gain however large can be shown" in text
+    assert "no gain can be shown, however large" in text
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_of_many_classes_the_weakest_are_shown_and_the_others_counted():
     text = format_arms(reports)
     assert len(text.splitlines()) < 130
     assert rows_of(text, "190 more") == ["  190 more"] * 3
-    assert "the 10 of the lowest sensitivity are shown; report.json has all" in text
+    assert "the 10 classes with the lowest sensitivity. report.json has all" in text
     shown = {line.split()[0] for line in text.splitlines() if line.endswith("2 images")}
     assert {"c003", "c050", "c199"} <= shown and len(shown) == 10
     assert "sensitivity" not in text[: text.index("training")]

@@ -57,7 +57,7 @@ def test_its_images_are_drawn(place, runs):
     flags = (*flags[:2], f"--out={place / 'other'}", "--accept=paper_text")
     result = forks.run("sample", make_command("sample", place, *flags)[2:], before=ADDED)
     assert result.returncode == 2
-    assert "reads D's score as a probability" in result.stderr
+    assert "needs a score of D that is a probability" in result.stderr
 
 
 def test_rules_that_need_a_probability_are_refused(place):

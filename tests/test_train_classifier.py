@@ -116,7 +116,7 @@ def test_the_arms_are_printed_side_by_side(both_arms, capsys, synthetic_dir):
     assert "is finished" in out
     assert "real" in out
     assert "augmented" in out
-    assert "no verdict" in out
+    assert "not a verdict" in out
 
 
 def test_validation_is_never_touched_by_generated_images(synthetic_dir):
@@ -151,7 +151,9 @@ def test_a_class_without_a_generated_image_is_refused_or_left_out_on_purpose(tmp
     with pytest.raises(UserError, match="no kept images of right"):
         load_synthetic(tmp_path, DATASET)
     right = write_kept(tmp_path, "right", 0)
-    with pytest.raises(UserError, match=r"runs of right in .* have kept no image, those of left"):
+    with pytest.raises(
+        UserError, match=r"runs of right in .* have kept no image, but those of left"
+    ):
         load_synthetic(tmp_path, DATASET)
     (right / "finished.json").unlink()
     with pytest.raises(
@@ -276,7 +278,121 @@ def test_a_test_split_is_reported_too(tmp_path):
 def test_one_class_is_nothing_to_classify(tmp_path):
     alone = replace(DATASET, class_names=("left",))
     with pytest.raises(
-        UserError, match=r"made has one class alone \(left\), and a classifier tells"
+        UserError, match=r"made has only one class \(left\), but a classifier distinguishes"
     ):
         train(tmp_path, dataset=alone)
     assert not list(tmp_path.iterdir())
+
+
+# Rates, classes, early stopping -----------------------------------------------------------------
+
+UNEVEN = replace(
+    DATASET,
+    splits={
+        **DATASET.splits,
+        "train": DATASET.train.take(np.array([0, 1, 2, 4, 5, 6, 8, 10, 12, 14, 16])),
+    },
+)
+
+
+@pytest.mark.slow  # the state of a plateau is saved as every state is: tests/test_classifiers.py
+def test_all_that_may_be_told_of_a_training_goes_on_bit_for_bit(tmp_path):
+    """A rate by the loss, augmentation, balanced batches, a part that says when to stop."""
+    told = {"schedule": {"name": "plateau", "patience_epochs": 1, "factor": 0.1}}
+    told |= {"classic_augmentation": True, "balanced_batches": True}
+    told |= {"stopping_share": 0.4, "learning_rate": 1e-9, "stopping_patience": 9}
+    cut, whole = (
+        train(tmp_path / name, make_gmd_settings(**told, num_epochs=num), UNEVEN)
+        for name, num in (("cut", 1), ("whole", 4))
+    )
+    train(tmp_path / "cut", make_gmd_settings(**told, num_epochs=4), UNEVEN)
+    for name in ("metrics.jsonl", "report.json", "figures/accuracy.png"):
+        assert (cut / "real" / name).read_bytes() == (whole / "real" / name).read_bytes()
+    rates = [line["learning_rate"] for line in read_metrics(whole / "real")]
+    # No loss falls by a share of 1e-4 at such a rate, but by chance of what is drawn.
+    assert rates[0] == pytest.approx(1e-9) and rates[-1] < 5e-10
+    assert read_report(whole / "real")["last"]["train"]["count"] == 11
+    assert all("stopping_loss" in line for line in read_metrics(whole / "real"))
+
+
+def test_every_class_counts_the_same_by_balanced_weights():
+    settings = make_gmd_settings(class_weights="balanced")
+    parts = (settings, None, UNEVEN, UNEVEN.train, None, {}, None)
+    weights = module._Training(*parts).class_weights
+    assert weights == pytest.approx((11 / (2 * 9), 11 / (2 * 2)))
+    assert module._Training(make_gmd_settings(), *parts[1:]).class_weights is None
+
+
+def stop_by(losses, monkeypatch):
+    def validate(predict, parts, moment):
+        assert sorted(parts) == ["stopping", "val"]
+        # By validation every epoch is better than the one before.
+        loss = losses[moment.epoch - 1]
+        return {"val_accuracy": moment.epoch / 10, "val_loss": 1.0, "stopping_loss": loss}
+
+    monkeypatch.setattr(module, "_validate", validate)
+
+
+def test_a_training_stops_where_its_part_has_not_improved_for_so_long(
+    tmp_path, monkeypatch, capsys
+):
+    stop_by([0.5, 0.4, 0.6, 0.4, 0.1, 0.1], monkeypatch)
+    settings = make_gmd_settings(stopping_share=0.3, stopping_patience=2, num_epochs=6)
+    run = train(tmp_path, settings) / "real"
+    report, lines = read_report(run), read_metrics(run)
+    assert report["epochs"] == 4 and lines[-1]["epoch"] == 4
+    assert report["best"]["epoch"] == 2  # the earlier one of equals
+    assert "a part of the training images" in report["best"]["note"]
+    assert "Stopped early, after epoch 4: none since epoch 2 was better." in capsys.readouterr().out
+    before = (run / "metrics.jsonl").read_bytes()
+    train(tmp_path, settings)
+    assert "is finished: 6 epochs" in capsys.readouterr().out
+    (run / "finished.json").unlink()  # as killed after its last step
+    train(tmp_path, settings)
+    assert (run / "metrics.jsonl").read_bytes() == before
+    assert read_report(run) == report
+
+
+def test_between_two_measurements_nothing_stops(tmp_path, monkeypatch):
+    """Epoch 2 is the best one measured; epochs 4 and 6 are, 5 is not."""
+    stop_by([0.0, 0.4, 0.0, 0.6, 0.0, 0.5, 0.0, 0.1], monkeypatch)
+    settings = make_gmd_settings(
+        stopping_share=0.3, stopping_patience=3, num_epochs=8, evaluate_every_epochs=2
+    )
+    run = train(tmp_path, settings) / "real"
+    assert read_report(run)["epochs"] == 6
+
+
+def test_what_says_when_to_stop_is_of_other_patients(tmp_path):
+    train_set = DATASET.train
+    patients = tuple(f"p{number // 3}" for number in range(len(train_set)))
+    dataset = replace(
+        DATASET, splits={**DATASET.splits, "train": replace(train_set, patients=patients)}
+    )
+    learned, stopping = module._divide(make_gmd_settings(stopping_share=0.3), dataset)
+    assert not set(learned.patients) & set(stopping.patients)
+    assert len(learned) + len(stopping) == 22 and 4 <= len(stopping) <= 9
+    assert set(learned.labels) == set(stopping.labels) == {0, 1}
+    assert module._divide(make_gmd_settings(), dataset) == (dataset.train, None)
+    alone = replace(train_set, patients=("p",) * len(train_set))
+    dataset = replace(DATASET, splits={**DATASET.splits, "train": alone})
+    with pytest.raises(UserError, match=r"config.stopping_share is 0.3 and .* Or set config.stop"):
+        train(tmp_path, make_gmd_settings(stopping_share=0.3), dataset)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"class_weights": "equal"}, "config.class_weights is 'equal', expected one of none, bal"),
+        (
+            {"class_weights": "balanced", "balanced_batches": True},
+            "config.class_weights is 'balanced', expected none where config.balanced_batches is on",
+        ),
+        ({"stopping_share": 0.6}, r"config.stopping_share is 0.6, expected 0 \(off\) to 0.5"),
+        ({"stopping_patience": 0}, "config.stopping_patience is 0, expected 1 or more"),
+    ],
+)
+def test_a_wrong_field_is_named(changes, sentence):
+    with pytest.raises(UserError, match=sentence):
+        make_gmd_settings(**changes)

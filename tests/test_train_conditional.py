@@ -92,7 +92,7 @@ def test_other_commands_take_a_class_for_a_run(whole, tmp_path):
     subjects = load_run(whole, "right", DATASET, num=25)
     assert subjects.classes is not None
     np.testing.assert_array_equal(subjects.generated.images, draw_from_run(whole / "right", num=25))
-    with pytest.raises(UserError, match="is the run of a model of all classes: name one of them"):
+    with pytest.raises(UserError, match="is the run of a model of all classes: choose one of them"):
         draw_from_run(whole / "all", num=2)
 
 
@@ -259,7 +259,7 @@ def test_a_family_that_knows_one_class_alone_is_refused_by_its_name():
 
     plain = make_dcgan_settings()
     plain = replace(plain, gan=OfOneClass(**vars(plain.gan)))
-    with pytest.raises(UserError, match=r"config.gan.family 'dcgan' knows one class alone: leave"):
+    with pytest.raises(UserError, match=r"family 'dcgan' can learn only one class: leave"):
         make_conditional(plain, DATASET, "all")
 
 

@@ -321,7 +321,7 @@ def test_a_rule_that_ranks_and_tries_too_few_names_what_limits_it(untrained, tmp
 @pytest.mark.parametrize(
     ("targets", "num_accept", "kept", "sentence"),
     [
-        ({"left": 3, "other": 9}, 0, 11, "of the classes left, other, and those here are left, r"),
+        ({"left": 3, "other": 9}, 0, 11, "classes left, other. The classes here are left, r"),
         ({"left": 3, "right": 9}, 4, 4, None),
         ({}, 0, 11, None),
     ],
@@ -360,7 +360,7 @@ def test_a_calibrated_run_draws_at_its_end_and_never_sees_the_validation_images(
     splits = {"train": data.train, "val": object()}  # whatever is done with it fails
     rows = read_table(train(tmp_path, settings, dataset=replace(data, splits=splits)))
     out = capsys.readouterr().out
-    assert "4 of the 40 training images of class left are kept from the GAN" in out
+    assert "The GAN of class left does not learn from 4 of its 40 training images" in out
     assert "on the 36 training images" in out
     assert len(rows) == 36
     assert all(row.is_final and row.rule == "calibrated" for row in rows)

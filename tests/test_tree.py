@@ -131,7 +131,7 @@ def test_one_folder_more_on_top(tmp_path, above, splits):
     (tmp_path / "__MACOSX").mkdir()
     (tmp_path / "README.txt").write_text("from somewhere")
     assert len(count(tmp_path)) == 2 * len(splits)
-    assert f"one folder alone, {above}" in scan_folder(tmp_path).notices[0]
+    assert f"only one folder, {above}" in scan_folder(tmp_path).notices[0]
     assert scan_folder(tmp_path).images[0].file.startswith(f"{splits[0]}/clear/".lstrip("/"))
 
 
@@ -185,7 +185,7 @@ def test_what_is_not_there_can_not_be_left_out(tmp_path):
     for folder in ("clear", "haze", "haze/old"):
         fill(tmp_path / folder)
     assert len(scan_folder(tmp_path, leave_out=("old/",)).images) == 24
-    with pytest.raises(UserError, match=r"nothing called haze/odl, olt in "):
+    with pytest.raises(UserError, match=r"can not leave out haze/odl, olt: not found in "):
         scan_folder(tmp_path, leave_out=("old", "olt", "haze/odl"))
 
 

@@ -62,6 +62,8 @@ OTHERS = {
     "classifier.num_outputs": 3,
     "classifier.width": 16,
     "optimizer.name": "adam",
+    "optimizer.schedule.name": "cosine",
+    "gan.schedule.name": "cosine",
     "transfer.weights": "none.pth",
     "transfer.frozen": "features",
     "targets": {"left": 5, "right": 6},
@@ -109,10 +111,14 @@ def list_fields(settings, path=""):
 
 def change(settings, name):
     """The settings with another value of the field `name`."""
-    group, _, field = name.rpartition(".")
-    owner = getattr(settings, group) if group else settings
-    changes = {**TOGETHER.get(name, {}), field: find_other(name, getattr(owner, field))}
-    return replace(settings, **({group: replace(owner, **changes)} if group else changes))
+    *groups, field = name.split(".")
+    owners = [settings]
+    for group in groups:
+        owners.append(getattr(owners[-1], group))
+    changes = {**TOGETHER.get(name, {}), field: find_other(name, getattr(owners[-1], field))}
+    for owner, group in zip(owners[:0:-1], groups[::-1], strict=True):
+        changes = {group: replace(owner, **changes)}
+    return replace(settings, **changes)
 
 
 def find_other(name, value):

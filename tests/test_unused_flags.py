@@ -54,6 +54,7 @@ WAYS = {
         RULERS,
     ),
     "evaluate rules": ("evaluate", ["--class=left", "--selection"], RULERS),
+    "predict": ("predict", ["--run=a", "--images=b"], ["predict_files", "report_predictions"]),
     "study": ("study", [], ["run_study"]),
     "ablate": ("ablate", [], ["run_ablation", "run_all_classes"]),
     "coverage": ("coverage", [], ["run_coverage", "write_json", "format_coverage"]),
@@ -83,7 +84,7 @@ OF_FOLDERS = {
 }
 
 
-WITHOUT_DATA = ("evaluate folders", "sample", "sample accepted")
+WITHOUT_DATA = ("evaluate folders", "predict", "sample", "sample accepted")
 
 
 @pytest.fixture
@@ -212,15 +213,15 @@ def test_a_run_that_goes_on_is_told_and_not_refused(launch):
     given = ["--config.data.val_fraction=0.4", "--config.data.phantom_seed=3", "--data_dir=a"]
     calls, said = launch("train_gmd", given, WAYS["train_gmd"][2])
     assert "train_classifier" in [call[0] for call in calls]
-    assert "config.data.val_fraction has no effect: made has a validation split of its own." in said
-    assert "config.data.phantom_seed has no effect: the images are those of made" in said
+    assert "config.data.val_fraction has no effect: made has its own validation split." in said
+    assert "config.data.phantom_seed has no effect: the images are from made" in said
 
 
 def test_what_concerns_a_folder_alone_is_named_where_a_run_s_images_are_drawn_to_keep(launch):
     way = WAYS["sample kept"]
     calls, said = launch(way[0], [*way[1], "--on_bad_image=skip"], way[2])
     assert "keep_images" in [call[0] for call in calls]
-    assert "--on_bad_image has no effect: the images are the phantom's." in said
+    assert "--on_bad_image has no effect: the images are from the phantom." in said
 
 
 @pytest.mark.parametrize(
@@ -257,4 +258,4 @@ def test_a_source_column_is_looked_for_by_a_dry_run_too(launch):
 def test_a_dry_run_names_the_flags_that_say_nothing_of_its_data(way, launch):
     launcher, given, noted = WAYS[way]
     _, said = launch(launcher, [*given, "--dry_run", "--on_bad_image=skip"], noted)
-    assert "--on_bad_image has no effect: the images are the phantom's." in said
+    assert "--on_bad_image has no effect: the images are from the phantom." in said

@@ -209,7 +209,7 @@ def test_a_range_is_read():
         ("auto", "40,0", "0 wide, expected 1 or more"),
         ("auto", "40,-5", "-5 wide, expected 1 or more"),
         ("auto", "nan,4", "finite"),
-        ("0,5", "40,400", "were both given: give one of them"),
+        ("0,5", "40,400", "were both given: give only one"),
     ],
 )
 def test_nonsense_is_refused(value_range, window, reason):
@@ -223,7 +223,7 @@ def test_nonsense_is_refused(value_range, window, reason):
 def test_the_range_is_told_with_its_numbers():
     films = {"a": spread(0, 900), "b": spread(5, 1000)}
     (notice,) = values.describe_ranges(films, choose_ranges(list(films.values())))
-    assert "2 image(s) of k bring no window and use 0 to 1000" in notice
+    assert "2 image(s) of k have no window and use 0 to 1000" in notice
     assert "0 is shown as black and 1000 as white" in notice
     assert "beyond" not in notice
 

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from jaxgan.evaluation import evaluate, subjects
-from jaxgan.evaluation.verdict import judge
+from jaxgan.evaluation.verdict import find_verdict
 from tests.helpers import draw_films
 from tests.test_evaluate import write_folder
 
@@ -38,14 +38,14 @@ def measure(**changes):
     ],
 )
 def test_each_rule(changes, word, part):
-    verdict = judge(measure(**changes))
+    verdict = find_verdict(measure(**changes))
     assert verdict.word == word
     assert part in verdict.finding
     assert str(verdict).count(". ") == 1  # two sentences
 
 
 def test_without_held_out_images_copies_are_not_looked_for():
-    assert judge({**measure(), "memorisation": None}).word == "good"
+    assert find_verdict({**measure(), "memorisation": None}).word == "good"
 
 
 def spoil(how, train, fresh):

@@ -1,4 +1,4 @@
-"""A small family of classifiers: batch norm, dropout, and a head that only training reads."""
+"""A small family of classifiers: batch norm, dropout, and a head for training only."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -37,7 +37,7 @@ class Toy(ClassifierModule):
 
 @dataclass(frozen=True, kw_only=True)
 class ToySettings(FamilySettings):
-    """What it may be told: the share of the features that dropout sets to 0."""
+    """The settings of `Toy`; `rate` is the share of the features that dropout sets to 0."""
 
     family: Literal["toy"] = "toy"
     rate: float
@@ -46,7 +46,7 @@ class ToySettings(FamilySettings):
         check("rate", self.rate, 0.0 <= self.rate < 1.0, "0 to below 1")
 
     def create(self, num_classes: int) -> Classifier:
-        """Return the classifier, with an output a class."""
+        """Return the classifier, with one output per class."""
         return Classifier(
             lambda axis_name: Toy(num_classes, self.rate, axis_name),
             InputForm(self.image_size, self.channels),

@@ -1,1 +1,1 @@
-"""Throughput beside that of peers. Measured in turns: see docs/performance.md."""
+"""Throughput next to that of peers. Measured in turns: see docs/performance.md."""

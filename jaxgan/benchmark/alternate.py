@@ -9,14 +9,14 @@ from jaxgan.benchmark.workload import Case, Contender
 from jaxgan.core.console import say
 
 _ROUND_SECONDS = 3.0  # a round has as many units as fill it
-_BUDGET_SECONDS = 150.0  # of one contender, after which it sits out
+_BUDGET_SECONDS = 150.0  # per contender; after that it is not measured again
 _LEAST_ROUNDS = 3
 
 
 def run_case(case: Case, *, rounds: int) -> list[Record]:
     """Measure every contender `rounds` times, a slow one at least three times.
 
-    One that can not be built is told of and left out.
+    A contender that cannot be built is named and left out.
     """
     with contextlib.ExitStack() as stack:
         workers: dict[Contender, Worker] = {}
@@ -32,14 +32,14 @@ def run_case(case: Case, *, rounds: int) -> list[Record]:
 
 
 def _take_turns(workers: dict[Contender, Worker], rounds: int) -> dict[Contender, list[float]]:
-    """Return each contender's seconds a unit, one number a round."""
+    """Return each contender's seconds per unit, one number per round."""
     units = {
         contender: max(1, round(_ROUND_SECONDS / worker.built.seconds))
         for contender, worker in workers.items()
     }
     seconds: dict[Contender, list[float]] = {contender: [] for contender in workers}
     for number in range(rounds):
-        # every other round backwards: none always runs in another's wake
+        # every second round backwards, so that no contender always follows the same one
         for contender in list(workers)[:: 1 if number % 2 == 0 else -1]:
             spent = sum(seconds[contender]) * units[contender]
             if number < _LEAST_ROUNDS or spent < _BUDGET_SECONDS:

@@ -10,7 +10,7 @@ _COLOURS = {"torch": ORANGE, "flax": GREEN}
 
 
 def plot_ratios(records: Sequence[Record], path: Path, *, title: str) -> bool:
-    """Draw jaxgan's throughput over every other implementation's; False where there is none."""
+    """Draw jaxgan's throughput over every other implementation's; False if there is none."""
     bars = [
         (record, implementation, ratio)
         for record in records

@@ -1,4 +1,4 @@
-"""Arithmetic of the networks in the textbook form: two floating-point operations a product."""
+"""Arithmetic of the networks in the textbook form: two floating-point operations per product."""
 
 import itertools
 import math
@@ -11,7 +11,7 @@ def count_product(result: Sequence[int], kernel: Sequence[int]) -> int:
 
 
 def count_discriminator_layers(width: int) -> list[int]:
-    """Count D's layers, an image of 64x64x3; G's are the same, the other way round."""
+    """Count D's layers per image of 64x64x3; G has the same layers in reverse order."""
     channels = (3, width, 2 * width, 4 * width, 8 * width)
     layers = [
         2 * (32 >> i) ** 2 * 16 * inputs * outputs
@@ -21,15 +21,16 @@ def count_discriminator_layers(width: int) -> list[int]:
 
 
 def count_generator(width: int) -> int:
-    """Count the generator's forward pass, an image of 64x64x3."""
+    """Count the generator's forward pass per image of 64x64x3."""
     return sum(count_discriminator_layers(width)[:-1]) + 2 * 100 * 16 * 8 * width
 
 
 def count_gan_step(width: int) -> int:
-    """Count a step of D and G, an image: what training needs and no more.
+    """Count a step of D and G per image: only the work that training needs.
 
-    D sees a real and a fake image and needs both gradients of each, but those of the pixels; G's
-    step goes through D to the pixels, without D's kernels; G ran once, and needs all but latents'.
+    D sees a real and a fake image and needs both gradients of each, except those of the pixels. G's
+    step goes through D to the pixels, without gradients of D's kernels. G runs once and needs all
+    its gradients except those of the latents.
     """
     layers = count_discriminator_layers(width)
     discriminator = 2 * (3 * sum(layers) - layers[0])
@@ -39,7 +40,7 @@ def count_gan_step(width: int) -> int:
 
 
 def count_gmd_layers(width: int, image_size: int) -> list[int]:
-    """Count GMD's layers with 'VALID' padding, an image of 3 channels."""
+    """Count GMD's layers with 'VALID' padding, per image of 3 channels."""
     size, inputs, layers = image_size, 3, []
     for block in ((1, 2), (2, 4, 8)):
         for divisor in block:
@@ -52,6 +53,6 @@ def count_gmd_layers(width: int, image_size: int) -> list[int]:
 
 
 def count_gmd_step(width: int, image_size: int) -> int:
-    """Count a training step of GMD, an image: nobody needs the gradient of the pixels."""
+    """Count a training step of GMD per image: the gradient of the pixels is not needed."""
     layers = count_gmd_layers(width, image_size)
     return 3 * sum(layers) - layers[0]

@@ -1,4 +1,4 @@
-"""The same work as Flax's own documentation would have it: linen's layers, on `lax.conv`.
+"""The same work in the style of Flax's own documentation: linen's layers, on `lax.conv`.
 
 Two losses, each with its own pass through the generator, as `jax.value_and_grad` invites to write.
 """

@@ -1,4 +1,4 @@
-"""Suites that run the launcher itself: how soon its first step is done, how fast its loop is."""
+"""Suites that run the launcher itself: the time to its first step, and the speed of its loop."""
 
 import json
 import os
@@ -38,7 +38,7 @@ class Launcher:
 
 
 class Launched:
-    """`train_dcgan` in a process, followed by what it writes; a context manager."""
+    """`train_dcgan` in a process, followed through its output files; a context manager."""
 
     def __init__(self, launcher: Launcher, variant: str, *, cache_dir: Path, workdir: Path):
         self._command = [
@@ -54,7 +54,7 @@ class Launched:
         )
 
     def wait_for(self, step: int) -> float:
-        """Wait until `step` is on record; return the seconds since the start of the process."""
+        """Wait until `step` is recorded; return the seconds since the start of the process."""
         while self.step < step:
             if self._process.poll() is not None:
                 assert self._process.stderr
@@ -67,7 +67,7 @@ class Launched:
 
     @property
     def step(self) -> int:
-        """The last step on record."""
+        """The last recorded step."""
         try:
             lines = (self._folder / "metrics.jsonl").read_bytes().split(b"\n")[:-1]
         except FileNotFoundError:
@@ -75,14 +75,14 @@ class Launched:
         return int(json.loads(lines[-1])["step"]) if lines else 0
 
     def read_settings(self) -> TrainGanSettings:
-        """Return the settings on record."""
+        """Return the recorded settings."""
         config = json.loads((self._folder / "config.json").read_text())
         return read_settings(TrainGanSettings, config["settings"])
 
     def measure(self, steps: int) -> float:
-        """Let the process work on until `steps` more are on record; return the seconds a step.
+        """Let the process continue until `steps` more are recorded; return the seconds per step.
 
-        What it does up to the first line of its metrics does not count, as with the other workers.
+        The work up to the first line of its metrics does not count, as with the other workers.
         """
         self._process.send_signal(signal.SIGCONT)
         self.wait_for(self.step + 1)
@@ -107,7 +107,7 @@ class Launched:
 
 
 def measure_startup(launcher: Launcher, variant: str, *, rounds: int) -> list[Record]:
-    """Time from the command to its first finished step, less a step's own time.
+    """Time from the command to its first finished step, minus the time of one step.
 
     Cold: nothing prepared, neither data nor compiled programs. Warm: the same command again.
     """
@@ -138,8 +138,8 @@ def measure_sampling(
 ) -> list[Record]:
     """Time the whole command that draws `num` images of a run, for the first time and again.
 
-    The run is trained here, for two epochs: `flags` are its further ones. Every round has a home
-    folder as the training has left it, so that the first time is a user's.
+    The run is trained here for two epochs, with the additional `flags`. Every round has a home
+    folder in its state after the training, so that the first time is that of a user.
     """
     seconds: dict[str, list[float]] = {"first time": [], "again": []}
     name = f"--class={launcher.class_name}"
@@ -160,7 +160,7 @@ def measure_sampling(
 
 
 def _run_at_home(home: Path, script: Path, flags: Sequence[str]) -> float:
-    """Run a launcher as a user whose folder is `home`, with the packages of this one's."""
+    """Run a launcher with the home folder `home` and the packages of this user."""
     environment = {**os.environ, "HOME": str(home), "PYTHONUSERBASE": site.getuserbase()}
     environment.pop("JAX_COMPILATION_CACHE_DIR", None)
     home.mkdir(exist_ok=True)
@@ -172,7 +172,7 @@ def _run_at_home(home: Path, script: Path, flags: Sequence[str]) -> float:
 
 
 def bare_step(*, values: Mapping[str, Any]) -> Workload:
-    """One step of the settings `values`, on a batch that lies on the device, nothing around it."""
+    """One bare step of the settings `values`, on a batch that is already on the device."""
     settings = read_settings(TrainGanSettings, values)
     gan, size = settings.create_gan(), settings.gan.image_size
     batch = ours.draw_batch(settings.batch_size, size, settings.gan.channels)

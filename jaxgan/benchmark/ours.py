@@ -26,13 +26,13 @@ LATENT_SIZE = 100
 
 
 def draw_pixels(batch_size: int, image_size: int, channels: int) -> np.ndarray:
-    """Draw bytes [batch_size, image_size, image_size, channels]: what they show costs nothing."""
+    """Draw bytes [batch_size, image_size, image_size, channels]: speed does not depend on them."""
     shape = (batch_size, image_size, image_size, channels)
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
 def compile_step(step: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a step as the launchers compile it; the state given to it is gone."""
+    """Return a step as the launchers compile it; it donates the state that it gets."""
     return jax.jit(step, donate_argnums=0)
 
 

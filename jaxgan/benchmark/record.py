@@ -10,7 +10,7 @@ from jaxgan.reports.tables import format_markdown
 
 @dataclass(frozen=True)
 class Spread:
-    """Of several rounds."""
+    """Median, minimum and maximum of several rounds."""
 
     median: float
     min: float
@@ -26,8 +26,8 @@ def spread(values: Sequence[float]) -> Spread:
 class Record:
     """One implementation of one case.
 
-    `ratio` stands on jaxgan's own: how many times a peer's throughput, by the medians of the
-    rounds in which both ran. `extra` holds what only some suites measure.
+    jaxgan's own record has a `ratio`: its throughput over that of a peer, by the medians of the
+    rounds in which both ran. `extra` holds values that only some suites measure.
     """
 
     suite: str
@@ -51,7 +51,7 @@ class Record:
 
 
 def compute_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """Return the ratio of throughputs from seconds a unit of image, over the common rounds."""
+    """Return the ratio of throughputs from the seconds per image, over the common rounds."""
     common = min(len(ours), len(theirs))
     return statistics.median(theirs[:common]) / statistics.median(ours[:common])
 

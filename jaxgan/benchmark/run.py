@@ -1,4 +1,4 @@
-"""Suites one after another; what was measured is written down after every case."""
+"""Run suites one after another; the measurements are written after every case."""
 
 import math
 import time
@@ -33,10 +33,10 @@ def run_benchmark(
     json_path: Path | None = None,
     plot_path: Path | None = None,
 ) -> None:
-    """Run suites and print a table of each; write JSON and a bar chart where asked to.
+    """Run suites and print a table of each; write JSON and a bar chart if requested.
 
-    With `seconds` above 0 the suites share them in equal parts: but for its first, a suite begins
-    no case after its share. Those left out are told, and are in the JSON.
+    With `seconds` above 0 the suites share them in equal parts. A suite begins no case after its
+    share, except its first. Cases that are left out are named, and are in the JSON.
     """
     begin = time.monotonic()
     for path in (json_path, plot_path):
@@ -58,11 +58,11 @@ def run_benchmark(
         of_suite = _run_suite(suite, cases, end, peak, journal)
         say(f"\n### {suite}\n\n{format_table(of_suite)}\n")
     if plot_path and not plot_ratios(journal.records, plot_path, title=_describe(environment)):
-        say(f"Skipped {plot_path}: nothing was compared with anything.")
+        say(f"Skipped {plot_path}: no implementation was compared with another.")
 
 
 class _Journal:
-    """What was measured and what was not, written down after every case."""
+    """The measured and the missing cases, written to a file after every case."""
 
     def __init__(
         self, path: Path | None, environment: dict[str, Any], missing: Sequence[tuple[str, str]]
@@ -88,7 +88,7 @@ class _Journal:
 def _run_suite(
     suite: str, cases: Mapping[str, Measure], end: float, peak: float | None, journal: _Journal
 ) -> list[Record]:
-    """Measure the cases that begin before the moment `end`, the first in any case."""
+    """Measure the cases that begin before the time `end`, and always the first case."""
     records: list[Record] = []
     for number, (case, measure) in enumerate(cases.items()):
         if number and time.monotonic() > end:
@@ -112,7 +112,7 @@ def measure_peak(size: int = 8192) -> float:
 
 
 def add_utilisation(records: Sequence[Record], peak: float) -> None:
-    """Set what share of the matrix product's rate a step's own arithmetic is done at."""
+    """Set the rate of a step's own arithmetic as a share of the matrix product's rate."""
     for record in records:
         if "gflops" in record.extra:
             record.extra["model_flop_utilisation"] = record.extra["gflops"] / peak

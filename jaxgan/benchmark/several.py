@@ -9,7 +9,7 @@ from jaxgan.devices.parallel import AXIS, choose_devices, replicate
 
 
 def dcgan_train_on(*, num_devices: int, batch_size: int, width: int) -> Workload:
-    """One step on several devices, a part of the batch each; on a CPU they are virtual ones."""
+    """One step on several devices, each with a part of the batch; on a CPU they are virtual."""
     jax.config.update("jax_num_cpu_devices", num_devices)
     devices = choose_devices(num_devices)
     if num_devices == 1:

@@ -1,4 +1,4 @@
-"""The suites: which cases, against whom."""
+"""The suites: their cases and the peers that they are compared with."""
 
 import functools
 import importlib.util
@@ -19,14 +19,14 @@ _TORCH_VARIANTS = ("eager", "channels_last", "compiled")
 
 
 def _build_torch(*, workload: str, variant: str, **arguments: Any) -> Workload:
-    """Import PyTorch in the worker alone."""
+    """Import PyTorch only in the worker."""
     from jaxgan.benchmark import torch_peer
 
     return torch_peer.build(workload=workload, variant=variant, **arguments)
 
 
 def find_peers(wanted: Sequence[str]) -> list[str]:
-    """Return those of the peers that are installed; say which are not."""
+    """Return the installed peers; say which are not installed."""
     found = [peer for peer in wanted if importlib.util.find_spec(peer)]
     for peer in wanted:
         if peer not in found:
@@ -74,7 +74,7 @@ def _sample(peers: Sequence[str], small: bool) -> Iterator[Case]:
 
 
 # name, size of the image, channels in and out, kernel, stride, padding. The generator's layers are
-# the discriminator's the other way round: its forward product is their input gradient.
+# the discriminator's in reverse: its forward product is their input gradient.
 _Layer = tuple[str, int, int, int, int, int]
 _DCGAN_LAYERS: list[_Layer] = [
     *(("down0", 64, 3, 64, 4, 2), ("down1", 32, 64, 128, 4, 2)),
@@ -100,7 +100,7 @@ def _convolutions(peers: Sequence[str], small: bool) -> Iterator[Case]:
             continue
         for product in _PRODUCTS:
             if inputs == 3 and product == "input_gradient" and name.startswith("gmd"):
-                continue  # nothing ever asks for it
+                continue  # no training needs it
             arguments: dict[str, object] = {
                 "product": product,
                 "batch_size": batch_size,
@@ -163,9 +163,9 @@ _TINY = ("--config.gan.generator_width=4", "--config.gan.discriminator_width=4")
 def list_cases(
     suite: str, *, peers: Sequence[str], case: str, rounds: int, small: bool, launcher: Launcher
 ) -> dict[str, Measure]:
-    """Return the cases of a suite whose name contains `case`, and what measures each.
+    """Return the cases of a suite with `case` in their name, each with its measuring function.
 
-    `small` takes tiny networks and batches: to see the command work, not to learn a speed.
+    `small` takes tiny networks and batches: to test the command, not to measure speed.
     """
     cases: dict[str, Measure] = {}
     if suite in _CASES:

@@ -1,8 +1,8 @@
 """The same work in PyTorch, written to be fast.
 
-The listing of section 4.1, without what it wastes: the fakes are made once, and D's kernel
-gradients are not computed in G's step. Each variant is PyTorch's own advice for speed: as it comes
-('eager'), in the memory format 'channels_last', and through `torch.compile`.
+The listing of section 4.1, without unnecessary work: the fakes are made once, and D's kernel
+gradients are not computed in G's step. The variants follow PyTorch's own advice for speed: the
+default ('eager'), the memory format 'channels_last', and `torch.compile`.
 """
 
 import functools
@@ -64,7 +64,7 @@ def _device() -> str:
 
 
 def _finish(run: Callable[[], Any]) -> Callable[[], None]:
-    """Wait for the accelerator, where there is one."""
+    """Wait for the accelerator, if there is one."""
 
     def finished() -> None:
         run()

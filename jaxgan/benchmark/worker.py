@@ -1,7 +1,7 @@
-"""A contender in a process of its own, which works only when told to.
+"""A contender in its own process, which works only on request.
 
-Libraries keep threads and memory of their own: apart, none of them is measured with another's, and
-the peak of memory is the contender's.
+Libraries have their own threads and memory. In separate processes, no library affects the speed of
+another, and the peak of memory is that of the contender.
 """
 
 import multiprocessing
@@ -25,9 +25,9 @@ class ContenderError(Exception):
 
 @dataclass(frozen=True)
 class Built:
-    """What a worker says once it is ready.
+    """The message of a worker when it is ready.
 
-    `first_seconds` is the first unit, compilation included, `seconds` a later one.
+    `first_seconds` is the time of the first unit, including compilation; `seconds` of a later one.
     """
 
     images: int
@@ -37,7 +37,7 @@ class Built:
 
     @property
     def compile_seconds(self) -> float:
-        """The first unit's time over a later one's."""
+        """The first unit's time minus a later unit's."""
         return max(self.first_seconds - self.seconds, 0.0)
 
 
@@ -60,7 +60,7 @@ class Worker:
         return float(self._receive())
 
     def finish(self) -> int:
-        """End the process; return its peak of memory in bytes, the accelerator's where on one."""
+        """End the process; return its peak memory in bytes, on the accelerator if it uses one."""
         self._pipe.send(None)
         peak = int(self._receive())
         self._process.join()
@@ -90,8 +90,8 @@ def _serve(pipe: Connection, contender: Contender, arguments: Mapping[str, Any])
         first, later = _time(workload, 1), _time(workload, 1)
         pipe.send(Built(workload.images, workload.flop, first, later))
         while (units := pipe.recv()) is not None:
-            # Others have worked since: caches are cold, and a virtual machine may have taken freed
-            # memory back. A training runs on, so that is not its speed.
+            # Others have worked since: caches are cold, and a virtual machine may have taken back
+            # free memory. In a training without pauses this does not happen.
             workload.run()
             pipe.send(_time(workload, units))
         pipe.send(_measure_peak_memory())
@@ -109,7 +109,7 @@ def _time(workload: Workload, units: int) -> float:
 
 
 def _measure_peak_memory() -> int:
-    """Return the accelerator's peak where this process has used one, else the process'."""
+    """Return the accelerator's peak if this process has used one, otherwise the process's."""
     if "jax" in sys.modules:
         stats = sys.modules["jax"].local_devices()[0].memory_stats()
         if stats:

@@ -1,4 +1,4 @@
-"""What is measured: a piece of work that can be repeated."""
+"""The measured work: one unit that can be repeated."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Workload:
-    """One unit of work; `run` returns when it is done, its results computed and not just promised.
+    """One unit of work; `run` returns when its results are computed, not only requested.
 
-    `images` are those of a unit. `flop` counts the arithmetic of the textbook form, for GFLOP/s.
+    `images` is the number per unit. `flop` counts the textbook form's arithmetic, for GFLOP/s.
     """
 
     run: Callable[[], object]
@@ -22,10 +22,10 @@ Build = Callable[..., Workload]
 
 @dataclass(frozen=True)
 class Contender:
-    """An implementation of a case, built in a process of its own as `build(**arguments)`.
+    """An implementation of a case, built in its own process as `build(**arguments)`.
 
-    `peer` names the project it belongs to: PyTorch enters with several variants, and the fastest
-    counts. It is None for jaxgan's own.
+    `peer` names its project: PyTorch has several variants, and the fastest counts. It is None for
+    jaxgan's own.
     """
 
     implementation: str

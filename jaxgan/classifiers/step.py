@@ -1,5 +1,6 @@
 """Training any classifier: pure functions of state, batch and key."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -9,9 +10,10 @@ import optax
 from jaxgan.classifiers.frozen import keep_frozen
 from jaxgan.classifiers.protocol import Classifier, Outputs
 from jaxgan.core.types import Array, Batch, Key, Metrics, Params
-from jaxgan.devices.parallel import average
+from jaxgan.devices.parallel import average, compute_whole_batch_size, take_part
 from jaxgan.networks.losses import softmax_cross_entropy
 from jaxgan.networks.state import NetworkState, apply_gradients, create_network_state
+from jaxgan.ops.augment_classic import augment_classic
 
 
 class ClassifierState(NetworkState):
@@ -41,11 +43,13 @@ def train_step(
     *,
     classifier: Classifier,
     optimizer: optax.GradientTransformation,
+    class_weights: Sequence[float] | None = None,
     axis_name: str | None = None,
 ) -> tuple[ClassifierState, Metrics]:
     """Descend the mean loss of this device's part of the batch, averaged over devices.
 
-    The loss is the cross-entropy, and that of the auxiliary heads by the classifier's weight.
+    The loss is the cross-entropy, and that of the auxiliary heads by the classifier's weight. An
+    image counts by the weight of its class where there are `class_weights`, one for each class.
     """
     module, images = classifier.create_module(axis_name), classifier.input.scale(batch.images)
 
@@ -59,9 +63,10 @@ def train_step(
                 rngs={"dropout": key},
                 mutable=["batch_stats"],
             )
-        loss = _compute_loss(outputs.logits, batch.labels)
+        loss = _compute_loss(outputs.logits, batch.labels, class_weights)
         for logits in outputs.auxiliary:
-            loss += classifier.auxiliary_weight * _compute_loss(logits, batch.labels)
+            extra = _compute_loss(logits, batch.labels, class_weights)
+            loss += classifier.auxiliary_weight * extra
         return loss, (outputs.logits, updates.get("batch_stats", {}))
 
     (loss, (logits, stats)), gradients = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
@@ -70,8 +75,26 @@ def train_step(
     return new_state.replace(step=state.step + 1), average(metrics, axis_name)
 
 
-def _compute_loss(logits: Array, labels: Array) -> Array:
-    return jnp.mean(softmax_cross_entropy(logits=logits, labels=labels))
+def _compute_loss(logits: Array, labels: Array, class_weights: Sequence[float] | None) -> Array:
+    losses = softmax_cross_entropy(logits=logits, labels=labels)
+    if class_weights is not None:
+        losses = losses * jnp.array(class_weights, losses.dtype)[labels]
+    return jnp.mean(losses)
+
+
+def train_step_classic(
+    state: ClassifierState, batch: Batch, key: Key, *, axis_name: str | None = None, **bound: Any
+) -> tuple[ClassifierState, Metrics]:
+    """Change every image of the batch by classic augmentation, then do the usual step.
+
+    The changes of an image depend on its place in the whole batch, not on its device.
+    """
+    num = compute_whole_batch_size(len(batch.images), axis_name)
+    keys = take_part(jax.random.split(key, num), axis_name)
+    images = augment_classic(batch.images, keys)
+    # The key behind those of the images.
+    behind = jax.random.fold_in(key, num)
+    return train_step(state, Batch(images, batch.labels), behind, axis_name=axis_name, **bound)
 
 
 def compute_probabilities(variables: Params, images: Array, *, classifier: Classifier) -> Array:

@@ -1,1 +1,1 @@
-"""Errors, files, seeds, settings. Every room needs them."""
+"""Errors, files, seeds, settings. Every other package needs them."""

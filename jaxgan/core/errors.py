@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from jaxgan.core.untrusted import printable
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# What a disk or its owner refuses; any other error of the system is told as what it is.
+# Errors of the disk or of its permissions. Any other system error is reported unchanged.
 _REFUSED = (*_NO_SPACE, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR)
 _NO_SPACE_WORDS = ("No space left on device", "Disk quota exceeded", "File too large")
 _OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory")
@@ -16,70 +16,70 @@ _LONGEST_LIST = 10
 
 
 def list_some(names: Iterable[str]) -> str:
-    """Return names for a sentence, made printable; of more than ten the first, and how many."""
+    """Return printable names for a sentence: the first ten, then the number of the others."""
     every = [printable(name) for name in names]
     rest = len(every) - _LONGEST_LIST
     return ", ".join(every[:_LONGEST_LIST]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def name_few(names: Sequence[str], most: int = 3) -> str:
-    """Return the first of names from files, in a line that they can not break."""
+    """Return the first `most` names, printable and on one line."""
     return ", ".join(map(printable, names[:most])) + (", ..." if len(names) > most else "")
 
 
 def name_some(names: Sequence[str], noun: str = "file") -> str:
-    """Return how many there are and name the first five."""
+    """Return the number of names, and the first five."""
     return f"{len(names)} {noun}{'s' * (len(names) != 1)} ({name_few(names, 5)})"
 
 
 class UserError(Exception):
-    """A mistake that the user can mend: what was found, what was expected, what to do.
+    """A mistake that the user can correct: what was found, what was expected, what to do.
 
-    Launchers print the message alone, without a traceback, and exit with `exit_code`.
+    Launchers print only the message, without a traceback, and exit with `exit_code`.
     """
 
     exit_code = 2
 
 
 class DivergedError(UserError):
-    """A training whose numbers are no longer finite."""
+    """A training run in which numbers are no longer finite."""
 
     exit_code = 3
 
 
 class IncompleteError(UserError):
-    """Work of many parts whose end was reached, but not by all of them: some have failed."""
+    """Work of many parts, of which some have failed and all others are done."""
 
     exit_code = 4
 
 
 class DiskError(UserError):
-    """A file that can not be written: nothing that goes on from here could be kept."""
+    """A file that can not be written: no later result could be saved."""
 
     exit_code = 74  # EX_IOERR of sysexits.h
 
 
 class OutOfMemoryError(UserError):
-    """A program that needs more memory than there is."""
+    """A program that needs more memory than is available."""
 
     exit_code = 71  # EX_OSERR of sysexits.h
 
 
 def describe_disk_error(path: object, error: OSError) -> DiskError:
-    """Return what to raise where writing `path` has failed."""
+    """Return the error to raise when writing `path` has failed."""
     remedy = "Make it writable, or choose another folder"
     if error.errno in _NO_SPACE:
         remedy = "Free some space, or choose a folder on another disk"
-    if isinstance(error, TimeoutError):  # orbax waits for its own threads by the clock
+    if isinstance(error, TimeoutError):  # orbax waits for its own threads with a time limit
         remedy = "The disk is very slow, or the machine was asleep"
     return DiskError(
         f"{printable(str(error.filename or path))} can not be written: {error.strerror or error}. "
-        f"{remedy}; the same command then goes on from the last checkpoint."
+        f"{remedy}; the same command then continues from the last checkpoint."
     )
 
 
 def find_disk_error(path: object, error: BaseException) -> DiskError | None:
-    """Return what to raise where `error`, of a library that writes to `path`, is the disk's."""
+    """Return the disk error behind `error`, from a library that writes to `path`; or None."""
     if isinstance(error, OSError):
         return describe_disk_error(path, error)
     words = [words for words in _NO_SPACE_WORDS if words in str(error)]
@@ -87,14 +87,14 @@ def find_disk_error(path: object, error: BaseException) -> DiskError | None:
 
 
 def find_refusal(error: BaseException) -> DiskError | None:
-    """Return what to raise where `error`, from anywhere in the program, is the disk's."""
+    """Return the disk error behind `error`, from anywhere in the program; or None."""
     if isinstance(error, OSError) and error.errno not in _REFUSED:
-        error = Exception(str(error))  # its words may be those of a library that wraps the disk's
+        error = Exception(str(error))  # a library may have wrapped a disk error: its text says so
     return find_disk_error("A file", error)
 
 
 def find_memory_error(error: BaseException) -> OutOfMemoryError | None:
-    """Return what to raise where `error`, of JAX or of Python, says that memory has run out."""
+    """Return the error to raise if `error`, of JAX or Python, says that memory ran out; or None."""
     is_memory = isinstance(error, MemoryError) or (
         type(error).__name__ in ("JaxRuntimeError", "XlaRuntimeError")
         and any(words in str(error) for words in _OUT_OF_MEMORY)
@@ -103,8 +103,8 @@ def find_memory_error(error: BaseException) -> OutOfMemoryError | None:
         return None
     reason = (str(error) or "MemoryError").splitlines()[0]
     return OutOfMemoryError(
-        f"Out of memory ({reason}): a smaller config.batch_size needs less (of a study "
-        "config.gan_batch_size and config.batch_size; what only reads a run takes the run's "
-        "own), so do smaller images and narrower networks, and other programs may be using the "
-        "memory."
+        f"Out of memory ({reason}): a smaller config.batch_size needs less (in a study, "
+        "config.gan_batch_size and config.batch_size). A command that only reads a run uses the "
+        "batch size of that run. Smaller images and narrower networks need less too. Other "
+        "programs may also be using the memory."
     )

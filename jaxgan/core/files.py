@@ -1,7 +1,8 @@
-"""Writing files that are complete or absent, whatever happens to the process or to the disk.
+"""Write files that are complete or absent, whatever happens to the process or the disk.
 
-Everything that is not a growing log goes through here: written beside, flushed to the disk, then
-renamed. A kill may leave what was written beside; `remove_leftovers` takes it away.
+Every file except a growing log is written here. It gets a temporary name in the same folder, is
+flushed to the disk, and is then renamed. A killed process may leave a temporary file;
+`remove_leftovers` removes it.
 """
 
 import contextlib
@@ -25,7 +26,7 @@ _FILL_BYTES = 2**24
 
 @contextlib.contextmanager
 def telling_disk_errors(path: Path) -> Iterator[None]:
-    """Turn what the operating system says of a block that writes `path` into a `DiskError`."""
+    """Turn each `OSError` of a block that writes `path` into a `DiskError`."""
     try:
         yield
     except OSError as error:
@@ -34,10 +35,10 @@ def telling_disk_errors(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def written_beside(path: Path) -> Iterator[Path]:
-    """Yield where to write what becomes `path` when the block has ended well.
+    """Yield a temporary path, which is renamed to `path` when the block ends without an error.
 
-    The folder is made where it is missing. The name beside holds the process's number: several
-    may be making the same file of a cache.
+    A missing folder is created. The temporary name holds the process number, because several
+    processes may write the same cache file.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}{_BESIDE}")
     try:
@@ -53,38 +54,38 @@ def written_beside(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file, complete or not at all."""
+    """Write a file completely or not at all."""
     with written_beside(path) as beside:
         beside.write_bytes(content)
 
 
 def write_text(path: Path, text: str) -> None:
-    r"""Write UTF-8, complete or not at all; bytes of a name that are not UTF-8 as `\udcff`."""
+    r"""Write UTF-8 text completely or not at all; bytes that are not UTF-8 become `\udcff`."""
     write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write strict JSON, complete or not at all."""
+    """Write strict JSON completely or not at all."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
-    """Return the arrays of an .npz file, None where it is not, to the bit, what was written."""
+    """Return the arrays of an .npz file; None if any bit differs from what was written."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            # numpy reads no further than an array's own header says: a damaged one of a smaller
-            # array would pass, its checksum never being reached.
+            # numpy reads only as far as an array's own header says. If damage makes that array
+            # smaller, numpy never reaches the checksum.
             if arrays.zip.testzip() is not None:
                 return None
             return dict(arrays)
     except Exception:
-        return None  # numpy, zipfile and zlib say in a dozen ways that a file is damaged
+        return None  # numpy, zipfile and zlib raise many kinds of error for a damaged file
 
 
 def sync(path: Path) -> None:
-    """Have a file or folder reach the disk: a rename may outlive a power cut that content does not.
+    """Flush a file or folder to the disk: after a power cut, a rename may be there without content.
 
-    A file system that can not do that for folders is left alone.
+    File systems that can not do this for folders are accepted.
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -97,9 +98,9 @@ def sync(path: Path) -> None:
 
 
 def reserve(path: Path, num_bytes: int) -> None:
-    """Take the space of a file that will be written through a memory map.
+    """Reserve disk space for a file that will be written through a memory map.
 
-    A full disk is an error here; under the map it would be a signal that ends the process.
+    Here a full disk raises an error. In the memory map, a signal would end the process.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -110,13 +111,13 @@ def reserve(path: Path, num_bytes: int) -> None:
 
 
 def note_use(path: Path) -> None:
-    """Let a prepared thing be known as used now, where its place can be written."""
+    """Set the time of last use of a cache entry to now, if it can be written."""
     with contextlib.suppress(OSError):
         os.utime(path)
 
 
 def _allocate(descriptor: int, num_bytes: int) -> bool:
-    """Have the system take the space; False where it, or the file system, can not: macOS, NFS."""
+    """Let the system reserve the space; False if it or the file system can not (macOS, NFS)."""
     allocate = getattr(os, "posix_fallocate", None)
     if allocate is None:
         return False
@@ -130,7 +131,7 @@ def _allocate(descriptor: int, num_bytes: int) -> bool:
 
 
 def _fill_up(descriptor: int, num_bytes: int) -> None:
-    """Write what is there again, zeros in the file's holes and behind its end: that takes space."""
+    """Reserve space by writing: existing bytes again, zeros in holes and beyond the file's end."""
     for start in range(0, num_bytes, _FILL_BYTES):
         size = min(_FILL_BYTES, num_bytes - start)
         content = memoryview(os.pread(descriptor, size, start).ljust(size, b"\0"))
@@ -140,14 +141,14 @@ def _fill_up(descriptor: int, num_bytes: int) -> None:
 
 
 def make_folder(path: Path) -> Path:
-    """Make a folder and those above it where they are missing."""
+    """Create a folder and its missing parents."""
     with telling_disk_errors(path):
         path.mkdir(parents=True, exist_ok=True)
     return path
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what killed processes have left beside the files of a folder held by this one."""
+    """Remove temporary files of killed processes from a folder that this process holds."""
     for leftover in path.rglob(f".*{_BESIDE}"):
         leftover.unlink()
 
@@ -156,7 +157,7 @@ def remove_leftovers(path: Path) -> None:
 def hold_folder(path: Path) -> Iterator[None]:
     """Keep other processes' runs out of a folder while the block runs.
 
-    The lock is the kernel's: it goes with the process that holds it, however that ends.
+    The lock belongs to the kernel, which releases it when the process ends for any reason.
     """
     with telling_disk_errors(path / LOCK):
         descriptor = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
@@ -177,12 +178,12 @@ def _lock(descriptor: int, path: Path) -> None:
             "ended, or choose another --workdir."
         ) from None
     except OSError:
-        return  # some network file systems have no locks: better to run than to refuse
+        return  # some network file systems have no locks: run without one
     with telling_disk_errors(path / LOCK):
         os.truncate(descriptor, 0)
         os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
 
 
 def holds_nothing(path: Path) -> bool:
-    """Whether a folder is empty but for a lock."""
+    """Whether a folder is empty, except for a lock."""
     return all(entry.name == LOCK for entry in path.iterdir())

@@ -1,7 +1,7 @@
-"""The numbers that everything random follows from: which are allowed, and what they count as.
+"""Seeds of random numbers: which values are allowed, and which values are the same seed.
 
-A key of JAX is made of 32 bits: a larger number would silently be the same seed as a smaller one.
-Nothing adds to a seed or multiplies it: numbers are folded into keys, `jax.random.fold_in`.
+A JAX key is made from 32 bits. A larger number would silently be the same seed as a smaller one.
+No code adds to a seed or multiplies it. Numbers are folded into keys with `jax.random.fold_in`.
 """
 
 from jaxgan.core.errors import UserError
@@ -11,7 +11,7 @@ LOWEST_SEED = -(2**31)  # JAX takes negative numbers too: -1 is the seed 4294967
 
 
 def check_seed(name: str, seed: int) -> None:
-    """Raise `UserError` where a seed is none that JAX tells from all others."""
+    """Raise `UserError` if JAX can not distinguish a seed from all others."""
     if not LOWEST_SEED <= seed < NUM_SEEDS:
         raise UserError(
             f"{name} is {seed}, expected a whole number from {LOWEST_SEED} to {NUM_SEEDS - 1}."
@@ -19,14 +19,14 @@ def check_seed(name: str, seed: int) -> None:
 
 
 def wrap_seed(seed: int) -> int:
-    """Return the seed as the 32 bits that JAX takes it for, from 0 on: numpy takes no other."""
+    """Return the 32 bits that JAX uses of a seed, as a number from 0 on, which numpy needs."""
     return seed % NUM_SEEDS
 
 
 def check_latents(first: int, num: int) -> None:
-    """Raise `UserError` where `num` latents from number `first` on are not all different."""
+    """Raise `UserError` if `num` latents from number `first` on are not all different."""
     if first < 0 or first + num > NUM_SEEDS:
         raise UserError(
-            f"{num} image(s) from seed {first} on were asked for: each has a seed of its own, from "
-            f"0 to {NUM_SEEDS - 1}. Begin with a seed from 0 to {max(NUM_SEEDS - num, 0)}."
+            f"{num} image(s) from seed {first} on were requested. Each image has its own seed, "
+            f"from 0 to {NUM_SEEDS - 1}. Start with a seed from 0 to {max(NUM_SEEDS - num, 0)}."
         )

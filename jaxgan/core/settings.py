@@ -1,8 +1,8 @@
-"""What an experiment may be told, typed: a ConfigDict ends here.
+"""Typed settings of an experiment, read from a ConfigDict.
 
-`configs/` holds the values with a comment each; `read_settings` refuses a field that is missing,
-unknown, of another type or out of range, with the field's name in the sentence. Of a union of
-dataclasses the field `family` says which one is meant.
+`configs/` holds the values, each with a comment. `read_settings` rejects a field that is missing,
+unknown, of the wrong type or out of range, and names the field. In a union of dataclasses, the
+field `family` selects one.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ def _read(cls: Any, values: Any, path: str) -> Any:
     fields = {name: _convert(hints[name], values[name], f"{path}.{name}") for name in given}
     try:
         return cls(**fields)
-    except UserError as error:  # its sentence is of a config that has these fields at its top
+    except UserError as error:  # the message names these fields as if they were at the top level
         raise UserError(str(error).replace("config.", f"{path}.")) from None
 
 
@@ -53,7 +53,7 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"{path} is {value!r}, expected a finite number.")
     expected = hint if isinstance(hint, type) else typing.get_origin(hint)
-    if expected is tuple and isinstance(value, list):  # as JSON has it
+    if expected is tuple and isinstance(value, list):  # JSON has lists only
         return tuple(value)
     is_bool = isinstance(value, bool)
     if not isinstance(value, expected) or (is_bool and expected is not bool):
@@ -68,9 +68,9 @@ def _list_families(hint: Any) -> tuple[Any, ...]:
 
 
 def _choose_family(families: Sequence[Any], values: Any, path: str) -> Any:
-    """Return the dataclass whose `family` is that of `values`; the only one where there is one."""
+    """Return the dataclass with the `family` of `values`; a single dataclass without asking."""
     if len(families) == 1 or not isinstance(values, Mapping):
-        return families[0]  # which refuses what is no group of fields
+        return families[0]  # `_read` then rejects a value that is not a group of fields
     by_name = {family.family: family for family in families}
     found = values.get("family")
     if not isinstance(found, str) or found not in by_name:
@@ -84,13 +84,13 @@ def _name(expected: Any) -> str:
 
 
 def _get_hints(cls: Any) -> dict[str, Any]:
-    """Return the type of every field; a name in quotes is looked up now, not when written."""
+    """Return the type of every field; types written as strings are resolved."""
     hints = typing.get_type_hints(cls)
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
 def to_dict(settings: Any) -> dict[str, Any]:
-    """Return settings as plain, JSON-able dicts."""
+    """Return settings as plain dicts that JSON can hold."""
     return {
         field.name: _to_plain(getattr(settings, field.name))
         for field in dataclasses.fields(settings)
@@ -101,16 +101,16 @@ def _to_plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         return to_dict(value)
     if isinstance(value, tuple):
-        return list(value)  # as JSON reads it back
+        return list(value)  # JSON reads it back as a list
     return dict(value) if isinstance(value, Mapping) else value
 
 
 def check(name: str, value: Any, good: bool, expected: str) -> None:
-    """Raise where a field has a value that is not `good`, in the words of its user."""
+    """Raise `UserError` if a field's value is not `good`; `expected` says what is allowed."""
     if not good:
         raise UserError(f"config.{name} is {value!r}, expected {expected}.")
 
 
 def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
-    """Raise where a field has a value that is none of the choices."""
+    """Raise `UserError` if a field's value is not one of the choices."""
     check(name, value, value in choices, f"one of {', '.join(map(str, choices))}")

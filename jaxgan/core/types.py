@@ -1,4 +1,4 @@
-"""The words that every room of the house shares."""
+"""Types that all packages share."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple

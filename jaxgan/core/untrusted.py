@@ -1,6 +1,6 @@
-"""Text that came out of files (names, classes, table cells), made safe to show.
+"""Make text from files (names, classes, table cells) safe to show.
 
-Pages need nothing of this: their templates escape whatever they are given (`jaxgan.study.page`).
+Pages do not need this: their templates escape every value (`jaxgan.study.page`).
 """
 
 import unicodedata
@@ -10,37 +10,37 @@ _LINE_STARTS = ("\t", "\r", "\n")
 
 
 def printable(text: str) -> str:
-    r"""Return `text` on one line, with whatever could steer a terminal spelled out (`\x1b`).
+    r"""Return `text` on one line, with characters that could control a terminal escaped (`\x1b`).
 
-    That is control characters, line ends, marks that turn the direction of writing, and bytes of a
-    file name that are not UTF-8.
+    These are control characters, line ends, marks that change the writing direction, and bytes of
+    a file name that are not UTF-8.
     """
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def printable_lines(text: str) -> str:
-    """Return a text of our own as `printable` does, its line ends kept.
+    """Return a text of jaxgan as `printable` does, but keep its line ends.
 
-    A name from a file goes through `printable` first: its line ends would look like ours.
+    Apply `printable` first to each name from a file, so that it can not add lines.
     """
     return "\n".join(map(printable, text.split("\n")))
 
 
 def csv_cell(value: object) -> object:
-    """Return a table's cell so that no spreadsheet takes it for a formula; numbers stay numbers."""
+    """Return a table cell that no spreadsheet reads as a formula; numbers stay numbers."""
     if not isinstance(value, str):
         return value
     first = next((c for c in value if not _is_blank(c)), "")
-    # As some spreadsheets do, wide and small forms are taken for the plain ones.
+    # Some spreadsheets read wide and small forms of a character as the plain one.
     starts_formula = unicodedata.normalize("NFKC", first) in _FORMULA_STARTS
     return f"'{value}" if starts_formula or value.startswith(_LINE_STARTS) else value
 
 
 def _is_blank(character: str) -> bool:
-    """Whether nothing is seen of a character: spaces, controls, marks of format, joiners."""
+    """Whether a character is invisible: spaces, controls, format marks, joiners."""
     return unicodedata.category(character) in ("Zs", "Zl", "Zp", "Cc", "Cf", "Mn", "Me")
 
 
 def markdown_text(text: str) -> str:
-    r"""Return `text` as Markdown that shows it: no tags, no links, no cells of a table."""
+    r"""Return Markdown that shows `text` as it is: no tags, no links, no table cells."""
     return "".join(f"\\{c}" if c in "\\`*[]<>|#" else c for c in printable(text))

@@ -1,7 +1,7 @@
-"""Which settings have no effect, with the others as they are: named, never ignored in silence.
+"""Name the settings that have no effect with the given values of the others.
 
-Names are as a user gives them: `config.FIELD` of a config, `--FLAG` of a launcher. The name of a
-group of fields stands for all that is in it.
+No setting is ignored in silence. Names are as a user gives them: `config.FIELD` of a config,
+`--FLAG` of a launcher. The name of a group of fields means all fields in it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,7 @@ Unused = Mapping[str, str]  # the reason, by name
 
 
 def describe_unused(changed: Iterable[str], unused: Unused) -> str | None:
-    """Return which of the `changed` names have no effect and why, None where all have one."""
+    """Return which of the `changed` names have no effect, and why; None if all have one."""
     by_reason: dict[str, list[str]] = {}
     for name in changed:
         for group, reason in unused.items():
@@ -27,14 +27,14 @@ def describe_unused(changed: Iterable[str], unused: Unused) -> str | None:
 
 
 def check_unused(changed: Iterable[str], unused: Unused) -> None:
-    """Raise `UserError` where a changed name has no effect."""
+    """Raise `UserError` if a changed name has no effect."""
     found = describe_unused(changed, unused)
     if found is not None:
         raise UserError(f"{found} Leave out what has no effect.")
 
 
 def prefix_unused(group: str, unused: Unused) -> dict[str, str]:
-    """Return what a group of settings says of its own fields, as the whole config calls them."""
+    """Return the unused fields of a group, with the names that they have in the full config."""
     return {
         f"{group}.{name}": reason.replace("config.", f"{group}.") for name, reason in unused.items()
     }

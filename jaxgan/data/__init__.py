@@ -1,1 +1,1 @@
-"""Folders, DICOM, values, splits. Whatever turns the images of a source into sets."""
+"""Folders, DICOM, values, splits. Everything that turns the images of a source into sets."""

@@ -1,6 +1,6 @@
-"""The folder of what was prepared: what is in it, emptying it, and doing where it is read-only.
+"""The cache of prepared data: list it, empty it, and work with a read-only one.
 
-Whatever jaxgan keeps there has a name by which it is known; nothing else is ever touched.
+jaxgan recognises its own files there by their names. It never touches any other file.
 """
 
 import contextlib
@@ -14,9 +14,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-SECONDS_A_DAY = 86400.0
+SECONDS_PER_DAY = 86400.0
 _HEX32, _HEX64 = r"[0-9a-f]{32}", r"[0-9a-f]{64}"
-# Each kind: the files of one item, as paths from the cache; the item is the first group.
+_ONE_FILE = "contents|copies|encoders|references"  # kinds whose items are a file each
+# For each kind, the files of one item, as paths from the cache. The first group is the item.
 _KINDS = {
     "prepared images": (
         rf"((?:folder|phantom)/{_HEX32})/(?:index\.json|\w+/[\d.]+/(?:dataset_info\.json"
@@ -26,21 +27,23 @@ _KINDS = {
     "hashes of large folders": rf"(contents/{_HEX32}\.json)",
     "copies among images": r"(copies/[0-9a-f]+\.npz)",
     "encoders": rf"(encoders/{_HEX32}\.npz)",
+    "marks of notices that were shown": rf"(notices/{_HEX32})",
+    "training references": rf"(references/{_HEX32}\.npz)",
     "compiled programs": r"(xla)/\w+-[0-9a-f]+-(?:cache|atime)",
     "catalogue data sets": r"(tfds/(?!downloads/)[\w/.-]+/\d+\.\d+\.\d+)/[^/]+",
     "downloads": r"(tfds/downloads)/(?!manual/).+",
-    "unfinished files": rf"((?:arrays/{_HEX64}|contents|copies|encoders)/\.[\w.-]+\.\d+\.beside)",
+    "unfinished files": rf"((?:arrays/{_HEX64}|{_ONE_FILE})/\.[\w.-]+\.\d+\.beside)",
 }
-_TOPS = ("folder", "phantom", "arrays", "contents", "copies", "encoders", "xla", "tfds")
+_TOPS = ("folder", "phantom", "arrays", *_ONE_FILE.split("|"), "notices", "xla", "tfds")
 # jaxgan has read this data set of the catalogue, this version or an earlier one
 _TFDS_INDEX = re.compile(r"jaxgan_index\w*\.json")
-# What a process was writing: its host and number are in the name.
+# What a process was writing: its host and its process number are in the name.
 _UNFINISHED = re.compile(rf"(?:folder|phantom)/{_HEX32}\.(.+)\.(\d+)\.[0-9a-f]{{8}}")
 
 
 @dataclass(frozen=True)
 class Item:
-    """Something that was prepared: its files, their bytes, and when it was last used."""
+    """One prepared item: its files, their size in bytes, and when it was last used."""
 
     kind: str
     name: str
@@ -64,17 +67,17 @@ def list_items(cache: Path) -> list[Item]:
 
 
 def list_old(items: Sequence[Item], days: float) -> list[Item]:
-    """Return the items that were last used more than so many days ago."""
-    limit = time.time() - days * SECONDS_A_DAY
-    return [item for item in items if item.used < limit]
+    """Return the items that were last used more than `days` days ago."""
+    oldest = time.time() - days * SECONDS_PER_DAY
+    return [item for item in items if item.used < oldest]
 
 
 def remove_items(cache: Path, items: Sequence[Item]) -> int:
-    """Remove items and the folders that are then empty; return how many bytes that has freed."""
+    """Remove items and the folders that are then empty; return the number of freed bytes."""
     freed = 0
     for item in items:
         for file in item.files:
-            with contextlib.suppress(FileNotFoundError):  # another process was quicker
+            with contextlib.suppress(FileNotFoundError):  # another process has removed it
                 size = file.stat().st_size
                 file.unlink()
                 freed += size
@@ -85,18 +88,18 @@ def remove_items(cache: Path, items: Sequence[Item]) -> int:
 
 
 def _remove_if_empty(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # it holds something else
+    with contextlib.suppress(OSError):  # it holds other files
         folder.rmdir()
 
 
 def name_unfinished(target: Path) -> Path:
-    """Return where this process prepares what becomes `target`: `remove_unfinished` knows it."""
+    """Return where this process prepares `target`: a name that `remove_unfinished` recognises."""
     owner = f"{socket.gethostname()}.{os.getpid()}"
     return target.with_name(f"{target.name}.{owner}.{uuid.uuid4().hex[:8]}")
 
 
 def remove_unfinished(cache: Path) -> None:
-    """Remove what killed processes of this machine have left of a preparation."""
+    """Remove unfinished preparations of killed processes of this machine."""
     for path in [*cache.glob("folder/*"), *cache.glob("phantom/*")]:
         match = _UNFINISHED.fullmatch(path.relative_to(cache).as_posix())
         if match and match[1] == socket.gethostname() and not is_running(int(match[2])):
@@ -104,7 +107,7 @@ def remove_unfinished(cache: Path) -> None:
 
 
 def is_running(process: int) -> bool:
-    """Whether a process of this machine lives."""
+    """Whether a process of this machine is running."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -115,7 +118,7 @@ def is_running(process: int) -> bool:
 
 
 def is_writable(cache: Path) -> bool:
-    """Whether something can be added to a folder that is there, or is yet to be made."""
+    """Whether files can be added to a folder that exists or that can be created."""
     while not cache.exists():
         if cache == cache.parent:
             return False
@@ -124,7 +127,7 @@ def is_writable(cache: Path) -> bool:
 
 
 def lay_over(cache: Path, folder: Path) -> None:
-    """Fill an empty folder with links to all of a read-only cache: what is new goes beside them."""
+    """Fill an empty folder with links to all of a read-only cache; new files go next to them."""
     for file in [file for top in _TOPS for file in _walk(cache / top)]:
         link = folder / file.relative_to(cache)
         link.parent.mkdir(parents=True, exist_ok=True)
@@ -132,12 +135,12 @@ def lay_over(cache: Path, folder: Path) -> None:
 
 
 def find_new(folder: Path) -> list[Item]:
-    """Return what was prepared in a folder of `lay_over` beside the links."""
+    """Return the items in a folder of `lay_over` that are new: all except the links."""
     return [item for item in list_items(folder) if not all(f.is_symlink() for f in item.files)]
 
 
 def _walk(cache: Path) -> Iterator[Path]:
-    """Yield the files below a folder; no link of a folder is followed."""
+    """Yield the files below a folder; links to folders are not followed."""
     for parent, _, names in os.walk(cache):
         for name in names:
             yield Path(parent) / name
@@ -150,10 +153,10 @@ def _create(kind: str, name: str, files: Sequence[Path]) -> Item:
 
 
 def _is_ours(item: Item) -> bool:
-    """Whether an item is complete, by what jaxgan writes last, or abandoned."""
+    """Whether an item is complete (its last file is there) or abandoned."""
     names = {file.name for file in item.files}
     if item.kind == "unfinished files":  # until then a process may be writing it
-        return item.used < time.time() - SECONDS_A_DAY
+        return item.used < time.time() - SECONDS_PER_DAY
     if item.kind == "catalogue data sets":
         return any(map(_TFDS_INDEX.fullmatch, names))
     return item.kind != "prepared images" or "index.json" in names

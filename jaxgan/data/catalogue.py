@@ -40,7 +40,7 @@ SPLIT_NAMES = {"train": "train", "validation": "val", "val": "val", "valid": "va
 INDEX_FILE = "jaxgan_index_2.json"  # labels, hashes, ranges: so that they are computed once
 PROBE_SECONDS = 6.0  # how long a server may take to answer at all
 PROBED_HOSTS = 4
-NUM_RETRIES = 2  # instead of TFDS's 10, which are over three minutes where there is no network
+NUM_RETRIES = 2  # TFDS's 10 take over three minutes without a network
 
 
 class _Keys(NamedTuple):
@@ -53,9 +53,9 @@ class _Keys(NamedTuple):
 def prepare_catalogue(name: str, cache: Path, view: View = AS_STORED) -> PreparedSet:
     """Return a catalogue data set, downloaded and prepared now unless `cache` has it.
 
-    `name` may carry a configuration and a version (`cifar10:3.*.*`). Raises `UserError` for an
-    unknown name, for data that is not images with one class each, and, within seconds, when the
-    download cannot be reached.
+    `name` may contain a configuration and a version (`cifar10:3.*.*`). Raises `UserError` for an
+    unknown name, for data that is not images with one class each, and for a download that cannot be
+    reached; the last within seconds.
     """
     _check_name(name)
     with without_tensorflow():
@@ -74,7 +74,7 @@ def _check_name(name: str) -> None:
         hint = f" Did you mean {', '.join(near)}?" if near else ""
         raise UserError(
             f"the TFDS catalogue has no data set {name!r}.{hint} Expected a name from "
-            "https://www.tensorflow.org/datasets/catalog, such as mnist. For images of your own, "
+            "https://www.tensorflow.org/datasets/catalog, such as mnist. For your own images, "
             "give their folder instead."
         )
 
@@ -89,7 +89,7 @@ def _create_builder(name: str, data_dir: Path) -> Any:
 
 
 def _find_keys(name: str, info: Any) -> _Keys:
-    """Return the image and the label of a data set that has one of each."""
+    """Return the keys of the image and the label in a data set that has one of each."""
     features = info.features if isinstance(info.features, tfds.features.FeaturesDict) else {}
     images = [key for key, feature in features.items() if _is_picture(feature)]
     labels = [k for k, feature in features.items() if isinstance(feature, tfds.features.ClassLabel)]
@@ -100,13 +100,13 @@ def _find_keys(name: str, info: Any) -> _Keys:
         return _Keys(images[0], labels[0])
     raise UserError(
         f"the data set {name!r} is not image classification: expected one image and one class "
-        f"label an example, found {len(images)} image(s) and {len(labels)} label(s) among "
+        f"label per example, found {len(images)} image(s) and {len(labels)} label(s) among "
         f"{', '.join(features) or 'no named features'}. Choose another data set."
     )
 
 
 def _is_picture(feature: Any) -> bool:
-    """Tell an 8 or 16 bit image from masks, videos and floating-point maps."""
+    """Whether a feature is an 8-bit or 16-bit image, not a mask, video or floating-point map."""
     is_mask = isinstance(feature, tfds.features.LabeledImage)
     is_image = isinstance(feature, tfds.features.Image)
     return is_image and not is_mask and np.dtype(feature.np_dtype) in (np.uint8, np.uint16)
@@ -127,10 +127,10 @@ def _download(name: str, builder: Any) -> None:
     except ImportError as error:
         raise _missing_package(name, error) from error
     except Exception as error:  # whatever the network and the catalogue's own code raise
-        if not Path(builder.data_dir).is_dir():  # unless another process was quicker
+        if not Path(builder.data_dir).is_dir():  # unless another process has finished first
             raise UserError(
                 f"the data set {name!r} could not be downloaded and prepared: {error}. Try again, "
-                f"or prepare it elsewhere and copy it to {builder.data_dir}."
+                f"or prepare it on another machine and copy it to {builder.data_dir}."
             ) from error
 
 
@@ -144,7 +144,7 @@ def _check_manual_files(name: str, builder: Any, folder: Path) -> None:
 
 
 def _check_reachable(name: str, urls: Iterable[str]) -> None:
-    """Refuse to start a download when none of its servers answers."""
+    """Raise `UserError` if none of the download's servers answers."""
     by_host = {urlsplit(url).netloc: url for url in urls if url.startswith("http")}
     hosts = list(by_host)[:PROBED_HOSTS]
     if not hosts:
@@ -153,13 +153,13 @@ def _check_reachable(name: str, urls: Iterable[str]) -> None:
     if reason is not None:
         raise UserError(
             f"the data set {name!r} cannot be downloaded: no answer from {', '.join(hosts)} "
-            f"({reason}). Connect to the network and try again; or name a folder of images, or "
-            "nothing, for the data set that the program draws itself."
+            f"({reason}). Connect to the network and try again, or name a folder of images. "
+            "Without a name, the program uses the data set that it draws itself."
         )
 
 
 def _probe(urls: list[str]) -> str | None:
-    """Return None as soon as one URL answers, otherwise why the last did not."""
+    """Return None as soon as one URL answers; otherwise the reason why the last did not."""
     answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
     def ask(url: str) -> None:
@@ -189,7 +189,7 @@ def _missing_package(name: str, error: ImportError) -> UserError:
     package = found.group(1) if found else str(error)
     return UserError(
         f"the data set {name!r} needs the package {package!r}, which is not installed. Choose "
-        "another data set, or export its images to a folder and name that."
+        "another data set, or export its images to a folder and name that folder."
     )
 
 
@@ -197,7 +197,7 @@ def _missing_package(name: str, error: ImportError) -> UserError:
 
 
 def _read(name: str, builder: Any, keys: _Keys, view: View) -> PreparedSet:
-    """Return a prepared data set with its splits under our names."""
+    """Return a prepared data set, with its splits under jaxgan's names."""
     found = {SPLIT_NAMES[s]: s for s in builder.info.splits if s in SPLIT_NAMES}
     if "train" not in found:
         raise UserError(
@@ -235,9 +235,9 @@ def _name_record(split: str, position: int) -> str:
 
 
 def _create_index(sources: dict[str, Any], keys: _Keys) -> dict[str, Any]:
-    """Return label, SHA-256 and aspect of each image, and the range of those of many bits.
+    """Return label, SHA-256 and aspect of each image, and the range of images above 8 bits.
 
-    The hash is of the pixels, as PNG writers differ in bytes.
+    The hash is of the pixels, because PNG writers produce different bytes.
     """
     spreads: dict[str, Spread] = {}
 

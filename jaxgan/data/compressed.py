@@ -1,9 +1,9 @@
 """Compressed DICOM pixels that Pillow has no decoder for, through imagecodecs.
 
-JPEG of 12 bits, lossless JPEG, JPEG-LS, and what Pillow refuses of JPEG 2000: a plugin of pydicom's
-(its guide, "decoding plugins"), which comes after those that pydicom has itself. imagecodecs holds
-libjpeg-turbo, CharLS and OpenJPEG under permissive licences. What is decoded has been checked by
-`jaxgan.data.dicom`, which knows the size that the pixels claim in their own header.
+These are JPEG of 12 bits, lossless JPEG, JPEG-LS, and the JPEG 2000 files that Pillow refuses. This
+is a plugin of pydicom (see "decoding plugins" in its guide); pydicom tries its own plugins first.
+imagecodecs holds libjpeg-turbo, CharLS and OpenJPEG under permissive licences. `jaxgan.data.dicom`
+has checked the size in the pixels' own header before anything is decoded.
 """
 
 import importlib.util
@@ -28,7 +28,7 @@ _lock = threading.Lock()
 
 
 def is_available(uid: str) -> bool:
-    """Tell pydicom whether `decode_frame` can be used for a transfer syntax."""
+    """Whether `decode_frame` can be used for a transfer syntax; pydicom asks this."""
     return uid in DECODER_DEPENDENCIES and importlib.util.find_spec("imagecodecs") is not None
 
 
@@ -46,7 +46,7 @@ def register() -> None:
 
 
 def decode_frame(stream: bytes, runner: Any) -> bytes:
-    """Return the pixels of a frame, a colour's samples side by side, and tell `runner` so."""
+    """Return a frame's pixels, with a pixel's samples next to each other, and set up `runner`."""
     pixels = _decode(stream, str(runner.transfer_syntax))
     runner.set_option("bits_allocated", 8 * pixels.dtype.itemsize)
     if pixels.ndim == 3:
@@ -63,11 +63,11 @@ def _decode(stream: bytes, uid: str) -> Any:
         return imagecodecs.jpegls_decode(stream)
     if uid in _JPEG_2000:
         return imagecodecs.jpeg2k_decode(stream)
-    # Of colours the same space in and out: pydicom knows by the header what they are.
+    # Keep the colour space: pydicom knows it from the header.
     space = "YCBCR" if _count(stream) == 3 else None
     return imagecodecs.jpeg8_decode(stream, colorspace=space, outcolorspace=space)
 
 
 def _count(stream: bytes) -> int:
-    """Return the number of components that a JPEG tells."""
+    """Return the number of components that a JPEG header names."""
     return max((components for _, _, components in read_stream_sizes(stream)), default=1)

@@ -1,11 +1,13 @@
-"""Which images show the same picture? Copies are found by content, whatever the files are called.
+"""Find images that show the same picture, by their content and not by their file names.
 
-A copy is an image that another one is a re-encoded, resized, mirrored, framed or slightly
-brightened version of. It is found in two steps: a perceptual hash (the signs of the lowest
-frequencies of a 32x32 thumbnail, of the image and of what a border of one colour leaves of it)
-proposes pairs, and the correlation of the thumbnails' *details* decides. Details alone, because all
-chest films look alike from afar. Not found is what a cut has moved by more than about a thirtieth
-of the side, nor, among images of less than 128 pixels a side, every framed one.
+Two images are copies if one is a re-encoded, resized, mirrored, framed or slightly brightened
+version of the other. They are found in two steps. First, a perceptual hash proposes pairs: the
+signs of the lowest frequencies of a 32x32 thumbnail. An image with a border of one colour has two
+thumbnails, with and without the border. Then the correlation of the thumbnails' *details* decides.
+Coarse structure is left out, because it is similar in all chest films.
+
+Two kinds of copies are not found: images that a cut has moved by more than about 1/30 of the side,
+and some framed images of less than 128 pixels per side.
 
 Time grows with the square of the number of images: a few minutes for `MAX_IMAGES`.
 """
@@ -14,24 +16,24 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import scipy  # fft and ndimage are loaded where they are used: a second of every launch
+import scipy  # fft and ndimage are loaded where they are used: this saves a second per launch
 
 from jaxgan.data.images import shrink_gray, to_gray
 
 THUMBNAIL = 32
 MAX_BITS = 14  # of 120 in which the hashes of a proposed pair may differ
 MIN_CORRELATION = 0.9  # of the thumbnails' details
-# Images of a kind that are searched for copies; of more, so many drawn at random, which is said.
+# Images that are searched for copies. Of more, this number is drawn at random, with a notice.
 MAX_IMAGES = 50_000
-# Of training images where the distance of each from every generated one is wanted, and not only
-# whether it is a copy: the tables of `jaxgan.metrics.memorisation` grow with the square in memory.
+# Training images that are searched when the distance of each to every generated image is needed:
+# the memory for the tables of `jaxgan.metrics.memorisation` grows with the square.
 MAX_SEARCHED = 5000
 _BORDER_SPREAD = 12  # levels that a line of a border may differ by; JPEG's noise
-_HASH_SIDE = 11  # frequencies a side; 120 without the mean
+_HASH_SIDE = 11  # frequencies per side; 120 without the mean
 _NUM_BITS = _HASH_SIDE**2 - 1
 _DETAIL = 7  # pixels of a thumbnail over which its coarse picture is averaged
 _BLOCK = 256  # thumbnails that are compared with all others at once
-_PAIRS = 4096  # proposed pairs whose details are in memory at once
+_PAIRS = 4096  # proposed pairs that are compared in detail at once
 _FLAT = 1e-9
 
 
@@ -39,7 +41,7 @@ _FLAT = 1e-9
 class Copies:
     """Pairs of images [num_pairs, 2] that are copies of one another, and their correlations.
 
-    `num_searched` of `num_images` were looked at.
+    `num_searched` of `num_images` were searched.
     """
 
     pairs: np.ndarray
@@ -56,15 +58,15 @@ class Copies:
         return Copies(pairs, correlations, self.num_searched, self.num_images)
 
     def describe_search(self) -> str | None:
-        """Return a sentence where not all images were looked at; or None."""
+        """Return a notice if not all images were searched; otherwise None."""
         return describe_search(self.num_searched, self.num_images)
 
 
 @dataclass(frozen=True)
 class Thumbnails:
-    """Gray thumbnails uint8 [num, 32, 32] and whose each is [num]: two of an image with a border.
+    """Gray thumbnails uint8 [num, 32, 32] and the index of each one's image, `owners` [num].
 
-    `num_searched` of `num_images` images have any.
+    An image with a border has two. `num_searched` of `num_images` images have thumbnails.
     """
 
     pixels: np.ndarray
@@ -81,7 +83,7 @@ class _Prints:
 
 
 def describe_search(num_searched: int, num_images: int, *, what: str = "images") -> str | None:
-    """Return the one sentence on a search for copies that has not looked at all; or None."""
+    """Return a notice if a search for copies did not cover all images; otherwise None."""
     if num_searched >= num_images:
         return None
     return (
@@ -91,7 +93,7 @@ def describe_search(num_searched: int, num_images: int, *, what: str = "images")
 
 
 def choose_searched(num: int, most: int = MAX_IMAGES) -> np.ndarray:
-    """Return the sorted indices of at most so many of `num` items: at random, always the same."""
+    """Return sorted indices of at most `most` of `num` items, drawn at random with a fixed seed."""
     if num <= most:
         return np.arange(num)
     return np.sort(np.random.default_rng(0).permutation(num)[:most])
@@ -121,7 +123,7 @@ def create_thumbnails(grays: Iterable[np.ndarray], num_images: int) -> Thumbnail
 
 
 def shrink(gray: np.ndarray) -> list[np.ndarray]:
-    """Return thumbnails uint8 [32, 32] of an image and, has it a border, of what is within."""
+    """Return thumbnails uint8 [32, 32] of an image and, if it has a border, of its inner part."""
     inner = _trim(gray)
     versions = [gray] if inner.shape == gray.shape else [gray, inner]
     return [shrink_gray(version, THUMBNAIL) for version in versions]
@@ -138,10 +140,10 @@ def match_among(thumbnails: Thumbnails) -> Copies:
 
 
 def join_groups(codes: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Return the group [num] of each item: its own `codes` [num], joined where a pair says so.
+    """Return the group [num] of each item: its `codes` [num], with the groups of pairs joined.
 
-    `codes` are numbers from 0, `pairs` [num_pairs, 2] indices of items. A group is called after the
-    lowest of the codes that are in it.
+    `codes` are numbers from 0; `pairs` [num_pairs, 2] are indices of items. The number of a group
+    is the lowest code in it.
     """
     parents = np.arange(codes.max(initial=-1) + 1)
 
@@ -160,7 +162,8 @@ def join_groups(codes: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 def _trim(gray: np.ndarray) -> np.ndarray:
     """Return an image [height, width] without its borders of one colour.
 
-    Where less than half of a side would be left it stays as it is: too little to know a film by.
+    If less than half of a side would be left, the image stays as it is: the rest is too small to
+    recognise a film.
     """
     rows, columns = (np.flatnonzero(np.ptp(gray, axis=axis) > _BORDER_SPREAD) for axis in (1, 0))
     if not len(rows) or not len(columns):
@@ -193,7 +196,7 @@ def _compute_print(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _match(first: Thumbnails, second: Thumbnails, *, is_one_set: bool) -> Copies:
-    """Return the index pairs of images of which any hashes are near and details correlate."""
+    """Return the index pairs of images with close hashes and correlated details."""
     ours = _compute_prints(first.pixels, first.owners)
     mirrored = np.concatenate([second.pixels, second.pixels[:, :, ::-1]])
     theirs = _compute_prints(mirrored, np.concatenate([second.owners, second.owners]))
@@ -218,7 +221,7 @@ def _match_block(
     ours: _Prints, theirs: _Prints, start: int, is_one_set: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return owners, others' owners and correlations of the copies of one block of thumbnails."""
-    # Of signs, the product is the number of bits less twice that of the differing ones.
+    # The product of signs is the number of bits minus twice the number of different bits.
     agreement = ours.signs[start : start + _BLOCK] @ theirs.signs.T
     rows, columns = np.nonzero(agreement >= _NUM_BITS - 2 * MAX_BITS)
     rows += start

@@ -1,8 +1,8 @@
-"""DICOM films: pixels as the file wants them shown, and whose two films are the same person's.
+"""DICOM films: pixels as the file asks to show them, and which films are of the same patient.
 
-Only the elements that describe the pixels are parsed, so that no name or date enters the program;
-the one identifier that is read, the patient's, is replaced before anything else sees it. pydicom is
-an optional dependency (`pip install 'jaxgan[dicom]'`) and is imported where a DICOM file is met.
+Only the elements that describe the pixels are parsed, so no name or date enters the program. One
+identifier is read, the patient's; it is replaced before any other code sees it. pydicom is an
+optional dependency (`pip install 'jaxgan[dicom]'`), imported when a DICOM file is found.
 """
 
 import contextlib
@@ -55,7 +55,7 @@ _FIRST_OF_HEAD = b"\x02\x00\x00\x00UL\x04\x00"  # its group length
 _MAX_FIRST_BYTES = 64  # of an element that begins a file
 _GROUP_LENGTH, _TRANSFER_SYNTAX = 0x00020000, 0x00020010
 _ITEM, _MAX_FRAGMENTS = b"\xfe\xff\x00\xe0", 2**14  # each takes some microseconds of Python
-# What decides, beside the file, whether a film can be decoded: pydicom and what it makes use of.
+# Packages that decide whether a film can be decoded: pydicom and those that it uses.
 _DECODERS = (
     "pydicom", "pylibjpeg", "libjpeg", "openjpeg", "rle", "gdcm", "jpeg_ls", "imagecodecs",
 )  # fmt: skip
@@ -68,7 +68,7 @@ _HALVED = "YBR_FULL_422"  # uncompressed, two pixels share their colour: PS3.3, 
 _MAX_LEVEL_BITS = 16  # a table of all levels is computed up to here, each pixel beyond
 _FIRST_TAGS = (0, 5, 8, 0x16, 0x18)  # of group 8, one of which begins a file without a head
 _KINDS_OF_FIRST = (b"UL", b"CS", b"UI")
-_SHOWN = [  # what decides how the pixels look; nothing here is about a person
+_SHOWN = [  # elements that decide the appearance of the pixels; none is about a person
     *MAY_BE_EMPTY,
     *TABLES,
     *(f"{palette}Descriptor" for palette in PALETTES),
@@ -86,9 +86,10 @@ _SHOWN = [  # what decides how the pixels look; nothing here is about a person
 
 
 def is_dicom(content: bytes) -> bool:
-    """Tell whether a file's first bytes are those of a DICOM file (at least 132 are looked at).
+    """Whether a file's first bytes (at least 132) are those of a DICOM file.
 
-    Some have lost the 132 bytes that should begin them, and some the head, group 2, with them.
+    Some files have lost the 132 bytes that should begin them. Some have lost the head, group 2,
+    too.
     """
     return _has_mark(content) or content.startswith(_FIRST_OF_HEAD) or _begins_without_head(content)
 
@@ -98,7 +99,7 @@ def _has_mark(content: bytes) -> bool:
 
 
 def _begins_without_head(content: bytes) -> bool:
-    """Tell whether a file begins with an element of group 8, as old exports do."""
+    """Whether a file begins with an element of group 8, as old exports do."""
     if len(content) < _MARK_AT:
         return False
     group, element, length = struct.unpack("<HHI", content[:8])
@@ -108,7 +109,7 @@ def _begins_without_head(content: bytes) -> bool:
 
 
 def starts_as_dicom(path: Path) -> bool:
-    """Tell whether a file, whatever it is called, is a DICOM file; False where it is unreadable."""
+    """Whether a file is a DICOM file, whatever its name; False if it can not be read."""
     try:
         with path.open("rb") as file:
             return is_dicom(file.read(_MARK_AT + len(_MARK)))
@@ -117,17 +118,17 @@ def starts_as_dicom(path: Path) -> bool:
 
 
 def find_decoders() -> tuple[str, ...]:
-    """Return the installed packages on which it depends what films can be decoded."""
+    """Return the installed packages that decide which films can be decoded."""
     return tuple(name for name in _DECODERS if importlib.util.find_spec(name) is not None)
 
 
 def read_patient(path: Path) -> str | None:
-    """Return a token that is equal for two films of one patient, None where the film tells none.
+    """Return a token that is equal for all films of one patient; None if the film names none.
 
-    The token serves to group the films of one folder in memory. It is not to be written anywhere: a
-    short identifier could be guessed back out of its hash. Who issued the identifier is not asked:
-    some films of a patient may tell it and some not, and too much in one group is the safe side.
-    What an anonymiser writes for everybody (ANONYMOUS, 000) is no patient's.
+    The token groups the films of one folder in memory. Never write it to a file: a short identifier
+    could be guessed from its hash. The issuer of the identifier is not read, because only some
+    films of a patient may name it. Too many films in one group are safer than too few. A value
+    that an anonymiser writes for everybody (ANONYMOUS, 000) is not a patient.
     """
     try:
         content = read_file(path)
@@ -142,11 +143,11 @@ def read_patient(path: Path) -> str | None:
 
 
 def decode_film(content: bytes, *, keep_numbers: bool = False) -> tuple[np.ndarray | Values, str]:
-    """Return a film as it wants to be shown, or its numbers; and the way that it is shown.
+    """Return a film as it asks to be shown, or its numbers; and how it is shown.
 
     Gray values go through the modality transform (rescale or lookup table), then through the first
     window or VOI lookup table, to uint8 pixels [height, width] or [height, width, 3]. A film of
-    more than 8 bits without either, and every one where `keep_numbers`, is returned as its numbers.
+    more than 8 bits without either is returned as its numbers, with `keep_numbers` every such film.
     MONOCHROME1 is inverted, so that high is white (PS3.3, C.7.6.3.1.2 and C.11). Raises
     `ImageError`.
     """
@@ -154,12 +155,12 @@ def decode_film(content: bytes, *, keep_numbers: bool = False) -> tuple[np.ndarr
         film = _open(content)
         if _is_numbers(film) or (keep_numbers and _is_deep(film)):
             return _read_numbers(film), ""
-        has_look = str(film.PhotometricInterpretation) in _GRAYS and _has_own_look(film)
-        return _show(film), OWN_WINDOW if has_look else AS_IT_IS
+        is_own = str(film.PhotometricInterpretation) in _GRAYS and _has_own_window(film)
+        return _show(film), OWN_WINDOW if is_own else AS_IT_IS
 
 
 def read_numbers(content: bytes) -> Values | None:
-    """Return the numbers of a film that says nothing of how it wants to be shown, else None.
+    """Return the numbers of a film that does not say how to show them; otherwise None.
 
     Raises `ImageError`.
     """
@@ -169,7 +170,7 @@ def read_numbers(content: bytes) -> Values | None:
 
 
 def _open(content: bytes) -> "Dataset":
-    """Return what is needed of a film, checked, its pixels not decoded."""
+    """Return the needed elements of a film, checked, with the pixels not decoded."""
     film = _parse(content, _SHOWN)
     _check(film, len(content))
     return film
@@ -187,7 +188,7 @@ def _telling_failure() -> Iterator[None]:
 
 
 def _import_pydicom() -> Any:
-    """Import pydicom, told to keep quiet: its warnings quote values of the file."""
+    """Import pydicom with its warnings switched off: they quote values of the file."""
     try:
         import pydicom
     except ImportError:
@@ -200,10 +201,10 @@ def _import_pydicom() -> Any:
 
 
 def _parse(content: bytes, names: "Sequence[str]", **options: bool) -> "Dataset":
-    """Return the elements called `names`, having refused what pydicom should not put into words.
+    """Return the elements called `names`; refuse values that pydicom should not quote.
 
-    It quotes values in what it logs and raises, and a sequence in a sequence doubles the text: 2590
-    bytes became 2.6 GiB.
+    pydicom quotes values in its logs and errors. A sequence inside a sequence doubles this text:
+    2590 bytes became 2.6 GiB.
     """
     pydicom = _import_pydicom()
     file = RationedFile(content, 4 * len(content))
@@ -239,7 +240,7 @@ def _check_head(file: RationedFile, at: int) -> None:
 
 
 def _check_value(element: Any, *, may_be_sequences: "Sequence[str]" = ()) -> None:
-    """Refuse an unexpected sequence, and a value too long to be looked at."""
+    """Refuse an unexpected sequence, and a value that is too long."""
     from pydicom.datadict import keyword_for_tag
 
     name = keyword_for_tag(element.tag)
@@ -251,7 +252,7 @@ def _check_value(element: Any, *, may_be_sequences: "Sequence[str]" = ()) -> Non
 
 
 def _check(film: "Dataset", num_bytes: int) -> None:
-    """Refuse what is no single film, before any pixel is decoded."""
+    """Refuse a file that is not a single film, before any pixel is decoded."""
     _check_there(film)
     drop_empty(film)
     num_frames = get_number(film, "NumberOfFrames") if "NumberOfFrames" in film else 1
@@ -260,7 +261,8 @@ def _check(film: "Dataset", num_bytes: int) -> None:
     samples = get_number(film, "SamplesPerPixel")
     kind = str(get_value(film, "PhotometricInterpretation"))
     if samples != (1 if kind in (*_GRAYS, _PALETTE) else 3):
-        raise film_error(f"of {samples} samples a pixel in {printable(kind)}", "SamplesPerPixel")
+        what = f"of {samples} samples per pixel in {printable(kind)}"
+        raise film_error(what, "SamplesPerPixel")
     check_pixels(get_number(film, "Columns"), get_number(film, "Rows") * samples, num_bytes)
     _check_bits(film)
     check_segments(film)
@@ -272,18 +274,18 @@ def _check(film: "Dataset", num_bytes: int) -> None:
 
 
 def _check_there(film: "Dataset") -> None:
-    """Refuse a file without pixels, or with pixels of another kind than whole numbers."""
+    """Refuse a file without pixels, or with pixels that are not integers."""
     if "PixelData" in film:
         return
     for name in _PIXELS[1:]:
         if name in film:
             what = f"with floating-point pixels ({name_element(name)})"
-            raise film_error(f"{what}, expected one image of whole numbers")
+            raise film_error(f"{what}, expected one image of integers")
     raise film_error(f"with no pixels ({name_element('PixelData')}), expected one image")
 
 
 def _check_bits(film: "Dataset") -> None:
-    """Refuse bits that pixels do not come in, or that lie elsewhere than at the lower end."""
+    """Refuse an unknown number of bits, and stored bits that are not the lowest ones."""
     allocated, stored = get_number(film, "BitsAllocated"), get_number(film, "BitsStored")
     least = {1: 1, 8: 1, 16: 8, 32: 8}.get(allocated)
     if least is None or not least <= stored <= allocated:
@@ -291,17 +293,18 @@ def _check_bits(film: "Dataset") -> None:
         raise film_error(what, "BitsStored", "BitsAllocated")
     high = get_number(film, "HighBit") if "HighBit" in film else stored - 1
     if high != stored - 1:
-        what = f"whose {stored} bits end at bit {high}, expected {stored - 1}"
+        what = f"with {stored} stored bits that end at bit {high}, expected bit {stored - 1}"
         raise film_error(what, "HighBit")
-    if get_number(film, "PixelRepresentation") not in (0, 1):
-        name = name_element("PixelRepresentation")
-        raise film_error(f"whose {name} is neither 0 (unsigned) nor 1 (signed)")
+    sign = get_number(film, "PixelRepresentation")
+    if sign not in (0, 1):
+        what = f"with {sign} as its {name_element('PixelRepresentation')}"
+        raise film_error(f"{what}, expected 0 (unsigned) or 1 (signed)")
 
 
 def _settle_syntax(film: "Dataset") -> None:
-    """Give a film that does not say how its pixels are stored what its header is stored in.
+    """Give a film without a transfer syntax the one of its header.
 
-    That tells all of uncompressed pixels, nothing of compressed ones.
+    This is correct for uncompressed pixels. Compressed ones without a transfer syntax are refused.
     """
     from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
@@ -327,9 +330,9 @@ def _check_length(film: "Dataset", kind: str) -> None:
 
 
 def _check_stream(film: "Dataset") -> None:
-    """Refuse compressed pixels that by their own header are not of the film's size.
+    """Refuse compressed pixels with another size in their own header than the film's.
 
-    A decoder believes that header: 1300 bytes of JPEG 2000 in a film of 8 x 8 took a gibibyte.
+    A decoder uses that header: 1300 bytes of JPEG 2000 in a film of 8 x 8 pixels took 1 GiB.
     """
     from pydicom.encaps import generate_frames
     from pydicom.uid import RLELossless
@@ -340,13 +343,13 @@ def _check_stream(film: "Dataset") -> None:
     if len(streams) != 1:
         raise film_error("of more frames than it says, expected one image")
     if film.file_meta.TransferSyntaxUID == RLELossless:
-        return  # it has no header that tells a size
+        return  # it has no header with a size
     check_scans(streams[0])
     expected = (int(film.Columns), int(film.Rows), int(film.SamplesPerPixel))
     if read_stream_sizes(streams[0]) != {expected}:
         raise film_error(
-            "whose compressed pixels are not, by their own header, the "
-            f"{expected[0]} x {expected[1]} pixels that it claims",
+            "with another size in the header of its compressed pixels, expected "
+            f"{expected[0]} x {expected[1]} pixels with {expected[2]} value(s) each",
             "PixelData",
         )
 
@@ -359,7 +362,7 @@ def _decode_pixels(film: "Dataset") -> np.ndarray:
         pixels = pixel_array(film)
     except MemoryError:
         raise
-    except Exception:  # without its words, as ever
+    except Exception:  # without its text, which may quote the file
         raise film_error(_describe_undecodable(film)) from None
     samples = int(film.SamplesPerPixel)
     if pixels.shape != (film.Rows, film.Columns, 3)[: 2 if samples == 1 else 3]:
@@ -370,14 +373,14 @@ def _decode_pixels(film: "Dataset") -> np.ndarray:
 def _describe_undecodable(film: "Dataset") -> str:
     syntax = film.file_meta.TransferSyntaxUID
     if not syntax.is_encapsulated:
-        return f"whose {name_element('PixelData')} is damaged"
+        return f"with a damaged {name_element('PixelData')}"
     remedy = (
         "it is damaged, or compressed in an unusual way: store it uncompressed"
         if compressed.is_available(syntax) or syntax not in compressed.DECODER_DEPENDENCIES
         else f"that takes more packages: {INSTALL}"
     )
-    name = f"{name_element('PixelData')}, {printable(str(syntax.name))}"
-    return f"whose {name}, can not be decoded; {remedy}"
+    name = f"{name_element('PixelData')} in {printable(str(syntax.name))}"
+    return f"with {name} that can not be decoded; {remedy}"
 
 
 def _show(film: "Dataset") -> np.ndarray:
@@ -395,7 +398,7 @@ def _show(film: "Dataset") -> np.ndarray:
 
 
 def _show_palette(film: "Dataset", pixels: np.ndarray) -> np.ndarray:
-    """Return the colours of a palette; entries of 16 bits may hold but 8 (PS3.3, C.7.6.3.1.6)."""
+    """Return a palette's colours; entries of 16 bits may hold only 8 (PS3.3, C.7.6.3.1.6)."""
     from pydicom.pixels import apply_color_lut
 
     try:
@@ -403,7 +406,7 @@ def _show_palette(film: "Dataset", pixels: np.ndarray) -> np.ndarray:
         every = apply_color_lut(np.arange(2 ** int(film.BitsStored), dtype=pixels.dtype), film)
     except Exception:
         name = name_element(f"{PALETTES[0]}Descriptor")
-        raise film_error(f"whose palette ({name} and what follows) is damaged") from None
+        raise film_error(f"with a damaged palette ({name} or the next elements)") from None
     return (colors >> 8 if int(every.max()) > 255 else colors).astype(np.uint8)
 
 
@@ -415,9 +418,9 @@ def _get_ends(film: "Dataset") -> tuple[int, int]:
 
 
 def _show_gray(film: "Dataset", stored: np.ndarray) -> np.ndarray:
-    """Return the gray film as it wants to be shown.
+    """Return the gray film as it asks to be shown.
 
-    The steps are computed for each value that the bits can hold, not for each pixel.
+    Computes the steps for each value that the bits can hold, not for each pixel.
     """
     low, high = _get_ends(film)
     stored = np.clip(stored, low, high)  # bits above may hold an overlay
@@ -434,23 +437,23 @@ def _to_gray(film: "Dataset", values: np.ndarray) -> np.ndarray:
         with np.errstate(all="ignore"):  # a slope of 1e300 has its own answer below
             shares = _compute_shares(film, values)
     except ImageError as error:
-        # Films of 8 bits are shown as they ask, whatever the user asks.
+        # Films of 8 bits are shown as they ask, whatever range the user gives.
         remedy = ": give --window or --value_range instead" if _is_deep(film) else ""
         raise ImageError(f"{error}{remedy}") from None
     except Exception:
-        raise film_error(_describe_bad_look(film)) from None
+        raise film_error(_describe_bad_transform(film)) from None
     whole = np.nan_to_num(shares, nan=0.0, posinf=1.0, neginf=0.0)
     return np.rint(np.clip(whole, 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
-def _describe_bad_look(film: "Dataset") -> str:
-    """Return the reason where a rescale, a table or a window makes no sense."""
+def _describe_bad_transform(film: "Dataset") -> str:
+    """Return the reason for a rescale, table or window that can not be used."""
     named = [
         name_element(keyword)
         for keyword in (*TABLES, "RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth")
         if film.get(keyword) is not None
     ]
-    return f"that is damaged: no sense can be made of {', '.join(named)}"
+    return f"that is damaged: can not use {', '.join(named)}"
 
 
 def _compute_shares(film: "Dataset", levels: np.ndarray) -> np.ndarray:
@@ -467,7 +470,7 @@ def _compute_shares(film: "Dataset", levels: np.ndarray) -> np.ndarray:
         return apply_window(values, center, width, function)
     if film.get("ModalityLUTSequence"):
         return values / _get_top(film.ModalityLUTSequence)
-    # A linear rescale moves the ends of the range as it moves the values: its sign alone counts.
+    # A linear rescale moves the ends of the range together with the values: only its sign counts.
     shares = (levels - levels[0]) / (len(levels) - 1)
     return shares if values[-1] >= values[0] else 1.0 - shares
 
@@ -476,24 +479,24 @@ def _has_window(film: "Dataset") -> bool:
     return film.get("WindowCenter") is not None and film.get("WindowWidth") is not None
 
 
-def _has_own_look(film: "Dataset") -> bool:
+def _has_own_window(film: "Dataset") -> bool:
     return bool(film.get("VOILUTSequence") or film.get("ModalityLUTSequence")) or _has_window(film)
 
 
 def _is_deep(film: "Dataset") -> bool:
-    """Tell whether a film holds gray or colour of more than 8 bits."""
+    """Whether a film holds gray or colour of more than 8 bits."""
     kinds = (*_GRAYS, _RGB)
     return str(film.PhotometricInterpretation) in kinds and int(film.BitsStored) > 8
 
 
 def _is_numbers(film: "Dataset") -> bool:
-    """Tell whether a film holds more than 8 bits and says nothing of how they are to be shown."""
-    is_colour = str(film.PhotometricInterpretation) == _RGB  # which no window is for
-    return _is_deep(film) and (is_colour or not _has_own_look(film))
+    """Whether a film holds more than 8 bits and does not say how to show them."""
+    is_colour = str(film.PhotometricInterpretation) == _RGB  # windows do not apply to colour
+    return _is_deep(film) and (is_colour or not _has_own_window(film))
 
 
 def _read_numbers(film: "Dataset") -> Values:
-    """Return the numbers of a film, of a gray one in the unit that its modality transform gives."""
+    """Return the numbers of a film; for a gray film, in the unit of its modality transform."""
     from pydicom.pixels import apply_modality_lut
 
     low, high = _get_ends(film)
@@ -518,7 +521,7 @@ def _read_numbers(film: "Dataset") -> Values:
 
 
 def _get_rescale(film: "Dataset") -> tuple[float, float]:
-    """Return slope and intercept of a linear rescale; 1 and 0 where there is none to speak of."""
+    """Return slope and intercept of a linear rescale; 1 and 0 without a usable one."""
     slope, intercept = film.get("RescaleSlope"), film.get("RescaleIntercept")
     if slope is None or intercept is None or film.get("ModalityLUTSequence"):
         return 1.0, 0.0
@@ -528,9 +531,9 @@ def _get_rescale(film: "Dataset") -> tuple[float, float]:
 
 
 def _name_kind(film: "Dataset", is_rescaled: bool) -> str:
-    """Return which numbers of other films those of this one compare with.
+    """Return the kind of the film's numbers: numbers of one kind can be compared.
 
-    The unit, where there is one (PS3.3, C.11.1.1.2; of CT, it may go without saying).
+    It is the unit, if there is one (PS3.3, C.11.1.1.2; for CT, the unit may be left out).
     """
     unit, is_ct = film.get("RescaleType"), film.get("Modality") == "CT"
     if unit == "HU" or (is_ct and unit is None):
@@ -542,12 +545,12 @@ def _name_kind(film: "Dataset", is_rescaled: bool) -> str:
 
 
 def _get_padding(film: "Dataset") -> tuple[int, int] | None:
-    """Return the first and the last stored number that stand for no picture."""
+    """Return the first and the last stored number that mean padding, not picture."""
     first = film.get("PixelPaddingValue")
     if first is None or film.get("ModalityLUTSequence"):
         return None
-    limit = film.get("PixelPaddingRangeLimit")
-    low, high = sorted((_as_number(first), _as_number(first if limit is None else limit)))
+    last = film.get("PixelPaddingRangeLimit")
+    low, high = sorted((_as_number(first), _as_number(first if last is None else last)))
     return low, high
 
 
@@ -561,7 +564,7 @@ def _get_top(tables: Any) -> float:
 
 
 def _first(value: Any) -> float:
-    """Return the first of several windows: what a viewer shows first."""
+    """Return the first of several windows, which a viewer shows first."""
     return float(value if isinstance(value, int | float) else value[0])
 
 

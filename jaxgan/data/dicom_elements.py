@@ -1,6 +1,6 @@
-"""Single elements of a DICOM header: read, told by name and number where they are at fault.
+"""Read single elements of a DICOM header; errors give the name and number of wrong elements.
 
-Nothing here quotes a value that is text: it may be a name or a date (see `jaxgan.data.dicom`).
+No error quotes a text value: it may be a name or a date (see `jaxgan.data.dicom`).
 """
 
 import struct
@@ -11,7 +11,7 @@ from jaxgan.data.limits import ImageError
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-# What may be there without a value, and then is as good as not there (PS3.5, 7.4).
+# Elements that may be there without a value, which means the same as absent (PS3.5, 7.4).
 MAY_BE_EMPTY = (
     "HighBit",
     "Modality",
@@ -41,13 +41,13 @@ def name_element(keyword: str) -> str:
 
 
 def film_error(what: str, *keywords: str) -> ImageError:
-    """Return the error for a DICOM file `what`, which names the elements that are at fault."""
+    """Return the error for a DICOM file `what`, with the names of the wrong elements."""
     named = ", ".join(map(name_element, keywords))
     return ImageError(f"is a DICOM file {what} ({named})" if named else f"is a DICOM file {what}")
 
 
 def get_value(film: "Dataset", keyword: str) -> Any:
-    """Return the value of an element that has to be there. Raises `ImageError`."""
+    """Return the value of a required element. Raises `ImageError`."""
     value = _get(film, keyword)
     if value is None or value == "":
         raise film_error(f"without {name_element(keyword)}")
@@ -57,23 +57,23 @@ def get_value(film: "Dataset", keyword: str) -> Any:
 def _get(film: "Dataset", keyword: str) -> Any:
     try:
         return film.get(keyword)
-    except Exception:  # pydicom makes sense of a value where it is asked for it
-        raise film_error(f"whose {name_element(keyword)} is damaged") from None
+    except Exception:  # pydicom interprets a value only when it is read
+        raise film_error(f"with a damaged {name_element(keyword)}") from None
 
 
 def get_number(film: "Dataset", keyword: str) -> int:
-    """Return a whole number that has to be there. Raises `ImageError`."""
+    """Return the integer of a required element. Raises `ImageError`."""
     value = get_value(film, keyword)
     try:
         return int(value)
     except (TypeError, ValueError):
-        raise film_error(f"whose {name_element(keyword)} is no whole number") from None
+        raise film_error(f"with a {name_element(keyword)} that is not an integer") from None
 
 
 def drop_empty(film: "Dataset") -> None:
-    """Remove elements without a value, and tables without entries, which say nothing.
+    """Remove elements without a value and tables without entries.
 
-    Of slope and intercept, one alone stands for both: the other is 1 or 0. Raises `ImageError`.
+    If only one of slope and intercept is there, the other becomes 1 or 0. Raises `ImageError`.
     """
     for keyword in MAY_BE_EMPTY:
         if keyword in film and _is_empty(film, keyword):
@@ -93,7 +93,7 @@ def _is_empty(film: "Dataset", keyword: str) -> bool:
 
 
 def _is_table(film: "Dataset", keyword: str) -> bool:
-    """Tell whether the first item of a sequence is a lookup table."""
+    """Whether the first item of a sequence is a lookup table."""
     items = film.get(keyword)
     if not items:
         return False
@@ -101,9 +101,9 @@ def _is_table(film: "Dataset", keyword: str) -> bool:
 
 
 def check_segments(film: "Dataset") -> None:
-    """Refuse a palette in segments that unfold to more levels than a palette has.
+    """Refuse a palette in segments that expand to more levels than a palette has.
 
-    pydicom unfolds them in Python, and a segment may name others. Raises `ImageError`.
+    pydicom expands them in Python, and a segment may refer to others. Raises `ImageError`.
     """
     for palette in PALETTES:
         keyword = f"Segmented{palette}Data"
@@ -117,13 +117,13 @@ def check_segments(film: "Dataset") -> None:
         words = struct.unpack(f"{order}{len(usable) // (1 + is_wide)}{'BH'[is_wide]}", usable)
         if not _fits(words):
             raise film_error(
-                f"whose {name_element(keyword)} is damaged or unfolds to more than {_MAX_LEVELS} "
-                "levels"
+                f"with a {name_element(keyword)} that is damaged, or expands to more than "
+                f"{_MAX_LEVELS} levels"
             )
 
 
 def _fits(words: tuple[int, ...]) -> bool:
-    """Tell whether segments are plain and come to no more levels than a palette has."""
+    """Whether segments are plain and give at most the number of levels of a palette."""
     at = num_levels = 0
     while at + 1 < len(words):
         kind, length = words[at : at + 2]

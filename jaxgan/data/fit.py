@@ -1,9 +1,9 @@
-"""How an image that is not square becomes a square one.
+"""Make images square.
 
 | fit | the square holds | what is lost |
 |---|---|---|
-| crop | the centre, at its own proportions | what lies beyond it, at two sides |
-| pad | the whole image, at its own proportions, between two black margins | size |
+| crop | the centre, with its proportions | the parts beyond it, at two sides |
+| pad | the whole image, with its proportions, between two black margins | size |
 | stretch | the whole image, its longer side compressed | proportions |
 """
 
@@ -13,11 +13,11 @@ import numpy as np
 from PIL import Image
 
 FITS = ("crop", "pad", "stretch")
-WORTH_SAYING = 0.05  # of an image that is cut off
+WORTH_SAYING = 0.05  # cut-off share of an image above which there is a notice
 
 
 def fit_square(image: Image.Image, size: int, fit: str) -> Image.Image:
-    """Return `image` as a square of `size` pixels a side: area average down, bilinear up."""
+    """Return `image` as a square of `size` pixels per side: area average down, bilinear up."""
     if fit == "crop":
         return _resize(_cut_centre(image), size, size)
     if fit == "stretch":
@@ -56,7 +56,7 @@ def compute_cut(aspects: Sequence[float]) -> np.ndarray:
 
 
 def describe_fit(fit: str, aspects: Sequence[float]) -> list[str]:
-    """Return a notice where much of some images is cut off, or a fit changes nothing."""
+    """Return a notice if much of some images is cut off, or if a fit changes nothing."""
     cut = compute_cut(aspects)
     much = cut > WORTH_SAYING
     if fit != "crop":
@@ -66,7 +66,7 @@ def describe_fit(fit: str, aspects: Sequence[float]) -> list[str]:
         return []
     return [
         f"{int(much.sum())} of {len(cut)} images are so far from square that more than "
-        f"{WORTH_SAYING:.0%} is cut off, up to {cut.max():.0%} and {cut.mean():.0%} on average: of "
-        "each the central square is kept. --fit=pad keeps all of it between black margins, "
-        "--fit=stretch without."
+        f"{WORTH_SAYING:.0%} is cut off, up to {cut.max():.0%} and {cut.mean():.0%} on average: "
+        "only the central square of each is used. --fit=pad uses all of it, with black margins; "
+        "--fit=stretch uses all of it, without margins."
     ]

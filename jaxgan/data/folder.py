@@ -1,6 +1,6 @@
-"""A user's folder of images: which files, classes, splits and patients it holds.
+"""A user's folder of images: find its files, classes, splits and patients.
 
-Nothing is decoded here and nothing is assumed about what the classes are called.
+No image is decoded here, and the classes may have any names.
 """
 
 import hashlib
@@ -48,7 +48,7 @@ from jaxgan.data.tree import (
     read_tree,
 )
 
-PATIENTS_FROM = ("auto", "table", "dicom", "folders", "none")  # what may tell whose an image is
+PATIENTS_FROM = ("auto", "table", "dicom", "folders", "none")  # where patients are read from
 _NO_PATIENTS = {
     "dicom": "no DICOM header among the images names a patient",
     "folders": "no class has a folder for each patient",
@@ -72,8 +72,8 @@ class FolderImage:
 class FolderScan:
     """What a folder holds. `images` are sorted by file; `splits` is empty for DIR/CLASS/*.
 
-    `unusable` are files that are no images to begin with, with the reason: broken or looping links,
-    links that lead out of the folder, pipes, names that are not UTF-8.
+    `unusable` are files that can not be used even before decoding, with the reason: broken or
+    circular links, links out of the folder, pipes, names that are not UTF-8.
     """
 
     root: Path
@@ -85,13 +85,13 @@ class FolderScan:
 
     @property
     def patients_known(self) -> bool:
-        """Whether every image has a patient (it is all of them or none)."""
+        """Whether every image has a known patient."""
         return all(image.patient is not None for image in self.images)
 
 
 @dataclass(frozen=True)
 class _Options:
-    """What a user says of a folder beside where it is."""
+    """The flags of a user for a folder, without its path."""
 
     patient_column: str | None
     patient_pattern: str | None
@@ -99,7 +99,7 @@ class _Options:
     label_column: str | None
 
     @property
-    def says_who(self) -> bool:
+    def names_patients(self) -> bool:
         """Whether the user has said where the patients come from."""
         asked = self.patient_column or self.patient_pattern
         return asked is not None or self.patients_from != "auto"
@@ -123,14 +123,16 @@ def scan_folder(
 ) -> FolderScan:
     """List the images of `root` with class, split and patient.
 
-    Patients come from `patient_pattern` (a regular expression searched in the path below the class:
-    its first group, or the whole match), or from a column of `manifest.csv` or another table, or
-    from DICOM headers, or from folders in the class's, or are unknown, which gives a notice;
-    `patients_from`, one of `PATIENTS_FROM`, allows one of these alone. A patient that a DICOM
-    header tells is called after the first of his files: the identifier itself goes no further.
+    Patients come from one of these sources, tried in this order: `patient_pattern`, a column of
+    `manifest.csv` or another table, DICOM headers, folders in the class folder. Without a source,
+    patients are unknown, and a notice says so. `patients_from`, one of `PATIENTS_FROM`, allows only
+    one source. `patient_pattern` is a regular expression, searched in the path below the class; its
+    first group, or the full match, is the patient. A patient from a DICOM header is named after
+    the first of the patient's files: the identifier itself is not passed on.
+
     Classes are folders, or the cells of a table's `label_column`. `leave_out` are names of files
     and folders, anywhere in `root` or as paths from it. Raises `UserError` for a folder that cannot
-    be used, and where images lie in it that would not be; single files that cannot are in
+    be used, or that holds images in unexpected places. Single files that cannot be used are in
     `unusable`.
     """
     options = _Options(patient_column, patient_pattern, patients_from, label_column)
@@ -148,7 +150,7 @@ def _scan(tree: Folder, options: _Options) -> FolderScan:
     if options.asks_table and unread and not tables:
         raise UserError(unread[0])
     knows_patients = any(list_columns(tables, options.patient_column, headings.PATIENTS))
-    layout = find_layout(top, trust_folders=options.says_who or knows_patients)
+    layout = find_layout(top, trust_folders=options.names_patients or knows_patients)
     unusable = [(p.relative_to(top.path).as_posix(), error) for p, error in layout.unusable]
     placed, label_notices = _label(layout, tables, unread, options.label_column)
     splits = _list_splits(layout, placed)
@@ -157,8 +159,8 @@ def _scan(tree: Folder, options: _Options) -> FolderScan:
     except UserError as error:
         if not unusable:
             raise
-        told = unusable_images_error(unusable, num_images=top.num_images)
-        raise UserError(f"{error}\n{told}") from None
+        listed = unusable_images_error(unusable, num_images=top.num_images)
+        raise UserError(f"{error}\n{listed}") from None
     patients, patient_notices = _find_patients(top.path, placed, tables, options)
     images = [_describe(image, class_names, patients.get(image.file)) for image in placed]
     images.sort(key=lambda image: image.file)
@@ -169,47 +171,47 @@ def _scan(tree: Folder, options: _Options) -> FolderScan:
         *_describe_others(layout, tables),
         *label_notices,
         *patient_notices,
-        *(_describe_unread(unread, images) if not (layout.is_flat or options.says_who) else ()),
+        *(() if layout.is_flat or options.names_patients else _describe_unread(unread, images)),
         *_describe_risk(images, splits),
-        *_describe_alike(class_names),
+        *_describe_same_names(class_names),
     )
     return FolderScan(top.path, class_names, splits, tuple(images), notices, tuple(unusable))
 
 
 def _describe_unread(unread: Sequence[str], images: Sequence[FolderImage]) -> list[str]:
-    """Say which tables were not understood, where they might have told the patients."""
+    """Name the tables that could not be read, if they might name the missing patients."""
     is_known = all(image.patient is not None for image in images)
     return [] if is_known else [f"Not read: {reason}." for reason in unread[:LISTED]]
 
 
 def _list_splits(layout: Layout, placed: Sequence[Placed]) -> tuple[str, ...]:
-    """Return the splits that folders or a table tell, none where all is for training."""
+    """Return the splits that folders or a table give; none if all images are for training."""
     present = tuple(split for split in SPLITS if any(image.split == split for image in placed))
     return layout.splits or (present if len(present) > 1 else ())
 
 
 def _check_options(options: _Options) -> None:
-    """Refuse two answers to one question, and an answer that is none."""
+    """Refuse an unknown source of patients, and two sources at once."""
     if options.patients_from not in PATIENTS_FROM:
         raise UserError(
             f"patients can not come from {options.patients_from!r}: expected one of "
             f"{', '.join(PATIENTS_FROM)}"
         )
-    told = {
+    sources = {
         "a patient column": options.patient_column is not None,
         "a patient pattern": options.patient_pattern is not None,
         "where patients come from": options.patients_from != "auto",
     }
-    given = [name for name, is_given in told.items() if is_given]
+    given = [name for name, is_given in sources.items() if is_given]
     if len(given) > 1:
-        raise UserError(f"{' and '.join(given)} were both given: give one of them")
+        raise UserError(f"{' and '.join(given)} were both given: give only one of them")
 
 
 def _describe_place(tree: Folder, top: Folder) -> list[str]:
     if top is tree:
         return []
     where = printable(top.path.relative_to(tree.path).as_posix())
-    return [f"{tree.path} holds one folder alone, {where}: the classes are those in it."]
+    return [f"{tree.path} holds only one folder, {where}: the classes are read from it."]
 
 
 def _describe_others(layout: Layout, tables: Sequence[Table]) -> list[str]:
@@ -218,15 +220,16 @@ def _describe_others(layout: Layout, tables: Sequence[Table]) -> list[str]:
     if not names:
         return []
     return [
-        f"{name_some(names, 'item')} in {layout.root} left out: not among {', '.join(ENDINGS)}, "
-        "not a split, a system's own folder, or a link that was not followed."
+        f"{name_some(names, 'item')} in {layout.root} left out: not an image "
+        f"({', '.join(ENDINGS)}), not a split, a folder "
+        "of the system, or a link that was not followed."
     ]
 
 
 def _check_classes(
     layout: Layout, splits: tuple[str, ...], placed: Sequence[Placed]
 ) -> tuple[str, ...]:
-    """Return the class names, having refused missing, stray, empty and tiny classes."""
+    """Return the class names; refuse missing, empty and tiny classes, and classes not in train."""
     if not placed:
         raise UserError(f"no images found in {layout.root}. Expected {LAYOUTS}")
     counts = Counter((image.split, image.class_name or "") for image in placed)
@@ -235,15 +238,15 @@ def _check_classes(
     for split, name in [*folders, *counts]:
         if name not in class_names:
             raise UserError(
-                f"class {name!r} is in {split} but not in train, which has "
-                f"{list_some(class_names) or 'no class'}. Remove it or give it training images."
+                f"class {name!r} is in {split} but not in train (its classes: "
+                f"{list_some(class_names) or 'none'}). Remove it or give it training images."
             )
     if len(class_names) > 2 and max(counts.values()) < MIN_TRAIN_IMAGES:
         raise UserError(
             f"{layout.root} holds {len(class_names)} folders ({list_some(class_names)}), and none "
             f"has {MIN_TRAIN_IMAGES} images: if these are patients, put them into a folder for "
-            f"each class, DIR/CLASS/PATIENT/*; or tell the classes in a {MANIFEST}, and its column "
-            "with --label_column=NAME"
+            f"each class, DIR/CLASS/PATIENT/*; or write the classes into a {MANIFEST}, and give "
+            "its column with --label_column=NAME"
         )
     for split in splits or ("train",):
         for name in class_names:
@@ -251,13 +254,13 @@ def _check_classes(
     return tuple(class_names)
 
 
-def _describe_alike(class_names: Sequence[str]) -> list[str]:
-    """Say which classes have one name but for upper and lower case."""
+def _describe_same_names(class_names: Sequence[str]) -> list[str]:
+    """Name the classes that differ only in upper and lower case."""
     by_name = defaultdict(list)
     for name in class_names:
         by_name[name.casefold()].append(name)
-    alike = [" and ".join(names) for names in by_name.values() if len(names) > 1]
-    return [f"Two classes that differ by case alone: {list_some(alike)}."] if alike else []
+    same = [" and ".join(names) for names in by_name.values() if len(names) > 1]
+    return [f"Two classes differ only in upper and lower case: {list_some(same)}."] if same else []
 
 
 def _are_told_by_folders(layout: Layout, placed: Sequence[Placed]) -> bool:
@@ -296,20 +299,20 @@ def _describe(image: Placed, class_names: Sequence[str], patient: str | None) ->
 def _label(
     layout: Layout, tables: Sequence[Table], unread: Sequence[str], column: str | None
 ) -> tuple[list[Placed], list[str]]:
-    """Return the images with their classes, of a table where that tells them, and notices.
+    """Return the images with their classes, from folders or a table, and notices.
 
-    `unread` says of other tables why they are none.
+    `unread` says why other tables could not be read.
     """
     files = [image.file for image in layout.images]
     table, chosen = _choose_labels(tables, column, files, is_needed=layout.is_flat)
     placed, notices = list(layout.images), list[str]()
     is_alone = len({image.class_name for image in placed}) == 1
     if table is not None and chosen is not None and (column or layout.is_flat):
-        told = _read_labels(table, chosen, files)
-        names = name_classes(str(table.path), told)
+        labels = _read_labels(table, chosen, files)
+        names = name_classes(str(table.path), labels)
         placed = [
             replace(i, class_name=names[label], below=i.below if layout.is_flat else i.file)
-            for i, label in zip(placed, told, strict=True)
+            for i, label in zip(placed, labels, strict=True)
         ]
         notices.append(
             f"Classes are read from the column {printable(chosen)!r} of {table.path.name}: "
@@ -322,7 +325,7 @@ def _label(
         notices.append(_describe_one_class(name, tables, unread))
     elif table is not None and chosen is not None and is_alone:
         notices.append(
-            f"The one folder is the class, and {table.path.name} is not asked for another: "
+            f"The one folder is the class, and no class is read from {table.path.name}: "
             f"--label_column={printable(chosen)} takes the classes from its column."
         )
     if not layout.splits:
@@ -332,24 +335,24 @@ def _label(
 
 
 def _describe_one_class(name: str, tables: Sequence[Table], unread: Sequence[str]) -> str:
-    """Say that all images are one class, and what the tables are that tell no other."""
+    """Say that all images are one class, and list the tables that name no other class."""
     found = [f"{table.path} has {list_some(table.columns)}" for table in tables]
     why = "".join(f"; {reason}" for reason in [*found, *unread][:LISTED])
     remedy = f". --label_column=NAME takes the classes from a table's column{why}" if why else ""
-    return f"No folder and no table tells classes: all images are one, {printable(name)!r}{remedy}."
+    return f"No folder or table gives classes: all images are one, {printable(name)!r}{remedy}."
 
 
 def _choose_labels(
     tables: Sequence[Table], column: str | None, files: Sequence[str], *, is_needed: bool
 ) -> tuple[Table | None, str | None]:
-    """Return the table and its column that tell the classes, where one does."""
+    """Return the table and the column that give the classes, if there is one."""
     found = list_columns(tables, column, headings.LABELS)
     if column is not None and not found:
         raise _missing_column_error("label", column, tables, Path(MANIFEST))
     whole = [(table, chosen) for table, chosen in found if covers(table, files)]
     if len(whole) > 1 and (column or is_needed):
         names = list_some([table.path.name for table, _ in whole])
-        raise UserError(f"several tables tell classes ({names}): call the one to use {MANIFEST}")
+        raise UserError(f"several tables give classes ({names}): rename one to {MANIFEST}")
     return next(iter(whole or found), (None, None))
 
 
@@ -376,7 +379,7 @@ def _read_labels(table: Table, column: str, files: Sequence[str]) -> list[str]:
 def _divide(
     placed: list[Placed], files: Sequence[str], table: Table | None, notices: list[str]
 ) -> tuple[list[Placed], list[str]]:
-    """Return the images in the splits that the table has a column for, if it has one."""
+    """Return the images with the splits of the table's split column, if it has one."""
     column = table and headings.find_heading(table.columns, headings.SPLITS)
     if not table or not column:
         return placed, notices
@@ -387,21 +390,39 @@ def _divide(
     unknown = [file for file, split in zip(files, splits, strict=True) if split is None]
     if unknown or "train" not in splits:
         raise UserError(
-            f"{table.path} tells in {column!r} which images are for training and which for "
-            f"validation, but not of {name_some(unknown) if unknown else 'any for training'}: "
-            "expected train, val or test for each, or no such column"
+            f"{table.path} gives splits in its column {column!r}, but "
+            f"{'none for ' + name_some(unknown) if unknown else 'train for no image'}: "
+            "expected train, val or test for each image, or no such column"
         )
-    notices = [*notices, f"The split is that of the column {column!r} of {table.path.name}."]
+    notices = [*notices, f"The split is read from the column {column!r} of {table.path.name}."]
     return [replace(i, split=s or "") for i, s in zip(placed, splits, strict=True)], notices
 
 
 # Patients --------------------------------------------------------------------------------------
 
 
+def find_patients(
+    root: Path,
+    placed: Sequence[Placed],
+    tables: Sequence[Table],
+    *,
+    patient_column: str | None,
+    patient_pattern: str | None,
+    patients_from: str,
+) -> tuple[dict[str, str], list[str]]:
+    """Return the patient of each file in `root` of which something tells him, and notices.
+
+    What may tell him is that of `scan_folder`.
+    """
+    options = _Options(patient_column, patient_pattern, patients_from, None)
+    _check_options(options)
+    return _find_patients(root, placed, tables, options)
+
+
 def _find_patients(
     root: Path, placed: Sequence[Placed], tables: Sequence[Table], options: _Options
 ) -> tuple[dict[str, str], list[str]]:
-    """Return the patient of each file of which something tells him, and notices."""
+    """Return the patient of each file with a known patient, and notices."""
     files = [image.file for image in placed]
     if options.patient_pattern is not None:
         return _match_pattern(options.patient_pattern, placed)
@@ -421,15 +442,15 @@ def _find_patients(
     if source in _NO_PATIENTS and not patients:
         raise UserError(
             f"--patients_from={source} was given, but {_NO_PATIENTS[source]}: leave it out, or "
-            "tell the patients by --patient_column or --patient_pattern"
+            "give --patient_column or --patient_pattern"
         )
     return patients, notices
 
 
 def _find_dicom_patients(root: Path, files: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """Return, for each film whose header tells the patient, words that name his first file.
+    """Return a patient name, made from the patient's first file, for each film that names one.
 
-    The files are taken in order, so that the names do not depend on anything but the folder.
+    The files are sorted, so that the names depend on the folder only.
     """
     first_of: dict[str, str] = {}
     patients = {}
@@ -441,39 +462,37 @@ def _find_dicom_patients(root: Path, files: Sequence[str]) -> tuple[dict[str, st
     missing = [file for file in sorted(files) if file not in patients]
     if not patients and films:
         return {}, [
-            f"The DICOM headers of {name_some(films)} name no patient: there is nothing, or what "
-            "an anonymiser writes for all."
+            f"The DICOM headers of {name_some(films)} name no patient: they are empty, or hold "
+            "what an anonymiser writes for all."
         ]
     if not patients or not missing:
         return patients, []
-    return patients, [f"DICOM headers tell the patients, but not those of {name_some(missing)}."]
+    return patients, [f"DICOM headers name the patients, but not those of {name_some(missing)}."]
 
 
 def _find_folder_patients(placed: Sequence[Placed]) -> tuple[dict[str, str], list[str]]:
-    """Return the folders in the class's as patients, where there are such."""
+    """Return the folders in each class folder as patients, if there are any."""
     patients = {image.file: image.patient for image in placed if image.patient}
     if not patients:
         return {}, []
     names = sorted(set(patients.values()))
     return patients, [
         f"Patients are the folders in the folder of each class: {name_some(names, 'patient')}. "
-        "Folders of one name in two classes or splits are different patients; where they are not, "
-        f"a {MANIFEST} with patients says so."
+        "Folders of one name in two classes or splits count as different patients. If they are "
+        f"one patient, say so in a {MANIFEST} with patients."
     ]
 
 
 def _describe_risk(images: Sequence[FolderImage], splits: tuple[str, ...]) -> list[str]:
-    """Say what it means that nothing tells whose an image is."""
+    """Say what it means that the patients of some images are unknown."""
     num_unknown = sum(image.patient is None for image in images)
     if not num_unknown:
         return []
-    whose = "." if num_unknown == len(images) else f" of {num_unknown} images."
-    how = (
-        "The split in the folder is taken as it is" if "val" in splits else "The split is by image"
-    )
+    which = "." if num_unknown == len(images) else f" for {num_unknown} images."
+    how = "The split in the folder is used as it is" if "val" in splits else "The split is by image"
     return [
-        f"No patient information{whose} {how}: where a patient has several images, the validation "
-        "may hold patients that the training has seen, and its accuracy is then too high for new "
+        f"No patient information{which} {how}: if a patient has several images, the validation "
+        "set may hold patients of the training set. Its accuracy is then too high for new "
         "patients. Give a manifest.csv with a patient column, or a patient pattern."
     ]
 
@@ -481,7 +500,7 @@ def _describe_risk(images: Sequence[FolderImage], splits: tuple[str, ...]) -> li
 def _match_pattern(pattern: str, placed: Sequence[Placed]) -> tuple[dict[str, str], list[str]]:
     """Return the patient that a pattern finds in each path below the class.
 
-    Where one path is in two folders, the names start anew in each, and so do the patients.
+    If one path is in two folders, the names start again in each folder, and so do the patients.
     """
     try:
         regex = re.compile(pattern)
@@ -507,15 +526,15 @@ def _match_pattern(pattern: str, placed: Sequence[Placed]) -> tuple[dict[str, st
         return found, []
     return {i.file: i.file.removesuffix(i.below) + found[i.file] for i in placed}, [
         f"{name_some(sorted(twice), 'name')} occur in two folders, so the names start again in "
-        "each: the same match in two folders is two patients. Where it is one, a "
-        f"{MANIFEST} with patients says so."
+        "each: the same match in two folders is two patients. If it is one patient, say so in a "
+        f"{MANIFEST} with patients."
     ]
 
 
 def _read_patients(
     root: Path, tables: Sequence[Table], options: _Options, files: Sequence[str]
 ) -> tuple[dict[str, str] | None, list[str]]:
-    """Return the patient of each file out of a table, or None and why there is none."""
+    """Return the patient of each file from a table, or None and the reason."""
     column = options.patient_column
     is_asked = column is not None or options.patients_from == "table"
     found = list_columns(tables, column, headings.PATIENTS)
@@ -526,45 +545,45 @@ def _read_patients(
     whole = [(table, name) for table, name in found if table.is_manifest or covers(table, files)]
     if len(whole) > 1 or (len(found) > 1 and not whole):
         names = list_some([table.path.name for table, _ in whole or found])
-        several = f"Several tables name patients ({names}): call the one to use {MANIFEST}."
+        several = f"Several tables name patients ({names}): rename one to {MANIFEST}."
         if is_asked:
             raise UserError(several)
         return None, [several]
     if not whole and not is_asked:
         return None, [
             f"{found[0][0].path.name} has no row for some images, or one for several, and is not "
-            f"read: call it {MANIFEST} where it is meant to tell their patients."
+            f"read: rename it to {MANIFEST} if it names their patients."
         ]
     ((table, name),) = whole or found
     patients, notices = match_rows(table.path, table.rows, name, files)
     if not patients:
         return None, notices
-    told = f"Patients are read from the column {printable(name)!r} of {table.path.name}"
-    return patients, [f"{told}: {len(set(patients.values()))} of them.", *notices]
+    where = f"Patients are read from the column {printable(name)!r} of {table.path.name}"
+    return patients, [f"{where}: {len(set(patients.values()))} of them.", *notices]
 
 
 def _describe_unknown(table: Table) -> list[str]:
-    """Say that no column is known to tell patients; of a manifest that may, it is an error."""
+    """Say that no known column names patients; for a manifest with other columns, raise."""
     if not headings.list_unknown(table.columns):
         return []
     found = (
-        f"{table.path} has no patient column that is known (found {list_some(table.columns)}; "
-        "looked for patient_id, PatientID, subject, record_id, mrn and the like)"
+        f"{table.path} has no patient column with a known name (found {list_some(table.columns)}; "
+        "expected patient_id, PatientID, subject, record_id, mrn or similar)"
     )
-    remedy = "--patient_column=NAME names the column that tells patients apart"
+    remedy = "--patient_column=NAME names the column with the patients"
     if table.is_manifest:
-        raise UserError(f"{found}. {remedy}; where none does, --patients_from=none goes on without")
+        raise UserError(f"{found}. {remedy}; --patients_from=none continues without patients")
     return [f"{found}: {remedy}."]
 
 
 def _missing_column_error(
     what: str, column: str | None, tables: Sequence[Table], manifest: Path
 ) -> UserError:
-    """Return what to raise where a column is asked for that no table has."""
+    """Return the error for a requested column that no table has."""
     if not tables:
         return UserError(
-            f"the {what} column {column or 'of a table'!r} was asked for but {manifest} does not "
-            f"exist: expected a table with a row an image and the columns {FILE_COLUMN!r} and "
+            f"the {what} column {column or 'of a table'!r} was requested but {manifest} does not "
+            f"exist: expected a table with one row per image and the columns {FILE_COLUMN!r} and "
             f"{column or what!r}"
         )
     found = "; ".join(f"{table.path} has {list_some(table.columns)}" for table in tables[:LISTED])
@@ -572,7 +591,7 @@ def _missing_column_error(
 
 
 def _check_no_shared_patient(images: Sequence[FolderImage]) -> None:
-    """Refuse a ready-made split that has a patient on two sides."""
+    """Refuse splits given by the user that share a patient."""
     files, by_split = defaultdict(list), defaultdict(list)
     for image in images:
         if image.patient is not None:
@@ -585,9 +604,9 @@ def _check_no_shared_patient(images: Sequence[FolderImage]) -> None:
             for patient, splits in shared.items()
         ]
         raise UserError(
-            f"{len(shared)} patient(s) are in more than one split, so the validation would know "
-            f"them already:\n{list_lines(lines)}\nMove each patient's images into one split, or "
-            f"remove val/ to have the split made by patient. {WRONG_PATIENTS}"
+            f"{len(shared)} patient(s) are in more than one split, so the classifier would have "
+            f"seen them before validation:\n{list_lines(lines)}\nMove each patient's images into "
+            f"one split, or remove val/: jaxgan then splits by patient. {WRONG_PATIENTS}"
         )
 
 
@@ -597,9 +616,9 @@ def _check_no_shared_patient(images: Sequence[FolderImage]) -> None:
 def compute_key(scan: FolderScan, settings: Sequence[object], contents: Sequence[str]) -> str:
     """Return a name, 32 hexadecimal digits, for what the folder holds under these settings.
 
-    `contents` are `hash_contents`. It changes with the path in the folder, the class, the patient
-    or the bytes of an image, and with the files that can not be used; where the folder lies and
-    what it is called are no part of it.
+    `contents` are `hash_contents`. The name changes with the path in the folder, the class, the
+    patient or the bytes of an image, and with the files that can not be used. It does not change
+    with the folder's own path.
     """
     unusable = [(file, str(reason)) for file, reason in scan.unusable]
     what = [scan.class_names, unusable, dicom.find_decoders(), *settings]
@@ -616,16 +635,16 @@ def is_quick_to_hash(scan: FolderScan) -> bool:
 
 
 def hash_contents(scan: FolderScan) -> list[str]:
-    """Return the SHA-256 of each image's file, or why it can not be read: that may pass."""
+    """Return the SHA-256 of each image's file, or why it can not be read (perhaps only now)."""
     paths = [scan.root / image.file for image in scan.images]
     return list(map_in_threads(_hash_content, paths, title="reading", total=len(paths)))
 
 
 def compute_state(scan: FolderScan) -> str:
-    """Return a name, 32 hexadecimal digits, for the files as the disk lists them, unread.
+    """Return a name, 32 hexadecimal digits, for the files as the disk lists them, without reading.
 
-    Two folders, or a folder before and after a change, have one of their own each; sizes and times
-    of change stand for the bytes.
+    Two folders have different names, and so has a folder before and after a change. File sizes and
+    times of change are used instead of the bytes.
     """
     digest = hashlib.sha256(str(scan.root.resolve()).encode(errors="surrogateescape"))
     for image in scan.images:

@@ -1,8 +1,8 @@
-"""What must be said of a data set before anything is learned from it or measured on it.
+"""Check a data set before training or evaluation, the same way for every command.
 
-One guard for every command: copies of one film on two sides or in two classes, and images that
-jaxgan has generated itself among those that are taken for real. What a copy is says
-`jaxgan.data.copies`; equal bytes count too.
+The checks find copies of one film in two splits or in two classes, and images that jaxgan has
+generated among those that should be real. `jaxgan.data.copies` defines a copy; files with the same
+bytes count too.
 """
 
 import contextlib
@@ -21,6 +21,7 @@ from jaxgan.core.files import read_arrays, written_beside
 from jaxgan.core.untrusted import printable
 from jaxgan.data.copies import (
     Copies,
+    Thumbnails,
     choose_searched,
     create_thumbnails,
     join_groups,
@@ -28,7 +29,7 @@ from jaxgan.data.copies import (
 )
 from jaxgan.data.images import (
     as_pixels,
-    bears_mark,
+    has_mark,
     map_in_threads,
     read_image,
     to_gray,
@@ -38,15 +39,15 @@ from jaxgan.data.limits import ImageError, naming, read_file
 if TYPE_CHECKING:  # imports tensorflow_datasets, which takes a second
     from jaxgan.data.builders import PreparedSet, Record
 
-VERSION = 1  # raise it when other copies are found, so that what caches hold is searched anew
+VERSION = 1  # raise it when the search changes, so that cached data sets are searched again
 KINDS = "exact, re-encoded, mirrored or framed"
 
 
 @dataclass(frozen=True)
 class Films:
-    """Images with the number of the film that each shows [num]: equal for copies of one another.
+    """Images, and the number [num] of the film that each shows: copies have the same number.
 
-    `sides` [num] says in which split or folder each lies.
+    `sides` [num] is the split or folder of each.
     """
 
     numbers: np.ndarray
@@ -59,10 +60,10 @@ class Films:
 
 
 def number_films(prepared: "PreparedSet", cache_dir: Path | None) -> tuple[np.ndarray, str | None]:
-    """Return the film [num] of each record, and a sentence where not all were searched; or None.
+    """Return the film [num] of each record, and a notice if not all were searched; or None.
 
-    With a `cache_dir` the folder's images are compared, once for the same content; without, only
-    equal bytes count: images of other sources (digits, drawings) may be alike by their nature.
+    With a `cache_dir` the folder's images are compared, once for the same content. Without it, only
+    equal bytes count: images of other sources (digits, drawings) are often similar.
     """
     records = prepared.records
     shas, first, codes = np.unique(
@@ -73,21 +74,21 @@ def number_films(prepared: "PreparedSet", cache_dir: Path | None) -> tuple[np.nd
         return codes, None
     copies = _find_once(prepared, shas, first, cache_dir)
     ends = [(records[first[i]], records[first[j]]) for i, j in copies.pairs]
-    is_told = np.array([_is_told(*pair) for pair in ends], bool)
-    pairs = first[copies.pairs[is_told]]
+    matters = np.array([_matters(*pair) for pair in ends], bool)
+    pairs = first[copies.pairs[matters]]
     return join_groups(codes, pairs), copies.describe_search()
 
 
-def _is_told(record: "Record", other: "Record") -> bool:
-    """Whether two alike images are worth a word: two films of one visit often are alike."""
+def _matters(record: "Record", other: "Record") -> bool:
+    """Whether a pair of copies is reported: two films of one visit are often similar."""
     return record.patient != other.patient or record.label != other.label
 
 
 def _find_once(
     prepared: "PreparedSet", shas: np.ndarray, first: np.ndarray, cache_dir: Path
 ) -> Copies:
-    """Return the copies among records `first`, the one for each of `shas`: found once a content."""
-    asked = prepared.view.asked  # what is all black under it has no copies
+    """Return the copies among records `first`, one per hash in `shas`; search once per content."""
+    asked = prepared.view.asked  # an image that is all black in this range has no copies
     settings = f"{VERSION}" + (f"{asked}" if asked else "")
     key = hashlib.sha256(settings.encode() + "".join(shas).encode()).hexdigest()[:32]
     path = cache_dir / "copies" / f"{key}.npz"
@@ -96,7 +97,7 @@ def _find_once(
         return Copies(known["pairs"], known["correlations"], int(known["num_searched"]), len(shas))
     chosen = [prepared.records[first[i]] for i in choose_searched(len(shas))]
     copies = match_among(create_thumbnails(_read_grays(prepared, chosen), len(shas)))
-    # What can not be kept, in a cache that others have made, is found anew the next time.
+    # In a cache that can not be written, nothing is saved: the next run searches again.
     with contextlib.suppress(DiskError):
         _keep(path, copies)
     return copies
@@ -119,10 +120,17 @@ def _read_grays(prepared: "PreparedSet", records: Sequence["Record"]) -> Iterato
     yield from map_in_threads(decode, encoded, title="looking for copies", total=len(records))
 
 
-def join_owners(owners: Sequence[str], films: np.ndarray) -> list[str]:
-    """Return whose each image [num] is, where people who share a film count as one.
+def create_all_thumbnails(prepared: "PreparedSet") -> Thumbnails:
+    """Return the thumbnails of the images of all records, by which copies are found."""
+    num = len(prepared.records)
+    chosen = [prepared.records[i] for i in choose_searched(num)]
+    return create_thumbnails(_read_grays(prepared, chosen), num)
 
-    They are called after the first of their names; whoever shares nothing keeps his own.
+
+def join_owners(owners: Sequence[str], films: np.ndarray) -> list[str]:
+    """Return the owner of each image [num]; owners who share a film count as one.
+
+    Joined owners get the first of their names. Other owners keep their names.
     """
     names, codes = np.unique(np.asarray(owners, str), return_inverse=True)
     order = np.argsort(films, kind="stable")
@@ -135,9 +143,9 @@ def join_owners(owners: Sequence[str], films: np.ndarray) -> list[str]:
 
 
 def describe(films: Films, class_names: Sequence[str], *, is_split_here: bool) -> list[str]:
-    """Return what has to be said of copies: between sides, between classes, within a side.
+    """Return the notices on copies: between sides, between classes, within a side.
 
-    With `is_split_here` the sides are of jaxgan's own making, which puts copies on one side.
+    With `is_split_here` jaxgan made the split, and put all copies of a film on one side.
     """
     members = _find_repeated(films.numbers)
     return [
@@ -168,14 +176,14 @@ def _describe_sides(films: Films, members: Sequence[np.ndarray]) -> Iterator[str
         if pairs:
             yield (
                 f"{count} image(s) of {second} are also in {first} (such as {name_few(pairs)}), "
-                f"{KINDS}: what is measured on them is too high. Remove one of each pair."
+                f"{KINDS}: the accuracy on them is too high. Remove one of each pair."
             )
 
 
 def _describe_classes(
     films: Films, members: Sequence[np.ndarray], class_names: Sequence[str]
 ) -> Iterator[str]:
-    """Yield a sentence where films are in two classes or more."""
+    """Yield a sentence if films are in two classes or more."""
     both = [images for images in members if len(set(films.labels[images].tolist())) > 1]
     if not both:
         return
@@ -189,7 +197,7 @@ def _describe_classes(
     yield (
         f"{len(both)} film(s) are in more than one class ({name_few(where)}; such as "
         f"{name_few(pairs)}): no classifier can be right about both, and the GANs of "
-        "these classes learn the same. Leave each film in one class."
+        "these classes learn the same. Keep each film in one class only."
     )
 
 
@@ -202,7 +210,7 @@ def _pick_classes(films: Films, images: np.ndarray) -> list[int]:
 def _describe_repeats(
     films: Films, members: Sequence[np.ndarray], is_split_here: bool
 ) -> Iterator[str]:
-    """Yield a sentence where one side and class has a film several times."""
+    """Yield a sentence if one side and class has a film several times."""
     count, pairs = 0, []
     for images in members:
         kinds = defaultdict(list)
@@ -226,17 +234,17 @@ def _describe_repeats(
 
 
 def check_none_generated(root: Path, files: Sequence[str]) -> None:
-    """Raise `UserError` where a file of `root` says of itself that jaxgan has made it."""
+    """Raise `UserError` if a file of `root` has the mark of an image that jaxgan generated."""
     found = [file for file in files if _is_marked(root / file)]
     if found:
         raise UserError(
-            f"{len(found)} of {len(files)} image(s) in {root}, which are to be real, were "
-            f"generated by jaxgan (such as {name_few(found)}): they bear its mark. Take them out."
+            f"{len(found)} of {len(files)} image(s) in {root} were generated by jaxgan, as their "
+            f"mark says (such as {name_few(found)}): expected real images only. Remove them."
         )
 
 
 def _is_marked(path: Path) -> bool:
     try:
-        return bears_mark(read_file(path))
+        return has_mark(read_file(path))
     except ImageError:
-        return False  # what decodes the image has its own sentence for that
+        return False  # decoding the image reports this error

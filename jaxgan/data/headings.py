@@ -1,6 +1,6 @@
-"""What the headings and the cells of other people's tables mean: files, patients, labels, nobody.
+"""The meaning of headings and cells in users' tables: files, patients, labels, no patient.
 
-Headings are compared in lower case, without blanks and signs: "Patient ID" is "patient_id".
+Headings are compared in lower case, without spaces and signs: "Patient ID" is "patient_id".
 """
 
 import re
@@ -70,7 +70,7 @@ LABELS = (
 )
 SPLITS = ("split", "subset", "partition")
 SOURCES = ("source", "hospital", "site", "collection", "institution")
-# Nobody looks for a patient under these, so that a table of them alone needs no answer.
+# Columns that never name a patient: a table with only these needs no notice.
 _OTHERS = (
     *("age", "patientage", "sex", "gender", "patientsex", "patientgender", "view", "viewposition"),
     *(
@@ -91,16 +91,16 @@ _NOBODY = re.compile(
     r"|empty|removed|redacted|nobody|dummy|xx+"
     r"|(?:anon|unknown|deident|pseudonym)\D*"  # but ANON0017 is somebody
 )
-_FLOAT = re.compile(r"(\d+)\.0+")  # a whole number that a spreadsheet took for another
+_FLOAT = re.compile(r"(\d+)\.0+")  # an integer that a spreadsheet saved as a decimal
 
 
 def simplify(text: str) -> str:
-    """Return a heading or a word as it is compared: lower case, letters and digits alone."""
+    """Return a heading or a word for comparison: lower case, only letters and digits."""
     return "".join(c for c in text.casefold() if c.isalnum())
 
 
 def find_heading(columns: Sequence[str], known: Sequence[str]) -> str | None:
-    """Return the column whose heading stands first among the `known`, None where none does."""
+    """Return the column with the heading that is first in `known`; None if there is none."""
     by_word: dict[str, str] = {}
     for column in columns:
         by_word.setdefault(simplify(column), column)
@@ -108,23 +108,23 @@ def find_heading(columns: Sequence[str], known: Sequence[str]) -> str | None:
 
 
 def list_unknown(columns: Iterable[str]) -> list[str]:
-    """Return the columns under whose headings a patient might be told."""
+    """Return the columns with other headings, which might name a patient."""
     known = {*FILES, *LABELS, *SPLITS, *SOURCES, *_OTHERS}
     return [column for column in columns if simplify(column) not in known]
 
 
 def names_nobody(text: str) -> bool:
-    """Tell whether a patient's cell or identifier says that nobody is known: nan, unknown, -."""
+    """Whether a patient's cell or identifier says that the patient is unknown: nan, unknown, -."""
     return _NOBODY.fullmatch(simplify(text)) is not None
 
 
 def join_spellings(
     patients: Mapping[Item, str],
 ) -> tuple[dict[Item, str], list[list[str]]]:
-    """Return the patient of each item with one spelling a patient, and what was joined.
+    """Return the patient of each item, with one spelling per patient, and the joined spellings.
 
-    Upper and lower case, blanks, leading zeros and the ".0" of a spreadsheet make no two patients:
-    too much in one is the safe side. A patient who is spelled in one way keeps that name.
+    Spellings that differ in case, spaces, leading zeros or a spreadsheet's ".0" are one patient:
+    too many images in one patient are safer than too few. A patient with one spelling keeps it.
     """
     spellings: dict[str, set[str]] = {}
     for name in patients.values():

@@ -1,4 +1,4 @@
-"""Image files in and out: any still image to 8 bits, with a reason where that fails."""
+"""Read and write image files: any still image to 8 bits, or the reason why that fails."""
 
 import contextlib
 import functools
@@ -46,7 +46,7 @@ from jaxgan.data.values import (
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 NUM_THREADS = min(8, os.cpu_count() or 1)
 
-# A PNG text chunk of what jaxgan has made, image or sheet: no command takes it for a real image.
+# The PNG text chunk in every image or sheet that jaxgan generates. No command uses it as real.
 GENERATED_KEY = "jaxgan-generated"
 
 _SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
@@ -68,10 +68,10 @@ _STARTS = {
     "WebP": (b"RIFF",),
     "BMP": (b"BM",),
 }
-# Beside the critical ones: transparency, orientation, and what makes a PNG an animation.
+# Needed in addition to the critical ones: transparency, orientation, chunks of an animation.
 _NEEDED_CHUNKS = (b"tRNS", b"eXIf", b"acTL", b"fcTL", b"fdAT")
 _COLOUR_KIND = "16 bits in colour or with transparency (PNG, TIFF)"
-# Raw modes whose upper byte Pillow keeps, and those that make it keep the lower one.
+# For each raw mode of which Pillow keeps the upper byte, one that makes it keep the lower byte.
 _LOWER_BYTES = {
     "RGB;16B": "RGB;16L",
     "RGB;16L": "RGB;16B",
@@ -92,7 +92,7 @@ Result = TypeVar("Result")
 class Decoded(NamedTuple):
     """An 8-bit image of mode `L` or `RGB`, how it is shown, and how many grays it has.
 
-    `num_grays` is None where the image is too small to say.
+    `num_grays` is None for an image that is too small to count them.
     """
 
     image: Image.Image
@@ -126,10 +126,10 @@ def decode_image(source: Path | bytes, channels: int, view: View = AS_STORED) ->
 
 
 def measure_image(source: Path | bytes) -> Spread | None:
-    """Return where the numbers of an image lie, None where it says how it wants to be shown.
+    """Return the spread of an image's numbers; None if the image says how to show it.
 
-    That is 8 bits, or a window of its own; then no pixel is decoded. None too where the image can
-    not be used. `decode_image` says why.
+    An image of 8 bits or with its own window says so; then no pixel is decoded. The result is also
+    None if the image can not be used; `decode_image` gives the reason.
     """
     try:
         content = _get_content(source)
@@ -142,7 +142,7 @@ def measure_image(source: Path | bytes) -> Spread | None:
 
 
 def may_be_deep(head: bytes) -> bool:
-    """Tell by a file's first 32 bytes whether it may hold numbers of more than 8 bits."""
+    """Whether a file may hold numbers of more than 8 bits, by its first 32 bytes."""
     if head.startswith(_PNG):
         return head[_PNG_DEPTH_AT : _PNG_DEPTH_AT + 1] == b"\x10"
     return bool(head) and not head.startswith((b"\xff\xd8", b"BM", b"RIFF"))
@@ -156,12 +156,12 @@ def _get_content(source: Path | bytes) -> bytes:
 
 
 def _show(values: Values, view: View) -> tuple[np.ndarray, str]:
-    """Return the pixels, and the way that they are shown."""
+    """Return the pixels, and how they are shown."""
     return show(values, view), ASKED if view.asked else f"of {values.kind}"
 
 
 def _decode_with_pillow(content: bytes, view: View) -> tuple[Image.Image, str]:
-    """Decode wholly and turn upright; return the way that it is shown too."""
+    """Decode completely and turn upright; also return how the image is shown."""
     image = _open_with_pillow(content)
     if _needs_numbers(image, view):
         pixels, way = _show(_read_values(image, content), view)
@@ -180,9 +180,9 @@ def _measure_with_pillow(content: bytes) -> Spread | None:
 
 
 def _try_plainly(decode: Callable[[bytes], Result], content: bytes) -> Result:
-    """Return `decode(content)`; of a PNG that fails, without what is beside its pixels.
+    """Return `decode(content)`; if a PNG fails, decode it again without its optional chunks.
 
-    A damaged colour profile or remark is no damage to the image.
+    A damaged colour profile or comment does not damage the image.
     """
     with _telling_damage(content):
         try:
@@ -197,9 +197,9 @@ def _try_plainly(decode: Callable[[bytes], Result], content: bytes) -> Result:
 
 
 def _drop_ancillary(content: bytes) -> bytes:
-    """Return a PNG without the chunks that an image can do without: PNG 3rd edition, 5.4.
+    """Return a PNG without its optional chunks: PNG 3rd edition, 5.4.
 
-    The same bytes where it is none, or its chunks are cut off.
+    Returns the same bytes if the content is not a PNG, or if its chunks are cut off.
     """
     kept, at = [content[: len(_PNG)]], len(_PNG)
     for _ in range(MAX_READS if content.startswith(_PNG) else 0):
@@ -231,15 +231,15 @@ def _telling_damage(content: bytes) -> Iterator[None]:
 
 
 def _describe_unidentified(content: bytes) -> str:
-    """Return the reason for bytes that no decoder takes: what begins as an image is one."""
+    """Return the reason for bytes that no decoder accepts, by how they begin."""
     name = next((name for name, start in _STARTS.items() if content.startswith(start)), None)
     if name is None:
         return f"is not a PNG, JPEG, BMP, TIFF, WebP or DICOM image (begins {content[:8]!r})"
-    return f"begins as a {name}, and is damaged or cut off, or of a kind that is not read here"
+    return f"begins as a {name}, but is damaged or cut off, or of a kind that jaxgan can not read"
 
 
 def _open_with_pillow(content: bytes) -> Image.Image:
-    """Return an image whose pixels are not decoded, having refused what must not be."""
+    """Return an image with its pixels not decoded; refuse images that must not be decoded."""
     file = RationedFile(content, _count_header_bytes(content))
     image = Image.open(file, formats=FORMATS)
     file.allow_pixels()
@@ -252,25 +252,25 @@ def _open_with_pillow(content: bytes) -> Image.Image:
 
 
 def _count_header_bytes(content: bytes) -> int:
-    """Return how much of a file Pillow may read to open it: all of a WebP, which C code parses."""
+    """Return how many bytes Pillow may read to open a file: all of a WebP, which C code parses."""
     return max(MAX_HEADER_BYTES, len(content) * 2 * content.startswith(b"RIFF"))
 
 
 def _refuse_run_lengths(image: Image.Image) -> None:
-    """Refuse run-length BMP: Pillow decodes it in Python, five seconds a large film."""
+    """Refuse run-length BMP: Pillow decodes it in Python, in five seconds per large film."""
     if image.format == "BMP" and image.info.get("compression") in _BMP_RUN_LENGTHS:
         raise ImageError("is a run-length encoded BMP: store it as PNG")
 
 
 def _refuse_sequence(image: Image.Image) -> None:
-    """Refuse stacks and animations; of a camera's MPO (a JPEG file) the first is kept."""
+    """Refuse stacks and animations; use the first image of a camera's MPO (a JPEG file)."""
     num_frames = getattr(image, "n_frames", 1)
     if num_frames > 1 and image.format != "MPO":
         raise ImageError(f"holds {num_frames} pages or frames, expected one image")
 
 
 def _get_tag(image: Image.Image, tag: int) -> Any:
-    """Return the value of a TIFF's tag, None where there is none."""
+    """Return the value of a TIFF's tag; None if there is none."""
     return getattr(image, "tag_v2", {}).get(tag)
 
 
@@ -279,20 +279,20 @@ def _is_signed(image: Image.Image) -> bool:
 
 
 def _refuse_signed(image: Image.Image) -> None:
-    """Refuse signed bytes, which Pillow takes for unsigned ones."""
+    """Refuse signed bytes, which Pillow reads as unsigned ones."""
     if _is_signed(image) and image.mode not in _SIXTEEN_BIT_MODES:
         raise ImageError("holds signed values, expected 8 or 16 bits, unsigned")
 
 
 def _widen_transparency(image: Image.Image) -> None:
-    """Bring the transparent gray of a PNG of 2 or 4 bits to the 8 that Pillow makes of them."""
+    """Scale the transparent gray of a PNG of 2 or 4 bits to the 8 bits of Pillow's pixels."""
     factor = _WIDENING.get(_get_raw_mode(image) or "", 1)
     if image.format == "PNG" and "transparency" in image.info:
         image.info["transparency"] *= factor
 
 
 def _get_raw_mode(image: Image.Image) -> str | None:
-    """Return how Pillow will take the pixels apart, before it does."""
+    """Return the raw mode with which Pillow will decode the pixels."""
     tiles = getattr(image, "tile", ())
     arguments = tiles[0].args if tiles else None
     raw_mode = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
@@ -300,12 +300,12 @@ def _get_raw_mode(image: Image.Image) -> str | None:
 
 
 def _is_deep(image: Image.Image) -> bool:
-    """Tell whether an image, not decoded yet, holds numbers of more than 8 bits."""
+    """Whether an image, not decoded yet, holds numbers of more than 8 bits."""
     return image.mode in _SIXTEEN_BIT_MODES or _get_raw_mode(image) in _LOWER_BYTES
 
 
 def _needs_numbers(image: Image.Image, view: View) -> bool:
-    """Tell whether the upper byte of an image's numbers is not enough to show it."""
+    """Whether showing an image needs more than the upper byte of its numbers."""
     if image.mode in _SIXTEEN_BIT_MODES:
         return True
     is_asked = view.get_range(_COLOUR_KIND) is not None or "transparency" in image.info
@@ -335,10 +335,10 @@ def _read_gray(image: Image.Image) -> Values:
 
 
 def _find_bits(image: Image.Image, stored: np.ndarray) -> tuple[str, int, int]:
-    """Return the words for the bits of a gray image, and the ends of what they can hold."""
+    """Return a name for the bits of a gray image, and the ends of their range."""
     bits, is_signed = _get_tag(image, _TIFF_BITS), _is_signed(image)
     least, largest = int(stored.min()), int(stored.max())
-    if bits == (32,) and not is_signed and least < 0:  # Pillow takes the sign for granted
+    if bits == (32,) and not is_signed and least < 0:  # Pillow reads every 32 bits as signed
         raise ImageError("holds values above 2147483647, expected at most 31 bits")
     if bits == (12,):
         return "12 bits", 0, 4095
@@ -352,7 +352,7 @@ def _find_bits(image: Image.Image, stored: np.ndarray) -> tuple[str, int, int]:
 def _read_colour(image: Image.Image, content: bytes) -> Values:
     """Return both bytes of colours, or of gray with transparency, of 16 bits.
 
-    Pillow keeps the upper byte; told that the bytes lie the other way round, it keeps the lower.
+    Pillow keeps the upper byte. With a raw mode of the other byte order, it keeps the lower byte.
     """
     again = _open_with_pillow(content)
     lower = _LOWER_BYTES[_get_raw_mode(image) or ""]
@@ -378,7 +378,7 @@ def _read_colour(image: Image.Image, content: bytes) -> Values:
 
 
 def _with_raw_mode(tile: Any, raw_mode: str) -> Any:
-    """Return a tile of Pillow's that is taken apart in another way."""
+    """Return a Pillow tile with another raw mode."""
     is_plain = isinstance(tile.args, str)
     return tile._replace(args=raw_mode if is_plain else (raw_mode, *tile.args[1:]))
 
@@ -401,7 +401,7 @@ def _from_8_bits(image: Image.Image) -> Image.Image:
 
 
 def _upright(pixels: Image.Image, original: Image.Image) -> Image.Image:
-    """Turn and mirror `pixels` as the EXIF orientation of `original` asks; damaged EXIF is none."""
+    """Turn and mirror `pixels` by the EXIF orientation of `original`; ignore damaged EXIF."""
     if len(original.info.get("exif", b"")) > MAX_HEADER_BYTES:
         raise ImageError(f"has more than {MAX_HEADER_BYTES // 2**20} MiB of EXIF: save it without")
     try:
@@ -449,7 +449,7 @@ def to_gray(image: np.ndarray) -> np.ndarray:
 
 
 def shrink_gray(gray: np.ndarray, side: int) -> np.ndarray:
-    """Average a gray image uint8 [height, width] to [side, side], its proportions given up."""
+    """Average a gray image uint8 [height, width] to [side, side], without its proportions."""
     return np.asarray(Image.fromarray(gray).resize((side, side), Image.Resampling.BOX))
 
 
@@ -463,7 +463,7 @@ def encode_png(image: Image.Image) -> bytes:
 def write_png(array: np.ndarray, path: Path, *, generated: bool = False) -> None:
     """Write uint8 [height, width, channels] (1 or 3) so that `path` never holds half an image.
 
-    A `generated` image says so of itself, so that it is not taken for a real one later.
+    A `generated` image gets a mark, so that no command uses it as a real one later.
     """
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] not in (1, 3):
         raise ValueError(
@@ -476,7 +476,7 @@ def write_png(array: np.ndarray, path: Path, *, generated: bool = False) -> None
 
 
 def write_generated(images: Sequence[np.ndarray] | np.ndarray, paths: Sequence[Path]) -> None:
-    """Write generated images (`write_png`), some at a time: each waits for the disk."""
+    """Write generated images (`write_png`), several at a time, because each waits for the disk."""
     write = functools.partial(write_png, generated=True)
     with ThreadPoolExecutor(NUM_THREADS) as pool:
         for _ in pool.map(write, images, paths):  # raises what a write has raised
@@ -484,23 +484,23 @@ def write_generated(images: Sequence[np.ndarray] | np.ndarray, paths: Sequence[P
 
 
 def create_mark() -> PngImagePlugin.PngInfo:
-    """Return what a PNG is to be saved with so that `bears_mark` knows it for jaxgan's own."""
+    """Return the PNG text chunk by which `has_mark` recognises an image of jaxgan."""
     info = PngImagePlugin.PngInfo()
     info.add_text(GENERATED_KEY, "yes")
     return info
 
 
-def bears_mark(content: bytes) -> bool:
-    """Tell whether an image file's content holds jaxgan's mark, wherever a tool has moved it."""
+def has_mark(content: bytes) -> bool:
+    """Whether an image file's content holds jaxgan's mark, at any position."""
     return GENERATED_KEY.encode() in content
 
 
 def map_in_threads(
     function: Callable[[Item], Result], items: Iterable[Item], *, title: str, total: int
 ) -> Iterator[Result]:
-    """Yield `function(item)` in the order of `items`, computed ahead by a few items only.
+    """Yield `function(item)` in the order of `items`, computing only a few items ahead.
 
-    A bar shows that on standard error, only where that is a terminal.
+    A progress bar is shown on standard error, if that is a terminal.
     """
     bar = tqdm(desc=title, total=total, unit=" images", disable=None, leave=False)
     with bar, ThreadPoolExecutor(NUM_THREADS) as pool:
@@ -517,15 +517,15 @@ def map_in_threads(
 
 
 def measure_files(paths: Mapping[str, Path]) -> dict[str, Spread]:
-    """Return where the numbers of those images lie that do not say how they are to be shown.
+    """Return, by name, the spread of the images that do not say how to show them.
 
-    `paths` are by name. Of what can not hold such numbers nothing but a few bytes is read.
+    `paths` are by name. Of a file that can not hold such numbers, only a few bytes are read.
     """
     deep = [name for name, path in paths.items() if may_be_deep(_read_head(path))]
     measured = map_in_threads(
         lambda name: measure_image(paths[name]),
         deep,
-        title="looking for the range",
+        title="finding the range",
         total=len(deep),
     )
     return {name: spread for name, spread in zip(deep, measured, strict=True) if spread is not None}

@@ -1,7 +1,7 @@
-"""Does the training know what the test asks? Shared patients, and copied images.
+"""Find leaks between training and test images: shared patients, and copied images.
 
-What a copy is, and how it is found, says `jaxgan.data.copies`; what is said of the data of every
-command, a study's too, `jaxgan.data.guard`. Here is what a study's folds ask.
+`jaxgan.data.copies` defines a copy and finds it. `jaxgan.data.guard` checks the data of every
+command, a study's too. This module makes the checks for the folds of a study.
 """
 
 import itertools
@@ -22,7 +22,7 @@ from jaxgan.data.split import find_shared_patients
 
 
 def find_copies(images: ImageSet) -> Copies:
-    """Return the copies among `images`, those of one patient left out."""
+    """Return the copies among `images`, except those of one patient."""
     patients = np.unique(np.asarray(images.patients, str), return_inverse=True)[1].reshape(-1)
     copies = find_copies_among(images.images)
     first, second = copies.pairs.T
@@ -37,20 +37,20 @@ def group_patients(patients: Sequence[str], copies: Copies) -> np.ndarray:
 
 
 def check_sides(train: ImageSet, test: ImageSet, *, where: str) -> None:
-    """Raise `UserError` where a patient or a copy of an image is on both sides."""
+    """Raise `UserError` if a patient or a copy of an image is on both sides."""
     sentences = find_leaks(train, test, names=("training", "test"), where=where)
     if sentences:
         raise UserError(sentences[0])
 
 
 def find_leaks(train: ImageSet, test: ImageSet, *, names: tuple[str, str], where: str) -> list[str]:
-    """Return a sentence on shared patients and one on copied images, where there are any."""
+    """Return a sentence on shared patients and one on copied images, if there are any."""
     sentences, (learned, tested) = [], names
     shared = find_shared_patients({learned: train.patients, tested: test.patients})
     if shared:
         sentences.append(
             f"In {where} {len(shared)} patient(s) are in {learned} and {tested} (such as "
-            f"{name_few(list(shared))}): the accuracy would be that on people already seen. "
+            f"{name_few(list(shared))}): the accuracy would be measured on people already seen. "
             "Expected each patient on one side; correct the split or the patient column."
         )
     copies = find_copies_between(train.images, test.images)
@@ -59,14 +59,14 @@ def find_leaks(train: ImageSet, test: ImageSet, *, names: tuple[str, str], where
         sentences.append(
             f"In {where} {len(set(copies.pairs[:, 1]))} {tested} image(s) are copies of {learned} "
             f"images (such as {name_few(pairs)}), {KINDS}: the "
-            "classifier would be asked what it was told. Remove one of each pair, or give both the "
-            "same patient."
+            "classifier would be tested on images that it has learned. Remove one of each pair, "
+            "or give both the same patient."
         )
     return sentences
 
 
 def describe_splits(splits: Mapping[str, ImageSet]) -> list[str]:
-    """Return a sentence for every leak between the splits that the data came with."""
+    """Return a sentence for every leak between the splits of the data as given."""
     return [
         sentence
         for first, second in itertools.combinations(splits, 2)
@@ -80,7 +80,7 @@ def describe_splits(splits: Mapping[str, ImageSet]) -> list[str]:
 
 
 def describe_copies(images: ImageSet, copies: Copies) -> str | None:
-    """Return a sentence on copies across patients, which a study deals into one fold; or None."""
+    """Return a sentence on copies across patients, which a study puts into one fold; or None."""
     if not len(copies):
         return None
     pairs = [f"{images.files[i]} and {images.files[j]}" for i, j in copies.pairs]
@@ -88,7 +88,7 @@ def describe_copies(images: ImageSet, copies: Copies) -> str | None:
     return (
         f"{len(copies)} pair(s) of images that do not belong to one patient are copies of one "
         f"another (such as {name_few(pairs)}), {KINDS}. The "
-        "study deals both of a pair into one fold, so that neither is tested by what has learned "
-        "from the other."
-        + (f" {contrary} of the pairs bear two different classes." if contrary else "")
+        "study puts both images of a pair into one fold. So no image is tested by a classifier "
+        "that has learned from its copy."
+        + (f" {contrary} of the pairs have two different classes." if contrary else "")
     )

@@ -1,4 +1,4 @@
-"""Any folder of images, split or not: what `evaluate` compares."""
+"""Read any folder of images, split or not, for `evaluate` to compare."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,15 +27,15 @@ from jaxgan.data.values import (
 MAX_SIDE = 128
 _ODD_SHARE = 0.1  # of a folder's images, at most, that are left out for being small
 _NAMED = 5
-SHEETS = ("grid.png",)  # `sample` writes one beside its images: no image of its own
+SHEETS = ("grid.png",)  # `sample` writes this overview next to its images: not an image itself
 
 
 @dataclass(frozen=True)
 class LooseImages:
-    """Images uint8 [num, side, side, channels], each one's file, and the folder it lay in.
+    """Images uint8 [num, side, side, channels], and the file and folder of each.
 
-    `notices` are sentences for the user, of images that are left out or enlarged; those on all
-    folders that were read together are with the first.
+    `notices` are sentences for the user about images that are left out or enlarged. Notices about
+    all folders that were read together are in the first one.
     """
 
     images: np.ndarray
@@ -50,16 +50,16 @@ class LooseImages:
 def read_folders(
     roots: Sequence[Path], *, image_size: int = 0, fit: str = "crop", view: View = AS_STORED
 ) -> list[LooseImages]:
-    """Read all images in and below each of `roots`, scaled alike so that they can be compared.
+    """Read all images in and below each of `roots`, scaled to one size so that they are comparable.
 
-    `image_size` 0 is the short side of the smallest image among them, at most 128; the few of a
-    folder that have less than half of its usual size are left out and named, so that no odd one
-    decides for all. All are gray if every one is, else RGB. `folders` names the first folder below
-    the root, "" where there is none. Numbers of more than 8 bits are shown over one range for all
-    folders, if `view` asks for none.
+    `image_size` 0 means the short side of the smallest image, at most 128 pixels. If a few images
+    of a folder have less than half of its usual size, they are left out and named; otherwise one
+    unusual image would set the size of all. All images are gray if every one is; otherwise all are
+    RGB. `folders` names the first folder below the root, "" if there is none. If `view` asks for no
+    range, numbers of more than 8 bits are shown over one range for all folders.
     """
     paths = [_list_images(root) for root in roots]
-    # Read twice rather than held at full size: a film can have fifty megabytes.
+    # Read the files twice and keep none at full size: a film can have 50 megabytes.
     sizes = [np.array(decode_many(p, channels=1, use=lambda image: image.size)) for p in paths]
     sides = [size.min(axis=1) for size in sizes]
     odd = [np.zeros(len(s), bool) if image_size else _find_odd(s) for s in sides]
@@ -79,7 +79,7 @@ def read_folders(
 
 
 def _read(paths: Sequence[Path], side: int, fit: str, view: View) -> tuple[np.ndarray, list[str]]:
-    """Return uint8 [num, side, side, 3] of all folders' images, and what is to be said of them."""
+    """Return uint8 [num, side, side, 3] of all folders' images, and the notices about them."""
     notices: list[str] = []
     if view.asked is None:
         view, notices = find_view(measure_files({str(path): path for path in paths}))
@@ -94,7 +94,7 @@ def _read(paths: Sequence[Path], side: int, fit: str, view: View) -> tuple[np.nd
 
 
 def _find_odd(sides: np.ndarray) -> np.ndarray:
-    """Return which few images have less than half the usual short side [num] of their folder."""
+    """Return a mask [num] of the few images below half the usual short side of their folder."""
     odd = sides < np.median(sides) / 2
     return odd if odd.sum() <= _ODD_SHARE * len(sides) else np.zeros_like(odd)
 
@@ -102,13 +102,13 @@ def _find_odd(sides: np.ndarray) -> np.ndarray:
 def _describe_sizes(
     root: Path, paths: Sequence[Path], sides: np.ndarray, odd: np.ndarray, side: int
 ) -> tuple[str, ...]:
-    """Say which images are left out, enlarged, or decide a size much below the usual one."""
+    """Name the images that are left out, are enlarged, or set a size much below the usual one."""
     usual, sentences = int(np.median(sides)), []
     if odd.any():
         sentences.append(
-            f"{root}: {odd.sum()} of {len(paths)} images are left out, being much smaller than the "
-            f"others ({_name(root, paths, sides, odd)}; usually {usual} pixels): all would be "
-            "scaled to the smallest. --image_size=N keeps them."
+            f"{root}: {odd.sum()} of {len(paths)} images are left out, because they are much "
+            f"smaller than the others ({_name(root, paths, sides, odd)}; usually {usual} pixels): "
+            "all would be scaled to the smallest. --image_size=N includes them."
         )
     small = (sides < side) & ~odd
     if small.any():
@@ -168,9 +168,9 @@ def _list_images(root: Path) -> list[Path]:
 
 
 def _refuse_link_out(path: Path, root: Path) -> None:
-    """Refuse a link to a file or folder elsewhere: images behind it would be left out in silence.
+    """Refuse a link out of `root`: the images behind it would be left out in silence.
 
-    One to a folder of images in `root` is passed over, which has them already.
+    A link to a folder in `root` is skipped, because its images are read already.
     """
     leads_out = path.is_symlink() and path.exists() and not is_inside(path, root)
     if leads_out and (path.is_dir() or path.is_file()):

@@ -1,4 +1,4 @@
-"""Other people's tables: which lie beside the images, and what their rows say of each file."""
+"""Users' tables: find those next to the images, and read what their rows say about each file."""
 
 import codecs
 import csv
@@ -20,14 +20,14 @@ from jaxgan.data.tree import is_inside, is_no_data
 MANIFEST = "manifest.csv"
 FILE_COLUMN = "file"
 TABLE_ENDINGS = (".csv", ".tsv")
-_MAX_ABOVE = 8  # folders on top of those of the classes
+_MAX_ABOVE = 8  # folders above those of the classes
 MAX_ROWS = 500_000  # of a manifest: two seconds
 MAX_MANIFEST_BYTES = 32 * 2**20  # four seconds where they are a thousand columns
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table with a row an image; `columns` include one for the file."""
+    """A table with one row per image; `columns` include one for the file."""
 
     path: Path
     columns: tuple[str, ...]
@@ -35,7 +35,7 @@ class Table:
 
     @property
     def is_manifest(self) -> bool:
-        """Whether it is meant for jaxgan, by its name."""
+        """Whether its name says that it is for jaxgan."""
         return _is_manifest(self.path)
 
 
@@ -55,10 +55,10 @@ def _list_tables(top: Path, root: Path) -> list[Path]:
 
 
 def find_tables(top: Path, root: Path) -> tuple[list[Table], list[str]]:
-    """Return the manifest alone where there is one, else every table that has rows for files.
+    """Return only the manifest if there is one, otherwise every table that has a file column.
 
-    They lie in `top`, or above it up to `root`. And why others are not read: they are none of
-    ours, and need not be as we like them.
+    The tables lie in `top`, or above it up to `root`. Also returns why other tables could not be
+    read: they were not written for jaxgan, so this is not an error.
     """
     paths = _list_tables(top, root)
     manifests = [path for path in paths if _is_manifest(path)]
@@ -74,7 +74,7 @@ def find_tables(top: Path, root: Path) -> tuple[list[Table], list[str]]:
 
 
 def find_manifest(root: Path) -> Path | None:
-    """Return the path of a folder's manifest.csv, or of that of the one folder in it."""
+    """Return the path of the manifest.csv of a folder, or of the only folder in it."""
     folder = root
     for _ in range(_MAX_ABOVE):
         inside = [p for p in folder.iterdir() if p.is_dir() and not is_no_data(p.name)]
@@ -143,17 +143,18 @@ def _check_heading(path: Path, columns: list[str]) -> None:
     if not headings.find_heading(named, headings.FILES) or len(set(named)) < len(named):
         raise UserError(
             f"{path} has the columns {list_some(named) or 'of an empty line'}, expected "
-            f"{FILE_COLUMN!r} (the image's path relative to the folder, or its name where no two "
-            "are alike; filename, image and the like will do) and no column twice, separated by "
-            "commas, semicolons or tabs"
+            f"{FILE_COLUMN!r} (the image's path relative to the folder, or its name if no two "
+            "images have the same; filename, image or similar headings also work) and no column "
+            "twice, separated by commas, semicolons or tabs"
         )
 
 
 def _check_row(path: Path, line: int, columns: list[str], row: list[str]) -> dict[str, str]:
     if len(row) != len(columns):
         raise UserError(
-            f"{path}, line {line}: more or fewer fields than the heading has. Expected one row an "
-            "image, separated as the heading is, and quotes around a field with the separator in it"
+            f"{path}, line {line}: more or fewer fields than the heading has. Expected one row per "
+            "image, the same separator as in the heading, and quotes around a field that contains "
+            "the separator"
         )
     return {column: cell for column, cell in zip(columns, row, strict=True) if column}
 
@@ -161,7 +162,7 @@ def _check_row(path: Path, line: int, columns: list[str], row: list[str]) -> dic
 def list_columns(
     tables: Sequence[Table], asked: str | None, known: Sequence[str]
 ) -> list[tuple[Table, str]]:
-    """Return the tables that have the column that is asked for, or else a known one, with it."""
+    """Return the tables with the `asked` column (None: with a `known` one), and its name."""
     words = known if asked is None else [headings.simplify(asked)]
     found = [
         (t, asked if asked in t.columns else headings.find_heading(t.columns, words))
@@ -176,18 +177,18 @@ def list_columns(
 def match_rows(
     path: Path, rows: Sequence[Mapping[str, str]], column: str, files: Sequence[str]
 ) -> tuple[dict[str, str], list[str]]:
-    """Return the patient of each file that has one, having checked that table and folder agree.
+    """Return the patient of each file that has one, and notices; check that table and folder agree.
 
-    `path` is the table's. A file whose cell names nobody (empty, nan, unknown) is not among them.
+    `path` is the table's. A file with no patient in its cell (empty, nan, unknown) is left out.
     """
     cells = match_cells(path, rows, column, files)
-    told = {
+    named = {
         (file, i): cell
         for file, row in cells.items()
         for i, cell in enumerate(row)
         if not headings.names_nobody(cell)
     }
-    joined, variants = headings.join_spellings(told)
+    joined, variants = headings.join_spellings(named)
     patients: dict[str, str] = {}
     for (file, _), patient in joined.items():
         if patients.setdefault(file, patient) != patient:
@@ -211,13 +212,13 @@ def _describe_match(
     if nobody:
         notices.append(
             f"{path} names no patient in {column!r} (empty, nan, unknown) for {name_some(nobody)}: "
-            "each counts as another patient's."
+            "each counts as a patient of its own."
         )
     if variants:
         example = " and ".join(repr(printable(name)) for name in variants[0][:2])
         notices.append(
             f"{len(variants)} patient(s) are spelled in several ways in {path}, such as {example}: "
-            "each is taken for one."
+            "each counts as one patient."
         )
     if num_absent:
         notices.append(f"{path} has {num_absent} row(s) for files that are not among the images.")
@@ -225,7 +226,7 @@ def _describe_match(
 
 
 def check_complete(path: Path, files: Sequence[str], cells: Mapping[str, object]) -> None:
-    """Refuse files that a table has no row for."""
+    """Refuse files without a row in a table."""
     missing = [file for file in files if file not in cells]
     if missing:
         raise UserError(
@@ -236,10 +237,10 @@ def check_complete(path: Path, files: Sequence[str], cells: Mapping[str, object]
 def match_cells(
     path: Path, rows: Sequence[Mapping[str, str]], column: str, files: Sequence[str]
 ) -> dict[str, list[str]]:
-    """Return what a column has for each file, stripped, and for what else it names.
+    """Return the cells of a column, stripped, for each file and for other names in the table.
 
-    A row names a file by its path in the folder, or, where not all do, by the end of the path, with
-    or without the ending. `path` is the table's. Nothing is looked up on the disk.
+    A row names a file by its path in the folder. If not all rows do, they may name it by the end of
+    the path, with or without the file's ending. `path` is the table's. The disk is not read.
     """
     file_column = headings.find_heading(list(rows[0]) if rows else [], headings.FILES)
     cells_of_files = [row[file_column or FILE_COLUMN] for row in rows]
@@ -269,19 +270,19 @@ def _index(files: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _find_file(path: Path, entry: str, by_name: Mapping[str, list[str]]) -> str | None:
-    """Return the file that a row means; `UserError` where it may be several."""
+    """Return the file that a row means; raise `UserError` if it may mean several."""
     near = by_name.get(PurePosixPath(entry).name, [])
-    means = [file for file in near if _ends_alike(entry, file)]
+    means = [file for file in near if _have_same_end(entry, file)]
     if len(means) > 1:
         raise UserError(
-            f"{path} names {printable(entry)}, and {name_some(means)} are called so: give their "
+            f"{path} names {printable(entry)}, but {name_some(means)} have this name: give their "
             "paths in the folder"
         )
     return means[0] if means else None
 
 
-def _ends_alike(entry: str, file: str) -> bool:
-    """Whether one path is the end of the other, but for an ending that the entry does not have."""
+def _have_same_end(entry: str, file: str) -> bool:
+    """Whether one path is the end of the other; the entry may omit the file's ending."""
     stem = file.removesuffix(PurePosixPath(file).suffix)
     return any(
         f"/{long}".endswith(f"/{short}")
@@ -291,17 +292,18 @@ def _ends_alike(entry: str, file: str) -> bool:
 
 
 def _list_places(folder: Path, cells: Sequence[str]) -> list[str]:
-    """Return how a folder's path may begin a cell; it is looked up once, where one is absolute."""
+    """Return the forms in which a folder's path may begin a cell; none without absolute paths."""
     if not any(cell.lstrip().startswith("/") for cell in cells):
         return []
     return [f"{(Path.cwd() / folder).as_posix()}/", f"{os.path.realpath(folder)}/"]
 
 
 def _check_inside(path: Path, entry: str, places: Sequence[str]) -> str:
-    """Return the path of a row in plain form, having refused any way out of the table's folder.
+    """Return the path of a row in plain form; refuse any path out of the table's folder.
 
-    A table that is no manifest may have been written elsewhere: of its paths the ends will do.
-    Links need no look, which would take a minute a million rows: only `files` of the scan are read.
+    A table that is not a manifest may come from another machine: only the ends of its paths count.
+    Links are not checked, which would take a minute per million rows: only `files` of the scan are
+    read.
     """
     plain = entry.strip().replace("\\", "/")
     for place in places:
@@ -317,7 +319,7 @@ def _check_inside(path: Path, entry: str, places: Sequence[str]) -> str:
 
 
 def covers(table: Table, files: Sequence[str]) -> bool:
-    """Whether a table has a row for each file; one that is about other files is no mistake."""
+    """Whether a table has a row for each file; no error if the table is for other files."""
     try:
         cells = match_cells(table.path, table.rows, table.columns[0], files)
     except UserError:

@@ -1,9 +1,9 @@
-"""The embedded data set: chest films that the project draws itself, from a seed.
+"""The embedded data set: chest films that the project draws itself from a seed.
 
-No X-ray image is read or shipped. Every film is a function of (seed, patient, film, finding), so
-there are as many fresh patients as a study wants. The finding alters the lungs only: anatomy,
-pose, exposure and grain are drawn from streams that do not know it. The same arguments give the
-same bytes in any order and process; another CPU may round a pixel the other way.
+No X-ray image is read or shipped. Every film is a function of (seed, patient, film, finding), so a
+study can have any number of new patients. The finding changes only the lungs: anatomy, pose,
+exposure and grain come from random streams that do not depend on it. The same arguments give the
+same bytes in any order and process. Another CPU may round some pixels differently.
 """
 
 import math
@@ -43,9 +43,9 @@ TABLE_1: Mapping[str, Mapping[str, int]] = MappingProxyType(
     }
 )
 
-FILM = 256  # pixels a side as drawn; smaller films are this one, averaged over areas
+FILM = 256  # pixels per side as drawn; smaller films are averaged from this size
 MIN_SIZE = 16
-TYPICAL_DENSITY = 0.7  # of a whole film
+TYPICAL_DENSITY = 0.7  # of a full film
 _ANATOMY_STREAM, _DISEASE_STREAM, _FILM_STREAM, _PLAN_STREAM = range(4)
 _FILMS_PER_PATIENT = (0.55, 0.25, 0.12, 0.08)  # probabilities of 1, 2, 3 and 4 films
 
@@ -68,7 +68,7 @@ class PhantomFilm:
 
 
 def plan_films(*, counts: Mapping[str, int], first_patient: int, seed: int) -> list[PhantomFilm]:
-    """Plan exactly `counts[finding]` films, 1 to 4 a patient, patients from `first_patient` on.
+    """Plan exactly `counts[finding]` films, 1 to 4 per patient, from `first_patient` on.
 
     Raises UserError for an unknown finding or a negative number.
     """
@@ -92,7 +92,7 @@ def plan_films(*, counts: Mapping[str, int], first_patient: int, seed: int) -> l
 def plan_splits(
     *, counts: Mapping[str, Mapping[str, int]] = TABLE_1, first_patient: int = 0, seed: int
 ) -> dict[str, list[PhantomFilm]]:
-    """Plan several splits, each with patients of its own."""
+    """Plan several splits, each with its own patients."""
     splits: dict[str, list[PhantomFilm]] = {}
     for split, split_counts in counts.items():
         films = plan_films(counts=split_counts, first_patient=first_patient, seed=seed)
@@ -120,7 +120,7 @@ class Exposure:
     gradient: tuple[float, float]  # uneven exposure across the film
     blur: float  # pixels
     grain: float
-    marker: tuple[float, float] | None  # where the letter L lies, shares of a side; None: nowhere
+    marker: tuple[float, float] | None  # position of the letter L, shares of a side; None: no L
     borders: np.ndarray  # [4] shares of a side hidden by the collimator: left, right, top, bottom
 
 
@@ -135,7 +135,7 @@ def draw_film(
 ) -> np.ndarray:
     """Draw one film, uint8 [size, size].
 
-    `subtlety` 0 makes the finding obvious, 1 all but invisible. Raises UserError for a finding
+    `subtlety` 0 makes the finding obvious, 1 nearly invisible. Raises UserError for a finding
     that is not in `FINDINGS`, a `subtlety` outside [0, 1], a `size` outside 16..256 or a negative
     number.
     """
@@ -237,7 +237,7 @@ def create_posture(rng: np.random.Generator) -> Posture:
 
 
 def create_exposure(rng: np.random.Generator, anatomy: Anatomy) -> Exposure:
-    """Draw pose, exposure and development: as wide as in films from many hospitals."""
+    """Draw pose, exposure and development, with the variation of films from many hospitals."""
     low = rng.uniform(0.08, 0.28)
     collimated = rng.random(4) < 0.15
     marker = (rng.uniform(0.86, 0.94), rng.uniform(0.04, 0.2))
@@ -281,7 +281,7 @@ def _develop(level: np.ndarray) -> np.ndarray:
 
 
 def _blur_coarsely(film: np.ndarray) -> np.ndarray:
-    """Blur a film by about 30 pixels, by way of its values at 24 x 24 knots."""
+    """Blur a film by about 30 pixels, through its values at 24 x 24 knots."""
     at_knots = multiply(_INTO_KNOTS, film, _INTO_KNOTS.T)
     return multiply(_FROM_KNOTS.T, at_knots, _FROM_KNOTS)
 

@@ -11,19 +11,19 @@ from dataclasses import dataclass
 import numpy as np
 import scipy  # ndimage is loaded where it is used
 
-GRID = 264  # pixels a side
+GRID = 264  # pixels per side
 EXTENT = 1.1  # half side of the drawn square: wider than the film, so that a turned film is full
 PIXEL = 2 * EXTENT / GRID
 
 _AXIS = ((np.arange(GRID) + 0.5) * PIXEL - EXTENT).astype(np.float32)
 X = _AXIS[None, :]
 Y = _AXIS[:, None]
-SIDE = X[:, GRID // 2 :]  # |x| of one half of the body, for what both halves share: half the work
+SIDE = X[:, GRID // 2 :]  # |x| of one half of the body: parts that both halves share need only one
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """What one patient keeps from film to film (lengths in half film widths)."""
+    """What is the same in all films of one patient (lengths in half film widths)."""
 
     stature: float  # size on the film, relative to the reference
     lean: float  # habitual turn, radians
@@ -32,7 +32,7 @@ class Anatomy:
     base: float  # y of the right dome of the diaphragm at mid inspiration
     dome_height: float  # from dome to costophrenic angle
     dome_offset: float  # how much lower the left dome lies
-    fat: float  # soft tissue beside the rib cage
+    fat: float  # soft tissue next to the rib cage
     haze: float  # density of the chest wall in front of the lungs
     arms: float  # distance of the arms from the trunk
     shoulder: float  # y of the shoulders, relative to the apex
@@ -58,7 +58,7 @@ class Anatomy:
 
 @dataclass(frozen=True)
 class Posture:
-    """How the patient stands for one film."""
+    """The patient's position in one film."""
 
     inspiration: float  # lowers the diaphragm, half film widths
     yaw: float  # shifts spine and heart against the rib cage, half film widths
@@ -83,7 +83,7 @@ class Thorax:
 
 
 def create_anatomy(rng: np.random.Generator) -> Anatomy:
-    """Draw one patient: build and habitus vary, and breasts come with half of the patients."""
+    """Draw one patient: build and habitus vary, and half of the patients have breasts."""
     fat = 0.05 + 0.16 * rng.beta(1.6, 2.5)
     has_breasts, has_gas = rng.random(2) < (0.5, 0.6)
     return Anatomy(
@@ -120,13 +120,13 @@ def create_anatomy(rng: np.random.Generator) -> Anatomy:
 
 
 def draw_thorax(anatomy: Anatomy, posture: Posture) -> Thorax:
-    """Sum the densities that the beam meets: water less air, plus bone, vessels and breasts."""
+    """Sum the densities along the beam: water minus air, plus bone, vessels and breasts."""
     base = anatomy.base + posture.inspiration
     lateral, medial = compute_lung_borders(anatomy, base)
     medial = np.maximum(medial, compute_heart_borders(anatomy, posture, base))
     air = draw_lungs(anatomy, base, lateral, medial) * compute_aeration(anatomy, posture, base)
     water = mirror(draw_body(anatomy, posture)) * (1 - (0.74 - anatomy.haze) * air)
-    ribs = mirror(draw_ribs(anatomy, base, lateral)) * (0.35 + 0.65 * air)  # else lost in scatter
+    ribs = mirror(draw_ribs(anatomy, base, lateral)) * (0.35 + 0.65 * air)  # weak in scatter
     bone = ribs + mirror(draw_shoulder_girdle(anatomy, posture)) + draw_spine(anatomy, posture)
     density = (
         water
@@ -171,12 +171,12 @@ def draw_ellipse(
 
 
 def multiply(*matrices: np.ndarray) -> np.ndarray:
-    """Multiply matrices from left to right without BLAS, which rounds by its number of threads."""
+    """Multiply matrices from left to right without BLAS: its rounding depends on the threads."""
     return functools.reduce(functools.partial(np.einsum, "ik,kj->ij"), matrices)
 
 
 def smooth_noise(rng: np.random.Generator, scale: float) -> np.ndarray:
-    """Return a Gaussian random field of unit variance whose blobs are about `scale` wide."""
+    """Return a Gaussian random field of unit variance, with blobs about `scale` wide."""
     knots = np.arange(-EXTENT - 2 * scale, EXTENT + 2 * scale, scale, dtype=np.float32)
     weights = np.exp(-0.5 * ((_AXIS[:, None] - knots) / (0.7 * scale)) ** 2)
     weights /= np.sqrt((weights**2).sum(axis=1, keepdims=True))
@@ -232,10 +232,10 @@ def draw_lungs(
 
 
 def compute_aeration(anatomy: Anatomy, posture: Posture, base: float) -> np.ndarray:
-    """Return how much of the air shows, about 1: healthy lungs are uneven too.
+    """Return how much of the air is visible, about 1: healthy lungs are uneven too.
 
-    Less shows at the bases and at the sides, where ground glass likes to lie: whoever only looks
-    for a brighter region takes one for the other.
+    Less is visible at the bases and the sides, where ground glass is frequent. So a classifier that
+    only searches for a brighter region confuses the two.
     """
     noise = smooth_noise(np.random.default_rng(anatomy.aeration_seed), 0.25)
     bases = posture.crowding * ramp(Y - base + 0.3, 0.35)
@@ -303,7 +303,7 @@ def draw_gas(anatomy: Anatomy, posture: Posture, base: float) -> np.ndarray:
 def draw_ribs(anatomy: Anatomy, base: float, lateral: np.ndarray) -> np.ndarray:
     """Return posterior ribs, falling to the chest wall, and fainter anterior ones; one half.
 
-    All ribs of a kind come from one wave in y, bent along x: they are parallel but for the bend.
+    All ribs of a kind come from one wave in y, bent along x: without the bend they are parallel.
     """
     u = SIDE / anatomy.chest
     start = anatomy.apex + 0.02 + anatomy.rib_phase * anatomy.rib_spacing

@@ -1,4 +1,4 @@
-"""What a data source gives: labelled image sets, each image with its patient."""
+"""Labelled image sets, which every data source gives: each image with its patient."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxgan.core.commands import name_command
 from jaxgan.core.errors import UserError, list_some
 from jaxgan.core.untrusted import printable
 
@@ -16,10 +17,10 @@ _LONGEST_NAME = 200  # of a class, in bytes
 class ImageSet:
     """Images of one split.
 
-    `images` is uint8 [num, size, size, channels] (an array, or a memory map when too large for
-    memory), `labels` int32 [num]; `files` names each image as the source does and `patients`
-    says whose it is. `known` (bool [num]; None: all True) says of which images the source knows
-    that: of the others `patients` has the file's own name.
+    `images` is uint8 [num, size, size, channels], an array, or a memory map if it is too large for
+    memory. `labels` is int32 [num]. `files` has the source's name of each image, `patients` its
+    patient. `known` (bool [num]; None: all True) is True where the source names the patient.
+    Otherwise `patients` has the file's own name.
     """
 
     images: np.ndarray
@@ -43,23 +44,23 @@ class ImageSet:
 
     @property
     def is_patient_known(self) -> np.ndarray:
-        """Of which images [num] it is known whose they are."""
+        """Whether the patient of each image [num] is known."""
         return np.ones(len(self), bool) if self.known is None else self.known
 
     def of_class(self, label: int) -> "ImageSet":
-        """Return the images that carry `label`."""
+        """Return the images with `label`."""
         return self.take(np.flatnonzero(self.labels == label))
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A source's splits (`train`, `val`, perhaps `test`) and what must be said of it.
+    """A source's splits (`train`, `val`, perhaps `test`) and the notices about it.
 
-    `fingerprint` is a SHA-256 over content, classes and split, not over where the files lie, so
-    that a run can tell whether it continues on the same data. `notices` are sentences for the log,
-    `skipped` files that could not be used, each with the reason; `look` how images are made to
-    look otherwise than they would by themselves: the range that numbers are shown over, the fit.
-    `val_was_made`: the data came without a validation split, and jaxgan has set one apart.
+    `fingerprint` is a SHA-256 over content, classes and split, but not over paths. With it a run
+    can check that it continues on the same data. `notices` are sentences for the log. `skipped` are
+    files that could not be used, each with the reason. `look` holds the settings that change the
+    appearance of images: the range of shown numbers, and the fit. `val_was_made` is True if the
+    data had no validation split and jaxgan has made one.
     """
 
     name: str
@@ -72,7 +73,7 @@ class Dataset:
     val_was_made: bool = False
 
     def describe(self) -> dict[str, Any]:
-        """Return what a run's record says of its data."""
+        """Return the entry for the data in a run's record."""
         described: dict[str, Any] = {"name": self.name, "fingerprint": self.fingerprint}
         if self.skipped:
             described["skipped"] = [f"{file} {reason}" for file, reason in self.skipped]
@@ -92,9 +93,9 @@ class Dataset:
 
 
 def find_label(dataset: Dataset, class_name: str, *, remark: str = "") -> int:
-    """Return the number of a class; raise where there is none of that name.
+    """Return the number of a class; raise `UserError` if no class has that name.
 
-    `remark` is what may be named beside the classes.
+    `remark` is added after the list of classes: it names other values that are allowed.
     """
     if class_name not in dataset.class_names:
         raise UserError(
@@ -105,20 +106,20 @@ def find_label(dataset: Dataset, class_name: str, *, remark: str = "") -> int:
 
 
 def check_classes(dataset: Dataset, purpose: str) -> None:
-    """Raise where there is one class alone; `purpose` is a clause: what needs two."""
+    """Raise `UserError` if there is only one class; `purpose` is a clause: what needs two."""
     if len(dataset.class_names) < 2:
         raise UserError(
-            f"{dataset.name} has one class alone ({printable(dataset.class_names[0])}), and "
-            f"{purpose}: there is nothing to tell it from. Expected a folder for each class, two "
-            "or more. A GAN learns from one class (launch/train_dcgan.py)."
+            f"{dataset.name} has only one class ({printable(dataset.class_names[0])}), but "
+            f"{purpose}. Expected a folder for each class, two or more. A GAN learns from one "
+            f"class ({name_command('train_dcgan')})."
         )
 
 
 def name_classes(source: str, labels: Sequence[str]) -> dict[str, str]:
-    """Return what each label of a source is called as a class: by it a run's folder is named.
+    """Return the class name of each label of a source, which is also the name of a run's folder.
 
-    Labels come from tables and catalogues: one with slashes would name several folders, or one
-    that lies elsewhere. Raises `UserError` where a label can not name a folder, or two name one.
+    Labels come from tables and catalogues. One with slashes would name several folders, or a folder
+    in another place. Raises `UserError` if a label can not name a folder, or if two name the same.
     """
     names = {label: label.replace("/", "-") for label in labels}
     for label, name in names.items():
@@ -130,26 +131,26 @@ def name_classes(source: str, labels: Sequence[str]) -> dict[str, str]:
     for name in set(names.values()):
         if len(same := [label for label in names if names[label] == name]) > 1:
             raise UserError(
-                f"{source} has the classes {list_some(same)}, whose runs would have one folder, "
-                f"{printable(name)!r}: rename one of them"
+                f"{source} has the classes {list_some(same)}, but their runs would have the same "
+                f"folder, {printable(name)!r}: rename one of them"
             )
     return names
 
 
 def describe_renamed(names: Mapping[str, str]) -> list[str]:
-    """Return a sentence where classes are not called by their label, see `name_classes`."""
+    """Return a sentence if classes have other names than their labels, see `name_classes`."""
     renamed = [f"{label} is {name}" for label, name in sorted(names.items()) if label != name]
     if not renamed:
         return []
     return [
-        "Each class has a folder of its own in a run, and a folder's name has no slash: "
+        "Each class has its own folder in a run, and a folder's name has no slash: "
         f"{list_some(renamed)}."
     ]
 
 
 def join_sets(sets: Sequence[ImageSet]) -> ImageSet:
-    """Return the images of several sets, one at least, as one."""
-    if len(sets) == 1:  # which may lie on disk
+    """Return the images of one or more sets as one set."""
+    if len(sets) == 1:  # it may be a memory map: do not copy it
         return sets[0]
     return ImageSet(
         np.concatenate([s.images for s in sets]),
@@ -161,6 +162,6 @@ def join_sets(sets: Sequence[ImageSet]) -> ImageSet:
 
 
 def create_generated_set(images: np.ndarray, label: int, files: tuple[str, ...]) -> ImageSet:
-    """Return generated images uint8 [num, size, size, channels] of one class: of no patient."""
+    """Return generated images uint8 [num, size, size, channels] of one class, without patients."""
     labels = np.full(len(images), label, np.int32)
     return ImageSet(images, labels, files, ("synthetic",) * len(images))

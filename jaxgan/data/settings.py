@@ -1,4 +1,4 @@
-"""What a run may be told of its data: see the configs for what each field means."""
+"""The settings of a run's data: see the configs for the meaning of each field."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,7 +9,7 @@ from jaxgan.data.values import AUTO, parse_view
 
 
 class Sized(Protocol):
-    """The settings of what learns from images of one size."""
+    """The settings of a model that learns from images of one size."""
 
     @property
     def image_size(self) -> int: ...  # noqa: D102 (the class says it)
@@ -27,7 +27,7 @@ class DataSettings:
     phantom_seed: int
     phantom_subtlety: float
     resident_bytes: int
-    fit: str = "crop"  # runs of before have noted none of these three
+    fit: str = "crop"  # records of earlier runs have none of these three fields
     value_range: str = AUTO
     window: str = ""
 

@@ -1,4 +1,4 @@
-"""One entrance for all data: a folder, a TFDS catalogue set or the phantom -> `Dataset`."""
+"""Load all data: a folder, a TFDS catalogue data set or the phantom becomes a `Dataset`."""
 
 import dataclasses
 import hashlib
@@ -15,6 +15,7 @@ from jaxgan.core.errors import UserError
 from jaxgan.core.files import note_use, reserve, written_beside
 from jaxgan.core.untrusted import printable
 from jaxgan.data import guard
+from jaxgan.data.copies import Thumbnails
 from jaxgan.data.fit import FITS, describe_fit, fit_square
 from jaxgan.data.folder import check_enough_images, scan_folder
 from jaxgan.data.images import as_pixels, map_in_threads, read_image
@@ -29,7 +30,7 @@ if TYPE_CHECKING:  # these import tensorflow_datasets, which takes a second
     from jaxgan.data.builders import PreparedSet, Record
 
 MEMORY_LIMIT_BYTES = 2 * 2**30  # decoded sets above this are memory maps
-DECODER_VERSION = 3  # raise it when pixels come out differently, so that caches are made again
+DECODER_VERSION = 3  # raise it when decoded pixels change, so that caches are made again
 STORED_SIDE = 512  # pixels of the short side of prepared folder images, or more when asked
 
 
@@ -41,8 +42,8 @@ class DataSpec:
     dataset: str | None = None  # a name in the TFDS catalogue
     patient_column: str | None = None  # of the folder's manifest.csv
     patient_pattern: str | None = None  # a regular expression on the paths below the classes
-    patients_from: str = "auto"  # or table, dicom, folders, none: what may tell whose an image is
-    label_column: str | None = None  # of the folder's manifest.csv, where folders tell no classes
+    patients_from: str = "auto"  # or table, dicom, folders, none: where patients are read from
+    label_column: str | None = None  # of the folder's manifest.csv, if folders give no classes
     follow_links: bool = False  # out of the folder
     leave_out: tuple[str, ...] = ()  # names of files and folders that are no data
     skip_bad_images: bool = False  # of a folder, instead of one error that lists them
@@ -57,9 +58,9 @@ class DataSpec:
 
     @classmethod
     def of(cls, settings: DataSettings, **where: Any) -> "DataSpec":
-        """Return the data that `where` names, looked at and split as the settings say."""
-        look = {n: v for n, v in vars(settings).items() if n in cls.__dataclass_fields__}
-        return cls(**where, **look)
+        """Return the data that `where` names, with the settings of its split and appearance."""
+        known = {n: v for n, v in vars(settings).items() if n in cls.__dataclass_fields__}
+        return cls(**where, **known)
 
 
 class _Opened(NamedTuple):
@@ -72,7 +73,7 @@ class _Opened(NamedTuple):
     skipped: tuple[tuple[str, str], ...] = ()
 
     def describe_look(self) -> dict[str, Any]:
-        """Return how images are made to look otherwise than they would by themselves."""
+        """Return the settings that change the appearance of images: ranges and fit."""
         view, fit = self.prepared.view, self.prepared.fit
         look: dict[str, Any] = {} if fit == "crop" else {"fit": fit}
         if view.asked:
@@ -92,14 +93,14 @@ def load_dataset(
 ) -> Dataset:
     """Return the data as uint8 images [num, image_size, image_size, channels] by split.
 
-    What is prepared is kept under `cache_dir` and used again. The fingerprint depends on the
-    source's content, classes and split, and on how numbers are shown and images made square where
-    that is not as stored: not on where it lies, its dates, the image size or the channels. Sets
-    above `memory_limit_bytes` come as read-only memory maps. Raises `UserError`.
+    Prepared data are saved under `cache_dir` and used again. The fingerprint depends on the
+    source's content, classes and split, and on the range of shown numbers and the fit if these are
+    not the default. It does not depend on paths, dates, the image size or the channels. Sets above
+    `memory_limit_bytes` are read-only memory maps. Raises `UserError`.
     """
     _check(spec, image_size, channels)
     opened = _open(spec, image_size, channels, cache_dir)
-    # The phantom draws each film anew; a catalogue's images may be alike by their nature.
+    # The phantom draws each film separately; images of a catalogue data set are often similar.
     films, unsearched = guard.number_films(opened.prepared, cache_dir if spec.data_dir else None)
     splits, split_notices = _split(opened, spec, films)
     names = opened.prepared.class_names
@@ -136,12 +137,23 @@ def load_dataset(
     )
 
 
+def load_thumbnails(
+    spec: DataSpec, *, image_size: int, channels: int, cache_dir: Path
+) -> tuple[Thumbnails, tuple[str, ...]]:
+    """Return the thumbnails of all images of a source, by which copies are found, and its files.
+
+    Images are those of `load_dataset`, in an order of their own.
+    """
+    prepared = _open(spec, image_size, channels, cache_dir).prepared
+    return guard.create_all_thumbnails(prepared), tuple(r.file for r in prepared.records)
+
+
 def _check(spec: DataSpec, image_size: int, channels: int) -> None:
     """Refuse impossible settings before anything is read."""
     if spec.data_dir is not None and spec.dataset is not None:
         raise UserError(
             f"both a folder ({spec.data_dir}) and a catalogue data set ({spec.dataset}) were "
-            "named: name one of them"
+            "named: name only one of them"
         )
     of_folders = {
         "a patient column or pattern": spec.patient_column or spec.patient_pattern,
@@ -152,7 +164,7 @@ def _check(spec: DataSpec, image_size: int, channels: int) -> None:
     }
     given = [what for what, value in of_folders.items() if value]
     if spec.data_dir is None and given:
-        raise UserError(f"{given[0]} was given without a data folder: this belongs to a folder")
+        raise UserError(f"{given[0]} was given without a data folder: name one with --data_dir")
     if spec.fit not in FITS:
         raise UserError(f"--fit={spec.fit}: expected one of {', '.join(FITS)}.")
     view = parse_view(spec.value_range, spec.window)
@@ -167,7 +179,7 @@ def _check(spec: DataSpec, image_size: int, channels: int) -> None:
         )
     if image_size < 1 or channels not in (1, 3):
         raise UserError(
-            f"images of size {image_size} with {channels} channel(s) were asked for: expected a "
+            f"images of size {image_size} with {channels} channel(s) were requested: expected a "
             "positive size and 1 (gray) or 3 (RGB) channels"
         )
 
@@ -227,8 +239,8 @@ def _open_catalogue(spec: DataSpec, name: str, cache_dir: Path) -> _Opened:
 
     prepared = prepare_catalogue(name, cache_dir, parse_view(spec.value_range, spec.window))
     notice = (
-        f"{name} says nothing of patients. Where a person has several images, the validation may "
-        "hold people that the training has seen, and its accuracy is then too high for new ones."
+        f"{name} does not name patients. If a patient has several images, the validation set may "
+        "hold patients of the training set. Its accuracy is then too high for new patients."
     )
     return _Opened(name, prepared, False, (notice, *prepared.notices))
 
@@ -257,10 +269,10 @@ def _open_phantom(spec: DataSpec, channels: int, cache_dir: Path) -> _Opened:
 def _split(
     opened: _Opened, spec: DataSpec, films: np.ndarray
 ) -> tuple[dict[str, list["Record"]], list[str]]:
-    """Return the records of each split, making `val` out of `train` where there is none.
+    """Return the records of each split; if there is no `val`, make it from `train`.
 
-    `films` [num] are those that the records show: one that is made has each on one side.
-    The order within a split follows from the content, so that equal fingerprints mean equal order.
+    `films` [num] are the films that the records show. A new split has each film on one side. The
+    content decides the order within a split, so that equal fingerprints mean equal order.
     """
     splits: dict[str, list[Record]] = {}
     for record in opened.prepared.records:
@@ -282,9 +294,9 @@ def _is_train(record: "Record") -> bool:
 def _make_val(
     splits: dict[str, list["Record"]], opened: _Opened, spec: DataSpec, films: np.ndarray
 ) -> dict[str, list["Record"]]:
-    """Divide the training records into train and val, by patient or, unknown, by content.
+    """Divide the training records into train and val, by patient, or by content if unknown.
 
-    `films` [num] are those that the training records show: all copies of one stay on one side.
+    `films` [num] are the films that the training records show: all copies of one stay on one side.
     """
     pool = splits["train"]
     owners = [r.patient if r.knows_patient else r.sha256 for r in pool]
@@ -322,7 +334,7 @@ def _describe_split(opened: _Opened, spec: DataSpec) -> str:
 def _check_classes(
     names: tuple[str, ...], splits: Mapping[str, list["Record"]], remark: str
 ) -> None:
-    """Refuse tiny classes, and those that a split does not have."""
+    """Refuse tiny classes, and classes that are not in every split."""
     for split, records in splits.items():
         counts = np.bincount([record.label for record in records], minlength=len(names))
         for name, count in zip(names, counts, strict=True):
@@ -342,7 +354,7 @@ def compute_fingerprint(
 ) -> str:
     """Return the SHA-256 over class names, split membership, labels and each image's hash.
 
-    `look`, where there is something to say of it, is how the images are made to look otherwise.
+    `look` holds the settings that change the appearance of images; it is left out if empty.
     """
     members = {
         split: sorted((record.sha256, record.label) for record in records)
@@ -358,9 +370,9 @@ def _describe_copies(
     films: np.ndarray,
     is_split_here: bool,
 ) -> list[str]:
-    """Return what has to be said of images that show the same film."""
+    """Return the notices on images that show the same film."""
     number_of = {(r.split, r.position): f for r, f in zip(prepared.records, films, strict=True)}
-    names = sorted(splits, key=lambda split: split != "train")  # others are told of it
+    names = sorted(splits, key=lambda split: split != "train")  # train is named first
     sides = [(split, record) for split in names for record in splits[split]]
     shown = guard.Films(
         np.array([number_of[record.split, record.position] for _, record in sides]),

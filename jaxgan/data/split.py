@@ -1,4 +1,4 @@
-"""Splitting by patient: no person's images in two splits, every class in every split."""
+"""Split by patient: no patient's images are in two splits, and every class is in every split."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -8,13 +8,13 @@ import numpy as np
 from jaxgan.core.errors import UserError
 from jaxgan.data.sets import ImageSet
 
-NUM_ATTEMPTS = 64  # orders in which the patients are dealt; the best balanced one is kept
+NUM_ATTEMPTS = 64  # orders in which the patients are assigned; the best balanced one is used
 WRONG_PATIENTS = (
-    "If these are no real patients (one ID for all, written by an anonymiser; numbers that start "
-    "again): --patient_column=NAME, --patient_pattern=REGEX or --patients_from=folders tells them "
-    "otherwise, and --patients_from=none takes every image as it is."
+    "If these are not real patients (an anonymiser's one ID for all, or numbers that start "
+    "again): name the right ones with --patient_column=NAME, --patient_pattern=REGEX or "
+    "--patients_from=folders, or use --patients_from=none to split by image."
 )
-GOOD_ENOUGH = 0.02  # no split is off by more than this part of a class: stop looking
+GOOD_ENOUGH = 0.02  # stop searching when no split is off by more than this share of a class
 
 
 def split_by_patient(
@@ -27,9 +27,10 @@ def split_by_patient(
 ) -> dict[str, np.ndarray]:
     """Return the indices [num] of each split in `fractions`, each patient in one split only.
 
-    `labels` [num] are class numbers. Each class is divided as `fractions` say as well as whole
-    patients allow. The result depends on the seed and on who has what, not on the order of the
-    images. Raises `UserError` when a class has too few patients to be in every split.
+    `labels` [num] are class numbers. Each class is divided by `fractions`, as nearly as is
+    possible with complete patients. The result depends on the seed and on each patient's images,
+    not on the order of the images. Raises `UserError` when a class has too few patients to be in
+    every split.
     """
     _check_fractions(fractions)
     labels = np.asarray(labels)
@@ -42,14 +43,14 @@ def split_by_patient(
     if split_of is None:
         raise UserError(
             f"no split into {' and '.join(fractions)} found that keeps each patient's images "
-            f"together and has every class everywhere ({len(ids)} patients). Add patients, or "
+            f"together and has every class in each split ({len(ids)} patients). Add patients, or "
             f"divide the folder into train/ and val/ yourself. {WRONG_PATIENTS}"
         )
     return {name: np.flatnonzero(split_of[patient_of] == i) for i, name in enumerate(fractions)}
 
 
 def hold_out(images: ImageSet, share: float, seed: int) -> tuple[ImageSet, ImageSet]:
-    """Divide a class by patient into what its GAN learns from and what calibrates its D."""
+    """Divide a class by patient: images for its GAN, and images to calibrate the discriminator."""
     parts = split_by_patient(
         np.zeros(len(images), np.int64),
         images.patients,
@@ -94,7 +95,7 @@ def _check_enough_patients(
 def _best_deal(
     counts: np.ndarray, shares: np.ndarray, ids: list[str], seed: int
 ) -> np.ndarray | None:
-    """Deal the patients in several orders; return the best balanced deal with no class missing."""
+    """Assign the patients in several orders; return the best balanced result with all classes."""
     best, best_imbalance = None, np.inf
     desired = shares[:, None] * counts.sum(axis=0)
     for attempt in range(NUM_ATTEMPTS):
@@ -114,10 +115,11 @@ def _best_deal(
 def _deal(
     counts: np.ndarray, desired: np.ndarray, order: list[int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give each patient in turn to the split that it fills least, relative to what it should hold.
+    """Give each patient in turn to the split that is least full, relative to its target.
 
-    Returns the split of each patient [num_patients] and the images dealt [num_splits, num_classes].
-    When a class has only as many patients left as splits without it, those splits come first.
+    Returns the split of each patient [num_patients] and the assigned images [num_splits,
+    num_classes]. If a class has only as many patients left as there are splits without it, those
+    splits come first.
     """
     split_of = np.zeros(len(counts), dtype=np.int64)
     dealt = np.zeros_like(desired, dtype=np.int64)

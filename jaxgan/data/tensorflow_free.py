@@ -1,8 +1,8 @@
-"""Lets TFDS prepare catalogue data sets where TensorFlow is not installed.
+"""Let TFDS prepare catalogue data sets without TensorFlow.
 
-TFDS 4.9.10 writes and reads array_record without TensorFlow, but it unpacks archives and encodes
-numpy images with it, and most catalogue data sets open their files through `tf.io.gfile`. These
-few calls are answered here by plain Python, while the context is open and only inside TFDS.
+TFDS 4.9.10 writes and reads array_record without TensorFlow. But it unpacks archives and encodes
+numpy images with it, and most catalogue data sets open their files through `tf.io.gfile`. Here
+plain Python replaces these few calls, only inside TFDS and only while the context is open.
 """
 
 import contextlib
@@ -24,18 +24,18 @@ from tensorflow_datasets.core.utils.lazy_imports_utils import tensorflow
 
 @contextlib.contextmanager
 def without_tensorflow() -> Iterator[None]:
-    """Answer TFDS's file calls, and its encoding of numpy images, without TensorFlow."""
-    answered = {"io": SimpleNamespace(gfile=_GFILE), "compat": SimpleNamespace(as_text=_as_text)}
+    """Replace TFDS's file calls, and its encoding of numpy images, by plain Python."""
+    replaced = {"io": SimpleNamespace(gfile=_GFILE), "compat": SimpleNamespace(as_text=_as_text)}
     encoder = image_feature._ImageEncoder
     with (
-        mock.patch.dict(vars(tensorflow)["_submodules"], answered),
+        mock.patch.dict(vars(tensorflow)["_submodules"], replaced),
         mock.patch.object(encoder, "_encode_image", _encode_image),
     ):
         yield
 
 
 def _encode_image(encoder: Any, array: np.ndarray) -> bytes:
-    """Return an image [height, width, channels] as PNG, whatever format the data set names."""
+    """Return an image [height, width, channels] as PNG, for any format that the data set names."""
     image_feature._validate_np_array(array, shape=encoder.shape, dtype=encoder.np_dtype)
     buffer = io.BytesIO()
     Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).save(buffer, "PNG")

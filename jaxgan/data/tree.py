@@ -1,7 +1,7 @@
-"""How a tree of folders is read: which are splits, classes and patients, and which are no data.
+"""Read a tree of folders: find those that are splits, classes and patients, or no data.
 
-Nothing is decoded here. What is found and not used is an error: nothing of a user's is left out in
-silence.
+No image is decoded here. An image that would not be used is an error: no image of a user is left
+out in silence.
 """
 
 import functools
@@ -21,7 +21,7 @@ from jaxgan.data.limits import ImageError, list_lines
 
 _JPEGS = (".jpg", ".jpeg", ".jfif", ".jpe")
 ENDINGS = (".png", *_JPEGS, ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom")
-# Images all the same, which are not to be missed in silence.
+# Also images, but of formats that are not read: they must not be left out in silence.
 _OTHER_ENDINGS = (
     *(".gif", ".jp2", ".j2k", ".jpx", ".jxl", ".heic", ".heif", ".avif"),
     *(".pgm", ".ppm", ".pbm", ".pnm", ".nii", ".nii.gz", ".nrrd", ".mha", ".mhd"),
@@ -49,16 +49,16 @@ _DICOM_INDEX = "dicomdir"  # of a CD, in DICOM itself, without a picture: PS3.10
 # Folders of a class that hold what belongs to its images, and are no patients.
 _BESIDE_WORDS = ("mask", "segment", "annotat", "label", "overlay", "heatmap", "contour", "bbox")
 _CONTAINERS = ("images", "image", "imgs", "img", "films", "pictures", "data", "files")  # as endings
-_MANY_CLASSES = 12  # above it folders with numbers in their names are patients
+_MANY_CLASSES = 12  # if there are more, folders with numbers in their names are patients
 _MAX_DEPTH, _CLASS_DEPTH = 16, 2
-_FEW_FOLDERS, _MANY_IMAGES = 4, 20  # so few in a class with so many images each: patients, or what?
+_FEW_FOLDERS, _MANY_IMAGES = 4, 20  # fewer folders with more images each: unclear if patients
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder and what lies in it; `others` are entries that are no images, or not followed.
+    """A folder and its content; `others` are entries that are not images, or links not followed.
 
-    `is_way_out` is a link that leads out of the data and was not followed.
+    `is_way_out` is True for a link that leads out of the data and was not followed.
     """
 
     path: Path
@@ -70,7 +70,7 @@ class Folder:
 
     @functools.cached_property
     def num_images(self) -> int:
-        """The images in and below it, those that can not be used included."""
+        """The number of images in and below it, including those that can not be used."""
         below = sum(folder.num_images for folder in self.folders)
         return len(self.images) + len(self.unusable) + below
 
@@ -92,7 +92,7 @@ class Folder:
 
 @dataclass(frozen=True)
 class Placed:
-    """An image and what its place says: split, class (None: not told), path below the class.
+    """An image and what its path says: split, class (None: not given), path below the class.
 
     `file` is its path from the layout's root, with forward slashes.
     """
@@ -102,12 +102,12 @@ class Placed:
     split: str
     class_name: str | None
     below: str
-    patient: str | None = None  # the folder that names him, as SPLIT/CLASS/PATIENT
+    patient: str | None = None  # the patient's folder, as SPLIT/CLASS/PATIENT
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a tree holds. `images` is empty for no folder; `others` are paths that were left out."""
+    """What a tree holds; `others` are paths that were left out."""
 
     root: Path
     splits: tuple[str, ...]
@@ -118,7 +118,7 @@ class Layout:
 
     @property
     def is_flat(self) -> bool:
-        """Whether no folder tells the class of an image."""
+        """Whether some images have no class folder."""
         return any(image.class_name is None for image in self.images)
 
 
@@ -126,14 +126,14 @@ class Layout:
 
 
 def is_no_data(name: str) -> bool:
-    """Tell whether an entry is hidden, or a folder that systems make for themselves."""
+    """Whether an entry is hidden, or a folder of the operating system."""
     return name.startswith(".") or name.casefold().startswith(_SYSTEM_FOLDERS)
 
 
 def is_image(entry: Path, root: Path, *, follow_links: bool = False) -> bool:
-    """Tell whether an entry of a class folder is an image by its name, or DICOM by its content.
+    """Whether an entry of a class folder is an image by its name, or DICOM by its content.
 
-    Raises `ImageError` for what might be meant as one and cannot be taken.
+    Raises `ImageError` for an entry that may be an image but can not be used.
     """
     try:
         mode = entry.stat().st_mode
@@ -145,7 +145,7 @@ def is_image(entry: Path, root: Path, *, follow_links: bool = False) -> bool:
     is_named = entry.suffix.lower() in ENDINGS
     if not is_named and not stat.S_ISREG(mode):
         return False
-    if not follow_links and not is_inside(entry, root):  # asked before it is opened
+    if not follow_links and not is_inside(entry, root):  # checked before it is opened
         raise ImageError(
             "is a link that leads out of the data folder: copy the file there, or follow all links "
             "with --follow_links"
@@ -168,39 +168,39 @@ def _refuse_other_image(entry: Path) -> None:
 
 
 def is_inside(path: Path, root: Path) -> bool:
-    """Tell whether `path`, its links followed, lies in `root`."""
+    """Whether `path`, with its links followed, lies in `root`."""
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
 
 
 def _is_unicode(name: str) -> bool:
     try:
         name.encode()
-    except UnicodeEncodeError:  # Python's stand-ins for bytes that could not be decoded
+    except UnicodeEncodeError:  # Python's replacements for bytes that could not be decoded
         return False
     return True
 
 
 def read_tree(root: Path, *, follow_links: bool = False, leave_out: Collection[str] = ()) -> Folder:
-    """List everything in and below `root`, but for what is hidden or named in `leave_out`.
+    """List everything in and below `root`, except what is hidden or named in `leave_out`.
 
-    A name of `leave_out` is that of a file or folder anywhere, or its path from `root`; `UserError`
-    where there is none. Links that lead out of `root` are followed only where that is asked; a loop
-    of links ends.
+    A name in `leave_out` is that of a file or folder anywhere, or its path from `root`. If none has
+    this name, `UserError` is raised. Links out of `root` are followed only with `follow_links`. A
+    circle of links is followed once.
     """
     ways = _Ways(root, follow_links, frozenset(leave_out), set())
     tree = _read(root, ways, (os.path.realpath(root),))
     missing = [n for n in leave_out if n not in ways.left_out and not os.path.lexists(root / n)]
     if missing:
         raise UserError(
-            f"there is nothing called {list_some(sorted(missing))} in {root}, to be left out: "
-            "expected names of files and folders in it, or paths from it"
+            f"can not leave out {list_some(sorted(missing))}: not found in {root}. Expected names "
+            "of files and folders in it, or paths from it"
         )
     return tree
 
 
 @dataclass(frozen=True)
 class _Ways:
-    """Where to go in a tree; `left_out` grows by the names of `leave_out` that were met."""
+    """Which entries of a tree to read; `left_out` collects the found names of `leave_out`."""
 
     root: Path
     follow_links: bool
@@ -210,9 +210,9 @@ class _Ways:
     def may_see(self, entry: Path) -> bool:
         """Whether an entry is neither hidden nor left out."""
         if self.leave_out:
-            met = {entry.name, entry.relative_to(self.root).as_posix()} & self.leave_out
-            self.left_out.update(met)
-            if met:
+            found = {entry.name, entry.relative_to(self.root).as_posix()} & self.leave_out
+            self.left_out.update(found)
+            if found:
                 return False
         return not entry.name.startswith(".")
 
@@ -220,7 +220,7 @@ class _Ways:
 def _read(path: Path, ways: _Ways, above: tuple[str, ...]) -> Folder:
     folders, images, unusable, others = [], [], [], []
     for entry in filter(ways.may_see, _list_entries(path)):
-        may_lead_out = entry.is_symlink() and not ways.follow_links  # the folder itself does not
+        may_lead_out = entry.is_symlink() and not ways.follow_links  # only a link can
         try:
             if is_image(entry, ways.root, follow_links=not may_lead_out):
                 images.append(entry)
@@ -246,7 +246,7 @@ def _list_entries(path: Path) -> list[Path]:
 
 
 def _may_enter(folder: Path, follow_links: bool, above: tuple[str, ...]) -> bool:
-    """Whether a folder leads on: no loop, no link below the classes unless links are followed."""
+    """Whether to read a folder: no loop, no link below the classes unless links are followed."""
     if len(above) > _MAX_DEPTH or os.path.realpath(folder) in above:
         return False
     return follow_links or not folder.is_symlink() or len(above) <= _CLASS_DEPTH
@@ -256,12 +256,12 @@ def _may_enter(folder: Path, follow_links: bool, above: tuple[str, ...]) -> bool
 
 
 def as_split(name: str) -> str | None:
-    """Return the split that a folder or a cell names in any usual spelling, None for another."""
+    """Return the split that a folder or a cell names, in any usual spelling; None for no split."""
     return _SPLIT_OF.get(simplify(name))
 
 
 def go_down(tree: Folder) -> Folder:
-    """Return the folder of a tree that holds the splits or classes: it may lie deeper."""
+    """Return the folder of a tree that holds the splits or classes, at any depth."""
     while (
         len(tree.folders) == 1
         and not (tree.images or tree.unusable)
@@ -273,7 +273,7 @@ def go_down(tree: Folder) -> Folder:
 
 
 def _holds_classes(folder: Folder) -> bool:
-    """Whether the folders in a folder are splits or classes: no patients, no images' own folder."""
+    """Whether the folders in a folder are splits or classes, not patients or a folder of images."""
     if any(as_split(f.name) == "train" for f in folder.list_full()):
         return True
     full = folder.list_full()
@@ -287,9 +287,9 @@ def _holds_classes(folder: Folder) -> bool:
 
 
 def find_layout(root: Folder, *, trust_folders: bool = False) -> Layout:
-    """Return which images of a tree are of which split and class: all of them, or an error.
+    """Return the split and class of every image of a tree; raise `UserError` if one has none.
 
-    With `trust_folders` every folder in a class is taken for a patient's, however few there are.
+    With `trust_folders` every folder in a class is read as a patient, even if there are only a few.
     """
     tops = _find_splits(root)
     outer = [
@@ -321,7 +321,7 @@ def find_layout(root: Folder, *, trust_folders: bool = False) -> Layout:
 
 @dataclass(frozen=True)
 class _Class:
-    """A folder of images of one class; `name` is None where the folder does not tell it."""
+    """A folder of images of one class; `name` is None if the folder does not give it."""
 
     split: str
     name: str | None
@@ -329,7 +329,7 @@ class _Class:
 
 
 def _find_splits(root: Folder) -> dict[str, Folder]:
-    """Return the split folders of `root`, empty where it holds class folders or images."""
+    """Return the split folders of `root`; empty if it holds class folders or images."""
     named = [(as_split(folder.name), folder) for folder in root.folders]
     full = [(split, folder) for split, folder in named if folder.num_images or folder.is_way_out]
     found: dict[str, Folder] = {}
@@ -359,8 +359,8 @@ def _check_full(root: Folder, empty: Sequence[Folder]) -> None:
 
 
 def _list_classes(split: str, top: Folder) -> list[_Class]:
-    """Return the class folders of a split, empty ones too, or the split itself as one class."""
-    full = [folder for folder in top.list_full() if not _is_beside(folder)]
+    """Return the class folders of a split, also empty ones, or the split itself as one class."""
+    full = [folder for folder in top.list_full() if not is_beside(folder)]
     if not full and top.num_images:
         return [_Class(split, None, top)]
     if len(full) == 1 and simplify(full[0].name).endswith(_CONTAINERS):
@@ -369,7 +369,7 @@ def _list_classes(split: str, top: Folder) -> list[_Class]:
 
 
 def _divide_classes(classes: Sequence[_Class]) -> Sequence[_Class]:
-    """Return the classes of CLASS/SPLIT/* by split; those given where they are no such thing."""
+    """Return the classes of CLASS/SPLIT/* by split; for another layout, return them unchanged."""
     parts = [(found, part) for found in classes for part in found.folder.list_full()]
     words = {as_split(part.name) for _, part in parts}
     if "train" not in words or None in words or any(found.folder.images for found in classes):
@@ -382,7 +382,7 @@ def _divide_classes(classes: Sequence[_Class]) -> Sequence[_Class]:
 
 
 def _check_no_way_out(root: Path, folders: Sequence[Folder]) -> None:
-    """Refuse folders of images, also of patients, that are links out of the data."""
+    """Refuse folders of images, including patients, that are links out of the data."""
     for folder in folders:
         if folder.is_way_out:
             raise UserError(
@@ -396,7 +396,7 @@ def _check_no_way_out(root: Path, folders: Sequence[Folder]) -> None:
 def _check_names(root: Path, folders: Sequence[Folder]) -> None:
     """Refuse class names that cannot be shown."""
     for folder in folders:
-        if folder.path != root and not folder.name.isprintable():  # nor is what is not UTF-8
+        if folder.path != root and not folder.name.isprintable():  # also false if not UTF-8
             raise UserError(
                 f"the class folder {folder.name!r} has a name with control characters or bytes "
                 "that are not UTF-8: rename it"
@@ -406,54 +406,54 @@ def _check_names(root: Path, folders: Sequence[Folder]) -> None:
 def _check_few(found: _Class, root: Path) -> None:
     """Refuse to guess what a few large folders in a class are: patients, hospitals, years."""
     inner = _go_in(found.folder)
-    folders = [f for f in inner.list_full() if not (inner.images or _is_beside(f))]
+    folders = [f for f in inner.list_full() if not (inner.images or is_beside(f))]
     is_large = sum(f.num_images for f in folders) > _MANY_IMAGES * len(folders)
     if 1 < len(folders) < _FEW_FOLDERS and is_large:
         listed = ", ".join(f"{printable(f.name)}: {f.num_images} images" for f in folders)
         where = printable(found.folder.path.relative_to(root).as_posix())
         raise UserError(
             f"the images of {where} lie in {len(folders)} large folders ({listed}): are these "
-            "patients? --patients_from=folders takes each for one; --patients_from=none, "
-            "--patient_pattern=REGEX and a manifest.csv with patients take all their images too; "
+            "patients? --patients_from=folders reads each as one patient. --patients_from=none, "
+            "--patient_pattern=REGEX or a manifest.csv with patients also use all their images. "
             "--leave_out=NAME leaves a folder out."
         )
 
 
 def _go_in(folder: Folder) -> Folder:
-    """Return the folder of a class that holds its images: it may be alone in others."""
+    """Return the folder of a class that holds its images: it may be the only folder in others."""
     while not (folder.images or folder.unusable) and len(folder.list_full()) == 1:
-        if _is_beside(folder.list_full()[0]):
+        if is_beside(folder.list_full()[0]):
             break
         folder = folder.list_full()[0]
     return folder
 
 
 def _list_read(folder: Folder) -> list[Folder]:
-    """Return the folders of a class whose images are used: it, or its patients and what is below.
+    """Return the folders with the images of a class: itself, or its patients and all below them.
 
-    Where images lie both in the class and deeper, those that lie deeper are not.
+    If images lie both in the class folder and deeper, the deeper ones are not used.
     """
     folder = _go_in(folder)
     if folder.images:
         return [folder]
-    parts = [part for part in folder.folders if not _is_beside(part)]
+    parts = [part for part in folder.folders if not is_beside(part)]
     return [folder, *(below for part in parts for below in _walk_images(part))]
 
 
 def _walk_images(folder: Folder) -> Iterator[Folder]:
     yield folder
     for below in folder.folders:
-        if not _is_beside(below):
+        if not is_beside(below):
             yield from _walk_images(below)
 
 
-def _is_beside(folder: Folder) -> bool:
+def is_beside(folder: Folder) -> bool:
     """Whether a folder in a class holds what belongs to its images: masks, annotations."""
     return any(word in folder.name.casefold() for word in _BESIDE_WORDS)
 
 
 def _place(found: _Class, root: Path) -> Iterator[Placed]:
-    """Yield the images of a class; in folders of their own, these are the patients'."""
+    """Yield the images of a class; folders inside it are patients."""
     inner = _go_in(found.folder)
     for folder in _list_read(found.folder):
         patient = None
@@ -472,7 +472,7 @@ def _as_prefix(folder: Path) -> str:
 
 
 def _check_all_used(root: Folder, read: Sequence[Folder]) -> None:
-    """Raise where images lie where none are expected, with how many there are in which folder."""
+    """Raise `UserError` if images lie in unexpected folders, with their number in each."""
     used = {folder.path for folder in read}
     unused: Counter[Path] = Counter()
     for folder in root.walk():
@@ -491,14 +491,14 @@ def _check_all_used(root: Folder, read: Sequence[Folder]) -> None:
     flag = shlex.quote(f"--leave_out={example}")
     what = "a file by its name" if example == "." else f"a folder with {flag}"
     raise UserError(
-        f"{unused.total()} image(s) in {root.path} are not where a class has its own, and would "
+        f"{unused.total()} image(s) in {root.path} are not in the folder of a class, and would "
         f"not be used:\n{list_lines(lines, 'folders')}\nExpected {LAYOUTS}. Move them to their "
         f"class or away, or leave out {what} (several with commas)."
     )
 
 
 def _find_unused_top(path: Path, root: Path, used: Collection[Path]) -> Path:
-    """Return the folder that holds a folder of images and none that is used."""
+    """Return the highest folder that holds a folder of images but no folder that is used."""
     while path not in (root, path.parent) and path.parent != root:
         if any(other.is_relative_to(path.parent) for other in used):
             break
@@ -511,7 +511,7 @@ def _list_system(root: Folder) -> list[Path]:
 
 
 def _list_others(classes: Sequence[_Class]) -> list[Path]:
-    """Return what lies in class folders and is no image, or was not followed."""
+    """Return entries of class folders that are not images, or were not followed."""
     folders = [folder for found in classes for folder in found.folder.walk()]
     links = [folder.path for folder in folders if folder.is_way_out]
     return sorted([*(path for folder in folders for path in folder.others), *links])

@@ -1,25 +1,26 @@
-"""What the numbers in an image mean, and how they become the 8 bits that networks see.
+"""Map the numbers in an image to the 8 bits that networks see.
 
 | image | black to white is |
 |---|---|
 | 8 bits and fewer, gray or colour, any format | what the file says: shown as it is |
-| DICOM with a window, a VOI table or a modality table | the first of them, after the rescale |
+| DICOM with a window, a VOI table or a modality table | the first of these, after the rescale |
 | any other of 9 to 32 bits, gray or colour, signed or not | one range for the whole data set |
-| gray or colour of more than 8 bits, with `--value_range` or `--window` | what was asked for |
+| gray or colour of more than 8 bits, with `--value_range` or `--window` | the requested range |
 
-Numbers are compared within one *kind* alone: 16-bit numbers of PNG and TIFF are one, those of DICOM
-films (of so many stored bits, signed or not) others, Hounsfield units another. The range of a kind
-is the first of four in which its middle film keeps 64 grays:
+Numbers are compared only within one *kind*. 16-bit numbers of PNG and TIFF are one kind. DICOM
+films are of other kinds, one for each number of stored bits, signed or not. Hounsfield units are
+another kind. The range of a kind is the first of four in which its median film keeps 64 grays:
 
-1. all that the bits can hold, as most films are made to be shown: of all films together, where
-   slopes differ (PET);
-2. from the least number of all films to the largest: nothing is cut off;
-3. the same without each film's half per cent of darkest and of brightest pixels, which may be a
+1. all that the bits can hold, which is how most films are made to be shown; if slopes differ
+   (PET), the bits of all films together;
+2. from the smallest number of all films to the largest: nothing is cut off;
+3. the same without the darkest 0.5 % and the brightest 0.5 % of each film's pixels, which may be a
    marker, a hot pixel or padding;
-4. the same without the twentieth of the films that reach farthest at either end.
+4. the same without the 5 % of the films that reach farthest at either end.
 
-It is found from all films of all splits and classes, whatever their order, and is never one a film:
-how bright a film is beside another may be the finding. Two passes are made over such files alone.
+The range is found from all films of all splits and classes, in any order. It is never one range per
+film, because the brightness of a film relative to others may be the finding. Only such files are
+read twice.
 """
 
 import math
@@ -42,20 +43,20 @@ OWN_WINDOW = "through a window or table of their own"
 ASKED = "through the range or window that was asked for"
 Range = tuple[float, float]
 
-_TAIL = 0.005  # of a film's pixels, at either end
-_FAR = 0.05  # of the films, at either end
+_TAIL = 0.005  # share of a film's pixels, at either end
+_FAR = 0.05  # share of the films, at either end
 _MOST_SAMPLED = 2**20  # pixels of a film, evenly spaced, from which its tails are found
-_LEAST_PIXELS = 1024  # of a film whose grays are counted: a smaller one can not have many
+_LEAST_PIXELS = 1024  # grays are not counted in smaller films, which can not have many
 
 
 @dataclass(frozen=True)
 class Values:
-    """The numbers of an image that does not say how it wants to be shown.
+    """The numbers of an image that does not say how to show them.
 
     `stored` is an integer array [height, width], or [height, width, 3] in colour. A number n means
     `slope * n + intercept`; the bits can hold `low` to `high`. `is_inverted`: the highest is black.
-    `alpha` is uint8 [height, width], over black. `padding` are the first and last number that stand
-    for no picture. `keeps_upper_byte`: without a range, a pixel is the upper of its two bytes.
+    `alpha` is uint8 [height, width], over black. `padding` are the first and last number that mean
+    padding. `keeps_upper_byte`: without a range, a pixel is the upper of its two bytes.
     """
 
     stored: np.ndarray
@@ -71,10 +72,7 @@ class Values:
 
 
 class Spread(NamedTuple):
-    """Where the numbers of one image lie: ends and tails, and what the bits can hold.
-
-    All in the unit that they have.
-    """
+    """The spread of one image's numbers, in their unit: ends, tails, and the range of the bits."""
 
     kind: str
     least: float
@@ -88,15 +86,16 @@ class Spread(NamedTuple):
 class View:
     """How numbers of more than 8 bits are shown.
 
-    `asked` is the range from black to white that a user gave, for every such image; without it,
-    `ranges` holds that of each kind. A kind that it lacks is shown over all that its bits can hold.
+    `asked` is the range from black to white that a user gave for every such image. Without it,
+    `ranges` holds the range of each kind. A kind that is not in it is shown over all that its bits
+    can hold.
     """
 
     asked: Range | None = None
     ranges: Mapping[str, Range] = field(default_factory=dict)
 
     def get_range(self, kind: str) -> Range | None:
-        """Return what black and white are for a kind; None: all that the bits can hold."""
+        """Return the numbers of black and white for a kind; None: all that the bits can hold."""
         return self.asked or self.ranges.get(kind)
 
 
@@ -114,7 +113,7 @@ def parse_view(value_range: str, window: str) -> View:
     """
     if window and value_range != AUTO:
         raise UserError(
-            f"--value_range={value_range} and --window={window} were both given: give one of them."
+            f"--value_range={value_range} and --window={window} were both given: give only one."
         )
     if window:
         center, width = _parse_pair("window", window, "CENTER,WIDTH, such as 40,400")
@@ -132,10 +131,10 @@ def parse_view(value_range: str, window: str) -> View:
 
 
 def no_numbers_error() -> UserError:
-    """Return the error for a range that no image has a use for."""
+    """Return the error for a range that no image uses."""
     return UserError(
-        "--value_range or --window was given, and no image holds gray of more than 8 bits: they "
-        "are shown as they are. Leave it out."
+        "--value_range or --window was given, but no image holds gray of more than 8 bits: all "
+        "images are shown as they are. Leave it out."
     )
 
 
@@ -150,7 +149,7 @@ def _parse_pair(name: str, text: str, expected: str) -> tuple[float, float]:
 
 
 def compute_window_range(center: float, width: float) -> Range:
-    """Return what a linear window shows as black and as white: PS3.3, C.11.2.1.2.1."""
+    """Return the numbers that a linear window shows as black and white: PS3.3, C.11.2.1.2.1."""
     return center - 0.5 - (width - 1.0) / 2.0, center - 0.5 + (width - 1.0) / 2.0
 
 
@@ -197,7 +196,7 @@ def _over_black(shown: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 def count_grays(pixels: np.ndarray) -> int | None:
     """Return how many of 256 grays an image has, uint8 [height, width] or [height, width, 3].
 
-    Of colours, the channel that has most. None where there are too few pixels to say.
+    In colour, the channel with the most counts. None if there are too few pixels.
     """
     if pixels.shape[0] * pixels.shape[1] < _LEAST_PIXELS:
         return None
@@ -209,7 +208,7 @@ def count_grays(pixels: np.ndarray) -> int | None:
 
 
 def measure(values: Values) -> Spread:
-    """Return where the numbers of an image lie, without what is padding or transparent."""
+    """Return the spread of an image's numbers, without padding and transparent pixels."""
     stored = _get_picture(values)
     sample = stored[:: max(1, stored.size // _MOST_SAMPLED)]
     tails = np.quantile(sample, [_TAIL, 1.0 - _TAIL], method="nearest")
@@ -220,7 +219,7 @@ def measure(values: Values) -> Spread:
 
 
 def _get_picture(values: Values) -> np.ndarray:
-    """Return the stored numbers [num] that are picture; all where none is."""
+    """Return the stored numbers [num] of picture pixels; if there are none, all numbers."""
     stored = values.stored
     is_picture = np.ones(stored.shape[:2], bool)
     if values.padding is not None and stored.ndim == 2:
@@ -240,15 +239,15 @@ def choose_ranges(spreads: Sequence[Spread]) -> dict[str, Range]:
 
 
 def _choose(spreads: Sequence[Spread]) -> Range | None:
-    """Return the range of one kind as the module says; None: all that the bits can hold."""
+    """Return the range of one kind by the rules above; None: all that the bits can hold."""
     films = [spread for spread in spreads if spread.largest > spread.least]
     if not films:
         return None
-    # Of a film that is nearly all of one gray, the tails are one number.
+    # In a film of nearly one gray, both tails are the same number.
     middle = float(np.median([(f.high - f.low) or (f.largest - f.least) for f in films]))
     full = _join(film.full for film in films)
     if _keeps_grays(middle, full):
-        # As stored, films whose slopes differ would each have a black and a white of their own.
+        # As stored, films with different slopes would each have their own black and white.
         return full if len({spread.full for spread in spreads}) > 1 else None
     ranges = [
         (min(film.least for film in films), max(film.largest for film in films)),
@@ -260,7 +259,7 @@ def _choose(spreads: Sequence[Spread]) -> Range | None:
 
 
 def _join(ranges: Iterable[Range]) -> Range:
-    """Return the least range that has all of `ranges` in it."""
+    """Return the smallest range that contains all of `ranges`."""
     lows, highs = zip(*ranges, strict=True)
     return min(lows), max(highs)
 
@@ -279,13 +278,13 @@ def _leave_out_far(films: Sequence[Spread]) -> Range:
 
 
 def find_view(spreads: Mapping[str, Spread]) -> tuple[View, list[str]]:
-    """Return how the images of these spreads, by file, are shown alike, and the notices on it."""
+    """Return the common view for the images of these spreads, by file, and its notices."""
     ranges = choose_ranges(list(spreads.values()))
     return View(ranges=ranges), describe_ranges(spreads, ranges)
 
 
 def describe_look(ways: Sequence[str], grays: Mapping[str, int | None], view: View) -> list[str]:
-    """Return the notices on images that were decoded; raise where `view` was asked for in vain."""
+    """Return the notices on decoded images; raise `UserError` if no image uses the asked view."""
     if view.asked is not None and ASKED not in ways:
         raise no_numbers_error()
     return [*describe_ways(ways), *describe_few_grays(grays)]
@@ -314,21 +313,21 @@ def _describe_range(kind: str, spreads: Mapping[str, Spread], bounds: Range) -> 
         else "a small part of what the bits can hold"
     )
     return (
-        f"{len(of_kind)} image(s) of {kind} bring no window and use {low:g} to {high:g}, {why}: "
+        f"{len(of_kind)} image(s) of {kind} have no window and use {low:g} to {high:g}, {why}: "
         f"{bounds[0]:g} is shown as black and {bounds[1]:g} as white, for all of them.{cut} "
-        "Choose otherwise by --value_range=LOW,HIGH or --window=CENTER,WIDTH."
+        "To change this, give --value_range=LOW,HIGH or --window=CENTER,WIDTH."
     )
 
 
 def describe_ways(ways: Sequence[str]) -> list[str]:
-    """Return a notice where images are shown in several ways: `ways` has one entry an image."""
+    """Return a notice if images are shown in several ways; `ways` has one entry per image."""
     counts = Counter(ways)
     if len(counts) < 2:
         return []
-    told = "; ".join(f"{count} {way}" for way, count in sorted(counts.items()))
+    listed = "; ".join(f"{count} {way}" for way, count in sorted(counts.items()))
     return [
-        f"Images are shown in {len(counts)} ways: {told}. A gray of one way does not compare with "
-        "the same gray of another, and where classes differ in it a network can tell them by that."
+        f"Images are shown in {len(counts)} ways: {listed}. The same gray has different meanings "
+        "in different ways. If classes differ in it, a network can distinguish them by that."
     ]
 
 

@@ -1,1 +1,1 @@
-"""One device or several. Of one process or several."""
+"""One device or several. In one process or several."""

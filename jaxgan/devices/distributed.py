@@ -1,7 +1,7 @@
-"""Several processes as one run: how they meet, agree, and part.
+"""Several processes as one run: how they connect, agree, and leave.
 
-Process 0 leads: what it has read counts on all of them (`share`), and it alone writes. The others
-run the same program in step with it. What is said here of devices is in `jaxgan.devices.parallel`.
+Process 0 leads. All processes use what it has read (`share`), and only process 0 writes. The others
+run the same program in step with it. Devices are described in `jaxgan.devices.parallel`.
 """
 
 import contextlib
@@ -33,8 +33,8 @@ Tree = TypeVar("Tree")
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a process stands among those of its run; `coordinator` is HOST:PORT of process 0."""
+class ProcessSpec:
+    """One process of a run: its number among the others; `coordinator` is process 0's HOST:PORT."""
 
     coordinator: str
     num_processes: int
@@ -43,7 +43,7 @@ class Place:
 
 
 class _Run:
-    """What this process holds of the run it has joined."""
+    """The state of this process in the run that it has joined."""
 
     relay: Relay | None = None
     last_acts: ClassVar[list[Callable[[], object]]] = []
@@ -52,8 +52,8 @@ class _Run:
 
 def find_place(
     coordinator: str | None, num_processes: int | None, process_id: int | None
-) -> Place | None:
-    """Return the place that was given or, with nothing given, that a cluster's scheduler tells.
+) -> ProcessSpec | None:
+    """Return the process that was given or, with nothing given, that a cluster's scheduler names.
 
     None for a run of one process.
     """
@@ -63,24 +63,24 @@ def find_place(
     if coordinator is None or num_processes is None or process_id is None:
         raise UserError(
             "--coordinator, --num_processes and --process_id belong together: give all three to "
-            "every process (or none on a cluster that JAX knows, such as Slurm)."
+            "every process, or none on a cluster that JAX knows, such as Slurm."
         )
     if not coordinator.rpartition(":")[0] or not coordinator.rpartition(":")[2].isdigit():
         raise UserError(
             f"--coordinator is {coordinator!r}, expected HOST:PORT: the machine of process 0 and "
-            "a free port of it."
+            "a free port on it."
         )
     if not 0 <= process_id < num_processes:
         raise UserError(
             f"--process_id is {process_id}, expected 0 to {num_processes - 1} with "
             f"--num_processes={num_processes}: one number for each process."
         )
-    return Place(coordinator, num_processes, process_id) if num_processes > 1 else None
+    return ProcessSpec(coordinator, num_processes, process_id) if num_processes > 1 else None
 
 
-def _detect_place() -> Place | None:
-    # What `jax.distributed.initialize` asks itself: it would raise where there is no cluster, and
-    # take one device of a job of one process.
+def _detect_place() -> ProcessSpec | None:
+    # `jax.distributed.initialize` does the same detection. But it would raise without a cluster,
+    # and use only one device in a job of one process.
     from jax._src.clusters import ClusterEnv
 
     coordinator, num_processes, process_id, device_ids = (
@@ -91,13 +91,13 @@ def _detect_place() -> Place | None:
     if coordinator is None or process_id is None or (num_processes or 1) == 1:
         return None
     ids = None if device_ids is None else tuple(device_ids)
-    return Place(coordinator, int(num_processes or 1), process_id, ids)
+    return ProcessSpec(coordinator, int(num_processes or 1), process_id, ids)
 
 
-def join(place: Place) -> None:
-    """Meet the other processes; JAX then sees the devices of all of them.
+def join(place: ProcessSpec) -> None:
+    """Connect to the other processes; JAX then sees the devices of all of them.
 
-    Has to come before anything is computed. From here on a lost process ends this one too.
+    Call it before anything is computed. After it, the loss of a process ends this one too.
     """
     host, _, port = place.coordinator.rpartition(":")
     leads_run = place.process_id == 0
@@ -110,8 +110,8 @@ def join(place: Place) -> None:
             service = f"127.0.0.1:{relay.port}"
     except OSError as error:
         raise UserError(
-            f"Nothing can listen at port {port} of this machine ({error.strerror}): give every "
-            "process another port in --coordinator."
+            f"Port {port} of this machine can not be used ({error.strerror}): give every process "
+            "another port in --coordinator."
         ) from None
     with _time_limit(place):
         jax.distributed.initialize(
@@ -130,14 +130,14 @@ def join(place: Place) -> None:
 
 
 @contextlib.contextmanager
-def _time_limit(place: Place) -> Iterator[None]:
-    """End the process with a sentence where the block, which waits in JAX, takes too long."""
+def _time_limit(place: ProcessSpec) -> Iterator[None]:
+    """End the process with a message if the block, which waits in JAX, takes too long."""
 
     def end() -> None:
         sentence = (
-            f"The {place.num_processes} processes of this run did not meet at {place.coordinator} "
-            f"within {_MEETING_SECONDS} seconds: start each with its own --process_id, and make "
-            "sure that the port can be reached."
+            f"The {place.num_processes} processes of this run did not connect at "
+            f"{place.coordinator} within {_MEETING_SECONDS} seconds: start each with its own "
+            "--process_id, and make sure that the port can be reached."
         )
         print(f"Error: {sentence}", file=sys.stderr)
         _leave(2)
@@ -145,7 +145,7 @@ def _time_limit(place: Place) -> Iterator[None]:
     timer = threading.Timer(_MEETING_SECONDS, end)
     timer.daemon = True
     timer.start()
-    # Python would look at a Ctrl-C when JAX has returned, and no sooner.
+    # Python would handle Ctrl-C only after JAX has returned.
     handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGINT, handler)
@@ -158,17 +158,17 @@ def _as_target(address: str) -> tuple[str, int]:
 
 
 def is_several() -> bool:
-    """Whether this process has joined others."""
+    """Whether this process belongs to a run of several."""
     return _Run.relay is not None
 
 
 def leads() -> bool:
-    """Whether this process reads and writes for all; true of a process alone."""
+    """Whether this process reads and writes for all; True for a single process."""
     return not is_several() or jax.process_index() == 0
 
 
 def share(tree: Tree) -> Tree:
-    """Return process 0's numbers and arrays on every process; of the same shapes everywhere."""
+    """Return process 0's numbers and arrays on every process; shapes are the same on all."""
     if not is_several():
         return tree
 
@@ -180,7 +180,7 @@ def share(tree: Tree) -> Tree:
 
 
 def agree(number: int) -> int:
-    """Return the largest of the processes' numbers, on each; all have to call it."""
+    """Return the largest of the processes' numbers on each process; all must call it."""
     if not is_several():
         return number
     return int(np.max(multihost_utils.process_allgather(np.int32(number))))
@@ -188,7 +188,7 @@ def agree(number: int) -> int:
 
 @contextlib.contextmanager
 def leader_first() -> Iterator[None]:
-    """Run the block on process 0, and then on the others: they find what it has prepared."""
+    """Run the block on process 0, then on the others: they find what it has prepared."""
     if not leads():
         agree(0)
     yield
@@ -197,7 +197,7 @@ def leader_first() -> Iterator[None]:
 
 
 def check_alike(record: Mapping[str, Any]) -> None:
-    """Raise where the processes' runs are described by different records."""
+    """Raise `UserError` if the processes' runs have different records."""
     if not is_several():
         return
     digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).digest()[:8]
@@ -210,15 +210,15 @@ def check_alike(record: Mapping[str, Any]) -> None:
 
 
 def at_end(act: Callable[[], object]) -> None:
-    """Have something done when this process parts, in good order or not (but for a kill)."""
+    """Call `act` when this process leaves the run, also after an error; not after a kill."""
     _Run.last_acts.append(act)
 
 
 @contextlib.contextmanager
 def parting() -> Iterator[None]:
-    """End this process's part in the run with the block: in good order, or at once.
+    """Leave the run at the end of the block: after the others are done too, or at once on an error.
 
-    A process that fails does not wait long for the others: they notice, and end too.
+    A process that fails does not wait long for the others: they notice it, and end too.
     """
     try:
         yield
@@ -230,7 +230,7 @@ def parting() -> Iterator[None]:
     except Exception:
         if not is_several():
             raise
-        # A collective that breaks raises here, often before the relay has noticed why.
+        # A broken collective operation raises here, often before the relay has seen the cause.
         if _Run.lost.wait(5.0):
             _leave(LOST_EXIT_CODE)
         traceback.print_exc()
@@ -239,10 +239,10 @@ def parting() -> Iterator[None]:
 
 
 def _let_others_end() -> None:
-    """Give the others time to find what this process has found, and to end for that reason.
+    """Give the others time to find the same error, and to end for that reason.
 
-    What is wrong with settings, data or numbers is wrong in all of them. One that still computes
-    would take the end of this process for a loss, and advise to start again.
+    Wrong settings, data or numbers are wrong in every process. Without this wait, a process that
+    still computes would report this one as lost, and advise to start again.
     """
     if _Run.relay is None:
         return
@@ -250,11 +250,11 @@ def _let_others_end() -> None:
     if leads():
         _Run.relay.wait_for_end(_ENDING_SECONDS)
     else:
-        _Run.lost.wait(_ENDING_SECONDS / 10)  # process 0 may be a little behind
+        _Run.lost.wait(_ENDING_SECONDS / 10)  # process 0 may be slightly later
 
 
 def part() -> None:
-    """Wait until every process has come here, and part."""
+    """Wait until every process has reached this line, then leave the run."""
     if _Run.relay is None:
         return
     agree(0)
@@ -266,11 +266,11 @@ def part() -> None:
 
 
 def _end_on_loss() -> None:
-    """Say that a process was lost, and end this one even where a collective hangs for ever."""
-    whose = "another process of this run" if leads() else "process 0 of this run"
+    """Say that a process was lost, and end this one, even if a collective operation never ends."""
+    lost = "another process of this run" if leads() else "process 0 of this run"
     print(
-        f"Error: {whose} has ended or can not be reached any more: the same commands, started "
-        "again, go on from the last checkpoint.",
+        f"Error: {lost} has ended or can not be reached any more. Start the same commands again: "
+        "they continue from the last checkpoint.",
         file=sys.stderr,
         flush=True,
     )
@@ -282,7 +282,7 @@ def _end_on_loss() -> None:
 
 def _leave(code: int) -> NoReturn:
     _do_last_acts()
-    # Not `sys.exit`: what JAX does at the end of an interpreter waits for the other processes.
+    # Not `sys.exit`: JAX's work at the end of an interpreter waits for the other processes.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

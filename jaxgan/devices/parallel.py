@@ -1,10 +1,10 @@
-"""One device or several.
+"""Run training steps on one device or several.
 
-A step is written for one device's part of the batch and takes the name of the mapped axis: with one
-device that name is None and the step is jit-compiled; with several it runs under `jax.pmap` over
-the axis 'device', with the state replicated. The devices may belong to several processes (see
-`jaxgan.devices.distributed`), each of which holds what lies on its own. Many steps run in one
-dispatch.
+A step is written for one device's part of the batch. It takes the name of the mapped axis. With one
+device, that name is None and the step is compiled with jit. With several, the step runs under
+`jax.pmap` over the axis 'device', with the state replicated. The devices may belong to several
+processes (see `jaxgan.devices.distributed`). Each process holds the data of its own devices. Many
+steps run in one dispatch.
 """
 
 import functools
@@ -30,13 +30,13 @@ class Feed(Protocol):
     """Where the batches of a dispatch come from (see `jaxgan.training.feed`)."""
 
     def load(self, begin: int, end: int) -> Any:
-        """Return what steps `begin` to `end` need; with several devices stacked, one part each.
+        """Return what steps `begin` to `end` need; with several devices, stacked, one part each.
 
-        Of several processes, each loads the parts of its own devices.
+        With several processes, each loads only the parts of its own devices.
         """
 
     def prepare(self, data: Any) -> Any:
-        """Compute, on the device and once a dispatch, what `gather` reads."""
+        """Compute what `gather` reads, on the device and once per dispatch."""
 
     def gather(self, prepared: Any, offset: Array, axis_name: str | None) -> Batch:
         """Return this device's part of the batch of step `begin + offset`."""
@@ -51,39 +51,40 @@ def choose_devices(num_devices: int = 0) -> list[jax.Device]:
     fewest, platform = min(counts), jax.devices()[0].platform
     if num_devices < 0 or num_devices > fewest:
         raise UserError(
-            f"{num_devices} devices were asked for and JAX sees {fewest} ({platform}): "
+            f"{num_devices} devices were requested, but JAX sees {fewest} ({platform}): "
             f"give --num_devices a number from 1 to {fewest}, or 0 for all."
         )
     if not num_devices and fewest < max(counts):
         raise UserError(
-            f"The processes of this run see {counts} devices ({platform}): expected as many on "
-            f"each; --num_devices={fewest} takes so many of every process."
+            f"The processes of this run see {counts} devices ({platform}): expected the same "
+            f"number on each. --num_devices={fewest} uses this number on every process."
         )
     return [d for _, devices in sorted(processes.items()) for d in devices[: num_devices or fewest]]
 
 
 def find_own_parts(devices: Sequence[jax.Device]) -> list[int]:
-    """Return which of a batch's parts, one a device, are for the devices of this process."""
+    """Return the indices of the batch's parts, one per device, that belong to this process."""
     return [i for i, d in enumerate(devices) if d.process_index == jax.process_index()]
 
 
 def check_batch_size(batch_size: int, num_devices: int) -> None:
-    """Raise where a batch can not be cut into equal parts."""
+    """Raise `UserError` if a batch can not be cut into equal parts."""
     if batch_size % num_devices:
         raise UserError(
-            f"A batch of {batch_size} can not be shared by {num_devices} devices in equal parts: "
+            f"A batch of {batch_size} can not be divided into {num_devices} equal parts, one per "
+            "device: "
             f"make config.batch_size a multiple of {num_devices}, or choose another --num_devices."
         )
 
 
 def replicate(tree: Tree, devices: Sequence[jax.Device]) -> Tree:
-    """Place a tree on one device, or a copy on each of this process's, along a new axis 0."""
+    """Place a tree on one device, or copies on all of this process's devices along a new axis 0."""
     if len(devices) == 1:
-        # Without naming the default device: a program is another one for arrays that are bound to
-        # a device, and would be compiled again for those that a checkpoint gives.
+        # Do not name the default device: JAX compiles another program for arrays that are bound
+        # to a device, so it would compile again for arrays from a checkpoint.
         is_default = devices[0] == jax.local_devices()[0]
         return jax.device_put(tree, None if is_default else devices[0])
-    # The name of pmap's own axis: with any other name its program would be compiled twice.
+    # Use the name of pmap's own axis: with any other name its program would be compiled twice.
     own = [devices[i] for i in find_own_parts(devices)]
     return flax.jax_utils.replicate(tree, own, axis_name=AXIS)
 
@@ -94,12 +95,12 @@ def _copy(tree: Tree) -> Tree:
 
 
 def average(tree: Tree, axis_name: str | None) -> Tree:
-    """Return the mean over devices; the tree itself where there is no axis."""
+    """Return the mean over devices; without an axis, the tree itself."""
     return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
 
 
 def take_part(array: Array, axis_name: str | None) -> Array:
-    """Return this device's part of an array that every device holds whole, cut along axis 0."""
+    """Return this device's part, along axis 0, of an array that is complete on every device."""
     if axis_name is None:
         return array
     part = array.shape[0] // jax.lax.axis_size(axis_name)
@@ -115,10 +116,10 @@ def compute_whole_batch_size(local_batch_size: int, axis_name: str | None) -> in
 class Dispatcher:
     """Run many steps in one call: `state, metrics = dispatcher(state, begin, end)`.
 
-    Step `s` is `step_fn(state, batch of s, fold_in(key, s))`. The state given is donated. Metrics
-    come back as arrays [max_steps, ...] whose first `end - begin` rows count. The number of steps
-    is an argument of the compiled program, so any number up to `max_steps` shares one compilation.
-    `meanwhile` is called once, in a thread, while the first call is compiled and done.
+    Step `s` is `step_fn(state, batch of s, fold_in(key, s))`. The given state is donated. Metrics
+    are arrays [max_steps, ...]; only their first `end - begin` rows count. The number of steps is
+    an argument of the compiled program, so any number up to `max_steps` shares one compilation.
+    `meanwhile` is called once, in a thread, while the first call is compiled and run.
     """
 
     def __init__(
@@ -138,11 +139,11 @@ class Dispatcher:
 
     def to_devices(self, state: State) -> State:
         """Return a copy of the state on the devices, as `__call__` takes it."""
-        # Copied on the way: the first dispatch donates it, whoever else holds the original.
+        # Copy it: the first dispatch donates it, and other code may still hold the original.
         return replicate(_copy(state), self._devices)
 
     def to_host(self, state: State) -> State:
-        """Return one copy of the state, as `to_devices` took it."""
+        """Return one copy of the state, in the form that `to_devices` takes."""
         return flax.jax_utils.unreplicate(state) if self._several else state
 
     def __call__(self, state: State, begin: int, end: int) -> tuple[State, Metrics]:
@@ -156,8 +157,8 @@ class Dispatcher:
         return state, jax.tree.map(lambda m: m[0], metrics) if self._several else metrics
 
     def _run_first(self, meanwhile: Callable[[], None], *arguments: Any) -> tuple[Any, Metrics]:
-        # Python's part comes first, in which two threads would hold one another up. XLA's lets the
-        # other thread have Python.
+        # Lower first: this is Python work, where two threads would block each other. XLA's
+        # compilation leaves Python to the other thread.
         self._program.lower(*arguments)
         with ThreadPoolExecutor(1, thread_name_prefix="jaxgan-meanwhile") as thread:
             done = thread.submit(meanwhile)

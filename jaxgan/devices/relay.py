@@ -1,9 +1,10 @@
-"""A relay in front of the service through which the processes of one run know each other.
+"""A relay in front of JAX's service, through which the processes of one run know each other.
 
-JAX's own client aborts its process, with a stack trace, as soon as the service's connection
-breaks, and JAX's service takes minutes to miss a process. So every process talks to the service
-through a relay in itself, whose connections stand for the processes: one that breaks is a process
-lost, which the relay tells its owner while JAX sees an open connection and waits.
+JAX's client aborts its process with a stack trace as soon as its connection to the service breaks.
+JAX's service needs minutes to notice that a process is gone. So every process contains a relay, and
+talks to the service through it. Each connection of a relay belongs to one process. If a connection
+breaks, that process is lost. The relay then calls its owner, while JAX sees an open connection and
+waits.
 """
 
 import contextlib
@@ -13,20 +14,20 @@ import time
 from collections.abc import Callable
 
 _RETRY_SECONDS = 0.5
-# A machine that vanishes closes no connection: ask after it, and give it up in 30 seconds.
+# A machine that disappears closes no connection: send probes, and give up after 30 seconds.
 _OPTIONS = {
     "TCP_KEEPIDLE": 15,
     "TCP_KEEPINTVL": 5,
     "TCP_KEEPCNT": 3,
-    "TCP_USER_TIMEOUT": 30_000,  # milliseconds; where an answer is owed, nobody is asked after
+    "TCP_USER_TIMEOUT": 30_000,  # milliseconds; no probes are sent while an answer is due
 }
 
 
 class Relay:
-    """Pass connections at port `port` (0: a free one) on to `target`, (host, port).
+    """Forward connections at port `port` (0: a free one) to `target`, (host, port).
 
-    Those open when it is armed are the processes'. The first of them to break calls `on_loss`, and
-    from then on none is closed.
+    Connections that are open when `arm` is called belong to processes. When the first of them
+    breaks, the relay calls `on_loss`. After that, it closes none of them.
     """
 
     def __init__(self, host: str, port: int, target: tuple[str, int], on_loss: Callable[[], None]):
@@ -40,7 +41,7 @@ class Relay:
 
     @property
     def port(self) -> int:
-        """The port it listens at."""
+        """The port on which it listens."""
         return int(self._server.getsockname()[1])
 
     def arm(self) -> None:
@@ -52,12 +53,12 @@ class Relay:
         self._armed = False
 
     def wait_for_end(self, seconds: float) -> None:
-        """Wait, at most so long, until the processes' connections have ended."""
+        """Wait at most `seconds` until the processes' connections have ended."""
         with self._ended:
             self._ended.wait_for(lambda: self._num_ended >= len(self._open), seconds)
 
     def close(self) -> None:
-        """Close all connections, and listen no more."""
+        """Close all connections, and stop listening."""
         self.disarm()
         for end in (self._server, *self._open):
             _close(end)
@@ -77,12 +78,12 @@ class Relay:
             for end in (near, far):
                 _set_options(end)
         except OSError:
-            time.sleep(_RETRY_SECONDS)  # JAX asks again at once: process 0 may not be up yet
+            time.sleep(_RETRY_SECONDS)  # JAX retries at once: process 0 may not have started yet
             near.close()
             return
-        is_process = not self._armed  # whoever connects later, and goes, is no loss
+        is_process = not self._armed  # a later connection that ends is not a lost process
         if is_process:
-            self._open += [near, far]  # a socket that nothing refers to would close itself
+            self._open += [near, far]  # a socket without a reference would close itself
         self._start(self._pump, near, far, is_process)
         self._start(self._pump, far, near, is_process)
 
@@ -91,7 +92,7 @@ class Relay:
             while data := source.recv(1 << 16):
                 sink.sendall(data)
         except OSError:
-            pass  # broken, which is an end like any other
+            pass  # a broken connection is handled like any other end
         with self._ended:
             self._num_ended += is_process
             self._ended.notify_all()
@@ -106,7 +107,7 @@ class Relay:
 
 
 def find_free_port() -> int:
-    """Return a port of this machine that nothing listens at."""
+    """Return a port of this machine on which no program listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 
@@ -119,7 +120,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _close(end: socket.socket) -> None:
     with contextlib.suppress(OSError):  # the other direction's thread may have closed it
-        end.shutdown(socket.SHUT_RDWR)  # wakes that thread, as `close` alone would not
+        end.shutdown(socket.SHUT_RDWR)  # wakes that thread; `close` alone would not
     end.close()
 
 
@@ -128,5 +129,5 @@ def _set_options(end: socket.socket) -> None:
     end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     end.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in _OPTIONS.items():
-        if hasattr(socket, name):  # not every system names them alike
+        if hasattr(socket, name):  # not every system has these names
             end.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -1,4 +1,4 @@
-"""What generated images are measured with: feature spaces, pixels, copies and classifiers."""
+"""Measure generated images: in feature spaces, in pixels, by copies and by classifiers."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ def measure_space(features: Features, generated: np.ndarray, sides: Sides) -> di
 
 
 def measure_pixels(generated: NamedImages, sides: Sides) -> dict[str, Any]:
-    """Measure what needs no features."""
+    """Measure texture (sliced Wasserstein) and diversity (MS-SSIM): both need no features."""
     pyramids = [create_sliced_wasserstein_comparison(_join(generated, sides))]
     levels = describe_levels(_join(generated, sides).shape)
     few = Sides(*(side.take_at_most(MAX_IMAGES) for side in sides))
@@ -59,7 +59,7 @@ def _measure_pool(
     patients: Groups | None,
     features: str,
 ) -> dict[str, Any]:
-    """Measure what `parts` compare, in a pool of so many generated, real and other real images."""
+    """Measure `parts` in a pool: `sizes` counts generated, real and other real images."""
 
     def compare(a: np.ndarray, b: np.ndarray) -> Mapping[str, float]:
         return {name: value for part in parts for name, value in part(a, b).items()}
@@ -77,7 +77,7 @@ def _measure_pool(
 
 
 def measure_copies(generated: np.ndarray, real: RealImages) -> dict[str, Any]:
-    """Measure memorisation in thumbnails, whatever their brightness, contrast and a small shift."""
+    """Measure memorisation in thumbnails, without effects of brightness, contrast, small shifts."""
     known = Sides(real.searched, real.held_out)
     sets = (generated, *(side.images for side in known))
     thumbnails = [draw_thumbnails(images) for images in sets]

@@ -1,8 +1,8 @@
 """Train the project's own encoder on real images, for metrics: no pretrained weights needed.
 
-Two views of every film, shifted and with a square cut out, must be told from the views of other
-films (SimCLR, Chen et al. 2020); where there are classes, the class must be told as well. Views
-keep brightness, contrast, sharpness and grain: what they kept out, the features would not see.
+Every film gives two views, shifted and with a square cut out. The encoder learns to distinguish
+them from the views of other films (SimCLR, Chen et al. 2020). If there are classes, it also learns
+the class. Views keep brightness, contrast, sharpness and grain: the features must depend on these.
 """
 
 import functools
@@ -27,10 +27,10 @@ from jaxgan.ops.augment import cut_out, shift
 from jaxgan.ops.batches import map_batches
 from jaxgan.ops.pixels import scale_to_unit
 
-VERSION = 1  # raise it when training changes, so that kept encoders are made again
+VERSION = 1  # raise it when training changes, so that encoders are trained again
 SIDE = 64  # larger images are averaged down to this first
 ENCODER_STEPS = 250
-CLASSIFIER_STEPS = 400  # told classes alone, it learns more slowly
+CLASSIFIER_STEPS = 400  # from classes alone it learns more slowly
 BATCH_SIZE = 32
 LEARNING_RATE = 2e-3
 TEMPERATURE = 0.2
@@ -40,7 +40,7 @@ _PREDICT_BATCH = 64
 
 @dataclass(frozen=True)
 class TrainedEncoder:
-    """Parameters, the activations' mean [d] over the training images, and what evens them out."""
+    """Parameters, the mean [d] of activations over the training images, and the whitening."""
 
     params: Params
     mean: np.ndarray
@@ -54,9 +54,9 @@ class TrainedEncoder:
 def load_or_train_encoder(
     images: np.ndarray, labels: np.ndarray, *, cache_dir: Path | None, seed: int = 0
 ) -> TrainedEncoder:
-    """Return the encoder of these training images, trained once and then kept under `cache_dir`.
+    """Return the encoder of these training images, trained once and saved under `cache_dir`.
 
-    `images` is uint8 [num, side, side, c], `labels` int [num], all equal where there are no
+    `images` is uint8 [num, side, side, c], `labels` int [num], all equal if there are no
     classes. The same images, labels and seed give the same encoder.
     """
     if cache_dir is None:
@@ -78,12 +78,12 @@ def train_encoder(images: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> T
 
 
 def compute_whitening(features: np.ndarray) -> np.ndarray:
-    """Return W [d, d] that turns centred features [n, d] to directions of more even spread.
+    """Return W [d, d] that makes the spread of centred features [n, d] more even.
 
-    Raw activations all rise and fall with brightness and contrast, and a distance would see little
-    else. Whitening wholly would make distances of directions in which these few images happen not
-    to vary, and find held-out images far from training ones: RIDGE, in units of a standardised
-    feature's variance, is the point at which they are not.
+    Raw activations all rise and fall with brightness and contrast, and these would dominate every
+    distance. Full whitening is wrong too: these few images hardly vary in some directions, and
+    held-out images would then be far from training images. RIDGE prevents that. It is in units of
+    the variance of a standardised feature.
     """
     spread = features.std(axis=0)
     scale = np.maximum(spread, 0.05 * max(float(spread.max()), 1e-6))
@@ -94,7 +94,7 @@ def compute_whitening(features: np.ndarray) -> np.ndarray:
 def train_classifier(
     images: np.ndarray, labels: np.ndarray, *, seed: int = 0
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Train the same network to tell classes alone; return images -> labels [num]."""
+    """Train the same network on classes alone; return images -> labels [num]."""
     params = _train(images, labels, seed=seed, num_steps=CLASSIFIER_STEPS, with_views=False)
     predict = functools.partial(_predict, params, num_classes=int(labels.max()) + 1)
     return lambda queries: map_batches(predict, queries, _PREDICT_BATCH)
@@ -135,7 +135,7 @@ def _run_steps(
     num_steps: int,
     with_views: bool,
 ) -> Params:
-    """Descend for all the steps, in one dispatch; traced once for trainings of the same sizes."""
+    """Run all steps in one dispatch; trainings of the same sizes are traced once."""
     model = EncoderHeads(num_classes)
     optimizer = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, num_steps))
     batch_size = min(BATCH_SIZE, len(images))
@@ -207,7 +207,7 @@ def _compute_key(images: np.ndarray, labels: np.ndarray, seed: int) -> str:
 
 
 def _read(path: Path) -> TrainedEncoder | None:
-    """Return a kept encoder, None where there is none or the file is damaged."""
+    """Return a saved encoder; None if there is none or the file is damaged."""
     arrays = read_arrays(path)
     if arrays is None or not {"mean", "whitening"} <= arrays.keys():
         return None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxgan.core.console import say
+from jaxgan.core.versions import get_versions
 from jaxgan.evaluation.comparisons import (
     measure_classes,
     measure_copies,
@@ -23,7 +24,7 @@ from jaxgan.evaluation.features import (
 from jaxgan.evaluation.output import choose_out, write_result
 from jaxgan.evaluation.real_images import MAX_COMPARED, Sides
 from jaxgan.evaluation.subjects import EvaluationSets
-from jaxgan.evaluation.verdict import judge
+from jaxgan.evaluation.verdict import find_verdict
 from jaxgan.metrics.measure import LEVEL, MIN_IMAGES
 from jaxgan.metrics.memorisation import compute_aligned_distances, find_nearest
 from jaxgan.reports import gan_figures
@@ -32,16 +33,16 @@ from jaxgan.reports.tables import format_evaluation
 SHOWN_PAIRS = 8
 
 _NO_HELD_OUT = (
-    "Memorisation: not measured. Training images can not be their own control, and there are no "
-    f"held-out real images, or fewer than {MIN_IMAGES}: give them as --held_out=DIR."
+    "Memorisation: not measured. Training images cannot be their own control, and there are fewer "
+    f"than {MIN_IMAGES} held-out real images: give them as --held_out=DIR."
 )
 _READING = (
-    "Compared with held-out real images where there are any: the encoder has been trained on the "
-    "training images, and whatever it has not seen, new real images too, lies further out.",
-    "Floor: what 19 of 20 divisions of the real images stay within, at the same n. A value beyond "
-    "it differs from real images by more than chance.",
+    "Compared with held-out real images, where there are any: the encoder has learned from the "
+    "training images, so all other images, also new real ones, lie further away.",
+    "Floor: the limit that 19 of 20 divisions of the real images stay within, at the same n. A "
+    "value beyond it differs from real images by more than chance.",
     "Interval: other images from the same sources would give this at this n, in 19 of 20 cases; it "
-    "says nothing of another training.",
+    "says nothing about another training.",
 )
 
 
@@ -66,8 +67,8 @@ def evaluate(
 
     A verdict in two sentences comes first (`jaxgan.evaluation.verdict`).
 
-    The headline numbers are in the features of `features_file` or else of the own encoder, the
-    same in pixels beside them. `json_path` is where the JSON goes as well. Another comparison in
+    The headline numbers are in the features of `features_file`, otherwise of the own encoder. The
+    same numbers in pixels follow. `json_path` is for a copy of the JSON. Another comparison in
     `out` is left alone, see `choose_out`.
     """
     exported = read_exported_features(features_file) if features_file else None
@@ -78,8 +79,8 @@ def evaluate(
     say("Training the encoder, or reading it (about half a minute the first time).")
     own = create_encoder_features(*sets.real.encoder_set, cache_dir=cache_dir)
     metrics = _measure_all(sets, exported or own, own) | {"comparison": comparison}
-    verdict = judge(metrics)
-    metrics = {"verdict": dataclasses.asdict(verdict), **metrics}
+    verdict = find_verdict(metrics)
+    metrics = {"verdict": dataclasses.asdict(verdict), **metrics, "versions": get_versions()}
     result = Evaluation(metrics, out / "evaluation.json", out / "nearest_pairs.png")
     _draw_pairs(sets, result.figure)
     write_result(metrics, result.json_path, json_path)
@@ -142,15 +143,14 @@ def _list_notes(sets: EvaluationSets, copies: Mapping[str, Any] | None) -> list[
     notes = [*sets.notices, *_READING]
     kinds = (sets.generated, sets.real.train, sets.real.held_out, sets.real.remaining)
     if max(map(len, kinds)) > MAX_COMPARED:
-        notes.append(f"Compared: {MAX_COMPARED} images of a kind, drawn at random.")
+        notes.append(f"Compared: {MAX_COMPARED} images of each kind, drawn at random.")
     unsearched = sets.real.describe_unsearched()
     if copies is None:
         notes += [_NO_HELD_OUT, *unsearched]
     else:
-        # What it was looked for in, and what its floor holds for.
         sentence = (
             f"Memorisation: {copies['features']}. Its floor is that of {copies['floor_n']} real "
-            "images as the generated ones; fewer images stray further."
+            "images in place of the generated ones; fewer images vary more."
         )
         notes.append(" ".join([sentence, *unsearched]))
     return notes if sets.classes else [*notes, sets.no_classes]

@@ -1,4 +1,4 @@
-"""Feature spaces: what turns images into the vectors that distances are measured between."""
+"""Feature spaces: they turn images into vectors, and distances are measured between these."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ _DTYPES = ("uint8", "float32")  # of exported functions
 
 @dataclass(frozen=True)
 class Features:
-    """A feature space: `name` is what the numbers are labelled with.
+    """A feature space: `name` labels the numbers in the report.
 
-    `compute` maps uint8 images [n, h, w, c] to one vector an image, float [n, d].
+    `compute` maps uint8 images [n, h, w, c] to one vector per image, float [n, d].
     """
 
     name: str
@@ -47,23 +47,23 @@ def create_pixel_features(side: int = PIXEL_SIDE) -> Features:
 def create_encoder_features(
     images: np.ndarray, labels: np.ndarray, *, cache_dir: Path | None
 ) -> Features:
-    """Train an encoder on uint8 images [n, h, w, c] and labels [n], or take the kept one.
+    """Train an encoder on uint8 images [n, h, w, c] and labels [n], or read the saved one.
 
-    Its directions are partly whitened over these images.
+    Its features are partly whitened over these images.
     """
     encoder = load_or_train_encoder(shrink(images, SIDE), labels, cache_dir=cache_dir)
     name = f"own encoder, trained on {len(images)} real images"
     return Features(name, lambda images: encoder.encode(shrink(images, SIDE)))
 
 
-def set_aside(
+def hold_out_for_floor(
     labels: np.ndarray, patients: Sequence[str], num_held_out: Sequence[int], *, seed: int = 0
 ) -> np.ndarray:
-    """Return which training images [n] an encoder is not to learn from, for the floor.
+    """Return which training images [n] the encoder must not see, because the floor needs them.
 
-    An encoder draws together what it has learnt from, so a division of such images, or of them and
-    new ones, is closer than two sets of new images are, and a floor made of it too low. Of each
-    class as many are set aside, by patient, as are held out (`num_held_out`), but at most half.
+    An encoder puts the images that it has learned from close together. A floor that is computed
+    from them is too low. So for each class, as many training images as held-out ones
+    (`num_held_out`) are not shown to the encoder, but at most half. A patient is never divided.
     """
     unseen, owners = np.zeros(len(labels), bool), np.asarray(patients)
     for label, num in enumerate(num_held_out):
@@ -77,20 +77,21 @@ def set_aside(
 
 
 def choose_remaining(unseen: np.ndarray, num: int) -> np.ndarray:
-    """Return the indices of the images set aside (`unseen`, bool [n]), for the floor.
+    """Return the indices of the images for the floor: those the encoder has not seen.
 
-    Where those are fewer than `num`, ones that the encoder knows fill up: as many as are held out
-    are needed for a floor at their n.
+    `unseen` is bool [n]. The floor needs `num` images, as many as are held out. If fewer are
+    unseen, images that the encoder has seen fill the rest.
     """
     order = np.argsort(~unseen, kind="stable")
     return order[: max(num, int(unseen.sum()))]
 
 
 def read_exported_features(path: Path) -> Features:
-    """Return a function out of a file that `jax.export` has written, such as an Inception network.
+    """Read a feature function that `jax.export` has written, such as an Inception network.
 
     It maps images [n, h, w, c], n symbolic or fixed, uint8 or float32 in [-1, 1], to [n, d].
-    Images are scaled to its height and width, gray repeated where it wants three channels.
+    Images are scaled to its height and width. Gray is repeated if it expects three channels.
+    Raises `UserError` if the file is not such a function.
     """
     exported = _read_exported(path)
     call = jax.jit(exported.call)
@@ -104,20 +105,23 @@ def read_exported_features(path: Path) -> Features:
         found = map_batches(call, inputs, num if isinstance(num, int) else _BATCH)
         found = found.astype(np.float64)
         if not np.isfinite(found).all():
-            raise UserError(f"The features that {path} gives are not all finite.")
+            raise UserError(
+                f"The features of {path} are not all finite, expected finite numbers: check the "
+                "function, and export it again."
+            )
         return found
 
     return Features(path.name, compute)
 
 
 def draw_thumbnails(images: np.ndarray) -> np.ndarray:
-    """Return gray images [n, side, side] in [-1, 1], to be searched for copies."""
+    """Return gray images [n, side, side] in [-1, 1], for the search for copies."""
     gray = shrink(images, MEMORISATION_SIDE).mean(axis=-1, dtype=np.float32)
     return gray / np.float32(127.5) - np.float32(1)
 
 
 def shrink(images: np.ndarray, side: int, *, enlarge: bool = False) -> np.ndarray:
-    """Average uint8 images [n, h, w, c] down to `side`; smaller ones stay, or are enlarged."""
+    """Average uint8 images [n, h, w, c] down to `side`; smaller ones stay, unless `enlarge`."""
     if min(images.shape[1:3]) < side and not enlarge:
         side = min(images.shape[1:3])
     return resize_all(images, side)
@@ -143,7 +147,7 @@ def _read_exported(path: Path) -> export.Exported:
         ) from None
     try:
         exported = export.deserialize(bytearray(content))
-    except Exception:  # a parser of foreign bytes raises nearly anything
+    except Exception:  # a parser of unknown bytes raises nearly any error
         raise UserError(f"{path} is not an exported JAX function: {expected}.") from None
     shapes = [(aval.shape, aval.dtype.name) for aval in exported.in_avals]
     if not _is_usable(exported):
@@ -152,8 +156,8 @@ def _read_exported(path: Path) -> export.Exported:
         )
     if jax.default_backend() not in exported.platforms:
         raise UserError(
-            f"{path} was exported for {' and '.join(exported.platforms)} and this is "
-            f"{jax.default_backend()}: export it with platforms=[...] that name both."
+            f"{path} was exported for {' and '.join(exported.platforms)}, and this machine runs "
+            f"on {jax.default_backend()}: export it again with platforms=[...] that name both."
         )
     return exported
 

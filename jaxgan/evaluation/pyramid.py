@@ -1,8 +1,8 @@
-"""A feature space without a network: what every scale of an image holds, and where.
+"""A feature space without a network: how much detail an image has, by scale and place.
 
-Of the Laplacian pyramid's coarsest level the gray values; of each finer one how much detail there
-is in each of 4 x 4 fields. Cheap enough to look through while a generator trains, and blind to
-what a network sees: the order of details within a field.
+The features are those of a Laplacian pyramid: the gray values of its coarsest level, and for each
+finer level the amount of detail in each of 4 x 4 fields. They are cheap enough to be computed while
+a generator trains. They do not show how details are arranged within a field; a network can.
 """
 
 import numpy as np
@@ -10,13 +10,13 @@ import numpy as np
 from jaxgan.evaluation.features import Features
 from jaxgan.metrics.sliced_wasserstein import compute_pyramid
 
-FIELDS = 4  # a side
-_FAINT = 0.01  # of the range of [-1, 1]: detail below it is as good as none
-_LEAST_SPREAD = 0.1  # of a level's spread: what real images hardly vary in is not blown up
+FIELDS = 4  # per side
+_FAINT = 0.01  # of the range [-1, 1]: less detail than this counts as none
+_LEAST_SPREAD = 0.1  # of a level's spread: limits the scaling of features that hardly vary
 
 
 def fit_pyramid_features(images: np.ndarray) -> Features:
-    """Return the space in which every level of these uint8 images [n, h, w, c] varies as much."""
+    """Return the space in which all levels of these uint8 images [n, h, w, c] vary equally."""
     parts = _compute_parts(images)
     total = sum(part.shape[1] for part in parts)
     scales = []
@@ -33,7 +33,7 @@ def fit_pyramid_features(images: np.ndarray) -> Features:
 
 
 def _compute_parts(images: np.ndarray) -> list[np.ndarray]:
-    """Return a level's features [n, d], one entry a level."""
+    """Return the features [n, d] of each level, one entry per level."""
     *details, coarsest = compute_pyramid(images)
     energies = [_measure_detail(level) for level in details]
     return [*energies, coarsest.reshape(len(images), -1)]

@@ -1,18 +1,21 @@
-"""How good a generator is while it trains, and which moment of a run was the best.
+"""How good a generator is while it trains, and which epoch of a run was the best.
 
 The kernel distance from a few hundred generated images to the class's *training* images, in the
-features of a pixel pyramid: no network, no held-out image. Held-out images are for judging what
-was chosen, so they must not choose. The images are those of the same latents every time, which
-makes two moments comparable.
+features of a pixel pyramid: no network, no held-out image. Held-out images evaluate the chosen
+checkpoint, so they must not choose it. The latents are the same every time, so that epochs can be
+compared.
 
-A run is said to have **collapsed** where its last generator's images vary less than a tenth as much
-as real ones (the sum of the features' variances), lie less than a quarter as far from the nearest
-other one as real ones do (a few images, repeated, vary enough), or are more than twice as far from
-the real ones as at the best moment, by more than real images are from one another by chance.
+A run has **collapsed** if one of these holds for the images of its last generator:
+
+- They vary less than a tenth as much as real ones (the sum of the features' variances).
+- Each is less than a quarter as far from the nearest other one as real images are. A few images
+  that are repeated can vary enough, but do not pass this test.
+- They are more than twice as far from the real ones as at the best epoch, and the difference is
+  larger than chance between real images.
 
 A class-conditional generator can fail in one more way: it learns to ignore the label. Its images
-are of the same latents for every class, so what the label does to them can be told from what the
-latents do.
+are made from the same latents for every class. So the effect of the label can be separated from
+the effect of the latents.
 """
 
 import functools
@@ -22,6 +25,7 @@ from typing import Any
 import numpy as np
 import scipy  # spatial is loaded where it is used
 
+from jaxgan.core.commands import name_command
 from jaxgan.evaluation.features import Features, create_pixel_features
 from jaxgan.evaluation.pyramid import fit_pyramid_features
 from jaxgan.metrics.kernel_distance import METRIC, create_kernel_comparison
@@ -51,7 +55,7 @@ class QualityMeter:
 
     @functools.cached_property
     def _features(self) -> Features:
-        """Fitted where something is measured, which a run that is finished does not."""
+        """Fitted at the first measurement: a finished run never measures."""
         return fit_pyramid_features(self._compared)
 
     @functools.cached_property
@@ -118,12 +122,12 @@ def compute_class_share(images: np.ndarray, labels: np.ndarray) -> float:
 
 
 def describe_ignored_label(label_effect: float, class_share: float) -> str | None:
-    """Return a sentence where a class-conditional generator's classes are all alike."""
+    """Return a sentence where a class-conditional generator's classes do not differ."""
     if label_effect >= LEAST_LABEL_EFFECT * class_share or class_share == 0.0:
         return None
     return (
-        f"The generator ignores the class: of how much its images vary the class makes "
-        f"{label_effect:.2%}, and of real ones {class_share:.2%}. Train longer, or one model a "
+        f"The generator ignores the class: the class explains {label_effect:.2%} of the variance "
+        f"of its images, and {class_share:.2%} of real ones. Train longer, or train one model per "
         "class (without --conditional)."
     )
 
@@ -131,19 +135,19 @@ def describe_ignored_label(label_effect: float, class_share: float) -> str | Non
 def summarise(
     records: Sequence[Mapping[str, Any]], *, floor: float, selected_epoch: int
 ) -> dict[str, Any] | None:
-    """Return the best and the last measured moment of a run, and its collapse; None unmeasured.
+    """Return the best and the last measured epoch of a run, and its collapse; None unmeasured.
 
     `records` are the lines of `metrics.jsonl`; `collapse` is a sentence, or None.
     """
     measured = [record for record in records if METRIC in record]
     if not measured:
         return None
-    moments = [
-        # Runs of before have not noted every one.
+    points = [
+        # Older runs have not recorded every measure.
         {name: record[name] for name in ("epoch", *MEASURES) if name in record}
         for record in measured
     ]
-    best, last = min(moments, key=lambda moment: moment[METRIC]), moments[-1]
+    best, last = min(points, key=lambda point: point[METRIC]), points[-1]
     return {
         "features": "pixel pyramid",
         "floor": floor,
@@ -155,7 +159,7 @@ def summarise(
 
 
 def describe_verdict(report: Mapping[str, Any]) -> str:
-    """Return two sentences on the best moment of a run: what was measured, and what to do.
+    """Return two sentences on the best epoch of a run: what was measured, and what to do.
 
     Not for use: beyond 3 floors of the distance, or with less than a quarter of the variance of
     real images. With care: beyond 1.5 floors, or with less than three quarters. The factors are
@@ -163,7 +167,7 @@ def describe_verdict(report: Mapping[str, Any]) -> str:
     """
     best, floor = report["best"], max(report["floor"], 1e-12)
     distance, variance = max(best[METRIC], 0.0) / floor, best.get("variance_ratio", 1.0)
-    advice = "launch/evaluate.py measures them against held-out images."
+    advice = f"{name_command('evaluate')} compares them with held-out images."
     if distance > 3.0 or variance < 0.25:
         advice = "Do not train a classifier on them: train longer, or use another config."
     elif distance > 1.5 or variance < 0.75:

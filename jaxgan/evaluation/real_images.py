@@ -1,4 +1,4 @@
-"""The real images that generated ones are compared with, and what an encoder learns from."""
+"""The real images for comparison with generated ones, and those that train the encoder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,18 +9,18 @@ import numpy as np
 from jaxgan.core.errors import UserError
 from jaxgan.data.copies import MAX_SEARCHED, choose_searched, describe_search
 from jaxgan.data.sets import Dataset, ImageSet, find_label
-from jaxgan.evaluation.features import choose_remaining, set_aside
+from jaxgan.evaluation.features import choose_remaining, hold_out_for_floor
 from jaxgan.metrics.gan_train import Labelled
 from jaxgan.metrics.measure import MIN_IMAGES
 
-MAX_COMPARED = 1000  # images of a kind: the tables of distances grow with the square
+MAX_COMPARED = 1000  # images of each kind: the tables of distances grow with the square
 
 
 @dataclass(frozen=True)
 class NamedImages:
-    """Images uint8 [num, h, w, c] and what they are called in the report.
+    """Images uint8 [num, h, w, c] and their name in the report.
 
-    `patients` says whose each one is; None where that is unknown, and each counts as its own.
+    `patients` names the patient of each image. If it is None, each image counts as one patient.
     """
 
     name: str
@@ -31,31 +31,31 @@ class NamedImages:
         return len(self.images)
 
     def take_at_most(self, most: int) -> "NamedImages":
-        """Return at most so many of them, see `take_at_most`."""
+        """Return at most `most` of them, see `take_at_most`."""
         patients = self.patients and tuple(take_at_most(np.asarray(self.patients), most).tolist())
         return NamedImages(self.name, take_at_most(self.images, most), patients)
 
     def describe(self) -> dict[str, Any]:
-        """Return what the report says of them."""
+        """Return the entry of these images in the report."""
         return {"name": self.name, "num_images": len(self)}
 
 
 def take_at_most(images: np.ndarray, most: int) -> np.ndarray:
-    """Return at most so many items [n, ...], drawn at random but always the same."""
+    """Return at most `most` items [n, ...], drawn at random but always the same."""
     if len(images) <= most:
         return images
     return images[choose_searched(len(images), most)]
 
 
 class Sides(NamedTuple):
-    """The real images that generated ones are compared with, and other real ones for the floor."""
+    """Real images to compare generated ones with, and other real images for the floor."""
 
     real: NamedImages
     others: NamedImages
 
     @property
     def patients(self) -> tuple[str, ...] | None:
-        """The patient of each image of both sides, None where that is unknown."""
+        """The patient of each image of both sides; None if they are unknown."""
         if self.real.patients is None or self.others.patients is None:
             return None
         return self.real.patients + self.others.patients
@@ -65,9 +65,9 @@ class Sides(NamedTuple):
 class RealImages:
     """The real images of one class.
 
-    `encoder_set` is what the own encoder is trained on, images and labels of all classes;
-    `remaining` are the class's training images that it has not seen, for the floor (of no use where
-    nothing is held out). Without held-out images `held_out` is empty.
+    `encoder_set` trains the own encoder: images and labels of all classes. `remaining` are the
+    training images of this class that the encoder has not seen. The floor needs them if there are
+    held-out images. Without held-out images `held_out` is empty.
     """
 
     train: NamedImages
@@ -77,36 +77,36 @@ class RealImages:
 
     @property
     def has_held_out(self) -> bool:
-        """Whether there are enough held-out images to judge by."""
+        """Whether there are enough held-out images to compare with."""
         return len(self.held_out) >= MIN_IMAGES
 
     @property
     def sides(self) -> Sides:
-        """The images that judge: held-out ones where there are enough, else the training images."""
+        """The images to compare with: held-out ones if there are enough, else training images."""
         if self.has_held_out:
             return Sides(self.held_out, self.remaining)
         return Sides(self.train.take_at_most(MAX_COMPARED), self.held_out)
 
     @property
     def searched(self) -> NamedImages:
-        """The training images among which copies are looked for."""
+        """The training images that are searched for copies."""
         return self.train.take_at_most(MAX_SEARCHED)
 
     def describe_unsearched(self) -> list[str]:
-        """Return a sentence where copies are not looked for among all training images."""
+        """Return a sentence if not all training images are searched for copies."""
         sentence = describe_search(len(self.searched), len(self.train), what="training images")
         return [sentence] if sentence else []
 
     def take_at_most(self, most: int) -> "RealImages":
-        """Return the same with at most so many images that judge."""
+        """Return the same with at most `most` held-out and `most` remaining images."""
         held_out, remaining = (s.take_at_most(most) for s in (self.held_out, self.remaining))
         return replace(self, held_out=held_out, remaining=remaining)
 
 
 def choose_real(dataset: Dataset, class_name: str) -> RealImages:
-    """Return the real images of a class, with those that judge what is generated.
+    """Return the real images of a class, for the comparison with generated ones.
 
-    Raises `UserError` where there is no such class, or too few images or patients of it.
+    Raises `UserError` if there is no such class, or if it has too few images or patients.
     """
     label = find_label(dataset, class_name)
     train, val = dataset.train.of_class(label), dataset.val.of_class(label)
@@ -132,14 +132,14 @@ def take_unseen(dataset: Dataset) -> ImageSet:
 
 
 def _choose_unseen(dataset: Dataset) -> np.ndarray:
-    """Return which training images [n] of a data set its encoder does not see: see `set_aside`."""
+    """Return which training images [n] the encoder does not see, see `hold_out_for_floor`."""
     counts = np.bincount(dataset.val.labels, minlength=len(dataset.class_names))
-    counts[counts < MIN_IMAGES] = 0  # they will not judge
-    return set_aside(dataset.train.labels, dataset.train.patients, counts.tolist())
+    counts[counts < MIN_IMAGES] = 0  # too few to compare with
+    return hold_out_for_floor(dataset.train.labels, dataset.train.patients, counts.tolist())
 
 
 def check_real(class_name: str, train: ImageSet, held_out: ImageSet) -> None:
-    """Raise where a class has too few training images, or they or what judges are one patient's."""
+    """Raise if a class has too few training images, or if one patient has too many images."""
     check_count(f"the training images of {class_name}", len(train))
     _check_patients(f"the training images of {class_name}", train.patients)
     if len(held_out) >= MIN_IMAGES:
@@ -147,20 +147,20 @@ def check_real(class_name: str, train: ImageSet, held_out: ImageSet) -> None:
 
 
 def _check_patients(name: str, patients: Sequence[str]) -> None:
-    """Raise where one patient has so many images that sets of other patients can not be dealt."""
+    """Raise if one patient has more than a third of the images: no fair division is possible."""
     names, counts = np.unique(np.asarray(patients), return_counts=True)
     if counts.max() > len(patients) / 3:
         raise UserError(
             f"{name}: found {counts.max()} of {len(patients)} of one patient "
-            f"({names[counts.argmax()]}), expected at most a third. Every number here would be "
-            "about that patient: add images of others, or correct the patient column."
+            f"({names[counts.argmax()]}), expected at most a third. Every number would describe "
+            "that patient: add images of other patients, or correct the patient column."
         )
 
 
 def check_count(name: str, count: int) -> None:
-    """Raise where there are too few images to measure anything."""
+    """Raise if there are too few images to measure anything."""
     if count < MIN_IMAGES:
         raise UserError(
             f"{name}: found {count} images, expected at least {MIN_IMAGES}. With fewer, every "
-            "number here would be chance: add images."
+            "number would be due to chance: add images."
         )

@@ -1,4 +1,4 @@
-"""Does a rule of selection help? Every rule on the same images of one finished generator."""
+"""Does a selection rule help? Compare all rules on the same images of a finished generator."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,25 +41,25 @@ from jaxgan.training.record import describe_differences
 from jaxgan.training.run_folder import read_record
 
 PAPER_THRESHOLD = 0.76
-_TRIES = 20  # images drawn for each one wanted
+_TRIES = 20  # images drawn per image requested
 _MAX_TRIES = 4000
 _SHOWN = ("kernel_distance", "precision", "recall", "density", "coverage")
 _ONE_RUN = (
-    "Every rule sees the same images of one generator; an interval does not say how much one "
-    "training differs from the next."
+    "Every rule is applied to the same images of one generator. The intervals do not show how much "
+    "trainings differ."
 )
-_RUNS = "Means over {} runs, and their 95 % intervals; in each, every rule sees the same images."
+_RUNS = "Means over {} runs, with 95 % intervals. In each run, all rules get the same images."
 _NOTES = (
-    "paper_code keeps images while it trains: here it does what the listing does, a batch at a "
-    "time, with the finished generator, and stretches what it keeps.",
-    "calibrated: fitted on training images that the GAN has not seen where the run was trained "
-    "with that rule, else on the images it is compared with.",
+    "paper_code keeps images while the GAN trains. Here the steps of the paper's listing run with "
+    "the finished generator, batch by batch, and the kept images are stretched.",
+    "calibrated: fitted on training images that the GAN has not seen, if the run was trained with "
+    "that rule. Otherwise it is fitted on the images it is compared with.",
 )
 
 
 @dataclass(frozen=True)
 class RuleComparison:
-    """What was measured, as `selection.json` holds it, and where that is."""
+    """The content of `selection.json`, and its path."""
 
     metrics: dict[str, Any]
     json_path: Path
@@ -77,11 +77,12 @@ def compare_rules(
     seed: int = 0,
     cache_dir: Path | None = None,
 ) -> RuleComparison:
-    """Measure what each rule keeps of a run's images; write `selection.json`; print a table.
+    """Measure the images of a run that each rule keeps; write `selection.json`; print a table.
 
-    `json_path` is where the JSON goes as well. Another comparison in `out` stays. Of several runs,
-    which are to differ in their seed alone, the means with intervals over them. `num` images are
-    wanted of each rule, 0: as many as there are training images.
+    `json_path` is for a copy of the JSON. Another comparison in `out` is kept. Several runs may
+    differ only in their seed: the result then has means over runs, with intervals. Each rule is to
+    keep `num` images (0: as many as there are training images). Raises `UserError` if the runs do
+    not fit the data or one another.
     """
     real, label = choose_real(dataset, class_name), find_label(dataset, class_name)
     train, held_out = dataset.train.of_class(label), dataset.val.of_class(label)
@@ -133,19 +134,21 @@ def compare_rules(
 
 
 def _check_runs(runs: Sequence[Path], dataset: Dataset) -> None:
-    """Raise where runs are of other data, or several of them are no repetitions of one training."""
+    """Raise if a run is of other data, or if several runs differ in more than their seed."""
     for run in runs:
         check_same_data(run, dataset)
     if len({run.resolve() for run in runs}) < len(runs):
-        raise UserError("One --workdir was given twice: expected runs of several seeds.")
+        raise UserError(
+            "One --workdir was given twice, expected runs with different seeds: give each run once."
+        )
     first, *others = [_read_without_seed(run) for run in runs]
     for run, other in zip(runs[1:], others, strict=True):
-        # Both ways: of what may go on from the other one has more epochs.
+        # Both ways: a run with more epochs may continue the other, but not the reverse.
         differences = describe_differences(first, other) or describe_differences(other, first)
         if differences:
             raise UserError(
-                f"{runs[0]} and {run} differ in more than their seed ({differences}): means and "
-                "intervals are over repetitions of one training."
+                f"{runs[0]} and {run} differ in more than their seed ({differences}), expected "
+                "repetitions of one training: compare them in separate commands."
             )
 
 
@@ -157,7 +160,7 @@ def _read_without_seed(run: Path) -> dict[str, Any]:
 def _apply_rules(
     run: RestoredRun, train: ImageSet, held_out: ImageSet, *, num: int, seed: int
 ) -> tuple[dict[str, np.ndarray], dict[str, int]]:
-    """Return the images uint8 [kept, h, w, c] that each rule keeps, and of how many."""
+    """Return the images uint8 [kept, h, w, c] that each rule keeps, and the number drawn for it."""
     sampler, selection, tries = run.sampler, run.settings.selection, _count_tries(num)
     samples = sampler.draw_scored(run.networks, seed, tries)
     kept = {"none": samples.images[:num]}
@@ -168,10 +171,10 @@ def _apply_rules(
         kept["paper_code"] = _apply_listing(samples, sampler.batch_size, PAPER_THRESHOLD)
     drawn = dict.fromkeys(kept, tries) | {"none": num}
     pool = count_candidates(num, selection.pool, tries)
-    # Kept from the GAN by a run that was to calibrate; else the images that judge.
+    # A run that calibrates has held out images for it. Otherwise the held-out images of the class.
     split_seed = run.settings.data.split_seed
-    spared = hold_out_for_calibration(selection.rule, train, split_seed)[1]
-    calibrating = spared if len(spared) else held_out
+    for_calibration = hold_out_for_calibration(selection.rule, train, split_seed)[1]
+    calibrating = for_calibration if len(for_calibration) else held_out
     logits = sampler.score(run.networks, samples.images[:pool])
     held_logits = sampler.score(run.networks, calibrating.images)
     for rule in RANKING_RULES:
@@ -186,7 +189,7 @@ def _count_tries(num: int) -> int:
 
 
 def _apply_listing(samples: Samples, batch_size: int, threshold: float) -> np.ndarray:
-    """Return the first image, stretched, of every batch that D loses, uint8 [kept, h, w, c]."""
+    """Return the first image, stretched, of every batch with a high D loss, uint8 [n, h, w, c]."""
     kept = [samples.images[:0]]
     for begin in range(0, len(samples.images) - batch_size + 1, batch_size):
         scores = np.clip(samples.scores[begin : begin + batch_size], 0.0, 1.0 - 1e-7)
@@ -204,7 +207,7 @@ def _measure_share(num_kept: int, num_drawn: int) -> dict[str, Any]:
 
 
 def _measure(images: np.ndarray, features: Features, real: RealImages) -> dict[str, Any]:
-    """Measure what a rule has kept; nothing where that is too little to measure."""
+    """Measure what a rule has kept; every measure is None if it has kept too few images."""
     if len(images) < MIN_IMAGES:
         return dict.fromkeys((*_SHOWN, "memorisation"))
     images = take_at_most(images, MAX_COMPARED)
@@ -214,7 +217,7 @@ def _measure(images: np.ndarray, features: Features, real: RealImages) -> dict[s
 
 
 def _average_runs(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return each rule's means over runs, intervals over runs; None where a run kept too few."""
+    """Return each rule's means and intervals over runs; None if a run kept too few images."""
     return {
         rule: {
             "num_kept": sum(run[rule]["num_kept"] for run in runs),
@@ -248,18 +251,18 @@ def _answer(rules: Mapping[str, Mapping[str, Any]]) -> str:
     name = f"paper_text {PAPER_THRESHOLD:g}"
     if name not in rules:
         return (
-            f"Does the paper's {PAPER_THRESHOLD:g} rule help? It does not apply: with this "
-            "objective D's score is no probability."
+            f"Does the paper's {PAPER_THRESHOLD:g} rule help? It can not be applied: with this "
+            "objective, D's score is not a probability."
         )
     before, after = rules["none"]["kernel_distance"], rules[name]["kernel_distance"]
     if before is None or after is None:
         share = rules[name]["kept_fraction"]
-        num_drawn = share["n"] * len(share.get("values", [share["value"]]))  # n is that of each run
+        num_drawn = share["n"] * len(share.get("values", [share["value"]]))  # n is per run
         return (
             f"Does the paper's {PAPER_THRESHOLD:g} rule help? It keeps {rules[name]['num_kept']} "
-            f"of {num_drawn} images here: too few to measure."
+            f"of {num_drawn} images: too few to measure."
         )
-    if "values" in before:  # of the same runs: their differences
+    if "values" in before:  # the same runs: use the differences
         low, high = compute_seed_interval(
             [a - b for a, b in zip(after["values"], before["values"], strict=True)]
         ) or (0.0, 0.0)
@@ -267,12 +270,13 @@ def _answer(rules: Mapping[str, Mapping[str, Any]]) -> str:
         low = after["interval"][0] - before["interval"][1]
         high = after["interval"][1] - before["interval"][0]
     if high < 0.0:
-        verdict = "they are nearer to real images than unselected ones"
+        verdict = "yes, the selected images are nearer to real images"
     elif low > 0.0:
-        verdict = "they are further from real images than unselected ones"
+        verdict = "no, the selected images are further from real images"
     else:
-        verdict = "no difference from unselected ones can be shown"
+        verdict = "no difference can be shown"
     return (
-        f"Does the paper's {PAPER_THRESHOLD:g} rule help? Kernel distance of its images "
-        f"{after['value']:.4g}, of unselected ones {before['value']:.4g}: {verdict}."
+        f"Does the paper's {PAPER_THRESHOLD:g} rule help? The kernel distance is "
+        f"{after['value']:.4g} with the rule and {before['value']:.4g} without selection: "
+        f"{verdict}."
     )

@@ -1,4 +1,4 @@
-"""What is compared: the images of two or three folders, or of a run and its data."""
+"""Load the images to compare: those of two or three folders, or of a run and its data."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,29 +20,29 @@ from jaxgan.data.images import decode_many
 from jaxgan.data.loose import LooseImages, read_folders
 from jaxgan.data.sets import Dataset
 from jaxgan.data.values import AS_STORED, View
-from jaxgan.evaluation.features import choose_remaining, set_aside
+from jaxgan.evaluation.features import choose_remaining, hold_out_for_floor
 from jaxgan.evaluation.real_images import NamedImages, RealImages, check_count, choose_real
 from jaxgan.metrics.gan_train import Labelled, label_classes
 from jaxgan.sampling.runs import draw_from_run, has_checkpoints
 from jaxgan.training.run_folder import read_data
 
-MIN_SIDE = 16  # pixels: with fewer there is nothing to tell a film by, nor a window of MS-SSIM
+MIN_SIDE = 16  # pixels: fewer show too little of a film; a window of MS-SSIM needs 11
 
 _LISTED = 3
 _OTHER_SIDES = ("--against", "--held_out")
 _NO_CLASSES = (
     "GAN-train and GAN-test: not measured. They need generated, real and held-out images of two or "
-    "more classes: runs of all classes, or folders with the same subfolders."
+    "more classes: train a run for each class, or give folders with the same subfolders."
 )
 
 
 @dataclass(frozen=True)
 class EvaluationSets:
-    """What is compared with what.
+    """The generated and the real images of one comparison.
 
-    `classes` are labelled generated, training and held-out images of all classes, where there are
-    several, and `no_classes` says why there are none. `comparison` tells this comparison from
-    others, and `notices` are sentences that come before its numbers.
+    `classes` are labelled generated, training and held-out images of all classes, if there are
+    several; otherwise `no_classes` says why not. `comparison` distinguishes this comparison from
+    others. `notices` are sentences that come before its numbers.
     """
 
     generated: NamedImages
@@ -61,15 +61,17 @@ def check_subjects(
     *,
     has_several_runs: bool,
 ) -> None:
-    """Raise where neither a run nor two folders are named, or both are, or several runs."""
+    """Raise unless exactly one run or two folders are given."""
     if has_several_runs:
-        raise UserError("Several --workdir are compared with --selection only: give one of them.")
+        raise UserError(
+            "Found several --workdir without --selection, expected one: give one, or --selection."
+        )
     folders = (generated, against)
     is_either = bool(class_name) != any(folders) and any(folders) == all(folders)
     if not is_either or (class_name and held_out):
         raise UserError(
-            "Expected either --class=NAME (of --workdir) or --generated=DIR and --against=DIR "
-            "(and --held_out=DIR where there is one)."
+            "Expected either --class=NAME (of --workdir), or --generated=DIR and --against=DIR "
+            "(and --held_out=DIR if there is one): give one of these."
         )
 
 
@@ -85,11 +87,11 @@ def load_folders(
     fit: str = "crop",
     view: View = AS_STORED,
 ) -> EvaluationSets:
-    """Return the images of two or three folders, all scaled alike (see `read_folders`).
+    """Return the images of two or three folders, all with the same size (see `read_folders`).
 
-    The same folder or the same images on both sides are among its notices. Raises `UserError` where
-    there are too few or too small ones, or held-out images are copies of those of `against`. A
-    folder knows no patients.
+    Notices name a folder or images that are on both sides. Raises `UserError` if there are too few
+    images, if they are too small, or if held-out images are copies of images in `against`. The
+    patients are unknown.
     """
     roots = [generated, against, *([held_out] if held_out else [])]
     if 0 < image_size < MIN_SIDE:
@@ -125,11 +127,11 @@ def load_folders(
 def _choose_real_of_folder(
     train: LooseImages, labels: np.ndarray, named: NamedImages, held_out: NamedImages | None
 ) -> RealImages:
-    """Return the training images of a folder, and those of another where one is held out."""
+    """Return the training images of a folder, and the held-out images if there are any."""
     counts = np.bincount(labels)
     num = len(held_out) if held_out else 0
     num_held_out = [int(n) for n in np.ceil(num * counts / counts.sum())]  # in proportion
-    unseen = set_aside(labels, train.files, num_held_out)
+    unseen = hold_out_for_floor(labels, train.files, num_held_out)
     remaining = train.images[choose_remaining(unseen, sum(num_held_out))]
     return RealImages(
         train=named,
@@ -140,13 +142,14 @@ def _choose_real_of_folder(
 
 
 def _describe_same(roots: Sequence[Path], sets: Sequence[LooseImages]) -> Iterator[str]:
-    """Say where the generated images are, by folder or pixel by pixel, those of another side."""
-    both = zip(sets[0].images[::-1], sets[0].files[::-1], strict=True)  # so the first of equals
+    """Give a sentence for each folder or image that is on the generated and another side."""
+    # Reversed: of equal images the first stays.
+    both = zip(sets[0].images[::-1], sets[0].files[::-1], strict=True)
     mine = {image.tobytes(): file for image, file in both}
     if len(mine) < len(sets[0]):
         yield (
-            f"Of the {len(sets[0])} images of --generated ({roots[0]}) only {len(mine)} differ: "
-            "the others are repeated, pixel by pixel."
+            f"--generated ({roots[0]}) has {len(sets[0])} images, but only {len(mine)} different "
+            "ones: the others repeat these, pixel by pixel."
         )
     for flag, root, images in zip(_OTHER_SIDES, roots[1:], sets[1:], strict=False):
         if root.resolve() == roots[0].resolve():
@@ -157,41 +160,42 @@ def _describe_same(roots: Sequence[Path], sets: Sequence[LooseImages]) -> Iterat
             num = sum(image.tobytes() in theirs for image in sets[0].images)
             more = ", ..." if len(same) > _LISTED else ""
             yield (
-                f"{num} of the {len(sets[0])} images of --generated are, pixel by pixel, images of "
-                f"{flag} ({printable(', '.join(same[:_LISTED]))}{more}): every number below is of "
-                "these copies too."
+                f"{num} of the {len(sets[0])} images of --generated are copies, pixel by pixel, of "
+                f"images of {flag} ({printable(', '.join(same[:_LISTED]))}{more}). Every number "
+                "below includes these copies."
             )
 
 
 def _raise_too_small(roots: Sequence[Path], sets: Sequence[LooseImages]) -> NoReturn:
-    """Name the smallest image of all, to whose size the others have been scaled."""
+    """Name the smallest image: the others have been scaled to its size."""
     paths = [root / file for root, images in zip(roots, sets, strict=True) for file in images.files]
     sizes = decode_many(paths, channels=1, use=lambda image: image.size)
     (width, height), path = min(zip(sizes, paths, strict=True), key=lambda pair: min(pair[0]))
     raise UserError(
         f"{path} is {width}x{height} pixels, and all images are scaled to the smallest: expected "
-        f"at least {MIN_SIDE} a side. Remove it, or give --image_size={MIN_SIDE} or more."
+        f"at least {MIN_SIDE} per side. Remove it, or give --image_size={MIN_SIDE} or more."
     )
 
 
 def _check_held_out(
     against: Path, train: LooseImages, held_out: Path, control: LooseImages
 ) -> None:
-    """Raise where held-out images are copies of training images: they would excuse any copying."""
+    """Raise if held-out images are copies of training images: they would hide memorisation."""
     pairs = find_copies_between(control.images, train.images).pairs
     if len(pairs):
         named = [f"{held_out / control.files[i]} of {against / train.files[j]}" for i, j in pairs]
         raise UserError(
             f"{len(set(pairs[:, 0]))} of the {len(control)} images of --held_out are copies of "
-            f"those of --against (such as {', '.join(named[:_LISTED])}): memorisation is found by "
-            "what held-out images are not. Remove them, or give images of other patients."
+            f"those of --against (such as {', '.join(named[:_LISTED])}), expected none: "
+            "with copies, memorisation can not be found. Remove them, or give images of other "
+            "patients."
         )
 
 
 def _describe_real(
     root: Path, images: LooseImages, labels: np.ndarray, names: Sequence[str]
 ) -> list[str]:
-    """Return what has to be said of the training images of a folder that show the same film."""
+    """Return sentences about training images of a folder that show the same film."""
     copies = find_copies_among(images.images)
     numbers = join_groups(np.arange(len(images)), copies.pairs)
     films = guard.Films(numbers, images.files, labels, [str(root)] * len(images))
@@ -203,7 +207,7 @@ def _describe_real(
 def _pair_classes(
     sets: Sequence[LooseImages], names: Sequence[str]
 ) -> tuple[Labelled, Labelled, Labelled] | None:
-    """Return the sets with labels, None where they do not have the same classes."""
+    """Return the sets with labels; None if they do not have the same classes."""
     if any(sorted(set(images.folders)) != list(names) for images in sets):
         return None
     one, two, three = ((images.images, _label(images, names)) for images in sets)
@@ -226,10 +230,11 @@ def load_run(
     checkpoint: str | None = None,
     seed: int = 0,
 ) -> EvaluationSets:
-    """Draw from the generator of a class, to compare with the class's training and held-out images.
+    """Draw from the generator of a class, and return the images with the class's real ones.
 
-    `num` 0 draws as many as there are training images. Where every class has a run in `workdir`
-    that can be drawn from, all are, for GAN-train and GAN-test; else the report says why not.
+    `num` 0 draws as many as there are training images. GAN-train and GAN-test need a usable run of
+    every class in `workdir`. If there is one, all are drawn from; otherwise the report says why
+    not. Raises `UserError` if the run does not fit `dataset`, or if there are too few images.
     """
     real = choose_real(dataset, class_name)
 
@@ -244,7 +249,7 @@ def load_run(
         drawn |= _draw_others(workdir, class_name, dataset, draw)
         no_classes = _NO_CLASSES
     except UserError as error:
-        no_classes = f"{_NO_CLASSES} Not here: {error}"
+        no_classes = f"{_NO_CLASSES} Reason: {error}"
     return EvaluationSets(
         generated=NamedImages(str(workdir / class_name), drawn[class_name]),
         real=real,
@@ -266,22 +271,22 @@ def _draw_others(
     dataset: Dataset,
     draw: Callable[[str, int], np.ndarray],
 ) -> dict[str, np.ndarray]:
-    """Return images of all other classes, as many as these have; raise where one has none.
+    """Return images of all other classes, as many as each has for training.
 
-    What is wrong with another class's run is no reason not to measure this one.
+    Raises `UserError` if one class has no usable run. The caller then measures without them.
     """
     others = [name for name in dataset.class_names if name != class_name]
     absent = [name for name in others if not has_checkpoints(workdir / name)]
     if absent:
-        raise UserError(f"there is no run of {list_some(absent)} in {workdir}.")
+        raise UserError(f"{workdir} has no run of {list_some(absent)}: train it.")
     counts = np.bincount(dataset.train.labels, minlength=len(dataset.class_names))
     drawn = {name: draw(name, int(counts[dataset.class_names.index(name)])) for name in others}
     shape = dataset.train.images.shape[1:]
     for name, images in drawn.items():
         if images.shape[1:] != shape:
             raise UserError(
-                f"the run of {name} in {workdir} makes images of {list(images.shape[1:])}, that of "
-                f"{class_name} of {list(shape)}."
+                f"the run of {name} in {workdir} makes images of {list(images.shape[1:])}, and the "
+                f"run of {class_name} makes images of {list(shape)}."
             )
     return drawn
 
@@ -289,7 +294,7 @@ def _draw_others(
 def _join_classes(
     drawn: Mapping[str, np.ndarray], dataset: Dataset
 ) -> tuple[Labelled, Labelled, Labelled] | None:
-    """Return the sets of all classes with labels, None where there is one class alone."""
+    """Return the sets of all classes with labels; None if there is only one class."""
     names = dataset.class_names
     if len(names) < 2:
         return None
@@ -299,10 +304,10 @@ def _join_classes(
 
 
 def check_same_data(run: Path, dataset: Dataset) -> None:
-    """Raise where the run in folder `run` was trained on other data than these."""
+    """Raise if the run in folder `run` was trained on data other than these."""
     trained_on = read_data(run)
     if trained_on["fingerprint"] != dataset.fingerprint:
         raise UserError(
-            f"{run} was trained on other data or another split ({trained_on['name']}) than those "
-            f"here ({dataset.name}): give the --data_dir or --dataset of its training."
+            f"{run} was trained on other data or another split ({trained_on['name']}) than the "
+            f"data given ({dataset.name}): give the --data_dir or --dataset of its training."
         )

@@ -3,22 +3,23 @@
 Every rule compares a measure with its *floor*: what real images reach against other real images at
 the same n, in 19 of 20 divisions. The first sentence says what was found, the second what to do.
 
-**Look**, by the kernel distance and the distance of texture (sliced Wasserstein): `like` real
-images up to 1.5 floors; `unlike` above 3 floors of the former or 2 of the latter; `near` between.
+**Similarity**, by the kernel distance and the distance of texture (sliced Wasserstein): `like` real
+images up to 1.5 floors; `unlike` above 3 floors of the kernel distance or 2 floors of the texture;
+`near` between these.
 
 **Variety**, by recall and coverage: `full` from three quarters of the floor on; `none` below a
-quarter of it; `partial` between.
+quarter of it; `partial` between these.
 
 | verdict | where |
 |---|---|
 | copies | memorisation is flagged: nearer to training images than chance allows |
-| do not use | the look is `unlike`, or the variety is `none` |
-| use with care | the look is `near`, or the variety is `partial` |
+| do not use | the similarity is `unlike`, or the variety is `none` |
+| use with care | the similarity is `near`, or the variety is `partial` |
 | good | none of these |
 | unknown | there are too few real images for a floor |
 
-The factors are set between what real images of *other classes* reach (a kernel distance of 1.5 to
-4 floors, docs/quality.md) and what was seen of failed generators (above 4 floors, recall 0).
+The factors lie between two measured results: real images of *other classes* (a kernel distance of
+1.5 to 4 floors, docs/quality.md), and failed generators (above 4 floors, recall 0).
 """
 
 from collections.abc import Mapping
@@ -38,7 +39,11 @@ _TEXTS = {
     "coverage": "coverage {value:.2f} where real images reach {floor:.2f}",
     "memorisation": "memorisation {value:.2f} where chance stays below {floor:.2f}",
 }
-_LOOKS = ("look like real ones", "differ a little from real ones", "do not look like real ones")
+_SIMILARITIES = (
+    "look like real ones",
+    "differ a little from real ones",
+    "do not look like real ones",
+)
 _VARIETIES = ("vary as much", "vary less", "hardly vary")
 _ADVICE: tuple[tuple[Word, str], ...] = (
     ("good", "Only a study can say whether they help a classifier."),
@@ -59,27 +64,28 @@ class Verdict:
         return f"{self.finding} {self.advice}"
 
 
-def judge(result: Mapping[str, Any]) -> Verdict:
+def find_verdict(result: Mapping[str, Any]) -> Verdict:
     """Return the verdict on what `evaluate` has measured, by the rules above."""
     copies = result.get("memorisation")
     if copies and copies["flag"]:
-        finding = (
-            f"These images are too close to the training images: {_tell(result, 'memorisation')}."
-        )
+        found = _describe(result, "memorisation")
+        finding = f"These images are too close to the training images: {found}."
         return Verdict("copies", finding, "Do not use or share them.")
     if any(result[name]["floor"] is None for name in (*_UNLIKE, *_SCORES)):
         finding = "There are too few real images to say how good these images are."
         return Verdict("unknown", finding, "Bring more real images.")
-    looks = {name: _rate_distance(result[name], name) for name in _UNLIKE}
+    similarities = {name: _rate_distance(result[name], name) for name in _UNLIKE}
     varieties = {name: _rate_score(result[name]) for name in _SCORES}
-    looked_at, varied_in = (max(rated, key=lambda n: rated[n]) for rated in (looks, varieties))
-    look, variety = looks[looked_at], varieties[varied_in]
-    joined = "but" if (look == 0) != (variety == 0) else "and"
-    finding = (
-        f"These images {_LOOKS[look]} ({_tell(result, looked_at)}) {joined} {_VARIETIES[variety]} "
-        f"({_tell(result, varied_in)})."
+    worst_distance, worst_score = (
+        max(rated, key=lambda n: rated[n]) for rated in (similarities, varieties)
     )
-    word, advice = _ADVICE[max(look, variety)]
+    similarity, variety = similarities[worst_distance], varieties[worst_score]
+    joined = "but" if (similarity == 0) != (variety == 0) else "and"
+    finding = (
+        f"These images {_SIMILARITIES[similarity]} ({_describe(result, worst_distance)}) "
+        f"{joined} {_VARIETIES[variety]} ({_describe(result, worst_score)})."
+    )
+    word, advice = _ADVICE[max(similarity, variety)]
     return Verdict(word, finding, advice)
 
 
@@ -95,5 +101,5 @@ def _rate_score(measure: Mapping[str, Any]) -> int:
     return int(value < _FULL * floor) + int(value < _NONE * floor)
 
 
-def _tell(result: Mapping[str, Any], name: str) -> str:
+def _describe(result: Mapping[str, Any], name: str) -> str:
     return _TEXTS[name].format(**result[name])

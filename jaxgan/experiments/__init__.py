@@ -1,1 +1,1 @@
-"""What the launchers do. Training, sampling, keeping, ablating."""
+"""The work of the launchers. Training, sampling, keeping images, ablation."""

@@ -1,10 +1,10 @@
-"""What does each ingredient of a recipe do? Variants x seeds at an equal number of images seen.
+"""Measure each ingredient of a recipe: variants x seeds with an equal number of images seen.
 
-Every variant is a few fields of a run's settings changed. All are judged alike: against held-out
-real images of the class, in the features of one encoder that is trained on the real training images
-of all classes, and in a pixel pyramid. What chose a variant's checkpoint saw training images alone.
-Colour is left out: images are compared in gray, and a variant of three channels learns from gray
-images repeated.
+Every variant changes a few fields of a run's settings. All variants are scored in the same way:
+against held-out real images of the class, in the features of one encoder and in a pixel pyramid.
+The encoder is trained on the real training images of all classes. A variant's checkpoint is
+selected with training images only. Colour is not measured: images are compared in gray, and a
+variant with three channels learns from repeated gray images.
 """
 
 import dataclasses
@@ -23,6 +23,7 @@ from jaxgan.core.errors import UserError
 from jaxgan.core.files import write_json, write_text
 from jaxgan.core.settings import check, read_settings, to_dict
 from jaxgan.core.unused import prefix_unused
+from jaxgan.core.versions import get_versions
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.evaluation import encoder
 from jaxgan.evaluation.comparisons import measure_copies, measure_space
@@ -66,9 +67,9 @@ _SHOWN_IMAGES = 8  # of each variant, in the picture
 
 @dataclass(frozen=True)
 class AblationSettings:
-    """`variants` maps a name to the fields of `train` that differ; every one has all seeds.
+    """`variants` maps a name to the fields of `train` that differ; every variant has all seeds.
 
-    Fields of a group are in a group of their own: {"gan": {"ema_decay": 0.0}}.
+    Fields of a group are nested: {"gan": {"ema_decay": 0.0}}.
     """
 
     train: TrainGanSettings
@@ -88,12 +89,12 @@ class AblationSettings:
             if variant.num_epochs != self.train.num_epochs:
                 raise UserError(
                     f"config.variants[{name!r}] changes num_epochs: expected the same number of "
-                    "images seen for all."
+                    "images seen for all variants."
                 )
 
     @property
     def seeds(self) -> range:
-        """The seeds of the trainings of each variant, from that of `train` on."""
+        """The seeds of each variant's trainings: consecutive, from the seed of `train`."""
         return range(self.train.seed, self.train.seed + self.num_seeds)
 
     def create_variant(self, name: str, *, seed: int) -> TrainGanSettings:
@@ -106,7 +107,7 @@ class AblationSettings:
 
 
 def _merge(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return nested values with those of `changes`; a group of another family takes its place."""
+    """Return nested values with `changes` applied; a group of another family is replaced."""
     merged = dict(values)
     for name, new in changes.items():
         merged[name] = _merge(values[name], new) if _is_same_group(values.get(name), new) else new
@@ -114,23 +115,23 @@ def _merge(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
 
 
 def _is_same_group(old: Any, new: Any) -> bool:
-    """Whether these are two groups of fields, of one family where there are families."""
+    """Whether both are groups of fields, of the same family if they have families."""
     if not isinstance(old, Mapping) or not isinstance(new, Mapping):
         return False
     return bool(new.get("family", old.get("family")) == old.get("family"))
 
 
 def find_unused_by_ablation(settings: AblationSettings) -> dict[str, str]:
-    """Return which fields of an ablation's config have no effect: its GANs keep and show nothing.
+    """Return the fields of an ablation's config without effect: its GANs keep and show nothing.
 
-    A recipe's own (`FamilySettings.find_unused`) has one where no variant gives it any.
+    A field of a recipe (`FamilySettings.find_unused`) is listed if it has no effect in any variant.
     """
-    looks = "an ablation looks at no training while it goes"
+    looks = "an ablation draws no images during a training"
     variants = [settings.create_variant(name, seed=0) for name in settings.variants]
     by_variant = [prefix_unused("config.train.gan", v.gan.find_unused()) for v in variants]
     everywhere = set.intersection(*map(set, by_variant))
     return {
-        "config.train.selection": "an ablation judges every image and keeps none",
+        "config.train.selection": "an ablation scores every image and keeps none",
         "config.train.look_every_epochs": looks,
         "config.train.sample_every_epochs": looks,
         **{name: by_variant[0][name] for name in sorted(everywhere)},
@@ -139,7 +140,7 @@ def find_unused_by_ablation(settings: AblationSettings) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Ablation:
-    """What `ablation.json` holds, and the judged images uint8 [n, h, w, 1] by variant and seed."""
+    """The content of `ablation.json`; scored images uint8 [n, h, w, 1] by variant and seed."""
 
     report: dict[str, Any]
     images: Mapping[tuple[str, int], np.ndarray]
@@ -153,14 +154,14 @@ def run_ablation(
     cache_dir: Path | None = None,
     num_devices: int = 0,
 ) -> Ablation:
-    """Do what is not yet done in `workdir`/jobs; write `ablation.json`, `.md` and `.png` there.
+    """Do the jobs left in `workdir`/jobs; write `ablation.json`, `.md` and `.png` to `workdir`.
 
-    `dataset` is gray and of the size that is trained on. A training that fails is named and left
-    out; one that was killed goes on from its checkpoint.
+    `dataset` is gray and has the size of the training images. A training that fails is named and
+    left out. A training that was killed continues from its checkpoint.
     """
-    judge = create_judge(dataset, settings.class_name, cache_dir)
-    # Before hours of training, lest it fail.
-    references = judge.measure_references(dataset, settings.class_name)
+    evaluator = create_evaluator(dataset, settings.class_name, cache_dir)
+    # First, because it may fail: then no hours of training are lost.
+    references = evaluator.measure_references(dataset, settings.class_name)
     runs = [(name, seed) for seed in settings.seeds for name in settings.variants]
     runner = JobRunner(workdir / "jobs", {"training": len(runs), "scores": len(runs)})
     scores: dict[str, list[dict[str, Any]]] = {name: [] for name in settings.variants}
@@ -175,22 +176,22 @@ def run_ablation(
             continue
         images = as_gray(made[f"images_{variant.select_checkpoint}"])
         drawn[name, seed] = images
-        record = {"judge": judge.record, "images": hash_pixels(images)}
-        judging = functools.partial(judge.measure, images)
-        judged = runner.run(
-            create_scoring("scores", f"{name}, seed {seed}, judged", record, judging)
+        record = {"judge": evaluator.record, "images": hash_pixels(images)}
+        scoring = functools.partial(evaluator.measure, images)
+        scored = runner.run(
+            create_scoring("scores", f"{name}, seed {seed}, scored", record, scoring)
         )
-        if judged is not None:
+        if scored is not None:
             collapsed = bool(made["collapsed"])
             epoch = int(made[f"epoch_{variant.select_checkpoint}"])
             noted = {"seed": seed, "collapsed": collapsed, "epoch": epoch}
-            scores[name].append(read_scores(judged) | noted)
+            scores[name].append(read_scores(scored) | noted)
     result = {
         "class": settings.class_name,
         "data": {"name": dataset.name, "fingerprint": dataset.fingerprint},
-        "images_seen": settings.train.num_epochs * len(judge.real.train),
+        "images_seen": settings.train.num_epochs * len(evaluator.real.train),
         "num_epochs": settings.train.num_epochs,
-        "features": judge.encoder.name,
+        "features": evaluator.encoder.name,
         "rows": {name: _summarise(found) for name, found in scores.items() if found},
         "references": references,
         "failures": [dataclasses.asdict(failure) for failure in runner.failures],
@@ -210,13 +211,13 @@ def _create_training(
     name: str,
     num_devices: int,
 ) -> Job:
-    """Return the job that trains a variant and draws from its best and from its newest state.
+    """Return the job that trains a variant and draws from its best and its newest state.
 
-    Which of the two is judged is no part of the job: variants that differ in that share it.
+    The choice between the two is not part of the job: variants that differ only in it share it.
     """
     selection = replace(
         variant.selection, rule="none", num_accept=1, per_epoch=0, targets={}
-    )  # what a run keeps is not looked at here
+    )  # an ablation does not use the images that a run keeps
     variant = replace(
         variant,
         selection=selection,
@@ -244,7 +245,7 @@ def _create_training(
 
 
 def _describe_training(variant: TrainGanSettings) -> dict[str, Any]:
-    """Return the settings as a job's record has them: of one level, as jobs of before."""
+    """Return the settings as a job's record has them: one level, as in earlier jobs."""
     record = to_dict(variant)
     return {
         **{name: value for name, value in record.items() if name != "gan"},
@@ -262,7 +263,7 @@ def _train(
     num_images: int,
     num_devices: int,
 ) -> Result:
-    """Train in the folder `partial`, where a killed training goes on, and remove it."""
+    """Train in the folder `partial`, where a killed training continues, and remove it."""
     trained = train_gan(
         variant, dataset=dataset, class_name=class_name, workdir=partial, num_devices=num_devices
     )
@@ -286,23 +287,23 @@ def _train(
 def create_scoring(
     kind: str, name: str, record: Mapping[str, Any], measure: Callable[[], Mapping[str, Any]]
 ) -> Job:
-    """Return the job that keeps what `measure` returns, for `read_scores`."""
+    """Return the job that saves the result of `measure`, for `read_scores`."""
     return Job(kind, name, record, lambda _: {"scores": np.array(json.dumps(measure()))})
 
 
 def read_scores(done: Result) -> dict[str, Any]:
-    """Return what a job of `create_scoring` has measured."""
+    """Return the measurements of a job from `create_scoring`."""
     return dict(json.loads(str(done["scores"])))
 
 
-# Judging ----------------------------------------------------------------------------------------
+# Scoring ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Judge:
-    """What gray images uint8 [n, h, w, 1] are measured with, and against which real ones.
+class Evaluator:
+    """Scores gray images uint8 [n, h, w, 1] against real ones, in two feature spaces.
 
-    `record` is what a job's record says of it.
+    `record` describes it in a job's record.
     """
 
     real: RealImages
@@ -311,7 +312,7 @@ class Judge:
     record: Mapping[str, Any]
 
     def measure(self, images: np.ndarray) -> dict[str, Any]:
-        """Return every measure of `COLUMNS`, as JSON holds it."""
+        """Return every measure of `COLUMNS`, ready for JSON."""
         return {
             **self._measure_distances(images),
             "memorisation": measure_copies(images, self.real),
@@ -325,10 +326,10 @@ class Judge:
         return {name: scores[name] for name in COLUMNS if name in scores}
 
     def measure_references(self, dataset: Dataset, class_name: str) -> dict[str, dict[str, Any]]:
-        """Return what real images get that the encoder has not seen: the class's own, and others'.
+        """Return the scores of real images that the encoder has not seen, per class.
 
-        Of the class itself those of the training set, of every other class the held-out ones too.
-        Left out are those with too few for halves of them to have neighbours.
+        The class itself uses only unseen training images; every other class also its held-out ones.
+        Classes with too few images for neighbours in each half are left out.
         """
         unseen, found = take_unseen(dataset), {}
         for label, name in enumerate(dataset.class_names):
@@ -341,11 +342,11 @@ class Judge:
         return found
 
 
-def create_judge(dataset: Dataset, class_name: str, cache_dir: Path | None) -> Judge:
-    """Return what judges images of a class, by its held-out real images."""
+def create_evaluator(dataset: Dataset, class_name: str, cache_dir: Path | None) -> Evaluator:
+    """Return what scores images of a class against its held-out real images."""
     real = choose_real(dataset, class_name)
     check_count(f"the held-out images of {class_name}", len(real.held_out))
-    return Judge(
+    return Evaluator(
         real,
         encoder=create_encoder_features(*real.encoder_set, cache_dir=cache_dir),
         pyramid=fit_pyramid_features(real.train.images),
@@ -353,7 +354,7 @@ def create_judge(dataset: Dataset, class_name: str, cache_dir: Path | None) -> J
             "data": dataset.fingerprint,
             "class": class_name,
             "version": 3,
-            "encoder": encoder.VERSION,  # scores do not outlive the encoder they were made with
+            "encoder": encoder.VERSION,  # scores are valid only for the encoder that made them
         },
     )
 
@@ -364,7 +365,7 @@ def as_gray(images: np.ndarray) -> np.ndarray:
 
 
 def repeat_channels(dataset: Dataset, channels: int) -> Dataset:
-    """Return the gray images of a data set repeated over so many channels."""
+    """Return the data set with its gray images repeated over `channels` channels."""
 
     def repeat(images: ImageSet) -> ImageSet:
         return replace(images, images=np.repeat(images.images, channels, axis=-1))
@@ -378,7 +379,7 @@ def repeat_channels(dataset: Dataset, channels: int) -> Dataset:
 
 
 def _summarise(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return mean and interval over the seeds of every measure."""
+    """Return the mean and the interval over the seeds for every measure."""
     row: dict[str, Any] = {
         name: {
             **summarise_seeds([float(scores[name]["value"]) for scores in found]),
@@ -397,7 +398,7 @@ def _summarise(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _write(
     result: Mapping[str, Any], drawn: Mapping[tuple[str, int], np.ndarray], workdir: Path
 ) -> None:
-    write_json(workdir / "ablation.json", result)
+    write_json(workdir / "ablation.json", {**result, "versions": get_versions()})
     table = format_ablation(result)
     write_text(workdir / "ablation.md", table)
     if result["rows"]:

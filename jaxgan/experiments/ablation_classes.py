@@ -1,7 +1,7 @@
-"""An ablation of every class in turn, and what a classifier learns from all classes' images.
+"""An ablation of every class in turn, and what a classifier learns from the images of all classes.
 
-Generated images of one class can be near to real ones and still be of no use beside those of the
-others: GAN-train and GAN-test (`jaxgan/metrics/gan_train.py`) need all classes of one recipe.
+Generated images of one class can be close to real ones and still not help to distinguish the
+classes. GAN-train and GAN-test (`jaxgan/metrics/gan_train.py`) need all classes of one recipe.
 """
 
 import functools
@@ -13,6 +13,7 @@ from typing import Any
 from jaxgan.core.console import say
 from jaxgan.core.errors import UserError
 from jaxgan.core.files import write_json, write_text
+from jaxgan.core.versions import get_versions
 from jaxgan.data.sets import Dataset
 from jaxgan.evaluation.comparisons import measure_classes
 from jaxgan.evaluation.encoder import VERSION
@@ -42,7 +43,7 @@ def run_all_classes(
     names = dataset.class_names
     if len(names) < 2:
         raise UserError(
-            f"--class=all needs two classes or more, {dataset.name} has {names[0]} alone: "
+            f"--class=all needs two classes or more, {dataset.name} has only {names[0]}: "
             f"give --class={names[0]}."
         )
     found = {
@@ -56,11 +57,11 @@ def run_all_classes(
         for name in names
     }
     runs = [(variant, seed) for variant in settings.variants for seed in settings.seeds]
-    whole = [run for run in runs if all(run in ablation.images for ablation in found.values())]
-    runner = JobRunner(workdir / "jobs", {"gan_train": len(whole)})
+    complete = [run for run in runs if all(run in ablation.images for ablation in found.values())]
+    runner = JobRunner(workdir / "jobs", {"gan_train": len(complete)})
     scores: dict[str, list[dict[str, Any]]] = {}
-    missing = [f"{variant}, seed {seed}" for variant, seed in runs if (variant, seed) not in whole]
-    for variant, seed in whole:
+    missing = [f"{name}, seed {seed}" for name, seed in runs if (name, seed) not in complete]
+    for variant, seed in complete:
         generated = label_classes([found[name].images[variant, seed] for name in names])
         name = f"{variant}, seed {seed}, learned from"
         done = runner.run(_create_job(dataset, generated, name=name, seed=seed))
@@ -79,16 +80,16 @@ def run_all_classes(
             *map(vars, runner.failures),
         ],
     }
-    write_json(workdir / "gan_train.json", result)
+    write_json(workdir / "gan_train.json", {**result, "versions": get_versions()})
     table = format_gan_train(result)
     write_text(workdir / "gan_train.md", table)
     say(table)
-    say(f"Wrote gan_train.json and gan_train.md to {workdir}, a table of each class to its folder.")
+    say(f"Wrote gan_train.json and .md to {workdir}, and a table per class to the class's folder.")
     return result
 
 
 def _create_job(dataset: Dataset, generated: Labelled, *, name: str, seed: int) -> Job:
-    """Return the job that trains classifiers, first parameters by `seed`, on both kinds."""
+    """Return the job that trains classifiers on both kinds; `seed` draws the first parameters."""
     record = {
         "data": dataset.fingerprint,
         "images": hash_pixels(generated[0]),
@@ -101,7 +102,7 @@ def _create_job(dataset: Dataset, generated: Labelled, *, name: str, seed: int) 
 
 
 def _summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return mean and interval over the seeds; `real` is what as many real images reach."""
+    """Return mean and interval over the seeds; `real` is for the same number of real images."""
     values = {name: [float(row[name]["value"]) for row in rows] for name in _MEASURES}
     values["real"] = [float(row["gan_train"]["floor"]) for row in rows]
     values["gap"] = [r - g for r, g in zip(values["real"], values["gan_train"], strict=True)]

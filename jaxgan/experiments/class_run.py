@@ -1,6 +1,6 @@
-"""What a run keeps and shows of one class: its images, looks, kept images and figures.
+"""What a run keeps and shows of one class: its images, checks, kept images and figures.
 
-The run of one class has one of these, that of a class-conditional model one a class.
+A run of one class has one `ClassRun`. A run of a class-conditional model has one per class.
 """
 
 import functools
@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from jax.stages import Wrapped
 
+from jaxgan.core.commands import name_command
 from jaxgan.core.console import say
 from jaxgan.core.errors import list_some
 from jaxgan.core.types import Array
@@ -46,9 +47,9 @@ _LOSING_SCORE = 0.1  # mean D(G(z)) below which D is said to be winning
 
 @dataclass(frozen=True)
 class ClassRun:
-    """What the hooks and the last acts of a run share, of the class `class_name`.
+    """What the hooks and the final steps of a run share for the class `class_name`.
 
-    `images` are those that the GAN learns from, `held_out` those that calibrate its D.
+    The GAN learns from `images`; `held_out` calibrate its discriminator.
     """
 
     settings: TrainGanSettings
@@ -68,7 +69,7 @@ class ClassRun:
 
     @functools.cached_property
     def augment(self) -> Wrapped:
-        """What turns a state and uint8 images into what D sees, as bytes."""
+        """The function from a state and uint8 images to the images that D sees, as bytes."""
         augmentation = self.gan.augmentation
         assert augmentation is not None
 
@@ -80,7 +81,7 @@ class ClassRun:
 
     @property
     def meaning(self) -> str | None:
-        """How a score of D is to be read, None where it is a probability."""
+        """How to read a score of D, None if it is a probability."""
         return None if self.gan.to_probability else self.gan.meaning
 
 
@@ -93,7 +94,7 @@ def open_class_run(
     *,
     class_names: Sequence[str],
 ) -> ClassRun:
-    """Return what a run needs of a class with these training images, which `sampler` draws.
+    """Return what a run needs for a class with these training images; `sampler` draws the class.
 
     `class_names` are all classes of the data.
     """
@@ -101,8 +102,8 @@ def open_class_run(
     learned, held_out = hold_out_for_calibration(selection.rule, images, settings.data.split_seed)
     if len(held_out):
         say(
-            f"{len(held_out)} of the {len(images)} training images of class {class_name} are kept "
-            "from the GAN, to calibrate its discriminator with."
+            f"The GAN of class {class_name} does not learn from {len(held_out)} of its "
+            f"{len(images)} training images: they calibrate its discriminator."
         )
     table = match_targets(class_names, selection.targets)
     target = selection.num_accept or table.get(class_name, len(learned))
@@ -120,7 +121,7 @@ def open_class_run(
 
 
 def compile_ahead(run: ClassRun, state: Any) -> None:
-    """Make ready what draws from a state of these shapes and dtypes."""
+    """Compile the functions that draw from a state with these shapes and dtypes."""
     run.sampler.compile_ahead(run.gan.get_networks(state))
     if run.gan.augmentation is not None:
         run.augment.lower(state, run.images.images[:_AUGMENTED_IMAGES]).compile()
@@ -128,7 +129,7 @@ def compile_ahead(run: ClassRun, state: Any) -> None:
 
 
 def describe_targets(selection: SelectionSettings, class_names: Sequence[str]) -> str | None:
-    """Return what has to be said of a table of how many images are kept of each class."""
+    """Return a sentence about the table with the number of kept images per class, if it is used."""
     if selection.num_accept or not selection.targets:
         return None
     other = "--num_accept=N keeps N of each class."
@@ -136,9 +137,9 @@ def describe_targets(selection: SelectionSettings, class_names: Sequence[str]) -
         counts = list_some(f"{num} of {name}" for name, num in table.items())
         return f"Images are kept in the numbers of config.selection.targets: {counts}. {other}"
     return (
-        f"The numbers of config.selection.targets are of the classes "
-        f"{list_some(selection.targets)}, and those here are {list_some(class_names)}: as many "
-        f"images are kept of a class as it has. {other}"
+        f"The numbers of config.selection.targets are for the classes "
+        f"{list_some(selection.targets)}. The classes here are {list_some(class_names)}: each "
+        f"class keeps as many images as it has training images. {other}"
     )
 
 
@@ -163,7 +164,7 @@ def keep_by_code(run: ClassRun, plan: EpochPlan, info: StepInfo) -> Mapping[str,
 
 
 def look(run: ClassRun, empty_looks: "EmptyLooks", info: StepInfo) -> Mapping[str, float]:
-    """Score one batch of fresh images; keep those that pass, as many as one look may."""
+    """Score one batch of new images; keep those that pass, up to `selection.per_epoch`."""
     batch_size, networks = run.sampler.batch_size, run.gan.get_networks(info.state)
     samples = run.sampler.draw_scored(networks, info.epoch * batch_size, batch_size)
     mean_score = float(samples.scores.mean())
@@ -180,24 +181,24 @@ def look(run: ClassRun, empty_looks: "EmptyLooks", info: StepInfo) -> Mapping[st
 
 
 class EmptyLooks:
-    """Says so when look after look keeps nothing: with few images D wins for a long time."""
+    """Warns if many checks in a row keep nothing: with few images D wins for a long time."""
 
     def __init__(self, threshold: float):
         self._threshold = threshold
         self._count = 0
 
     def note(self, epoch: int, rate: float, mean_score: float) -> None:
-        """Take in one look's acceptance rate."""
+        """Record the acceptance rate of one check."""
         self._count = 0 if rate else self._count + 1
         if self._count not in _WARN_AFTER_EMPTY_LOOKS:
             return
-        reason = "a healthy discriminator seldom says so of a generated image"
+        reason = "a healthy discriminator rarely gives a generated image this score"
         if mean_score < _LOSING_SCORE:
             reason = "the discriminator is winning, as it does for hundreds of epochs at this size"
         say(
-            f"Epoch {epoch}: the last {self._count} looks at generated images found none with "
-            f"D(G(z)) >= {self._threshold:g} (now {mean_score:.2f} on average): {reason}. It may "
-            "pass; if not, try --config=configs/dcgan.py:small (augmentation keeps D from "
+            f"Epoch {epoch}: the last {self._count} checks of generated images found none with "
+            f"D(G(z)) >= {self._threshold:g} (now {mean_score:.2f} on average): {reason}. This may "
+            "change later; if not, try --config=configs/dcgan.py:small (augmentation stops D from "
             "winning), a lower --threshold, or --accept=none."
         )
 
@@ -205,7 +206,7 @@ class EmptyLooks:
 def draw_augmented(
     run: ClassRun, augmentation: Augmentation[Any], state: Any, images: np.ndarray
 ) -> None:
-    """Show what D sees beside what there is: augmentation is on, and must not be in the images."""
+    """Draw images with and without augmentation: generated images must not show augmentation."""
     real, generated = run.images.images[:_AUGMENTED_IMAGES], images[:_AUGMENTED_IMAGES]
     rows = [
         ("real images", real),
@@ -215,7 +216,7 @@ def draw_augmented(
         ),
         ("generated images as D sees them", np.asarray(run.augment(state, generated))),
         (
-            "generated images: holes, dark edges or shifts here are augmentation that leaks",
+            "generated images: holes, dark edges or shifts here mean that augmentation leaks",
             generated,
         ),
     ]
@@ -229,9 +230,9 @@ def draw_augmented(
 
 
 def draw_missing(run: ClassRun, networks: Networks, epoch: int) -> None:
-    """Draw from the generator of `epoch` until the target is reached or the tries are used up.
+    """Draw from the generator of `epoch` until the target is reached or no tries are left.
 
-    The listing keeps images only while it trains, so `paper_code` is not topped up.
+    The listing keeps images only during training, so `paper_code` draws none here.
     """
     selection, kept, tries = run.selection, run.kept, 0
     if not selection.how.keeps_batches:
@@ -248,23 +249,23 @@ def draw_missing(run: ClassRun, networks: Networks, epoch: int) -> None:
         say(f"Kept {len(kept)} images of class {run.class_name} by rule {rule}.")
         return
     where = f"{tries} tries with the generator of epoch {epoch}"
-    more = "launch/sample.py draws any number of this generator's images, by no rule."
+    more = f"{name_command('sample')} draws any number of this generator's images, without a rule."
     if selection.how.keeps_batches:
-        where = f"{run.settings.num_epochs} epochs, the only moments at which the listing keeps one"
+        where = f"{run.settings.num_epochs} epochs (the listing keeps at most one image per epoch)"
     threshold = selection.shown_threshold
     limit = "" if threshold is None else f" at threshold {threshold:g}"
     remedy = "a lower --threshold" if limit else "a larger config.selection.max_tries"
     say(
         f"Could not reach {kept.target} images of class {run.class_name} with rule {rule}{limit} "
-        f"in {where}: here are {len(kept)}. A run in another --workdir with {remedy} or "
+        f"in {where}: {len(kept)} are kept. A run in another --workdir with {remedy} or "
         f"--accept=none keeps more; {more}"
     )
 
 
 def _draw_kept(run: ClassRun, networks: Networks) -> tuple[Samples, int]:
-    """Draw the missing images by the run's rule; return them, and how many were drawn in all."""
+    """Draw the missing images by the run's rule; return them and the total number drawn."""
     selection, num = run.selection, run.kept.num_missing
-    first_seed = (run.settings.num_epochs + 1) * run.sampler.batch_size  # behind all looks'
+    first_seed = (run.settings.num_epochs + 1) * run.sampler.batch_size  # after those of all checks
     if not selection.how.ranks:
         return draw_accepted(
             run.sampler,
@@ -287,7 +288,7 @@ def _draw_kept(run: ClassRun, networks: Networks) -> tuple[Samples, int]:
 
 
 def draw_class_figures(run: ClassRun, state: Any) -> None:
-    """Draw the figures that are of one class: samples, scores, real beside kept, augmentation."""
+    """Draw the figures of one class: samples, scores, real next to kept, augmentation."""
     path, name = run.folder.get_folder("figures"), f"class {run.class_name}"
     samples = run.sampler.draw_scored(run.gan.get_networks(state), 0, _SCORED_IMAGES)
     drawing.write_grid(samples.images[:GRID_IMAGES], path / "samples.png")

@@ -1,7 +1,8 @@
-"""Draw the kept images of a run that was stopped, as its end would have."""
+"""Draw the kept images of a run that was stopped, as at the end of a full run."""
 
 from pathlib import Path
 
+from jaxgan.core.commands import name_command
 from jaxgan.core.errors import UserError
 from jaxgan.data.sets import Dataset, find_label
 from jaxgan.evaluation.subjects import check_same_data
@@ -17,9 +18,9 @@ def keep_images(
 ) -> None:
     """Keep images of the run in `workdir`/`class_name` by its own rule, up to its own target.
 
-    They are drawn from its best or newest checkpoint, see `restore_run`, and written to `accepted`
-    and `accepted.csv`. Those kept while it trained stay; those of an earlier call are replaced. A
-    run that goes on afterwards forgets what was drawn here, and ends as if it had not been.
+    They are drawn from its best or newest checkpoint (see `restore_run`) and written to `accepted`
+    and `accepted.csv`. Images kept during training stay; those of an earlier call are replaced. A
+    run that continues afterwards removes these images, and ends as if they had not been drawn.
     """
     run = workdir / class_name
     find_label(dataset, class_name)
@@ -28,8 +29,9 @@ def keep_images(
     settings = restored.settings
     if settings.selection.how.keeps_batches:
         raise UserError(
-            f"{run} keeps images by the rule paper_code, which does so only while it trains: let "
-            "its training go on. launch/sample.py without --keep draws images by no rule."
+            f"{run} keeps images by the rule paper_code, which works only during training: let "
+            f"its training continue. {name_command('sample')} without --keep draws images "
+            "without a rule."
         )
     num_learned = _count_learned(restored, dataset, class_name)
     plan = settings.create_plan(num_learned, restored.gan.borders)
@@ -48,7 +50,7 @@ def keep_images(
 
 
 def _count_learned(restored: RestoredRun, dataset: Dataset, class_name: str) -> int:
-    """Return how many images the run learns from: a model of all classes from those of all."""
+    """Return how many images the run learns from: of all classes, for a model of all classes."""
     names = [class_name] if restored.label is None else dataset.class_names
     sets = [check_class(dataset, name) for name in names]
     rule, seed = restored.settings.selection.rule, restored.settings.data.split_seed

@@ -23,7 +23,7 @@ from jaxgan.sampling.sampler import draw_accepted
 from jaxgan.sampling.settings import check_probability
 
 SHEET_IMAGES = 256
-_NOTE = "samples.json"  # which generator the images of a folder are of
+_NOTE = "samples.json"  # names the generator of the images in a folder
 _PART = 1024  # images drawn before they are written
 
 Drawn = tuple[np.ndarray, np.ndarray]  # seeds [num] and images uint8 [num, h, w, c]
@@ -41,9 +41,9 @@ def sample_run(
 ) -> None:
     """Write `num` images of the run in folder `run` to `out`, one PNG each, and a grid of them.
 
-    `checkpoint` is "best" or "newest"; None: as the run's settings say. With `threshold`, only
-    images with D(G(z)) of at least that are written, of at most `max_tries` drawn. Raises
-    `UserError` where `out` holds other images, so that those of two generators are never mixed.
+    `checkpoint` is "best" or "newest"; None: as in the run's settings. With `threshold`, at most
+    `max_tries` images are drawn, and only those with D(G(z)) >= `threshold` are written. Raises
+    `UserError` if `out` holds other images, so that images of two generators are never mixed.
     """
     if num < 1:
         raise UserError(f"--num is {num}, expected 1 or more.")
@@ -69,8 +69,8 @@ def sample_run(
     num_written, shown = _write_samples(parts, out)
     if num_written < num:
         say(
-            f"Could not reach {num} images with D(G(z)) >= {threshold:g} in {tries} tries: here "
-            f"are {num_written}. A lower --threshold or --accept=none gives more."
+            f"Could not reach {num} images with D(G(z)) >= {threshold:g} in {tries} tries: "
+            f"{num_written} were found. A lower --threshold or --accept=none gives more."
         )
     if num_written:
         drawing.write_grid(shown, out / "grid.png")
@@ -79,7 +79,7 @@ def sample_run(
 
 
 def _draw_in_parts(run: RestoredRun, first_seed: int, num: int) -> Iterator[Drawn]:
-    """Draw whole batches, some at a time: any number of images takes little memory."""
+    """Draw full batches, a few at a time: any number of images needs little memory."""
     size = -(-_PART // run.sampler.batch_size) * run.sampler.batch_size
     for begin in range(first_seed, first_seed + num, size):
         seeds = np.arange(begin, min(begin + size, first_seed + num))
@@ -87,7 +87,7 @@ def _draw_in_parts(run: RestoredRun, first_seed: int, num: int) -> Iterator[Draw
 
 
 def _write_samples(parts: Iterator[Drawn], out: Path) -> tuple[int, np.ndarray]:
-    """Write a PNG an image; return how many there were, and the first of them for the sheet."""
+    """Write one PNG per image; return how many, and the first images for the sheet."""
     num_written, shown = 0, []
     for seeds, images in parts:
         write_generated(images, [out / f"seed_{seed:07d}.png" for seed in seeds])
@@ -97,7 +97,7 @@ def _write_samples(parts: Iterator[Drawn], out: Path) -> tuple[int, np.ndarray]:
 
 
 def _describe_origin(run: Path, restored: RestoredRun, threshold: float | None) -> dict[str, Any]:
-    """Return what tells the images of one generator, chosen alike, from all others."""
+    """Return what identifies the images of one generator with one rule of selection."""
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(restored.networks.generator):
         digest.update(np.ascontiguousarray(leaf).tobytes())
@@ -111,7 +111,7 @@ def _describe_origin(run: Path, restored: RestoredRun, threshold: float | None) 
 
 
 def _open_out(out: Path, origin: Mapping[str, Any]) -> None:
-    """Make the folder for images of one origin; refuse one that holds images of another."""
+    """Create the folder for images of one origin; refuse a folder with images of another."""
     names = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
     images = [name for name in names if name.lower().endswith(ENDINGS)]
     found = _read_note(out / _NOTE)
@@ -119,7 +119,7 @@ def _open_out(out: Path, origin: Mapping[str, Any]) -> None:
         found.get(name) == origin[name] for name in ("label", "threshold", "generator")
     )
     if images and not same:
-        of = "and nothing says what of"
+        of = "of an unknown generator"
         if found is not None:
             of = f"of step {found.get('step')} of {found.get('run')}"
             limit = found.get("threshold")

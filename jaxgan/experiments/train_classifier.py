@@ -1,4 +1,4 @@
-"""Train a classifier on real images, with or without kept generated ones; report it honestly."""
+"""Train a classifier on real images, with or without kept generated ones, and report it."""
 
 import functools
 import hashlib
@@ -14,21 +14,31 @@ import optax
 from jaxgan.classifiers import families
 from jaxgan.classifiers.predict import Predict, create_predict
 from jaxgan.classifiers.protocol import Classifier
-from jaxgan.classifiers.step import ClassifierState, create_classifier_state, train_step
+from jaxgan.classifiers.step import (
+    ClassifierState,
+    create_classifier_state,
+    train_step,
+    train_step_classic,
+)
 from jaxgan.classifiers.transfer import NO_TRANSFER, TransferSettings, begin, create_optimizer
 from jaxgan.classifiers.weights import Start, read_start
 from jaxgan.core.console import say
+from jaxgan.core.errors import UserError
 from jaxgan.core.files import write_json
-from jaxgan.core.settings import check, to_dict
+from jaxgan.core.settings import check, check_choice, to_dict
 from jaxgan.core.types import Key, Params
+from jaxgan.core.versions import get_versions
 from jaxgan.data.sets import Dataset, ImageSet, check_classes, join_sets
+from jaxgan.data.split import split_by_patient
 from jaxgan.devices.distributed import check_alike, leads, share
 from jaxgan.devices.parallel import Dispatcher, StepFn, check_batch_size, choose_devices
 from jaxgan.metrics.classification import compute_classification_report
 from jaxgan.networks.optimizers import OptimizerSettings
+from jaxgan.networks.schedules import Pace
 from jaxgan.reports import classifier_figures
 from jaxgan.reports.tables import ARMS, format_arms, read_arm
 from jaxgan.sampling.synthetic import load_synthetic
+from jaxgan.training.balanced import create_balanced_feed
 from jaxgan.training.checkpoint import Checkpoints
 from jaxgan.training.epochs import EpochPlan
 from jaxgan.training.feed import create_feed
@@ -42,6 +52,8 @@ from jaxgan.training.settings import RunSettings
 _BEST_NOTE = (
     "the epoch was chosen by these very validation images, so its validation figures are optimistic"
 )
+_STOPPING_NOTE = "the epoch was chosen by a part of the training images, apart from validation"
+CLASS_WEIGHTS = ("none", "balanced")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +64,24 @@ class TrainClassifierSettings(RunSettings):
     optimizer: OptimizerSettings
     eval_batch_size: int
     evaluate_every_epochs: int
-    transfer: TransferSettings = NO_TRANSFER  # runs of before have not noted it
+    classic_augmentation: bool = False
+    class_weights: str = "none"
+    balanced_batches: bool = False
+    stopping_share: float = 0.0
+    stopping_patience: int = 10
+    transfer: TransferSettings = NO_TRANSFER  # runs of earlier versions do not record it
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("eval_batch_size", "evaluate_every_epochs"):
+        for name in ("eval_batch_size", "evaluate_every_epochs", "stopping_patience"):
             check(name, getattr(self, name), getattr(self, name) >= 1, "1 or more")
+        self.optimizer.schedule.check_length(self.num_epochs, "optimizer.schedule")
+        check_choice("class_weights", self.class_weights, CLASS_WEIGHTS)
+        good = self.class_weights == "none" or not self.balanced_batches
+        expected = "none where config.balanced_batches is on: both do the same"
+        check("class_weights", self.class_weights, good, expected)
+        share = self.stopping_share
+        check("stopping_share", share, 0.0 <= share <= 0.5, "0 (off) to 0.5")
 
     def create_classifier(self, num_classes: int) -> Classifier:
         """Return the classifier of so many classes, with the layers frozen that are to be."""
@@ -66,9 +90,9 @@ class TrainClassifierSettings(RunSettings):
 
 @dataclass(frozen=True)
 class TrainedClassifier:
-    """What the training of a classifier has left in its folder.
+    """The results that the training of a classifier left in its folder.
 
-    `report` has the figures of every split, `metrics` a line a dispatch.
+    `report` has the figures of every split, `metrics` one line per dispatch.
     """
 
     folder: Path
@@ -84,7 +108,7 @@ def describe_run(
     start: Start | None = None,
 ) -> dict[str, Any]:
     """Return what defines a run, as its `config.json` records it. Raises `UserError`."""
-    check_classes(dataset, "a classifier tells classes apart")
+    check_classes(dataset, "a classifier distinguishes classes")
     pixels = hashlib.sha256()
     for images in synthetic.values():
         pixels.update(images.images.tobytes())
@@ -103,34 +127,47 @@ def describe_run(
 
 @dataclass(frozen=True)
 class _Training:
-    """A training in `folder`, on the real images and the generated ones of each class."""
+    """A training in `folder`, on the real images `learned` and the generated ones of each class.
+
+    `stopping` are the other real training images, which say when it is over: None for none.
+    """
 
     settings: TrainClassifierSettings
     classifier: Classifier
     start: Start | None
     dataset: Dataset
+    learned: ImageSet
+    stopping: ImageSet | None
     synthetic: Mapping[str, ImageSet]
     folder: RunFolder
 
     @property
     def arm(self) -> str:
-        """Whether generated images are among the training images, as reports call it."""
+        """The name of the arm in reports: with or without generated training images."""
         return ARMS[bool(self.synthetic)]
 
     @property
     def name(self) -> str:
-        """The family, as sentences and figures call it."""
+        """The family's name in messages and figures."""
         return self.settings.classifier.family.upper()
 
     @functools.cached_property
     def images(self) -> ImageSet:
-        """What it learns from."""
-        return join_sets([self.dataset.train, *self.synthetic.values()])
+        """The training images: real and generated."""
+        return join_sets([self.learned, *self.synthetic.values()])
 
     @functools.cached_property
     def plan(self) -> EpochPlan:
-        """When what happens."""
+        """The plan of epochs, steps and dispatches."""
         return self.settings.create_plan(len(self.images))
+
+    @functools.cached_property
+    def class_weights(self) -> tuple[float, ...] | None:
+        """What an image of each class counts: 1 on average over the images; None: all 1."""
+        if self.settings.class_weights == "none":
+            return None
+        counts = np.bincount(self.images.labels, minlength=len(self.dataset.class_names))
+        return tuple(float(weight) for weight in len(self.images) / (len(counts) * counts))
 
     @functools.cached_property
     def optimizer(self) -> optax.GradientTransformation:
@@ -161,9 +198,9 @@ def train_classifier(
 ) -> TrainedClassifier:
     """Train one arm in `workdir`/real or, with `synthetic_dir`, `workdir`/augmented.
 
-    Generated images join the training images alone, of `augment_classes` where these are named.
-    Continues where an earlier call stopped; prints the arm's report beside the other arm's where
-    that exists. `notes` see `RunFolder`.
+    Generated images are added only to the training images, and only to `augment_classes` if given.
+    Continues where an earlier call stopped. Prints the arm's report next to the other arm's report
+    if that exists. For `notes` see `RunFolder`.
     """
     synthetic = {}
     if synthetic_dir:
@@ -174,23 +211,48 @@ def train_classifier(
     check_batch_size(settings.batch_size, len(devices))
     record = describe_run(settings, dataset, synthetic, start)
     check_alike(drop_notes(record))
+    learned, stopping = _divide(settings, dataset)
     path = workdir / ARMS[bool(synthetic)]
     with open_run_folder(path, record, notes) as folder:
         if share(folder.is_finished(settings.num_epochs)):
             say(folder.describe_finished(settings.num_epochs))
         else:
-            _train(_Training(settings, classifier, start, dataset, synthetic, folder), devices)
+            training = _Training(
+                settings, classifier, start, dataset, learned, stopping, synthetic, folder
+            )
+            _train(training, devices)
     if leads():
         say(_format_arms(workdir))
     drawn = sorted(path.glob("figures/*.png"))
     return TrainedClassifier(path, read_report(path), read_metrics(path), drawn)
 
 
+def _divide(
+    settings: TrainClassifierSettings, dataset: Dataset
+) -> tuple[ImageSet, ImageSet | None]:
+    """Return what is learned from of the real training images, and what says when it is over."""
+    share, train = settings.stopping_share, dataset.train
+    if not share:
+        return train, None
+    fractions = {"what is learned from": 1.0 - share, "what says when to stop": share}
+    try:
+        parts = split_by_patient(
+            train.labels, train.patients, fractions, settings.seed, class_names=dataset.class_names
+        )
+    except UserError as error:
+        raise UserError(
+            f"config.stopping_share is {share} and the training images can not be divided: {error} "
+            "Or set config.stopping_share to 0."
+        ) from None
+    learned, stopping = (train.take(indices) for indices in parts.values())
+    return learned, stopping
+
+
 def _train(training: _Training, devices: Sequence[jax.Device]) -> None:
     dataset, plan, folder = training.dataset, training.plan, training.folder
-    num_epochs, num_generated = plan.num_epochs, len(training.images) - len(dataset.train)
+    num_epochs, num_generated = plan.num_epochs, len(training.images) - len(training.learned)
     say(
-        f"Training {training.name} on {len(dataset.train)} real and {num_generated} generated "
+        f"Training {training.name} on {len(training.learned)} real and {num_generated} generated "
         f"images: {num_epochs} epochs, {plan.num_steps} steps of {plan.batch_size} on "
         f"{len(devices)} {devices[0].platform} device(s), in {folder.path}."
     )
@@ -198,19 +260,23 @@ def _train(training: _Training, devices: Sequence[jax.Device]) -> None:
     if found is None:
         return
     last, best, best_epoch = found
+    num_trained = plan.compute_epoch(int(last.step))
+    if num_trained < num_epochs:
+        say(f"Stopped early, after epoch {num_trained}: none since epoch {best_epoch} was better.")
     report = {
         "arm": training.arm,
         "data": dataset.describe(),
-        "epochs": num_epochs,
+        "epochs": num_trained,
         "synthetic_images": {
             name: len(training.synthetic.get(name, ())) for name in dataset.class_names
         },
         "last": _report_splits(training, last.variables),
         "best": {
             "epoch": best_epoch,
-            "note": _BEST_NOTE,
+            "note": _BEST_NOTE if training.stopping is None else _STOPPING_NOTE,
             **_report_splits(training, best.variables),
         },
+        "versions": get_versions(),
     }
     write_json(folder.path / "report.json", report)
     _draw_figures(training, report)
@@ -222,11 +288,12 @@ def _fit(
 ) -> tuple[ClassifierState, ClassifierState, int] | None:
     """Train from the newest checkpoint to the last epoch.
 
-    Returns the last state, the best one and its epoch, in the leading process alone.
+    Returns the last state, the best state and its epoch, only in the leading process.
     """
     settings, plan, folder = training.settings, training.plan, training.folder
     keys, resident_bytes = create_keys(settings.seed), settings.data.resident_bytes
-    feed = create_feed(training.images, keys.data, plan, devices, resident_bytes=resident_bytes)
+    create = create_balanced_feed if settings.balanced_batches else create_feed
+    feed = create(training.images, keys.data, plan, devices, resident_bytes=resident_bytes)
     dispatcher = Dispatcher(
         functools.partial(_create_step, training),
         feed,
@@ -234,12 +301,15 @@ def _fit(
         devices=devices,
         max_steps=plan.max_steps,
     )
-    create = functools.partial(training.create_state, keys.init)
+    create_state = functools.partial(training.create_state, keys.init)
     with Checkpoints(
-        folder.path / "checkpoints", best_metric="val_accuracy", record=folder.record
+        folder.path / "checkpoints",
+        best_metric="val_accuracy" if training.stopping is None else "stopping_loss",
+        lowest_is_best=training.stopping is not None,
+        record=folder.record,
     ) as checkpoints:
         with Progress(training.arm, plan) as progress:
-            step, state = share(checkpoints.resume(create))
+            step, state = share(checkpoints.resume(create_state))
             folder.rewind(step)
             progress.start(step)
             loop = Loop(
@@ -250,6 +320,9 @@ def _fit(
                 settings.checkpoint_every_epochs,
                 settings.checkpoint_every_seconds,
                 progress,
+                None
+                if training.stopping is None
+                else functools.partial(_is_over, settings, plan, checkpoints),
             )
             stage = LoopStage(0, plan.num_steps, dispatcher)
             state = run_loop(loop, [stage], state, start_step=step)
@@ -260,30 +333,55 @@ def _fit(
         return state, checkpoints.restore(best_step, state), plan.compute_epoch(best_step)
 
 
+def _is_over(
+    settings: TrainClassifierSettings, plan: EpochPlan, checkpoints: Checkpoints, step: int
+) -> bool:
+    """Whether the best epoch is too long ago: a function of the step and of what was saved."""
+    checkpoints.wait()
+    if checkpoints.best_step is None:
+        return False
+    every = settings.evaluate_every_epochs
+    measured = plan.compute_epoch(step) // every * every
+    return measured - plan.compute_epoch(checkpoints.best_step) >= settings.stopping_patience
+
+
 def _create_step(training: _Training, axis_name: str | None) -> StepFn:
-    return functools.partial(
-        train_step,
+    plan, optimizer = training.plan, training.settings.optimizer
+    step = functools.partial(
+        train_step_classic if training.settings.classic_augmentation else train_step,
         classifier=training.classifier,
         optimizer=training.optimizer,
+        class_weights=training.class_weights,
         axis_name=axis_name,
     )
+    return optimizer.pace_step(step, Pace(plan.list_ends(), plan.num_steps))
 
 
 def _create_validation(training: _Training) -> Hook:
-    """Return what validates, after which a checkpoint follows.
+    """Return the hook that validates; a checkpoint follows each validation.
 
-    So the best of those validated is kept, not the best of those that happened to be saved.
+    So the best of all validated states is kept, not only the best of those saved for other reasons.
     """
-    validate = functools.partial(_validate, training.predict, training.dataset.val)
+    parts = {"val": training.dataset.val}
+    if training.stopping is not None:
+        parts["stopping"] = training.stopping
+    validate = functools.partial(_validate, training.predict, parts)
     return Hook(training.settings.evaluate_every_epochs, validate, saves=True)
 
 
-def _validate(predict: Predict, images: ImageSet, info: StepInfo) -> Mapping[str, float]:
+def _validate(
+    predict: Predict, parts: Mapping[str, ImageSet], info: StepInfo
+) -> Mapping[str, float]:
+    found = [_measure(predict, name, images, info) for name, images in parts.items()]
+    return {name: value for measured in found for name, value in measured.items()}
+
+
+def _measure(predict: Predict, part: str, images: ImageSet, info: StepInfo) -> Mapping[str, float]:
     probabilities = predict(info.state.variables, images.images)
     chosen = probabilities[np.arange(len(images)), images.labels]
     return {
-        "val_accuracy": float(np.mean(np.argmax(probabilities, axis=1) == images.labels)),
-        "val_loss": float(np.mean(-np.log(np.maximum(chosen, 1e-30)))),
+        f"{part}_accuracy": float(np.mean(np.argmax(probabilities, axis=1) == images.labels)),
+        f"{part}_loss": float(np.mean(-np.log(np.maximum(chosen, 1e-30)))),
     }
 
 
@@ -315,7 +413,7 @@ def _draw_figures(training: _Training, report: Mapping[str, Any]) -> None:
 
 
 def _format_arms(workdir: Path) -> str:
-    """Return the table of the arms in `workdir` that have a report; say which one is damaged."""
+    """Return the table of the arms in `workdir` with a report; say which report is damaged."""
     reports = {}
     for arm in ARMS:
         path = workdir / arm / "report.json"

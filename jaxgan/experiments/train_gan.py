@@ -3,10 +3,10 @@
 The run of a class is in `workdir`/CLASS: checkpoints, metrics, sample grids, figures, and the
 images that a rule keeps.
 
-The run of a class-conditional model is in `workdir`/all. Beside it every class has a folder that is
-used as if it were the run of that class alone: its kept images and figures are there, and its
-`config.json` names the label that its images are drawn with. A batch has the classes in the
-proportions of the training set: every image is seen as often as in the run of its own class alone.
+The run of a class-conditional model is in `workdir`/all. In addition, every class has a folder that
+is used like the run of a single class. It holds the kept images and figures of the class, and its
+`config.json` names the label for drawing its images. A batch has the classes in the proportions of
+the training set. So every image is seen as often as in a run of its own class.
 """
 
 import contextlib
@@ -24,9 +24,10 @@ from jaxgan.core.console import say
 from jaxgan.core.errors import UserError
 from jaxgan.core.files import write_json
 from jaxgan.core.settings import to_dict
+from jaxgan.core.versions import get_versions
 from jaxgan.data.sets import Dataset, ImageSet, find_label, join_sets
 from jaxgan.devices.distributed import check_alike, leads, share
-from jaxgan.devices.parallel import Dispatcher, check_batch_size, choose_devices
+from jaxgan.devices.parallel import Dispatcher, StepFn, check_batch_size, choose_devices
 from jaxgan.evaluation.quality import (
     FIRST_SEED,
     MEASURES,
@@ -50,8 +51,9 @@ from jaxgan.experiments.class_run import (
     look,
     open_class_run,
 )
-from jaxgan.gans.protocol import Gan
+from jaxgan.gans.protocol import FamilySettings, Gan
 from jaxgan.metrics.kernel_distance import METRIC
+from jaxgan.networks.schedules import Pace
 from jaxgan.reports import drawing, gan_figures
 from jaxgan.sampling import kept
 from jaxgan.sampling.runs import ALL_CLASSES, create_sampler, open_checkpoints
@@ -66,16 +68,16 @@ from jaxgan.training.run_folder import RunFolder, open_run_folder, read_metrics,
 
 _SHOWN_OF_CLASS = 8
 _EFFECT_IMAGES = 16 * NUM_IMAGES  # of all classes together
-_TOLD_CLASSES = 10
-_NEEDED = (METRIC, "variance_ratio")  # of a line of metrics that a report is made of
+_LISTED_CLASSES = 10
+_NEEDED = (METRIC, "variance_ratio")  # a report needs these in a line of metrics
 
 
 @dataclass(frozen=True)
 class TrainedGan:
-    """What the training of a GAN has left in its folder.
+    """The results that the training of a GAN left in its folder.
 
-    `report` is None where nothing was measured. Of a class-conditional model `classes` are the
-    folders of its classes, which have the kept images.
+    `report` is None if nothing was measured. For a class-conditional model, `classes` are the
+    folders of its classes; they hold the kept images.
     """
 
     folder: Path
@@ -103,7 +105,7 @@ def check_class(dataset: Dataset, class_name: str) -> ImageSet:
 
 
 def list_classes(dataset: Dataset, wanted: str) -> list[str]:
-    """Return the class `wanted`, or every class where that is `ALL_CLASSES`."""
+    """Return the class `wanted`, or every class if it is `ALL_CLASSES`."""
     if wanted == ALL_CLASSES:
         return list(dataset.class_names)
     check_class(dataset, wanted)
@@ -113,7 +115,7 @@ def list_classes(dataset: Dataset, wanted: str) -> list[str]:
 def make_conditional(
     settings: TrainGanSettings, dataset: Dataset, class_name: str
 ) -> TrainGanSettings:
-    """Return the settings of a model of all classes of `dataset`, which `class_name` has to say."""
+    """Return the settings of a model of all classes; `class_name` must be `ALL_CLASSES`."""
     if class_name != ALL_CLASSES:
         raise UserError(
             f"--conditional trains one model of all classes, not of {class_name}: give --class=all."
@@ -121,7 +123,7 @@ def make_conditional(
     if not settings.gan.takes_classes:
         raise UserError(
             f"--conditional trains one model of all classes, and config.gan.family "
-            f"{settings.gan.family!r} knows one class alone: leave --conditional out."
+            f"{settings.gan.family!r} can learn only one class: leave --conditional out."
         )
     if len(dataset.class_names) < 2:
         raise UserError(
@@ -130,13 +132,13 @@ def make_conditional(
         )
     if ALL_CLASSES in dataset.class_names:
         raise UserError(
-            f"A class of {dataset.name} is called {ALL_CLASSES!r}, which is where a model of all "
-            "classes is kept: rename it, or leave --conditional out."
+            f"A class of {dataset.name} is called {ALL_CLASSES!r}, but the folder of that name is "
+            "for a model of all classes: rename the class, or leave --conditional out."
         )
     if settings.selection.how.keeps_batches:
         raise UserError(
-            "config.selection.rule 'paper_code' keeps the first image of a batch of one class, and "
-            "the batches of a class-conditional model are of all: choose another --accept."
+            "config.selection.rule 'paper_code' keeps the first image of a batch of one class, but "
+            "a class-conditional model has all classes in a batch: choose another --accept."
         )
     gan = dataclasses.replace(settings.gan, num_classes=len(dataset.class_names))
     return dataclasses.replace(settings, gan=gan)
@@ -147,7 +149,7 @@ def make_conditional(
 
 @dataclass(frozen=True)
 class _Training:
-    """A training in `folder`, of the classes of `runs`; `about` is what it is called."""
+    """A training in `folder` on the classes of `runs`; `about` is its name in messages."""
 
     settings: TrainGanSettings
     gan: Gan[Any]
@@ -157,12 +159,12 @@ class _Training:
 
     @functools.cached_property
     def images(self) -> ImageSet:
-        """What it learns from."""
+        """The training images of all its classes."""
         return join_sets([run.images for run in self.runs])
 
     @functools.cached_property
     def plan(self) -> EpochPlan:
-        """When what happens."""
+        """The plan of epochs, steps and dispatches."""
         return self.settings.create_plan(len(self.images), self.gan.borders)
 
 
@@ -177,7 +179,7 @@ def train_gan(
 ) -> TrainedGan:
     """Train the GAN of one class in `workdir`/`class_name`, from where an earlier call stopped.
 
-    Leaves checkpoints, metrics, sample grids, kept images and figures; see the README's map.
+    Writes checkpoints, metrics, sample grids, kept images and figures; see the README's map. For
     `notes` see `RunFolder`.
     """
     images = check_class(dataset, class_name)
@@ -202,8 +204,9 @@ def train_conditional(
 ) -> TrainedGan:
     """Train one model of all classes in `workdir`/all, from where an earlier call stopped.
 
-    `settings` are those of `make_conditional`. Leaves the model's checkpoints, metrics and figures
-    there, and in `workdir`/CLASS what the run of a class leaves. `notes` see `RunFolder`.
+    `settings` come from `make_conditional`. Writes the model's checkpoints, metrics and figures
+    there, and the kept images and figures of each class in `workdir`/CLASS. For `notes` see
+    `RunFolder`.
     """
     record, names = describe_run(settings, dataset, ALL_CLASSES), dataset.class_names
     gan = settings.create_gan()
@@ -231,14 +234,14 @@ def _choose_devices(
 
 
 def read_trained(folder: Path, classes: Sequence[Path] = ()) -> TrainedGan:
-    """Return what the training in `folder` has left, of all classes where `classes` are named."""
-    places = classes or [folder]
+    """Return the results of the training in `folder`; `classes` are its classes' folders."""
+    folders = classes or [folder]
     return TrainedGan(
         folder,
         read_report(folder),
         read_metrics(folder),
-        [p / kept.FOLDER / row.file for p in places for row in kept.read_table(p)],
-        sorted(path for p in {folder, *places} for path in p.glob("figures/*.png")),
+        [f / kept.FOLDER / row.file for f in folders for row in kept.read_table(f)],
+        sorted(path for f in {folder, *folders} for path in f.glob("figures/*.png")),
         classes,
     )
 
@@ -266,11 +269,11 @@ def _train(training: _Training, dataset: Dataset, devices: Sequence[jax.Device])
     _report_quality(training, epoch)
     parts = [run.folder for run in runs if run.folder is not folder]
     folder.finish(settings.num_epochs, parts=parts)
-    say(f"Done: look at {folder.path / 'figures' / 'samples.png'}.")
+    say(f"Done: open {folder.path / 'figures' / 'samples.png'}.")
 
 
 def is_conditional(runs: Sequence[ClassRun]) -> bool:
-    """Whether these are the classes of one model of all."""
+    """Whether these runs are the classes of one class-conditional model."""
     return runs[0].sampler.label is not None
 
 
@@ -285,12 +288,12 @@ def create_stages(
     """Yield the stages of a run, each with its steps and a dispatcher; all share one feed."""
     keys, resident_bytes = create_keys(settings.seed), settings.data.resident_bytes
     feed = create_feed(images, keys.data, plan, devices, resident_bytes=resident_bytes)
-    epoch = 0
+    epoch, pace = 0, Pace(plan.list_ends(), plan.num_steps)
     for stage in gan.stages:
         first = plan.compute_end_of_epoch(epoch)
         epoch += stage.num_epochs
         dispatcher = Dispatcher(
-            stage.start_at(first),
+            functools.partial(_create_step, settings.gan, stage.start_at(first), pace),
             feed,
             keys.steps,
             devices=devices,
@@ -300,10 +303,16 @@ def create_stages(
         yield LoopStage(first, plan.compute_end_of_epoch(epoch), dispatcher, stage.begin)
 
 
+def _create_step(
+    gan: FamilySettings, create: Callable[[str | None], StepFn], pace: Pace, axis_name: str | None
+) -> StepFn:
+    return gan.pace_step(create(axis_name), pace)
+
+
 def _fit(training: _Training, devices: Sequence[jax.Device]) -> tuple[Any, int] | None:
     """Train from the newest checkpoint to the last epoch.
 
-    Returns the state to draw from and its epoch, in the leading process alone.
+    Returns the state to draw from and its epoch, only in the leading process.
     """
     settings, gan, plan, folder = training.settings, training.gan, training.plan, training.folder
     say(
@@ -322,7 +331,7 @@ def _fit(training: _Training, devices: Sequence[jax.Device]) -> tuple[Any, int] 
             progress.start(step)
             shapes = jax.eval_shape(lambda state: state, state)
             ahead = functools.partial(compile_ahead, training.runs[0], shapes)
-            # One process alone draws, and what several devices train by another program.
+            # Only one process draws, and several devices use another program for training.
             meanwhile = ahead if leads() and len(devices) == 1 else None
             stages = list(create_stages(settings, gan, plan, training.images, devices, meanwhile))
             loop = Loop(
@@ -371,7 +380,7 @@ def _write_samples(training: _Training, info: StepInfo) -> Mapping[str, float]:
     images = [run.sampler.draw(networks, 0, num) for run in shown]
     path = training.folder.get_folder("samples") / f"epoch_{info.epoch:05d}.png"
     drawing.write_grid(np.concatenate(images), path, columns=_SHOWN_OF_CLASS)
-    # At the end every class has its figures drawn, this one among them.
+    # At the end, the figures of every class are drawn, including this one.
     if training.gan.augmentation is not None and info.epoch < training.settings.num_epochs:
         for run, of_class in zip(shown, images, strict=True):
             draw_augmented(run, training.gan.augmentation, info.state, of_class)
@@ -379,7 +388,7 @@ def _write_samples(training: _Training, info: StepInfo) -> Mapping[str, float]:
 
 
 def _create_measuring(runs: Sequence[ClassRun]) -> Any:
-    """Return the hook that measures: of a model of all classes each of them, and what labels do."""
+    """Return the hook that measures: for a conditional model each class and the label's effect."""
     if not is_conditional(runs):
         return lambda info: _measure(runs[0], info)[1]
     class_share = compute_class_share(
@@ -398,8 +407,8 @@ def _measure(run: ClassRun, info: StepInfo) -> tuple[np.ndarray, dict[str, float
 def _measure_classes(
     runs: Sequence[ClassRun], class_share: float, info: StepInfo
 ) -> Mapping[str, float]:
-    """Measure every class; the distance that chooses a checkpoint is their mean."""
-    # What the label does is told from as many images as memory has room for, however many classes.
+    """Measure every class; the mean distance selects the checkpoint."""
+    # The label's effect is measured on as many images as fit into memory.
     num = min(NUM_IMAGES, max(_EFFECT_IMAGES // len(runs), 2))
     found, images = [], []
     for run in runs:
@@ -421,7 +430,7 @@ def _measure_classes(
 
 
 def _draw_samples(training: _Training, state: Any) -> None:
-    """Draw a row a class, the same latents in each."""
+    """Draw one row per class, with the same latents in each row."""
     runs, networks = training.runs, training.gan.get_networks(state)
     shown, title = drawing.choose_shown(runs), "Every column is one latent, every row one class"
     if len(shown) < len(runs):
@@ -432,7 +441,7 @@ def _draw_samples(training: _Training, state: Any) -> None:
 
 
 def _draw_curves(training: _Training) -> None:
-    """Draw losses and acceptance over the epochs, from what the run has written."""
+    """Draw losses and acceptance over the epochs, from the run's metrics."""
     path, records = training.folder.get_folder("figures"), read_metrics(training.folder.path)
     gan_figures.plot_gan_losses(
         records,
@@ -451,7 +460,7 @@ def _draw_curves(training: _Training) -> None:
 
 
 def _report_quality(training: _Training, selected_epoch: int) -> None:
-    """Write what the measurements say of the run; say where it, or a class of it, has collapsed."""
+    """Write the report of the measurements; say if the run, or a class of it, has collapsed."""
     runs, folder = training.runs, training.folder
     records: Sequence[Mapping[str, Any]] = read_metrics(folder.path)
     if not any(METRIC in line for line in records):
@@ -463,7 +472,7 @@ def _report_quality(training: _Training, selected_epoch: int) -> None:
         report = summarise(records, floor=floor, selected_epoch=selected_epoch)
     if report is None:
         return
-    write_json(folder.path / "report.json", report)
+    write_json(folder.path / "report.json", {**report, "versions": get_versions()})
     what = "mean over classes" if is_conditional(runs) else training.about
     gan_figures.plot_quality(
         records,
@@ -472,22 +481,22 @@ def _report_quality(training: _Training, selected_epoch: int) -> None:
         report=report,
     )
     say(
-        f"Images are drawn from the generator of epoch {selected_epoch}; the nearest to the real "
-        f"images was that of epoch {report['best']['epoch']}."
+        f"Images are drawn from the generator of epoch {selected_epoch}; the generator closest to "
+        f"the real images was that of epoch {report['best']['epoch']}."
     )
     for sentence in _list_sentences(report):
         say(sentence)
 
 
 def _list_sentences(report: Mapping[str, Any]) -> list[str]:
-    """Return what has to be said of a report: what has collapsed, and an ignored label."""
+    """Return the sentences about a report: which classes have collapsed, and an ignored label."""
     if "classes" not in report:
         return [report["collapse"] or describe_verdict(report)]
     classes = report["classes"]
     collapses = [f"Class {n}: {p['collapse']}" for n, p in classes.items() if p["collapse"]]
-    if len(collapses) > _TOLD_CLASSES:
-        more = f"{len(collapses) - _TOLD_CLASSES} more classes have collapsed: see report.json."
-        collapses = [*collapses[:_TOLD_CLASSES], more]
+    if len(collapses) > _LISTED_CLASSES:
+        more = f"{len(collapses) - _LISTED_CLASSES} more classes have collapsed: see report.json."
+        collapses = [*collapses[:_LISTED_CLASSES], more]
     ignored = describe_ignored_label(report["label_effect"], report["class_share"])
     return [*collapses, *([ignored] if ignored else [])]
 
@@ -495,7 +504,7 @@ def _list_sentences(report: Mapping[str, Any]) -> list[str]:
 def _summarise_classes(
     records: Sequence[Mapping[str, Any]], runs: Sequence[ClassRun], selected_epoch: int
 ) -> tuple[list[Mapping[str, Any]], dict[str, Any] | None]:
-    """Return the whole lines of metrics, and the report of a model of all classes."""
+    """Return the complete lines of metrics, and the report of a model of all classes."""
     names = [f"{name}: {run.class_name}" for name in _NEEDED for run in runs]
     needed = {*_NEEDED, "label_effect", "class_share", *names}  # a person may have edited a line
     whole = [line for line in records if needed <= line.keys()]
@@ -513,7 +522,7 @@ def _summarise_classes(
 def _summarise_class(
     records: Sequence[Mapping[str, Any]], run: ClassRun, selected_epoch: int
 ) -> dict[str, Any]:
-    """Return one class's part of the report; it is written to the folder of the class as well."""
+    """Return one class's part of the report, and write it to the class's folder."""
     lines = [
         {
             "epoch": record["epoch"],
@@ -527,5 +536,5 @@ def _summarise_class(
     ]
     report = summarise(lines, floor=run.meter.compute_floor(), selected_epoch=selected_epoch)
     assert report is not None
-    write_json(run.folder.path / "report.json", report)
+    write_json(run.folder.path / "report.json", {**report, "versions": get_versions()})
     return report

@@ -6,7 +6,7 @@ from jaxgan.core.unused import prefix_unused
 from jaxgan.experiments.train_classifier import TrainClassifierSettings
 from jaxgan.sampling.settings import SelectionSettings, TrainGanSettings
 
-LOOK_FLAGS = ("--fit", "--value_range", "--window")  # data flags that concern any folder
+APPEARANCE_FLAGS = ("--fit", "--value_range", "--window")  # data flags for every folder of images
 
 
 def find_unused_by_run(settings: TrainGanSettings) -> dict[str, str]:
@@ -14,9 +14,9 @@ def find_unused_by_run(settings: TrainGanSettings) -> dict[str, str]:
     unused = prefix_unused("config.gan", settings.gan.find_unused())
     unused |= _find_unused_by_selection(settings.selection, settings.look_every_epochs)
     if settings.selection.how.keeps_batches:
-        unused["config.look_every_epochs"] = "rule paper_code looks at the end of every epoch"
+        unused["config.look_every_epochs"] = "rule paper_code checks at the end of every epoch"
     if not settings.measure_every_epochs:
-        reason = "nothing is measured (config.measure_every_epochs is 0), and the newest is taken"
+        reason = "nothing is measured (config.measure_every_epochs is 0), so the newest is used"
         unused["config.select_checkpoint"] = reason
     return unused
 
@@ -24,11 +24,13 @@ def find_unused_by_run(settings: TrainGanSettings) -> dict[str, str]:
 def find_unused_by_training(settings: TrainClassifierSettings, *, augment: bool) -> dict[str, str]:
     """Return which fields and flags of a classifier's own run have no effect."""
     flags = {} if augment else {"--synthetic_dir": "--augment is not given"}
-    return {
-        **flags,
+    unused = {
         **prefix_unused("config.optimizer", settings.optimizer.find_unused()),
         **prefix_unused("config.transfer", settings.transfer.find_unused()),
     }
+    if not settings.stopping_share:
+        unused["config.stopping_patience"] = "config.stopping_share is 0: no training stops early"
+    return {**flags, **unused}
 
 
 def _find_unused_by_selection(
@@ -38,11 +40,11 @@ def _find_unused_by_selection(
     if not how.compares:
         unused["threshold"] = f"{rule} keeps images without a threshold"
     if not how.keeps_looks:
-        unused["per_epoch"] = f"{rule} keeps none of a look's images"
+        unused["per_epoch"] = f"{rule} keeps no images of a check during training"
     elif not look_every_epochs:
-        unused["per_epoch"] = "the run is never looked at (config.look_every_epochs is 0)"
+        unused["per_epoch"] = "there are no checks during training (config.look_every_epochs is 0)"
     if how.keeps_batches or not (how.compares or how.ranks):
-        unused["max_tries"] = f"{rule} tries no image in vain"
+        unused["max_tries"] = f"{rule} rejects no image that it draws"
     if not how.ranks:
         unused["pool"] = f"{rule} does not choose the best of more images"
     if selection.num_accept:
@@ -53,7 +55,7 @@ def _find_unused_by_selection(
 
 def find_unused_by_sampling(accept: str, data_flags: Sequence[str]) -> dict[str, str]:
     """Return which flags of launch/sample.py have no effect with --accept=`accept`."""
-    unused = dict.fromkeys([*data_flags, "--cache_dir"], "without --keep no data are read")
+    unused = dict.fromkeys([*data_flags, "--cache_dir"], "no data are read without --keep")
     if accept != "paper_text":
         reason = f"--accept={accept} takes every image that is drawn"
         unused |= {"--threshold": reason, "--max_tries": reason}
@@ -63,9 +65,9 @@ def find_unused_by_sampling(accept: str, data_flags: Sequence[str]) -> dict[str,
 def find_unused_by_keeping() -> dict[str, str]:
     """Return which flags of launch/sample.py have no effect with --keep."""
     names = ("num", "out", "accept", "threshold", "seed", "max_tries")
-    reason = "--keep draws by the run's own rule, into its accepted/"
+    reason = "--keep uses the run's own rule and writes to its accepted/"
     unused = dict.fromkeys((f"--{name}" for name in names), reason)
-    return unused | dict.fromkeys(LOOK_FLAGS, "a run says itself how its images are shown")
+    return unused | dict.fromkeys(APPEARANCE_FLAGS, "a run has its own settings for this")
 
 
 def find_unused_by_evaluation(
@@ -73,11 +75,11 @@ def find_unused_by_evaluation(
 ) -> dict[str, str]:
     """Return which flags of launch/evaluate.py have no effect on a run, or on folders."""
     if not is_run:
-        of_runs = [flag for flag in data_flags if flag not in LOOK_FLAGS]
+        of_runs = [flag for flag in data_flags if flag not in APPEARANCE_FLAGS]
         names = ("--workdir", "--checkpoint", "--num", "--seed", "--selection", *of_runs)
-        return dict.fromkeys(names, "it is about a run, --class, and not about folders")
+        return dict.fromkeys(names, "it is for a run (--class), not for folders")
     unused = {"--image_size": "a run's images are compared in the size that it was trained with"}
-    unused |= dict.fromkeys(LOOK_FLAGS, "a run says itself how its images are shown")
+    unused |= dict.fromkeys(APPEARANCE_FLAGS, "a run has its own settings for this")
     if selection:
-        unused["--features"] = "--selection compares in the features of the encoder alone"
+        unused["--features"] = "--selection compares only in the features of the encoder"
     return unused

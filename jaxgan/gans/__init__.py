@@ -1,1 +1,1 @@
-"""The GANs, one file a family. What each learns is a value of `protocol.Gan`."""
+"""The GANs, one file per family. Each family creates a `protocol.Gan`."""

@@ -4,9 +4,9 @@ At 64x64x3 with the default width the generator has 3,576,704 parameters and the
 2,765,568. Other sizes keep the plan: 4x4 features at the small end, twice the channels with every
 halving of the image.
 
-With `num_classes` both are of all classes at once, and take a label for each image: G by batch
-norms with a scale and bias a class, D by a projection (Miyato & Koyama 2018, eq. 3). Without,
-labels make no difference.
+With `num_classes` both networks learn all classes, and take a label for each image. G uses batch
+norms with a scale and bias per class, D uses a projection (Miyato & Koyama 2018, eq. 3). Without
+`num_classes`, labels have no effect.
 """
 
 from dataclasses import dataclass
@@ -46,9 +46,9 @@ def compute_num_scales(image_size: int) -> int:
 
 
 def check_labels(labels: Array | None) -> Array:
-    """Return the labels that a class-conditional network can not do without."""
+    """Return the labels; raise if a class-conditional network gets none."""
     if labels is None:
-        raise ValueError("found no labels, expected one an image: the network has num_classes")
+        raise ValueError("found no labels, expected one per image: the network has num_classes")
     return labels
 
 
@@ -137,7 +137,7 @@ class Discriminator(nn.Module):
                 dtype=self.dtype,
                 name="projection",
             )
-            # The features are summed over the 4x4 places, as the head sums them.
+            # The features are summed over the 4x4 positions, as the head sums them.
             of_class = self._apply(table, check_labels(labels), train)
             logits = logits + jnp.sum(of_class * jnp.sum(x, axis=(1, 2)), axis=-1)
         return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))

@@ -1,6 +1,6 @@
 """The families of GANs: what `config.gan` may be.
 
-A newcomer is one file in this folder and one name here: see docs/add-a-gan.md.
+A new family is one file in this folder and one name here: see docs/add-a-gan.md.
 """
 
 from jaxgan.gans.dcgan import DcganSettings

@@ -1,8 +1,9 @@
 """The first GAN (Goodfellow et al. 2014): two networks without convolutions.
 
 At 64x64x1 with the paper's widths the generator has 6,481,696 parameters and the discriminator
-5,205,841. No layer knows which pixels are neighbours: it is the floor that shows what convolutions
-are worth. The paper trains by SGD with a falling rate; here both learn by the recipe of DCGAN.
+5,205,841. No layer knows which pixels are neighbours, so it is the baseline that shows the effect
+of convolutions. The paper trains with SGD and a falling rate; here both networks use the recipe of
+DCGAN.
 """
 
 import math
@@ -24,8 +25,8 @@ from jaxgan.networks.layers import DTYPES, Dropout, Dtype, uniform
 class Generator(nn.Module):
     """Map latents [batch, latent_size] from N(0, 1) to images [batch, size, size, channels].
 
-    The paper's latents are uniform with variance 1: they are made of these by the distribution
-    function of the normal one. Two hidden layers of `width` units, ReLU.
+    The paper's latents are uniform with variance 1: the distribution function of the normal
+    distribution converts these to them. Two hidden layers of `width` units, ReLU.
     """
 
     image_size: int
@@ -35,7 +36,7 @@ class Generator(nn.Module):
 
     @nn.compact
     def __call__(self, latents: Array, labels: Array | None = None, *, train: bool) -> Array:
-        del labels, train  # one class alone, and nothing that differs in training
+        del labels, train  # only one class, and no layer that differs in training
         x = math.sqrt(3.0) * jax.lax.erf(latents / math.sqrt(2.0))
         for _ in range(2):
             x = nn.relu(nn.Dense(self.width, kernel_init=uniform(0.05), dtype=self.dtype)(x))
@@ -48,9 +49,9 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Map images [batch, size, size, channels] in [-1, 1] to logits [batch] of being real.
 
-    Two hidden layers of `width` maxout units, each the largest of `pieces` linear ones; with one
-    piece a leaky ReLU takes their place. A share of the pixels, and of the units, is dropped while
-    it trains: without that it knows every image within tens of steps.
+    Two hidden layers of `width` maxout units, each the maximum of `pieces` linear units. With one
+    piece, a leaky ReLU replaces the maximum. A share of the pixels and of the units is dropped in
+    training: otherwise it memorises every image within tens of steps.
     """
 
     width: int = 240
@@ -62,7 +63,7 @@ class Discriminator(nn.Module):
 
     @nn.compact
     def __call__(self, images: Array, labels: Array | None = None, *, train: bool) -> Array:
-        del labels  # one class alone
+        del labels  # only one class
         x = images.reshape(len(images), -1)
         for rate in (self.pixel_dropout, self.unit_dropout):
             x = Dropout(rate, axis_name=self.axis_name)(x, train=train)

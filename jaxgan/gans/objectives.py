@@ -1,7 +1,7 @@
 """Per-example losses on logits: finite and with a finite gradient everywhere.
 
 With D(x) = sigmoid(logit), log D = -softplus(-logit) and log(1 - D) = -softplus(logit). The losses
-behind those of the paper take D's last layer as it comes, without a sigmoid.
+after those of the paper use the output of D's last layer without a sigmoid.
 """
 
 from collections.abc import Callable
@@ -54,7 +54,7 @@ def least_squares_generator_loss(*, fake_logits: Array) -> Array:
 
 
 def hinge_discriminator_loss(*, real_logits: Array, fake_logits: Array) -> tuple[Array, Array]:
-    """Return what is missing to 1 and above -1, each [batch] (Miyato et al. 2018, eq. 16)."""
+    """Return the distances below 1 and above -1, each [batch] (Miyato et al. 2018, eq. 16)."""
     return jax.nn.relu(1.0 - real_logits), jax.nn.relu(1.0 + fake_logits)
 
 
@@ -66,15 +66,15 @@ def wasserstein_discriminator_loss(
 
 
 def wasserstein_generator_loss(*, fake_logits: Array) -> Array:
-    """Return -D(G(z)) [batch]: of the hinge objective too."""
+    """Return -D(G(z)) [batch]; the hinge objective uses it too."""
     return -fake_logits
 
 
 class Objective(NamedTuple):
-    """What D and G descend, as functions of logits named as in this module.
+    """The losses of D and G, as functions of logits named as in this module.
 
-    With the cross-entropy the sigmoid of D's logit is a probability; with any other loss it is
-    not, and D's score is the logit as it comes.
+    With the cross-entropy the sigmoid of D's logit is a probability. With any other loss it is not,
+    and D's score is the raw logit.
     """
 
     discriminator_loss: Callable[..., tuple[Array, Array]]
@@ -88,7 +88,7 @@ class Objective(NamedTuple):
 
     @property
     def score_name(self) -> str:
-        """What the names of metrics of D's score begin with."""
+        """The prefix of the names of metrics of D's score."""
         return PROBABILITY if self.is_probability else RAW_SCORE
 
 
@@ -115,5 +115,5 @@ OBJECTIVES = {
     ),
 }
 CROSS_ENTROPY_OBJECTIVES = tuple(name for name, o in OBJECTIVES.items() if o.is_probability)
-# Of these D's logit is above 0 where it takes an image for a real one.
+# With these, D's logit is above 0 if D takes an image for a real one.
 SIGNED_OBJECTIVES = (*CROSS_ENTROPY_OBJECTIVES, "hinge")

@@ -1,7 +1,7 @@
-"""What may be added to D's loss: penalties on the gradient of its score by the image.
+"""Optional terms of D's loss: penalties on the gradient of its score by the image.
 
-A `score_fn` maps images [batch, height, width, channels] to logits [batch]. An image's gradient is
-taken of the sum over the batch: the image's own where D has no batch norm, which mixes images.
+A `score_fn` maps images [batch, height, width, channels] to logits [batch]. The gradient of the sum
+over the batch is taken. It is each image's own gradient if D has no batch norm, which mixes images.
 """
 
 from collections.abc import Callable
@@ -22,11 +22,11 @@ def r1_penalty(score_fn: ScoreFn, real: Array) -> Array:
 def gradient_penalty(score_fn: ScoreFn, real: Array, fake: Array, keys: Key) -> Array:
     """Return (slope - 1)^2 between a real and a fake image [batch] (Gulrajani et al. 2017, eq. 3).
 
-    `keys` [batch] draw each place between the two.
+    `keys` [batch] draw each point between the two.
     """
     share = jax.vmap(jax.random.uniform)(keys)[:, None, None, None]
     between = fake + share * (real - fake)
-    # The root of 0 has no gradient: images that D can not tell apart would make it NaN.
+    # The root of 0 has no gradient: images that D cannot distinguish would make it NaN.
     slope = jnp.sqrt(_squared_slope(score_fn, between) + 1e-12)
     return (slope - 1.0) ** 2
 

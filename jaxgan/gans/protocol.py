@@ -1,8 +1,8 @@
-"""What a GAN is to the rest of the house: one value, made once a run and passed on.
+"""The interface of a GAN to the rest of the code: one value, created once per run.
 
-A family (`jaxgan.gans.families`) is one file: its networks, its settings, its state where
-`two_player.GanState` does not do, its step, and `create`, which returns a `Gan`. Nothing else knows
-which family a run is of.
+A family (`jaxgan.gans.families`) is one file. It holds its networks, its settings, its state (if it
+does not use `two_player.GanState`), its step, and `create`, which returns a `Gan`. No other code
+depends on the family of a run.
 """
 
 import itertools
@@ -15,24 +15,25 @@ import jax
 from jaxgan.core.errors import UserError
 from jaxgan.core.types import Array, Key
 from jaxgan.devices.parallel import StepFn
+from jaxgan.networks.schedules import Pace
 
 State = TypeVar("State")
 
 
 class Given(NamedTuple):
-    """What a generator is given beside its latents; None: it takes none.
+    """The inputs of a generator in addition to its latents; None: it takes none.
 
-    `labels` int32 [batch] are of a class-conditional generator.
+    `labels` int32 [batch] are for a class-conditional generator.
     """
 
     labels: Array | None = None
 
 
 class Networks(NamedTuple):
-    """What of a state is needed after training.
+    """The parts of a state that are needed after training.
 
-    `generator` has the variables to sample from (the moving average where one is kept), `critic`
-    those of whatever gives scores; both are trees of arrays.
+    `generator` has the variables to sample from (the moving average if there is one). `critic` has
+    the variables of the network that gives scores. Both are trees of arrays.
     """
 
     generator: Any
@@ -41,11 +42,11 @@ class Networks(NamedTuple):
 
 @dataclass(frozen=True)
 class Stage(Generic[State]):
-    """A part of a run with a step of its own.
+    """A part of a run with its own training step.
 
     `create_step` takes the name of the mapped axis (None: one device) and the number of the stage's
-    first step. `begin` turns the state with which the stage before has ended into the one that this
-    stage begins with: of the same structure, shapes and dtypes.
+    first step. `begin` turns the final state of the previous stage into the first state of this
+    stage, with the same structure, shapes and dtypes.
     """
 
     name: str
@@ -54,16 +55,16 @@ class Stage(Generic[State]):
     begin: Callable[[State], State] = lambda state: state
 
     def start_at(self, first_step: int) -> Callable[[str | None], StepFn]:
-        """Return what makes the step for a mapped axis, where the stage has this first step."""
+        """Return the function that creates the step for a mapped axis, given its first step."""
         return lambda axis_name: self.create_step(axis_name, first_step)
 
 
 @dataclass(frozen=True)
 class Augmentation(Generic[State]):
-    """What is done to images before D sees them.
+    """The changes to images before D sees them.
 
-    `apply` takes a state, images [batch, h, w, c] in [-1, 1] and a key an image; `describe` says
-    which changes it makes, and how often; `changes` names them.
+    `changes` names them. `apply` takes a state, images [batch, h, w, c] in [-1, 1] and one key per
+    image. `get_strength` returns the chance of each change.
     """
 
     changes: tuple[str, ...]
@@ -73,16 +74,16 @@ class Augmentation(Generic[State]):
 
 @dataclass(frozen=True)
 class Gan(Generic[State]):
-    """A GAN: how it begins, how it learns, how images and scores come out of it.
+    """A GAN: how it begins, how it learns, and how to get images and scores from it.
 
     `create_state` is not traced: it may draw parameters one by one. `draw_latents` maps a key and
-    seeds uint32 [batch] to any tree with one row a seed, each of its own seed alone. `generate`
-    maps the generator's variables and latents to images [batch, h, w, c] in [-1, 1] of the final
-    size. `score` maps the critic's variables and images to [batch], higher for more real, each of
-    its image alone; `score_batch` does so by the statistics of the whole batch, as the paper's
-    listing does. `to_probability` turns a score of `score` into the chance of being real; None
-    where there is none, and then no rule that compares with a probability is allowed.
-    `meaning` says how a score is to be read.
+    seeds uint32 [batch] to any tree with one row per seed; each row depends only on its own seed.
+    `generate` maps the generator's variables and latents to images [batch, h, w, c] in [-1, 1] of
+    the final size. `score` maps the critic's variables and images to [batch], higher for more real;
+    each score depends only on its image. `score_batch` does the same with the statistics of the
+    batch, as in the paper's listing. `to_probability` turns a score of `score` into the probability
+    of being real. If it is None, no rule may compare with a probability. `meaning` says how to read
+    a score.
     """
 
     create_state: Callable[[Key], State]
@@ -101,21 +102,21 @@ class Gan(Generic[State]):
             first = self.borders[-1]
             raise UserError(
                 f"The GAN is given {first + self.stages[-1].num_epochs} epochs, expected more than "
-                f"{first}: its stages before the last one, {self.stages[-1].name!r}, take so many."
+                f"{first}: the stages before the last one, {self.stages[-1].name!r}, take {first}."
             )
 
     @property
     def borders(self) -> tuple[int, ...]:
-        """The epochs with which all stages but the last end."""
+        """The last epoch of every stage except the last stage."""
         return tuple(itertools.accumulate(stage.num_epochs for stage in self.stages))[:-1]
 
 
 @dataclass(frozen=True, kw_only=True)
 class FamilySettings:
-    """What every family's settings have; a family adds `family: Literal["its name"]` and its own.
+    """The settings of every family; a family adds `family: Literal["its name"]` and its own.
 
-    `image_size` is the side of the square images, `channels` 1 or 3, `num_classes` those of a
-    class-conditional model (0: of one class alone, all that most families know).
+    `image_size` is the side of the square images in pixels, `channels` is 1 or 3. `num_classes` is
+    for a class-conditional model (0: only one class; most families support only this).
     """
 
     takes_classes: ClassVar[bool] = False
@@ -127,20 +128,30 @@ class FamilySettings:
     def create(self, num_epochs: int) -> Gan[Any]:
         """Return the GAN; the lengths of its stages add up to `num_epochs`.
 
-        Of several stages all but the last are as long whatever `num_epochs` is, so that a run may
-        be given more of them.
+        Only the length of the last stage depends on `num_epochs`, so that a run can get more
+        epochs.
         """
         raise NotImplementedError
+
+    @property
+    def has_schedule(self) -> bool:
+        """Whether the learning rate changes while the GAN learns."""
+        return False
+
+    def pace_step(self, step_fn: StepFn, pace: Pace) -> StepFn:
+        """Return a stage's step at the rate of each update; itself where the rate is constant."""
+        del pace
+        return step_fn
 
     def find_unused(self) -> Mapping[str, str]:
         """Return which fields have no effect with the others as they are, each with the reason."""
         return {}
 
     def describe_job(self) -> Mapping[str, str]:
-        """Return what a job's record has beside these fields, to tell it from jobs of before."""
+        """Return additions to a job's record, to distinguish it from jobs of earlier versions."""
         return {}
 
 
 def describe_shapes(gan: Gan[State]) -> State:
-    """Return the shapes and dtypes of a state: nothing is drawn, and nothing compiled."""
+    """Return the shapes and dtypes of a state, without drawing or compiling."""
     return jax.eval_shape(gan.create_state, jax.random.key(0))

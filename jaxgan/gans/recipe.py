@@ -1,6 +1,6 @@
-"""How two players learn, as settings that families share, and the GAN that two networks make by it.
+"""How two players learn: settings that families share, and the GAN of two networks with them.
 
-A family that differs from DCGAN in its networks alone has `RecipeSettings` and calls `create_gan`.
+A family that differs from DCGAN only in its networks uses `RecipeSettings` and `create_gan`.
 """
 
 import functools
@@ -21,6 +21,8 @@ from jaxgan.gans import objectives, penalties, two_player
 from jaxgan.gans.protocol import Augmentation, FamilySettings, Gan, Given, Networks, Stage
 from jaxgan.gans.two_player import GanState
 from jaxgan.networks.layers import DTYPES
+from jaxgan.networks.optimizers import add_schedule
+from jaxgan.networks.schedules import CONSTANT, Pace, ScheduleSettings, follow_schedule
 from jaxgan.ops.augment import PARTS, diffaugment
 
 Players = Callable[[str | None], tuple[nn.Module, nn.Module]]
@@ -28,7 +30,7 @@ Players = Callable[[str | None], tuple[nn.Module, nn.Module]]
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeSettings(FamilySettings):
-    """What G and D descend, how fast, and what D is shown: see configs/dcgan.py for each field."""
+    """Losses, learning rates and augmentation of G and D: see configs/dcgan.py for each field."""
 
     dtype: str
     latent_size: int
@@ -46,6 +48,7 @@ class RecipeSettings(FamilySettings):
     augment_target: float
     augment_ramp_images: int
     ema_decay: float
+    schedule: ScheduleSettings = CONSTANT  # of G and of D
 
     def __post_init__(self) -> None:
         check_choice("dtype", self.dtype, tuple(DTYPES))
@@ -57,6 +60,11 @@ class RecipeSettings(FamilySettings):
         for name in ("beta1", "beta2"):
             check(name, getattr(self, name), 0.0 <= getattr(self, name) < 1.0, "0 to below 1")
         check("ema_decay", self.ema_decay, 0.0 <= self.ema_decay < 1.0, "0 (off) to below 1")
+        if self.schedule.name == "plateau":
+            raise UserError(
+                "config.schedule.name is 'plateau': the losses of two players do not say whether "
+                "the images get better. Expected another schedule."
+            )
 
     def _check_objective(self) -> None:
         check_choice("objective", self.objective, tuple(objectives.OBJECTIVES))
@@ -77,23 +85,32 @@ class RecipeSettings(FamilySettings):
         check("augment_ramp_images", ramp, ramp >= 1, "1 or more")
         if target and self.objective not in objectives.SIGNED_OBJECTIVES:
             raise UserError(
-                f"config.augment_target is {target!r}: adaptive strength reads D's overfitting "
-                f"from the sign of its logits, which means something with config.objective "
-                f"{', '.join(objectives.SIGNED_OBJECTIVES)} only, not with {self.objective!r}. Set "
+                f"config.augment_target is {target!r}: adaptive strength measures D's overfitting "
+                f"by the sign of its logits. That is valid only with config.objective "
+                f"{', '.join(objectives.SIGNED_OBJECTIVES)}, not with {self.objective!r}. Set "
                 "config.augment_target to 0 or choose one of them."
             )
 
     def find_unused(self) -> Mapping[str, str]:
         """Return which fields have no effect with the others as they are, each with the reason."""
-        unused = {}
+        unused = dict(self.schedule.find_unused())
         if not self.diffaugment:
             unused["augment_policy"] = "config.diffaugment is off"
         if not self.augment_target:
             unused["augment_ramp_images"] = "config.augment_target is 0, so the strength is fixed"
         return unused
 
+    @property
+    def has_schedule(self) -> bool:
+        """Whether the learning rate changes while the GAN learns."""
+        return not self.schedule.is_constant
+
+    def pace_step(self, step_fn: StepFn, pace: Pace) -> StepFn:
+        """Return the step at the rate of each update, the same for G and D."""
+        return follow_schedule(step_fn, self.schedule, self.learning_rate, pace)
+
     def describe_job(self) -> Mapping[str, str]:
-        """Return what tells a job from one of before, whose average moved while D alone did."""
+        """Return a mark for jobs in which the average changes only with G: earlier jobs differ."""
         return {"averaged": "at updates of G"} if self.num_critic_steps > 1 else {}
 
 
@@ -101,8 +118,9 @@ def create_gan(settings: RecipeSettings, create_players: Players, num_epochs: in
     """Return the GAN of two linen modules, G and D; `create_players` takes the axis's name.
 
     G is applied to latents [batch, latent_size], D to images [batch, h, w, c]; both take labels
-    [batch] or None behind, and `train`.
+    [batch] or None as the next argument, and `train`.
     """
+    settings.schedule.check_length(num_epochs, "gan.schedule")
     generator, discriminator = create_players(None)
     objective = create_objective(settings)
 
@@ -115,8 +133,8 @@ def create_gan(settings: RecipeSettings, create_players: Players, num_epochs: in
         return logits
 
     def score_batch(variables: Params, images: Array, given: Given) -> Array:
-        # A batch of one class is not what a D of all classes has learnt the statistics of; and of a
-        # D without statistics every image is judged alone.
+        # A D of all classes has not learned the statistics of a batch of one class. And a D without
+        # statistics scores every image separately.
         train = given.labels is None and bool(jax.tree.leaves(variables["batch_stats"]))
         logits, _ = discriminator.apply(
             variables,
@@ -124,7 +142,7 @@ def create_gan(settings: RecipeSettings, create_players: Players, num_epochs: in
             given.labels,
             train=train,
             mutable=["batch_stats"],
-            rngs={"dropout": jax.random.key(0)},  # a D that drops units drops the same each time
+            rngs={"dropout": jax.random.key(0)},  # a D with dropout drops the same units each time
         )
         return logits
 
@@ -180,7 +198,7 @@ def create_step(settings: RecipeSettings, create_players: Players, axis_name: st
 
 
 def create_recipe(settings: RecipeSettings) -> two_player.Recipe:
-    """Return how the two players learn."""
+    """Return the recipe of the two players."""
     adaptation = two_player.Adaptation(settings.augment_target, settings.augment_ramp_images)
     return two_player.Recipe(
         create_objective(settings),
@@ -195,15 +213,19 @@ def create_recipe(settings: RecipeSettings) -> two_player.Recipe:
 
 def create_optimizer(settings: RecipeSettings) -> optax.GradientTransformation:
     """Return Adam with the run's rates (the paper's section 4.1)."""
-    return _create_adam(settings.learning_rate, settings.beta1, settings.beta2)
+    return _create_adam(settings.learning_rate, settings.beta1, settings.beta2, settings.schedule)
 
 
-# One of equal rates: what is compiled for an optimizer belongs to that very object.
-_create_adam = functools.cache(optax.adam)
+# One object for equal rates: a compiled program belongs to one optimizer object.
+@functools.cache
+def _create_adam(
+    learning_rate: float, beta1: float, beta2: float, schedule: ScheduleSettings
+) -> optax.GradientTransformation:
+    return add_schedule(optax.adam(learning_rate, beta1, beta2), schedule)
 
 
 def create_discriminator_optimizer(settings: RecipeSettings) -> optax.GradientTransformation:
-    """Return G's optimizer, followed by the clipping of D's weights where that is on."""
+    """Return G's optimizer, followed by the clipping of D's weights if that is on."""
     optimizer = create_optimizer(settings)
     if settings.clip_weights == 0.0:
         return optimizer
@@ -222,7 +244,7 @@ def clip_weights(limit: float) -> optax.GradientTransformation:
 
 
 def create_penalty(settings: RecipeSettings) -> two_player.PenaltyFn | None:
-    """Return the sum of the weighted penalties of D's loss, None where there are none."""
+    """Return the sum of the weighted penalties of D's loss, None if there are none."""
     r1_weight, gp_weight = settings.r1_weight, settings.gradient_penalty_weight
     if r1_weight == 0.0 and gp_weight == 0.0:
         return None
@@ -239,7 +261,7 @@ def create_penalty(settings: RecipeSettings) -> two_player.PenaltyFn | None:
 
 
 def create_objective(settings: RecipeSettings) -> objectives.Objective:
-    """Return what D and G descend."""
+    """Return the losses of D and G."""
     objective = objectives.OBJECTIVES[settings.objective]
     if settings.label_smoothing == 0.0:
         return objective
@@ -250,7 +272,7 @@ def create_objective(settings: RecipeSettings) -> objectives.Objective:
 
 
 def create_augment(settings: RecipeSettings) -> two_player.AugmentFn:
-    """Return what is done to real and of generated images before D sees them."""
+    """Return the augmentation of real and generated images before D sees them."""
     if not settings.diffaugment:
         return lambda images, keys, strength: images
     augment = functools.partial(diffaugment, policy=settings.augment_policy)

@@ -1,8 +1,8 @@
 """One training step of a GAN, as a pure function of state, batch and key.
 
 The order is that of the listing in section 4.1: D learns from a real and a fake mini-batch (two
-passes, so that batch norm sees each alone), then G learns from the same fakes through the updated
-D. The fakes are made once: what G needs for its gradient is kept as the pullback of that one pass.
+passes, so that batch norm sees each separately), then G learns from the same fakes through the
+updated D. The fakes are made once, and the pullback of that pass gives the gradient of G.
 """
 
 import functools
@@ -52,10 +52,9 @@ class Player(NamedTuple):
 class Recipe(NamedTuple):
     """How two players learn from one another.
 
-    What D is shown is augmented by `augment_fn`: real, generated and G's images, and those of
-    `penalty_fn`. With `num_critic_steps` above 1, G is updated in every so many-th step only; in
-    the others its statistics and the moving average rest with it, so that `ema_decay` counts
-    updates of G.
+    `augment_fn` augments all input of D: real, generated and G's images, and those of `penalty_fn`.
+    With `num_critic_steps` n above 1, G is updated only in every n-th step. In the other steps its
+    statistics and the moving average do not change either, so `ema_decay` counts updates of G.
     """
 
     objective: Objective
@@ -68,7 +67,7 @@ class Recipe(NamedTuple):
 
 
 class GanState(struct.PyTreeNode):
-    """Both networks, and the moving average of the generator's variables where one is kept.
+    """Both networks, and the moving average of the generator's variables if one is used.
 
     `augment_strength` is the chance of every change that augmentation makes to an image.
     """
@@ -81,7 +80,7 @@ class GanState(struct.PyTreeNode):
 
     @property
     def sampling_variables(self) -> Params:
-        """The variables to sample from: the moving average where there is one."""
+        """The variables to sample from: the moving average if there is one."""
         return self.generator.variables if self.ema is None else self.ema
 
 
@@ -131,7 +130,7 @@ def train_step(
     """Update D, then G through the updated D, on this device's part of the batch.
 
     Metrics are means over the whole batch, and `first_fake` [height, width, channels]: the first
-    image G made in this step, which the listing's acceptance rule looks at.
+    image that G made in this step. The listing's acceptance rule uses it.
     """
     num_critic_steps = recipe.num_critic_steps
     is_due = None if num_critic_steps == 1 else (state.step + 1) % num_critic_steps == 0
@@ -145,7 +144,7 @@ def train_step(
     def augment(images: Array, key: Key) -> Array:
         return recipe.augment_fn(images, split(key), state.augment_strength)
 
-    # Fakes of the classes that the real images have: in both D meets the same classes as often.
+    # Fakes have the classes of the real images, so D sees each class equally often in both.
     labels = batch.labels
     dropout_keys = jax.random.split(jax.random.fold_in(key, 5), 4)
     fake, pullback, generator_stats = _generate(
@@ -202,7 +201,7 @@ def train_step(
 def _generate(
     state: NetworkState, latents: Array, labels: Array, generator: nn.Module, dropout_key: Key
 ) -> tuple[Array, Pullback, Params]:
-    """Return fakes, the map from their cotangent to the parameters', and the new statistics."""
+    """Return fakes, the pullback to the parameters' cotangent, and the new statistics."""
 
     def apply(params: Params) -> tuple[Array, Params]:
         variables = {"params": params, "batch_stats": state.batch_stats}
@@ -249,9 +248,9 @@ def update_discriminator(
 ) -> tuple[NetworkState, Metrics]:
     """Descend the objective's loss of D on images [batch, height, width, channels] in [-1, 1].
 
-    The `labels` [batch] are of the real and of the generated images. With `objective`
-    non-saturating or saturating it is the negative of eq. 2. The `dropout_keys` are of the real and
-    of the generated images, for a D that drops any of its units.
+    The `labels` [batch] are those of both the real and the generated images. With `objective`
+    non-saturating or saturating, the loss is the negative of eq. 2. The `dropout_keys` are for the
+    real and for the generated images, if D has dropout.
     """
     network = discriminator.network
 
@@ -304,9 +303,9 @@ def update_generator(
 ) -> tuple[NetworkState, Metrics]:
     """Descend the generator's loss on `score_fn(fake)`, the logits of the *updated* D.
 
-    `batch_stats` are G's statistics after this step's forward pass. D's do not move here (PyTorch's
-    listing lets them; of what the paper does nothing reads them). With `is_due` false only the
-    metrics are computed and nothing of G moves.
+    `batch_stats` are G's statistics after this step's forward pass. D's statistics do not change
+    here. They do in PyTorch's listing, but no part of the paper's method reads them. With `is_due`
+    false, only the metrics are computed and G does not change.
     """
 
     def mean_loss(images: Array) -> tuple[Array, Array]:
@@ -340,7 +339,7 @@ def _update_ema(
 
 @functools.partial(jax.jit, static_argnames="latent_size")
 def draw_latents(key: Key, seeds: Array, latent_size: int) -> Array:
-    """Return latents [num, latent_size], each a function of its own seed [num] alone."""
+    """Return latents [num, latent_size]; each depends only on its own seed [num]."""
     return jax.vmap(lambda seed: jax.random.normal(jax.random.fold_in(key, seed), (latent_size,)))(
         seeds
     )

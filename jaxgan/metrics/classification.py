@@ -27,14 +27,14 @@ def compute_classification_report(
 
     `probabilities` is [num, num_outputs], rows summing to 1; `labels` is [num], indices into
     `class_names`. A network may have more outputs than classes (the paper's has 4 for 3): a
-    prediction into a spare output is wrong and stands in a last column, `outside`.
+    prediction into an extra output is wrong and counted in a last column, `outside`.
 
-    Accuracy is what is right over all, (TP + TN) / (TP + FP + FN + TN) for two classes (the
-    paper's eq. 4 lacks the second TN). Balanced accuracy is the mean sensitivity of the classes
-    that occur. Sensitivity, specificity and AUC see each class against the rest; what the labels
-    cannot answer is None. `INTERVALS` names the intervals.
+    Accuracy is the share of right predictions, (TP + TN) / (TP + FP + FN + TN) for two classes (the
+    paper's eq. 4 omits the second TN). Balanced accuracy is the mean sensitivity of the classes
+    that occur. Sensitivity, specificity and AUC compare each class with the rest. A value that the
+    labels cannot give is None. `INTERVALS` names the intervals.
 
-    Raises ValueError on input that no report can be made of, diverged probabilities included.
+    Raises ValueError where no report is possible, for example on diverged probabilities.
     """
     probabilities, labels = np.asarray(probabilities), np.asarray(labels)
     _check(probabilities, labels, class_names)
@@ -44,14 +44,14 @@ def compute_classification_report(
         for label, name in enumerate(class_names)
     }
     sensitivities = [c["sensitivity"]["value"] for c in per_class.values() if c["count"]]
-    spare = [OUTSIDE] if counts.shape[1] > len(class_names) else []
+    extra = [OUTSIDE] if counts.shape[1] > len(class_names) else []
     return {
         "count": len(labels),
         "accuracy": _compute_proportion(np.trace(counts), len(labels)),
         "balanced_accuracy": float(np.mean(sensitivities)),
         "confusion_matrix": {
             "rows": list(class_names),
-            "columns": [*class_names, *spare],
+            "columns": [*class_names, *extra],
             "counts": counts.tolist(),
         },
         "per_class": per_class,
@@ -60,7 +60,7 @@ def compute_classification_report(
 
 
 def compute_balanced_accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """Return the mean over the classes in `labels` [n] of the share that is predicted rightly."""
+    """Return the mean over the classes in `labels` [n] of the share that is predicted correctly."""
     return float(np.mean([(predicted[labels == c] == c).mean() for c in np.unique(labels)]))
 
 
@@ -86,12 +86,12 @@ def compute_auc(scores: np.ndarray, positive: np.ndarray) -> float:
 def compute_auc_interval(
     auc: float, *, num_positive: int, num_negative: int
 ) -> tuple[float, float]:
-    """Return the 95 % interval of an AUC: every value within z standard errors of its own.
+    """Return the 95 % interval of an AUC: every value within z of its own standard errors.
 
-    The standard error is Hanley and McNeil's with both group sizes less one replaced by their
+    The standard error is Hanley and McNeil's, but both group sizes less one are replaced by their
     mean (Newcombe 2006, Statistics in Medicine 25:559, method 5). The usual interval around the
-    estimate, DeLong's too, has no width at AUC 1 and covers 65 to 90 % of cases near it, where
-    small validation sets live; this one is Wilson's for one positive and one negative.
+    estimate (also DeLong's) has no width at AUC 1. Near AUC 1, common for small validation sets,
+    it covers only 65 to 90 % of cases. For one positive and one negative, this one is Wilson's.
     """
     pairs, extra = num_positive * num_negative, (num_positive + num_negative) / 2 - 1
 
@@ -109,7 +109,7 @@ def compute_smallest_gain(*, accuracy: float, count: int) -> float | None:
     """Return the smallest gain over `accuracy` that two runs on `count` images each can show.
 
     Two unpaired proportions, 80 % power, two-sided test at 5 %, normal approximation with the
-    pooled variance under no difference. None where even a faultless classifier could not show its
+    pooled variance under no difference. None where even a perfect classifier could not show its
     gain.
     """
 
@@ -158,7 +158,7 @@ def _check(probabilities: np.ndarray, labels: np.ndarray, class_names: Sequence[
 def _count_predictions(
     probabilities: np.ndarray, labels: np.ndarray, num_classes: int
 ) -> np.ndarray:
-    """Count [true, predicted], all spare outputs (if any) sharing one last column."""
+    """Count [true, predicted]; extra outputs (if any) share one last column."""
     num_columns = num_classes + (probabilities.shape[1] > num_classes)
     predicted = np.minimum(probabilities.argmax(axis=1), num_classes)
     counts = np.zeros((num_classes, num_columns), np.int64)

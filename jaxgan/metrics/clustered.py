@@ -13,9 +13,9 @@ import numpy as np
 from jaxgan.metrics.measure import LEVEL
 
 NUM_BINS = 10  # of confidence, for calibration
-MOST_IN_MATRIX = 50  # classes of a confusion matrix; of more, the most frequent confusions are told
-NUM_CONFUSIONS = 50  # that are told
-_FEW_POSITIVES = 100  # a table of them beside all images is faster than sorting every draw
+MOST_IN_MATRIX = 50  # classes in a matrix; with more, the most frequent confusions are listed
+NUM_CONFUSIONS = 50  # in that list
+_FEW_POSITIVES = 100  # for fewer, comparing each with all images is faster than sorting every draw
 
 
 def compute_clustered_report(
@@ -29,7 +29,7 @@ def compute_clustered_report(
     """Report measures of `probabilities` [num_seeds, num_images, num_outputs] for strict JSON.
 
     `labels` and `patients` are numbers from 0 [num_images]; `counts` [num_draws, num_patients] is
-    how often each patient is drawn. A prediction into a spare output is wrong.
+    how often each patient is drawn. A prediction into an extra output is wrong.
     """
     weights = np.concatenate([np.ones((1, len(labels))), counts[:, patients]])
     seeds = [_measure(p, labels, weights, class_names) for p in probabilities]
@@ -58,7 +58,7 @@ def compute_clustered_report(
 def _measure(
     probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray, names: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """Return every measure of one training as [1 + num_draws], NaN where a draw cannot tell."""
+    """Return every measure of one training as [1 + num_draws], NaN where a draw has no value."""
     num_classes = len(names)
     predicted = probabilities.argmax(axis=1)
     right = predicted == labels
@@ -104,7 +104,7 @@ def compute_weighted_auc(
 def _compute_auc_of_few(
     scores: np.ndarray, positive: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
-    """Return the same of few positives: with many classes each has few, and there are many."""
+    """Return the same for few positives: with many classes, each class has few."""
     ahead = (scores[:, None] < scores[positive]) + 0.5 * (scores[:, None] == scores[positive])
     ahead[positive] = 0.0
     ups = weights[:, positive]
@@ -121,7 +121,7 @@ def _bin(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _compute_calibration_error(
     probabilities: np.ndarray, right: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
-    """Return the mean over bins of |confidence - accuracy|, by their share of predictions."""
+    """Return the mean over bins of |confidence - accuracy|, weighted by their predictions."""
     confidence, bins = _bin(probabilities)
     surplus = confidence - right
     gaps = [np.abs(weights[:, bins == b] @ surplus[bins == b]) for b in range(NUM_BINS)]
@@ -145,7 +145,7 @@ def compute_reliability(probabilities: np.ndarray, labels: np.ndarray) -> list[d
 def _count(
     probabilities: np.ndarray, labels: np.ndarray, num_classes: int
 ) -> list[list[int]] | None:
-    """Count [true, predicted] over all seeds; spare outputs share a last column.
+    """Count [true, predicted] over all seeds; extra outputs share a last column.
 
     None for more than `MOST_IN_MATRIX` classes.
     """
@@ -165,7 +165,7 @@ def _list_confusions(
     """Return the most frequent confusions over all seeds, of at most `NUM_CONFUSIONS` pairs."""
     num_classes = len(names)
     predicted = np.minimum(probabilities.argmax(axis=-1), num_classes)
-    told = [*names, None]  # no class: a spare output
+    predicted_names = [*names, None]  # None: an extra output
     wrong = predicted != labels
     codes = (labels * (num_classes + 1) + predicted)[wrong]
     pairs, counts = np.unique(codes, return_counts=True)
@@ -173,7 +173,7 @@ def _list_confusions(
     return [
         {
             "true": names[int(pairs[i]) // (num_classes + 1)],
-            "told": told[int(pairs[i]) % (num_classes + 1)],
+            "told": predicted_names[int(pairs[i]) % (num_classes + 1)],
             "count": int(counts[i]),
         }
         for i in chosen
@@ -192,11 +192,11 @@ def _summarise(values: np.ndarray) -> Mapping[str, Any]:
 
 
 def _summarise_biased(values: np.ndarray) -> Mapping[str, Any]:
-    """Return the value of a share and its interval, the draws moved so that their median is it.
+    """Return the value of a share and its interval; draws are shifted so their median is the value.
 
-    A calibration error is made of absolute gaps, and images that are drawn twice make every gap
-    noisier and so larger: the draws lie above the value, at small n all of them. How far they
-    spread says what chance does; where their middle lies is the bootstrap's own doing.
+    A calibration error adds absolute gaps. Images drawn twice make every gap noisier and larger.
+    So the draws lie above the value; at small n, all of them do. Their spread shows what chance
+    does. Their centre is only an effect of the bootstrap.
     """
     plain = _summarise(values)
     if plain["interval"] is None:

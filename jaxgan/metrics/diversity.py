@@ -1,8 +1,8 @@
-"""How different a set's images are from one another: 1 less the mean MS-SSIM of pairs.
+"""How different the images of a set are: 1 minus the mean MS-SSIM of pairs.
 
 MS-SSIM after Wang et al. 2003: Gaussian window of 11, averaging by two between scales, the five
-published exponents. An image too small for five scales (below 176 pixels) uses as many as fit a
-window, their exponents divided by their sum: 2 at 32, 3 at 64, 4 at 128 pixels.
+published exponents. An image below 176 pixels is too small for five scales. It uses only the scales
+that fit a window: 2 at 32, 3 at 64, 4 at 128 pixels. Their exponents are divided by their sum.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ import scipy  # ndimage is loaded where it is used
 
 from jaxgan.metrics.measure import Compare
 
-MAX_IMAGES = 64  # of each kind: their pairs are thousands already
+MAX_IMAGES = 64  # of each kind: these give thousands of pairs
 WINDOW, SIGMA = 11, 1.5
 EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _C1, _C2 = (0.01 * 255.0) ** 2, (0.03 * 255.0) ** 2
@@ -45,7 +45,7 @@ def compute_similarities(images: np.ndarray) -> np.ndarray:
             whole, structure = _compare_one(scale, i)
             part = whole if index == len(scales) - 1 else structure
             product = product * np.maximum(part, 0.0) ** exponent
-        # Channels are judged apart, then averaged.
+        # Each channel is compared separately, then averaged.
         similarity[i, i + 1 :] = similarity[i + 1 :, i] = np.mean(product, axis=-1)
     return similarity
 
@@ -84,7 +84,7 @@ def _compare_one(scale: _Scale, i: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _blur(images: np.ndarray) -> np.ndarray:
-    """Average over the window, where it fits whole."""
+    """Average over the window, only where all of it fits."""
     for axis in (1, 2):
         images = scipy.ndimage.correlate1d(images, _GAUSSIAN, axis=axis)
     edge = WINDOW // 2

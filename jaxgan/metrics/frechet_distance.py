@@ -1,7 +1,7 @@
 """The Frechet distance of two normal distributions fitted to features (Heusel et al. 2017).
 
-In features of an Inception network this is called FID; in any other it is not. Its bias grows as
-there are fewer images, so it means something only beside its floor at the same n.
+Only in features of an Inception network is this called FID. With fewer images its bias grows. So
+compare it only with its floor at the same n.
 """
 
 from typing import Any

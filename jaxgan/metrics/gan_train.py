@@ -1,9 +1,9 @@
-"""GAN-train and GAN-test (Shmelkov et al. 2018): what a classifier makes of generated images.
+"""GAN-train and GAN-test (Shmelkov et al. 2018): classifiers and generated images.
 
-GAN-train: trained on generated images, tested on held-out real ones: are they good and diverse
-enough to learn from? GAN-test: trained on real images, tested on generated ones: are they
-recognisably of their class? High GAN-test with low GAN-train is a generator that repeats itself.
-Accuracies are balanced, the mean over classes.
+GAN-train: trained on generated images, tested on held-out real images. Are the generated images
+good and diverse enough to learn from? GAN-test: trained on real images, tested on generated images.
+Can their class be recognised? High GAN-test with low GAN-train: the generator repeats itself.
+Accuracies are balanced: the mean over classes.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,9 +29,9 @@ def measure_gan_train_test(
 ) -> dict[str, Measure]:
     """Return `gan_train` and `gan_test`; every set is images and labels.
 
-    The same number of each class is trained on in both. The floor of either is the same real
-    images' accuracy on held-out ones: what training on real images would have reached. `n` is the
-    number of images tested on; the interval is over these, not over trainings.
+    Both train on the same number of images per class. The floor of both is the accuracy on
+    held-out images after training on these real images. `n` is the number of test images. The
+    interval is over test images, not over trainings.
     """
     generated, train = _match_counts(generated, train)
     from_generated, from_real = fit(*generated), fit(*train)
@@ -56,7 +56,7 @@ def _measure(labels: np.ndarray, predicted: np.ndarray, floor: float, features: 
 
 
 def _match_counts(one: Labelled, other: Labelled) -> tuple[Labelled, Labelled]:
-    """Keep as many of every class as the set with fewer of it has, drawn at random."""
+    """Keep the same number per class in both sets (the smaller number), drawn at random."""
     rng = np.random.default_rng(0)
     kept: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     for label in np.unique(one[1]):

@@ -1,19 +1,19 @@
 """The kernel distance: unbiased squared MMD with a cubic kernel (Binkowski et al. 2018).
 
-In features of an Inception network this is called KID; in any other it is not.
+Only in features of an Inception network is this called KID.
 """
 
 import numpy as np
 
 from jaxgan.metrics.measure import Compare
 
-METRIC = "kernel_distance"  # what its values are called; the best checkpoint is the lowest by it
+METRIC = "kernel_distance"  # the name of its values; the best checkpoint has the lowest one
 
 
 def create_kernel_comparison(features: np.ndarray) -> Compare:
     """Return the squared distance between any two subsets, of 2 or more, of features [n, d].
 
-    Unbiased at every size: near 0, and as often below, where both come from one distribution.
+    It is unbiased at every size: for two sets of one distribution it is near 0, as often below.
     """
     kernel = compute_cubic_kernel(features)
 
@@ -31,6 +31,6 @@ def compute_cubic_kernel(features: np.ndarray) -> np.ndarray:
 
 
 def _average_pairs(kernel: np.ndarray) -> float:
-    """Return the mean over pairs of two different items: an item with itself would bias it."""
+    """Return the mean over pairs of different items: a pair of an item with itself adds bias."""
     n = len(kernel)
     return float((kernel.sum() - np.trace(kernel)) / (n * (n - 1)))

@@ -1,25 +1,26 @@
 """One number that compares generated with real images: its interval, its floor, its n.
 
-**Like with like.** Nearly every such number depends on how many images it is computed from. So the
-value is that of n generated against n real images, averaged over random choices of n where there
-are more; and the floor is that of n real against n *other* real images.
+**The same n.** Nearly every such number depends on the number of images. So the value compares n
+generated with n real images. Where there are more, it is the mean over random choices of n. The
+floor compares n real images with n *other* real images.
 
-**The floor** is what 19 of 20 random divisions of the real images stay within (below it for a
-distance, above it for a score). A value beyond it differs from real images by more than chance.
+**The floor** is the limit that 19 of 20 random divisions of the real images stay within (below it
+for a distance, above it for a score). A value beyond it differs from real images by more than
+chance.
 
-**The interval** comes from halves, drawn at random *without* replacement from each of the sets: the
-value's spread over them, laid around the value. A plain bootstrap draws the same image twice, which
-no generator does: a copy is its own nearest neighbour at distance 0, which makes balls around
-neighbours collapse and kernel averages rise. A half has no copies, and the mean of a random half
-strays from the mean of the whole just as far as that strays from the truth, so its spread
-needs no correction. It is a 95 % interval of what other images from the same two sources would have
-given *at this n*, so that a number that is biased at small n is to be read beside its floor. It is
-wider than it need be (about 1.7 times, for a kernel distance) where the sources do not differ, and
-says nothing of how much one training differs from the next.
+**The interval** comes from random halves of each set, drawn *without* replacement. It is the spread
+of the value over these halves, centred at the value. A plain bootstrap draws the same image twice,
+but no generator does that. A copy is its own nearest neighbour at distance 0: balls around
+neighbours collapse and kernel averages rise. A half has no copies. The mean of a random half
+deviates from the full mean as much as the full mean deviates from the truth. So the spread needs
+no correction. The interval is a 95 % interval for other images of the same two sources *at this n*.
+So compare a number that is biased at small n with its floor. Where the sources do not differ, the
+interval is too wide (about 1.7 times, for a kernel distance). It does not say how much one training
+differs from the next.
 
-**Patients.** Films of one patient are alike, and a data set's sides share no patient. So where it
-is known whose each real image is, divisions and halves are of patients: else films of one would
-stand on both sides of a division, and the floor would be closer than new patients ever are.
+**Patients.** Films of one patient are similar, and the splits of a data set share no patient. So
+where patients are known, divisions and halves are drawn by patient. Otherwise films of one patient
+would be on both sides of a division. The floor would then be lower than new patients ever reach.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -44,18 +45,18 @@ _LIMITS = {
     "diversity": (0.0, 1.0),
 }
 
-Groups = Sequence[str] | np.ndarray  # whose each item is: one label an item
+Groups = Sequence[str] | np.ndarray  # the patient of each item: one label per item
 
-# Values by name of the items at two sets of indices, of which the first ones are under judgement.
+# Maps two sets of indices to values by name; the first set is the one to evaluate.
 Compare = Callable[[np.ndarray, np.ndarray], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A value at `n` images a side, its 95 % interval, and what real images reach at that n.
+    """A value at `n` images per side, its 95 % interval, and what real images reach at that n.
 
-    `floor` is the worst that 19 of 20 divisions of real images give, `floor_median` the middle one;
-    None where there was nothing to compute them from.
+    `floor` is the worst value of 19 of 20 divisions of real images, `floor_median` the median. Both
+    are None where there are no data for them.
     """
 
     value: float
@@ -66,7 +67,7 @@ class Measure:
     floor_median: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as strict JSON can hold them."""
+        """Return the fields as strict JSON."""
         fields = asdict(self)
         return fields | {"interval": None if self.interval is None else list(self.interval)}
 
@@ -88,13 +89,13 @@ def measure(
 
     `generated` and `real` are the indices of the items to compare; `others` are further real ones,
     for the floor alone. n is the largest number for which there are n generated, n real and
-    n other real items. `groups` tells the patient of each of `real` and then of `others`; the other
-    n are then of other patients, however the patients are dealt. Without, each item is its own.
+    n other real items. `groups` names the patient of each of `real` and then of `others`. The
+    other n are then always of other patients. Without `groups`, each item is its own patient.
     """
     rng = np.random.default_rng(seed)
     pool = real if others is None else np.concatenate([real, others])
     owners = number_groups(groups, len(pool))
-    # The last patient dealt to one side can reach over its end by all his items but one.
+    # The last patient of one side can exceed its end by all of his items except one.
     n = min(len(generated), len(real), (len(pool) - find_overhang(owners)) // 2)
     if n < 2:
         raise ValueError(
@@ -122,10 +123,10 @@ def measure(
 def compute_interval(
     value: float, spread: np.ndarray, *, limits: tuple[float, float] | None = None
 ) -> tuple[float, float]:
-    """Lay 1.96 standard deviations of `spread` [num], values on random halves, around `value`.
+    """Return `value` plus and minus 1.96 standard deviations of `spread` [num], values on halves.
 
-    About the halves' own mean, since a value on half as many images may have another bias.
-    `limits` are what the value can be.
+    The deviation is from the mean of the halves: a value on half as many images may have another
+    bias. `limits` are the least and the greatest possible value.
     """
     reach = float(ndtri((1 + LEVEL) / 2)) * float(spread.std(ddof=1))
     least, most = limits or (-np.inf, np.inf)
@@ -133,7 +134,7 @@ def compute_interval(
 
 
 def compute_seed_interval(values: Sequence[float]) -> list[float] | None:
-    """Return the 95 % interval of the mean over trainings (Student's t), None of a single one."""
+    """Return the 95 % interval of the mean over trainings (Student's t), None for one training."""
     if len(values) < 2:
         return None
     reach = float(stdtrit(len(values) - 1, (1 + LEVEL) / 2))
@@ -142,22 +143,22 @@ def compute_seed_interval(values: Sequence[float]) -> list[float] | None:
 
 
 def summarise_seeds(values: Sequence[float]) -> dict[str, Any]:
-    """Return the mean over trainings, its interval and the `values` themselves, as JSON has it."""
+    """Return the mean over trainings, its interval and the `values`, as JSON."""
     interval = compute_seed_interval(values)
     return {"value": float(np.mean(values)), "interval": interval, "values": list(values)}
 
 
 def get_floor_n(measured: Mapping[str, Any]) -> int:
-    """Return the number of images that the floor of a measure, as JSON holds it, is for."""
+    """Return the number of images of the floor of a measure, given as JSON."""
     return int(measured.get("floor_n", measured["n"]))
 
 
 def number_groups(groups: Groups | None, num: int) -> np.ndarray:
-    """Return a number from 0 for each item's group [num]; each is its own without `groups`."""
+    """Return each item's group as a number from 0 [num]; without `groups`, each has its own."""
     if groups is None:
         return np.arange(num)
     if len(groups) != num:
-        raise ValueError(f"found {len(groups)} group labels for {num} items, expected one an item")
+        raise ValueError(f"found {len(groups)} group labels for {num} items, expected one per item")
     return np.unique(np.asarray(groups), return_inverse=True)[1]
 
 
@@ -166,31 +167,31 @@ def find_overhang(groups: np.ndarray) -> int:
     return int(np.bincount(groups).max(initial=1)) - 1
 
 
-def deal(rng: np.random.Generator, groups: np.ndarray) -> np.ndarray:
-    """Return the items [n] in a random order in which those of one group stand together.
+def shuffle_groups(rng: np.random.Generator, groups: np.ndarray) -> np.ndarray:
+    """Return the items [n] in a random order that keeps the items of a group together.
 
-    A group's place is that of its first item in a permutation of all, so that large groups come no
-    sooner than small ones, and items that are each a group of their own are simply permuted.
+    All items are permuted. Each group then takes the place of its first item. So large groups do
+    not come earlier than small ones. Where each item is its own group, this is a plain permutation.
     """
     place = np.argsort(rng.permutation(len(groups)))
     _, first, group = np.unique(groups, return_index=True, return_inverse=True)
     return np.lexsort((place, place[first][group]))
 
 
-def find_edges(dealt: np.ndarray) -> np.ndarray:
-    """Return where another group begins in `dealt` [n], the groups of items as `deal` orders."""
-    return np.flatnonzero(np.diff(dealt)) + 1
+def find_edges(ordered: np.ndarray) -> np.ndarray:
+    """Return where each new group begins in `ordered` [n], the groups after `shuffle_groups`."""
+    return np.flatnonzero(np.diff(ordered)) + 1
 
 
 def draw_half(
     rng: np.random.Generator, items: np.ndarray, groups: np.ndarray | None = None
 ) -> np.ndarray:
-    """Draw half of `items` [n] without replacement; of an odd number, either neighbour of half.
+    """Draw half of `items` [n] without replacement; an odd number is rounded up or down at random.
 
-    `groups` [n] are drawn whole but for the last one, of which as many items as are missing.
+    All items of a group [n] are drawn, except of the last group: only the number still missing.
     """
     size = len(items) // 2 + (int(rng.integers(2)) if len(items) % 2 else 0)
-    order = deal(rng, number_groups(groups, len(items)))
+    order = shuffle_groups(rng, number_groups(groups, len(items)))
     return items[order[: max(size, 2)]]
 
 
@@ -201,10 +202,10 @@ def _compare_halves(
     real: np.ndarray,
     groups: np.ndarray,
 ) -> dict[str, float]:
-    """Compare a random half of each set, equally many of both.
+    """Compare a random half of each set, with the same number of both.
 
-    Of a half that is larger than the other, several choices are averaged: choosing from it is no
-    part of the uncertainty.
+    Where one half is larger, several choices from it are averaged: the choice itself is no part
+    of the uncertainty.
     """
     halves = draw_half(rng, generated), draw_half(rng, real, groups)
     n = min(map(len, halves))
@@ -222,10 +223,10 @@ def _draw(
 def _divide(
     rng: np.random.Generator, pool: np.ndarray, groups: np.ndarray, n: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw n items and n others, no group [len(pool)] on both sides."""
-    order = deal(rng, groups)
+    """Draw n items and n others; no group [len(pool)] is on both sides."""
+    order = shuffle_groups(rng, groups)
     edges = find_edges(groups[order])
-    start = edges[np.searchsorted(edges, n)]  # what the last group has beyond n is left out
+    start = edges[np.searchsorted(edges, n)]  # the items of the last group beyond n are left out
     return pool[order[:n]], pool[order[start : start + n]]
 
 

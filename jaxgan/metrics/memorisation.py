@@ -1,30 +1,31 @@
 """Are generated images nearer to the training images than new real ones would be?
 
-Every image has a *closeness ratio*: its distance to the nearest training image over its distance
-to the nearest held-out image. Dividing takes out what has nothing to do with copying: a smooth
-image is near to everything. A held-out image has such a ratio too (leaving itself out), and that
-is the control: a generator that has copied nothing gives ratios like those of held-out images.
+Every image has a *closeness ratio*: its distance to the nearest training image, divided by its
+distance to the nearest held-out image. The division removes what has nothing to do with copying: a
+smooth image is near to everything. A held-out image has such a ratio too (without itself). That is
+the control: a generator that has copied nothing gives ratios like those of held-out images.
 
-The **value** is the chance that a generated image has a smaller ratio than a held-out one, less the
-chance that it has a larger one: 0 beyond chance, 1 where every one is nearer to the training set.
+The **value** is the chance that a generated image has a smaller ratio than a held-out image, minus
+the chance that it has a larger one. 0: no more than chance. 1: every image is nearer to the
+training set.
 
-The **flag** is up where one of two rules says so, each wrong in at most about 1 of 200 runs:
+The **flag** is set where one of two rules holds. Each is wrong in at most about 1 of 200 runs:
 
-1. *The whole set.* Were training and held-out images all the same to the generator, who is called
-   which could be dealt anew. The value is computed for 999 such deals; the rule holds when fewer
-   than 1 in 200 reach the value found. Exact at any number of images and for any generator, a
-   collapsed one included, but it must see many different images copied.
-2. *Single copies.* An image is called a copy where its ratio is smaller than new images' ever
-   would be: the lower half of the held-out ratios is taken to fall off like a power (distances in
-   any number of dimensions do), the power is fitted to it (Hill 1975), its uncertainty included,
-   and the chance of a ratio so small times the number of generated images is below 1 in 200.
+1. *The whole set.* If the generator has copied nothing, the labels "training" and "held-out" can be
+   permuted. The value is computed for 999 such permutations. The rule holds when fewer than 1 in
+   200 reach the value found. It is exact at any number of images and for any generator, also a
+   collapsed one. But it needs many different copied images.
+2. *Single copies.* An image is called a copy where its ratio is too small for a new image. The
+   lower half of the held-out ratios is assumed to follow a power law, as distances in any number of
+   dimensions do. The power is fitted (Hill 1975), with its uncertainty. The rule holds when the
+   chance of such a small ratio, times the number of generated images, is below 1 in 200.
 
-Both take for granted that training and held-out images are alike but for chance: other hospitals
-or other patients' ages in one of them break them.
+Both rules assume that training and held-out images differ by chance alone. If they come from other
+hospitals, or from patients of other ages, the rules fail.
 
-**Patients.** Where it is known whose each real image is, an image is compared with those of other
-patients, and whole patients are dealt. Films of one patient are nearly copies of one another: a
-held-out image with its like among the held-out ones would be no control of a new one.
+**Patients.** Where patients are known, an image is compared with images of other patients, and the
+permutations keep each patient's images together. Films of one patient are nearly copies of each
+other. So a held-out image next to another of its patient is no control for a new image.
 """
 
 from collections.abc import Callable
@@ -39,19 +40,19 @@ from jaxgan.metrics.measure import (
     LEVEL,
     Groups,
     compute_interval,
-    deal,
     draw_half,
     find_edges,
     find_overhang,
     number_groups,
+    shuffle_groups,
 )
 
 ALPHA = 0.005  # of each rule
-MAX_SHIFT = 1 / 8  # of the side, either way: DiffAugment's, which a generator can come to draw
+MAX_SHIFT = 1 / 8  # of the side, either way: the shift of DiffAugment, which can leak
 _TINY = 1e-12
-_FLAT = 0.01  # of a range of 2: what varies less, such as a black image, has no pattern to compare
-_BLOCK = 32  # images of which all places are compared at once
-_MOST_ROWS = 1000  # items whose distances to all others are in memory at once
+_FLAT = 0.01  # of a range of 2: an image that varies less (a black one) has no pattern to compare
+_BLOCK = 32  # images with all shifts compared at once
+_MOST_ROWS = 1000  # items with their distances to all others in memory at once
 
 # Distances [n, m] of items [n, ...] from others [m, ...].
 ComputeDistances = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -61,10 +62,10 @@ ComputeDistances = Callable[[np.ndarray, np.ndarray], np.ndarray]
 class Memorisation:
     """The value and its flag; `floor` is what 19 of 20 sets of real images stay below.
 
-    For the floor, real images are dealt anew to training, held-out and "generated" ones, of the
-    latter two `floor_n` each: the real images must do for all three, so that it can be below `n`.
-    `p_value` is rule 1's, `num_copies` the number of images that rule 2 calls copies, `n` the
-    number of generated images.
+    For the floor, real images are divided at random into training, held-out and "generated" images,
+    with `floor_n` of each of the last two. The real images must be enough for all three parts, so
+    `floor_n` can be below `n`, the number of generated images. `p_value` is of rule 1. `num_copies`
+    is the number of images that rule 2 calls copies.
     """
 
     value: float
@@ -92,14 +93,14 @@ def measure_memorisation(
     features: str,
     distance_fn: ComputeDistances,
     groups: Groups | None = None,
-    num_deals: int = 999,
+    num_permutations: int = 999,
     num_halves: int = 200,
     seed: int = 0,
 ) -> Memorisation:
     """Measure memorisation of features [n, d] of generated, training and held-out images.
 
-    `groups` tells the patient of each training and then of each held-out image; without, each is
-    its own. `distance_fn` is what is between two images.
+    `groups` names the patient of each training and then of each held-out image. Without `groups`,
+    each image is its own patient. `distance_fn` gives the distances between images.
     """
     rng = np.random.default_rng(seed)
     real = np.concatenate([train, held_out])
@@ -108,10 +109,10 @@ def measure_memorisation(
     first, second = np.arange(len(train)), np.arange(len(train), len(real))
     ratios = distances.compute_ratios(everyone, first, second)
     value = compare_ratios(*ratios)
-    deals = np.array(
+    permuted = np.array(
         [
-            distances.measure(everyone, *deal_sides(rng, distances.groups, len(train)))
-            for _ in range(num_deals)
+            distances.measure(everyone, *split_sides(rng, distances.groups, len(train)))
+            for _ in range(num_permutations)
         ]
     )
     spread = [
@@ -123,7 +124,7 @@ def measure_memorisation(
     ]
     floor_n = distances.choose_floor_size(len(generated), len(held_out))
     floors = [distances.measure_real(rng, floor_n) for _ in range(num_halves)]
-    p_value = (1 + int((deals >= value).sum())) / (1 + num_deals)
+    p_value = (1 + int((permuted >= value).sum())) / (1 + num_permutations)
     num_copies = int(find_copies(*ratios).sum())
     return Memorisation(
         value=value,
@@ -140,23 +141,23 @@ def measure_memorisation(
     )
 
 
-def deal_sides(
+def split_sides(
     rng: np.random.Generator, groups: np.ndarray, num_train: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Deal items [n] to training and held-out ones, whole groups, the first as near to `num_train`.
+    """Divide items [n] at random, by group, into about `num_train` training ones and the rest.
 
     Raises `ValueError` where all are of one group.
     """
-    order = deal(rng, groups)
+    order = shuffle_groups(rng, groups)
     edges = find_edges(groups[order])
     if not len(edges):
-        raise ValueError("found real images of one patient alone, expected two patients or more")
+        raise ValueError("found real images of one patient only, expected two patients or more")
     edge = edges[np.abs(edges - num_train).argmin()]
     return order[:edge], order[edge:]
 
 
 def compare_ratios(generated: np.ndarray, held_out: np.ndarray) -> float:
-    """Return how much oftener a generated ratio [n] is below a held-out one [m] than above it."""
+    """Return how much more often a generated ratio [n] is below a held-out one [m] than above."""
     n, m = len(generated), len(held_out)
     ranks = scipy.stats.rankdata(np.concatenate([generated, held_out]))
     above = ranks[:n].sum() - n * (n + 1) / 2  # pairs with the generated one above, ties half
@@ -168,7 +169,7 @@ def find_copies(generated: np.ndarray, held_out: np.ndarray, *, alpha: float = A
 
     With the k smallest of m control ratios below r, and s their mean log distance below it, the
     chance that a new ratio is below x is k/m (1 + log(r/x) / (k s))^-k: an exponential variable
-    over the mean of k others of its kind.
+    over the mean of k others.
     """
     control = np.sort(held_out)
     k = len(control) // 2
@@ -186,9 +187,9 @@ def find_nearest(
     num: int,
     distance_fn: ComputeDistances,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the `num` pairs of least distance: generated index, real index, distance, each [num].
+    """Return the `num` nearest pairs: generated index, real index, distance, each [num].
 
-    Every generated item is in one pair at most: with its nearest real one.
+    Every generated item is in at most one pair: with its nearest real item.
     """
     nearest, gaps = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
     for begin in range(0, len(generated), _MOST_ROWS):
@@ -201,12 +202,12 @@ def find_nearest(
 
 
 def compute_aligned_distances(images: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return the distances [n, m] of gray images [n, side, side] from others, where they fit best.
+    """Return the distances [n, m] of gray images [n, side, side] from others, at the best shift.
 
-    A copy that is moved a little, brighter or of more contrast is a copy. So the middle of each of
-    the others is laid on each place of an image that is up to `MAX_SHIFT` away; both are brought to
-    mean 0 and deviation 1; and the root mean square of their difference is taken, the least of all
-    places: 0 for a copy, 1.41 where nothing is in common.
+    A copy that is shifted a little, brighter or of more contrast is still a copy. So the middle of
+    each other image is compared at every shift up to `MAX_SHIFT`. Both parts are scaled to mean 0
+    and standard deviation 1. The distance is the smallest root mean square difference over all
+    shifts: 0 for a copy, 1.41 where nothing is in common.
     """
     reach = int(images.shape[1] * MAX_SHIFT)
     window = images.shape[1] - 2 * reach
@@ -237,10 +238,10 @@ def compute_distances(
     distance_fn: ComputeDistances,
     groups: Groups | None = None,
 ) -> "Distances":
-    """Return the distances of features [n, d] and [m, d], from which subsets are measured."""
+    """Return the distances of features [n, d] and [m, d], for measures of subsets."""
     between, within = distance_fn(generated, real), distance_fn(real, real)
     owners = number_groups(groups, len(real))
-    # Farthest, not infinite: a set all of one group, itself included, still has its numbers.
+    # Farthest, not infinite: a set of a single group still has finite numbers.
     within[owners[:, None] == owners] = within.max()
     return Distances(between, within, owners)
 
@@ -249,8 +250,8 @@ def compute_distances(
 class Distances:
     """Distances from generated to real items [n, m] and among the real ones [m, m].
 
-    `groups` [m] numbers the real items' patients. Those of one patient, and an item and itself,
-    count as farthest from one another.
+    `groups` [m] are the patient numbers of the real items. Items of one patient, and an item and
+    itself, count as farthest from each other.
     """
 
     generated: np.ndarray
@@ -273,12 +274,12 @@ class Distances:
         return compare_ratios(*self.compute_ratios(generated, train, held_out))
 
     def choose_floor_size(self, num: int, num_held_out: int) -> int:
-        """Return how many items, at most `num`, two parts can have that leave a third as many."""
+        """Return how many items, at most `num`, each of three real parts can have."""
         return min(num, num_held_out, (len(self.real) - 2 * find_overhang(self.groups)) // 3)
 
     def measure_real(self, rng: np.random.Generator, size: int) -> float:
-        """Return the value for real items in all three parts, `size` in two, no group in two."""
-        order = deal(rng, self.groups)
+        """Return the value for real items in all three parts: `size` in two, each group in one."""
+        order = shuffle_groups(rng, self.groups)
         edges = find_edges(self.groups[order])
         start = edges[np.searchsorted(edges, size)]
         end = edges[np.searchsorted(edges, start + size)]
@@ -288,10 +289,10 @@ class Distances:
 
 
 def _leave_one_out(distances: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Return the (geometric) mean of the nearest of [n, m] with each of the m left out in turn.
+    """Return the geometric mean of the nearest of [n, m], leaving out each of the m in turn.
 
-    A held-out image is compared with all held-out ones but its own group's [m]: so is a generated
-    one.
+    A held-out image is compared with all held-out images except those of its group [m]. So a
+    generated image is treated in the same way.
     """
     same = groups[distances.argmin(axis=1)][:, None] == groups
     first = np.log(np.maximum(distances.min(axis=1), _TINY))

@@ -1,4 +1,4 @@
-"""Precision, recall, density and coverage: what lies within the k-th neighbours' reach.
+"""Precision, recall, density and coverage: comparisons with the k-th nearest neighbours.
 
 Precision and recall after Kynkaanniemi et al. 2019, density and coverage after Naeem et al. 2020.
 """
@@ -14,11 +14,11 @@ NUM_NEIGHBOURS = 5
 def create_neighbour_comparison(features: np.ndarray, *, k: int = NUM_NEIGHBOURS) -> Compare:
     """Return the four scores of one subset of features [n, d] (generated) against another (real).
 
-    Each item has a ball, as wide as its k-th nearest neighbour among its own kind is far.
+    Each item has a ball. Its radius is the distance to the k-th nearest neighbour in its own set.
     precision: the share of generated items inside the ball of some real one.
     recall: the share of real items inside the ball of some generated one.
-    density: how many real balls a generated item is inside, over k; above 1 where it crowds.
-    coverage: the share of real items whose ball has a generated one inside.
+    density: the mean number of real balls around a generated item, over k; above 1 where crowded.
+    coverage: the share of real items with a generated item inside their ball.
     """
     distances = scipy.spatial.distance.cdist(features, features)
 
@@ -41,5 +41,5 @@ def create_neighbour_comparison(features: np.ndarray, *, k: int = NUM_NEIGHBOURS
 
 
 def _compute_reach(distances: np.ndarray, k: int) -> np.ndarray:
-    """Return each item's distance to its k-th neighbour [n]; the nearest, 0 away, is itself."""
+    """Return each item's distance to its k-th neighbour [n]; the item itself does not count."""
     return np.partition(distances, k, axis=1)[:, k]

@@ -1,7 +1,7 @@
 """The sliced Wasserstein distance on Laplacian pyramids (Karras et al. 2018): needs no network.
 
-Each level of the pyramid holds what one scale adds to the coarser ones. Patches of 7x7 are taken
-from every level, and the distance of the two sets of patches is averaged over random directions.
+Each level of the pyramid holds what one scale adds to the coarser scales. Patches of 7x7 pixels are
+cut from every level. The distance of two sets of patches is averaged over random directions.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,9 +11,9 @@ import scipy  # ndimage is loaded where it is used
 
 from jaxgan.metrics.measure import Compare
 
-PATCH = 7  # pixels a side
+PATCH = 7  # pixels per side
 MIN_SIDE = 16  # of the coarsest level
-NUM_PATCHES = 32  # an image and level
+NUM_PATCHES = 32  # per image and level
 NUM_DIRECTIONS = 64
 SCALE = 1000.0  # as published: distances times 1000
 _BINOMIAL = np.array([1.0, 4.0, 6.0, 4.0, 1.0]) / 16.0  # Burt and Adelson 1983
@@ -22,8 +22,8 @@ _BINOMIAL = np.array([1.0, 4.0, 6.0, 4.0, 1.0]) / 16.0  # Burt and Adelson 1983
 def create_sliced_wasserstein_comparison(images: np.ndarray, *, seed: int = 0) -> Compare:
     """Return the distance between any two subsets of uint8 images [n, h, w, c].
 
-    Contrast and brightness are those of all the images together, so that a patch weighs the same
-    in every comparison of this pool.
+    Contrast and brightness are standardised over all the images together. So a patch has the same
+    weight in every comparison of this pool.
     """
     rng = np.random.default_rng(seed)
     levels = [
@@ -42,7 +42,7 @@ def create_sliced_wasserstein_comparison(images: np.ndarray, *, seed: int = 0) -
 
 
 def compute_pyramid(images: np.ndarray) -> list[np.ndarray]:
-    """Return the Laplacian pyramid of uint8 images [n, h, w, c], finest first, coarsest whole."""
+    """Return the Laplacian pyramid of uint8 images [n, h, w, c], finest level first."""
     coarse = np.asarray(images, np.float32) / 127.5 - 1.0
     levels = []
     while min(coarse.shape[1:3]) >= 2 * MIN_SIDE and not any(s % 2 for s in coarse.shape[1:3]):
@@ -74,9 +74,9 @@ def _create_projections(rng: np.random.Generator, patches: np.ndarray) -> np.nda
 def create_slices(projections: np.ndarray) -> Callable[[np.ndarray], float]:
     """Return the mean Wasserstein distance over directions, as a function of images' weights [n].
 
-    `projections` is [n, num, directions]; weights are positive for one set, negative for the other,
-    each adding up to one. In one dimension the distance is the area between the two cumulative
-    distributions: sorted once, any two subsets are compared without sorting again.
+    `projections` is [n, num, directions]. Weights are positive for one set and sum to 1, negative
+    for the other and sum to -1. In one dimension the distance is the area between the two
+    cumulative distributions. So one sort serves all subsets.
     """
     num, per_image, directions = projections.shape
     flat = projections.reshape(num * per_image, directions)
@@ -99,7 +99,7 @@ def _smooth(images: np.ndarray, gain: float = 1.0) -> np.ndarray:
 
 
 def _enlarge(images: np.ndarray) -> np.ndarray:
-    """Double height and width, smoothly."""
+    """Double height and width, with smoothing."""
     num, height, width, channels = images.shape
     wide = np.zeros((num, 2 * height, 2 * width, channels), images.dtype)
     wide[:, ::2, ::2] = images

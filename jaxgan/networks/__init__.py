@@ -1,1 +1,1 @@
-"""Layers, states, optimizers. What networks of both kinds are made of."""
+"""Layers, states, optimizers. The parts of both kinds of networks."""

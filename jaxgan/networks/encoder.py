@@ -15,8 +15,7 @@ class Encoder(nn.Module):
     """Map images [batch, h, w, c] in [-1, 1] to the mean activations of every stage [batch, sum].
 
     The last stage's activations [batch, h / 16, w / 16, last] are returned as well. Each stage
-    halves the image. There is no normalisation: contrast and brightness are part of what is to be
-    described.
+    halves the image. There is no normalisation: the features must describe contrast and brightness.
     """
 
     widths: Sequence[int] = WIDTHS
@@ -37,7 +36,7 @@ class Encoder(nn.Module):
 
 
 class EncoderHeads(nn.Module):
-    """An encoder and what trains it: a projection [batch, 32] to compare views, class logits."""
+    """An encoder with heads for training: a projection [batch, 32] of views, and class logits."""
 
     num_classes: int
     projection: int = 32

@@ -1,4 +1,4 @@
-"""The layers that the networks are made of.
+"""The layers of the networks.
 
 Parameters have the names, shapes and meaning of linen's `Conv` and `ConvTranspose`, so checkpoints
 go both ways; the arithmetic is `jaxgan.ops`'. With `dtype` bfloat16 a layer computes and returns
@@ -21,14 +21,14 @@ from jaxgan.ops import conv, conv_transpose
 from jaxgan.ops.depthwise import depthwise_conv
 from jaxgan.ops.geometry import Padding
 
-Dtype = Any  # what `jnp.dtype` takes; None: that of parameters and input
+Dtype = Any  # any argument of `jnp.dtype`; None: the dtype of parameters and input
 
-# What a setting may name. Nothing is cast for float32, so float64 stays what it is.
+# The values of a setting. Nothing is cast for float32, so float64 stays float64.
 DTYPES: Mapping[str, Dtype] = {"float32": None, "bfloat16": jnp.bfloat16}
 
 
 def normal(mean: float, stddev: float) -> nn.initializers.Initializer:
-    """Return what draws an array from N(mean, stddev), by a program for arrays of many sizes."""
+    """Return a function that draws an array from N(mean, stddev); one program serves many sizes."""
 
     def draw(key: Key, shape: tuple[int, ...], dtype: Dtype = float) -> Array:
         with jax.disable_jit(False):  # see networks.state
@@ -38,7 +38,7 @@ def normal(mean: float, stddev: float) -> nn.initializers.Initializer:
 
 
 def uniform(limit: float | Array) -> nn.initializers.Initializer:
-    """Return what draws an array from U(-limit, limit), by such a program."""
+    """Return a function that draws an array from U(-limit, limit), with such a program."""
 
     def draw(key: Key, shape: tuple[int, ...], dtype: Dtype = float) -> Array:
         with jax.disable_jit(False):
@@ -48,9 +48,9 @@ def uniform(limit: float | Array) -> nn.initializers.Initializer:
 
 
 def glorot_init(key: Key, shape: tuple[int, ...], dtype: Dtype = float) -> Array:
-    """Draw a kernel [..., in, out] as Glorot & Bengio 2010 do (eq. 16), by such a program.
+    """Draw a kernel [..., in, out] as in Glorot & Bengio 2010 (eq. 16), with such a program.
 
-    It is Keras' default, and so most likely the paper's for GMD.
+    It is the default of Keras, so most likely the paper uses it for GMD.
     """
     place = math.prod(shape[:-2])
     variance = jnp.asarray(2.0 / (place * (shape[-2] + shape[-1])), dtype)
@@ -76,12 +76,12 @@ def he_init(key: Key, shape: tuple[int, ...], dtype: Dtype = float) -> Array:
 
 
 def _choose_num(key: Key, shape: tuple[int, ...]) -> int:
-    """Return how many numbers are drawn for an array, of which it takes the first.
+    """Return how many numbers to draw for an array; it takes the first of them.
 
-    XLA takes a second to compile normal numbers, and would for every array anew. As a number
-    depends on the key and its place alone (`jax_threefry_partitionable`), those of a smaller array
-    are the first of a larger one: where nothing traces it, few sizes are ever compiled. A size is
-    the smallest power of 8, 4,096 at least, that holds the array.
+    XLA needs a second to compile normal numbers for each size of array. A number depends only on
+    the key and its position (`jax_threefry_partitionable`). So the numbers of a smaller array are
+    the first of a larger one, and without tracing only a few sizes are compiled. A size is the
+    smallest power of 8, at least 4,096, that holds the array.
     """
     num = math.prod(shape)
     if isinstance(key, jax.core.Tracer):
@@ -195,8 +195,8 @@ BatchNorm = functools.partial(nn.BatchNorm, momentum=0.9, epsilon=1e-5, scale_in
 class ClassBatchNorm(nn.Module):
     """Batch norm with a scale and a bias for each class (de Vries et al. 2017).
 
-    Of features [batch, h, w, features] by labels [batch]; the statistics are of the whole batch,
-    and over the mapped axis `axis_name` where one is given.
+    It takes features [batch, h, w, features] and labels [batch]. The statistics are those of the
+    whole batch, also over the mapped axis `axis_name` if one is given.
     """
 
     num_classes: int
@@ -222,10 +222,10 @@ class ClassBatchNorm(nn.Module):
 
 
 class Dropout(nn.Module):
-    """Set features to 0 with the chance `rate` in training, and make up for it in the others.
+    """Set features to 0 with the chance `rate` in training, and scale up the others.
 
-    Of features [batch, ...]. Which ones follows from the key `dropout` and the place in the whole
-    batch, of which every device over the mapped axis `axis_name` has a part.
+    It takes features [batch, ...]. The key `dropout` and the position in the whole batch decide
+    which features are 0. Every device over the mapped axis `axis_name` has a part of that batch.
     """
 
     rate: float

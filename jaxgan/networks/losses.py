@@ -1,4 +1,4 @@
-"""Losses that several kinds of networks descend."""
+"""Losses for several kinds of networks."""
 
 import jax
 import jax.numpy as jnp

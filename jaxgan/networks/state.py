@@ -1,4 +1,4 @@
-"""What training changes in one network, of a GAN or a classifier, and how it is changed."""
+"""The parts of a network that training changes, for a GAN or a classifier, and their update."""
 
 import functools
 from typing import TypeVar
@@ -14,7 +14,7 @@ from jaxgan.devices.parallel import average
 
 
 class NetworkState(struct.PyTreeNode):
-    """What training changes in one network; `batch_stats` is empty where it has none."""
+    """The parts of one network that training changes; `batch_stats` may be empty."""
 
     params: Params
     batch_stats: Params
@@ -36,10 +36,9 @@ def create_network_state(
     *inputs: jax.ShapeDtypeStruct,
 ) -> NetworkState:
     """Draw the parameters of a network that takes these inputs and `train`."""
-    # Lazily: the parameters are drawn one by one (`layers.normal`), and nothing else is computed;
-    # without `train`, what batch norm makes of its first statistics would be. Of every function
-    # within the network that is jitted the part that needs no input, which is empty, would be
-    # compiled all the same.
+    # Lazily: only the parameters are computed, one by one (`layers.normal`). Without `train`, batch
+    # norm would also compute with its first statistics. Without `disable_jit`, JAX would compile
+    # the part of each jitted function that needs no input, although it is empty.
     with jax.disable_jit():
         params = network.lazy_init(key, *inputs, train=True)["params"]
     statistics = _create_statistics(key, network=network, inputs=inputs)
@@ -66,7 +65,7 @@ def apply_gradients(
     optimizer: optax.GradientTransformation,
     axis_name: str | None = None,
 ) -> Network:
-    """Take one step of the optimizer by the mean gradients over devices."""
+    """Take one step of the optimizer with the mean gradients over devices."""
     gradients = average(gradients, axis_name)
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)

@@ -1,4 +1,4 @@
-"""Fast convolutions, augmentation. They know arrays only."""
+"""Fast convolutions, augmentation. Functions of arrays only."""
 
 from jaxgan.ops.convolution import conv as conv
 from jaxgan.ops.convolution import conv_transpose as conv_transpose

@@ -1,7 +1,7 @@
-"""Differentiable augmentation (DiffAugment, Zhao et al. 2020), applied to real and fake alike.
+"""Differentiable augmentation (DiffAugment, Zhao et al. 2020) of both real and fake images.
 
 Every function maps images [batch, height, width, channels] in [-1, 1] to the same shape, with one
-key an image, so that the result does not depend on how a batch lies over devices.
+key per image. So the result does not depend on how a batch is split over devices.
 """
 
 import functools
@@ -30,7 +30,7 @@ def diffaugment(
 ) -> Array:
     """Change each image by the policy's parts in turn, each with the chance `strength` (None: 1).
 
-    `keys` is one key an image, [batch]. There is no flip: left and right mean something in a
+    `keys` is one key per image, [batch]. There is no flip: left and right have a meaning in a
     radiograph.
     """
     return jax.vmap(functools.partial(_diffaugment_one, strength=strength, policy=policy))(
@@ -62,7 +62,7 @@ def change_brightness_contrast(image: Array, key: Key) -> Array:
 
 
 def shift(image: Array, key: Key) -> Array:
-    """Move one image [h, w, c] by up to an eighth of its side; what comes in is black (-1)."""
+    """Move one image [h, w, c] by up to an eighth of its side; new pixels are black (-1)."""
     height, width, channels = image.shape
     reach_y, reach_x = round(height * MAX_SHIFT), round(width * MAX_SHIFT)
     offset_y, offset_x = jax.random.randint(
@@ -87,7 +87,7 @@ def _within(positions: Array, centre: Array, *, reach: float) -> Array:
 
 
 def rotate_zoom(image: Array, key: Key) -> Array:
-    """Turn and zoom one image [h, w, c] about its centre; what comes in is black (-1)."""
+    """Turn and zoom one image [h, w, c] about its centre; new pixels are black (-1)."""
     height, width, channels = image.shape
     angle, zoom = jax.random.uniform(key, (2,), minval=-1.0, maxval=1.0)
     angle, scale = jnp.deg2rad(MAX_ANGLE) * angle, 1.0 + MAX_ZOOM * zoom

@@ -1,6 +1,6 @@
 """Classic augmentation of training images: rotation, zoom, shift, brightness and contrast.
 
-What radiology papers use by hand, in ranges that leave a chest film a chest film. No flip: the
+The usual changes in radiology papers, in ranges that keep a chest film realistic. No flip: the
 heart is on the left.
 """
 
@@ -20,7 +20,7 @@ MAX_CONTRAST = 0.2  # contrast is multiplied by 0.8 to 1.2
 def augment_classic(images: Array, keys: Key) -> Array:
     """Return uint8 images [batch, height, width, channels] as float in [0, 255], each changed.
 
-    `keys` is one key an image [batch]; what comes in over the edge repeats the edge.
+    `keys` is one key per image [batch]; new pixels repeat the edge.
     """
     return jax.vmap(_augment_one)(images.astype(jnp.float32), keys)
 

@@ -1,4 +1,4 @@
-"""Computing on many images in batches of one size, so that one program is compiled."""
+"""Compute on many images in batches of one size, so that only one program is compiled."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,12 +7,12 @@ import numpy as np
 
 
 def map_batches(fn: Callable[[Any], Any], images: np.ndarray, batch_size: int) -> np.ndarray:
-    """Return what `fn` makes of each of the images [num, ...].
+    """Return the result of `fn` for each of the images [num, ...].
 
-    `fn` maps [batch_size, ...] to an array with a row an image. The last batch is filled up with
-    zeros, whose rows are left out.
+    `fn` maps [batch_size, ...] to an array with one row per image. The last batch is filled up with
+    zeros, and their rows are left out.
     """
-    # At least one batch, so that no images at all have their shape too.
+    # At least one batch, so that the result has a shape even without images.
     starts = range(0, max(len(images), 1), batch_size)
     return np.concatenate([_map_batch(fn, images[i : i + batch_size], batch_size) for i in starts])
 

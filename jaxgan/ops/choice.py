@@ -1,16 +1,17 @@
-"""Which form computes which convolution on a CPU.
+"""Choose the form that computes a convolution on a CPU.
 
 Measured on two cores of an AMD EPYC (AVX2, 0.5 MB of L2 each), jax 0.10.2, float32, on the layers
-of DCGAN at 64x64 (batch 64) and of GMD at 150x150 (batch 8), every alternative in turn in one
-process, products alone and whole training steps, both inside `lax.fori_loop`:
+of DCGAN at 64x64 (batch 64) and of GMD at 150x150 (batch 8). Every alternative ran in turn in one
+process, both single products and full training steps, inside `lax.fori_loop`:
 
-- 3x3, stride 1: m = 4 beat m = 2 in every product (113 to 89, 112 to 92, 80 to 60 effective
-  GFLOP/s a core at 148x148x256 -> 128). Tiles should stay in cache: blocks of 4 MB against 14 MB
-  ran at 140 to 121 there, all at once far slower; but an image of 6 MB is best left whole (184 to
-  152 at 71x71x128). A block should not be smaller than the transformed kernel, read for each.
-- 4x4, stride 2: all at once, although blocks win by up to a fifth in a single product. A forward
-  product and the kernel gradient transform the same image, the two gradients the same cotangent;
-  XLA finds the equal work and does it once where it is not inside a loop of its own. The whole
+- 3x3, stride 1: m = 4 was faster than m = 2 in every product (113 to 89, 112 to 92, 80 to 60
+  effective GFLOP/s per core at 148x148x256 -> 128). Tiles should stay in cache: blocks of 4 MB
+  against 14 MB ran at 140 to 121 there, and all at once was far slower. But an image of 6 MB is
+  best not divided (184 to 152 at 71x71x128). A block should not be smaller than the transformed
+  kernel, which is read for each block.
+- 4x4, stride 2: all at once, although blocks are faster by up to a fifth in a single product. A
+  forward product and the kernel gradient transform the same image, the two gradients the same
+  cotangent. XLA finds the equal work and does it once if it is not inside its own loop. The full
   step took 750 ms with m = 4 (m = 2 at results of 4x4, where tiles of 4 are too few to fill a
   matrix product), 994 ms with m = 2 everywhere, 869 to 902 ms with the best form of each product
   in blocks.
@@ -27,7 +28,7 @@ from jaxgan.ops.geometry import Geometry
 
 _MIN_CHANNELS = 8
 _MIN_TILES = 32
-# Of transformed images: what stays in cache, and what may be held at once where sharing pays.
+# Bytes of transformed images: those that stay in cache, and the limit if sharing saves time.
 _CACHED_BYTES = 6 << 20
 _SHARED_BYTES = 512 << 20
 
@@ -36,7 +37,7 @@ _SHARED_BYTES = 512 << 20
 class Winograd:
     """Winograd's form: tiles of m x m results, in blocks of `images`, or of `rows` of tiles.
 
-    None means all at once; `rows` are of one image a time.
+    None means all at once; `rows` are of one image at a time.
     """
 
     m: int
@@ -76,7 +77,7 @@ def choose(product: str, g: Geometry, batch: int, inputs: int, outputs: int) -> 
 def _choose_blocks(
     product: str, g: Geometry, batch: int, inputs: int, outputs: int, m: int
 ) -> Winograd:
-    """Divide the work into even blocks of about the size that was found best."""
+    """Divide the work into equal blocks of about the fastest measured size."""
     kernel, image = _transformed_sizes(g, inputs, outputs, m)
     block = max(_SHARED_BYTES if g.stride == 2 else _CACHED_BYTES, kernel)
     if batch * image <= block:

@@ -62,8 +62,8 @@ def _kernel_gradient(x: Array, dy: Array, g: Geometry) -> Array:
 def _transposed(x: Array, kernel: Array, g: Geometry) -> Array:
     """Compute `_input_gradient` of the flipped kernel.
 
-    XLA would not cancel the flip with that of its own transposed convolution, which is most of the
-    work for an image or two; those have a form of their own.
+    XLA would not cancel the flip with that of its own transposed convolution. For one or two images
+    this is most of the work, so they have their own form.
     """
     form = choice.choose("input_gradient", g, x.shape[0], kernel.shape[3], kernel.shape[2])
     is_library = isinstance(form, choice.Library)
@@ -121,7 +121,7 @@ def _transposed_bwd(g: Geometry, factors: Pair, dy: Array) -> Pair:
 
 
 def _keeping_factors(product: Callable[..., Array]) -> Callable[..., tuple[Array, Pair]]:
-    """Return what computes a product and keeps its two factors, which its gradients need."""
+    """Return the function that computes a product and keeps its two factors for the gradients."""
     return lambda a, b, g: (product(a, b, g), (a, b))
 
 

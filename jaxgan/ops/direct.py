@@ -1,4 +1,4 @@
-"""Convolutions as one matrix product over gathered windows: best where channels are few.
+"""Convolutions as one matrix product over gathered windows: the fastest for few channels.
 
 The windows of an image become rows [places, k * k * i]; their transpose scatters rows back by
 adding shifted copies. An image of the kernel's own size needs neither: it is one row.
@@ -24,7 +24,7 @@ def _gather(x: Array, g: Geometry) -> Array:
 
 
 def _scatter(rows: Array, g: Geometry) -> Array:
-    """Add windows to where they came from: the transpose of `_gather`."""
+    """Add windows at their original positions: the transpose of `_gather`."""
     rh, rw = (k // g.stride for k in g.kernel)
     if g.out == (1, 1):
         return from_plane(rows.reshape(rows.shape[0], rh, rw, -1), g)

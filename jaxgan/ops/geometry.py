@@ -12,8 +12,8 @@ Padding = str | tuple[tuple[int, int], tuple[int, int]]
 class Geometry:
     """A convolution's sizes: `size` of the image, `out` of the result, `kernel`, each (h, w).
 
-    `low` is the padding before the image. What is needed after it follows from the other
-    fields, and is negative where the last rows meet no window.
+    `low` is the padding before the image. The padding after it follows from the other fields, and
+    is negative if no window contains the last rows.
     """
 
     size: Sizes

@@ -1,4 +1,4 @@
-"""Between stored pixels and what networks see."""
+"""Convert between stored pixels and the values that networks use."""
 
 import jax.numpy as jnp
 
@@ -11,7 +11,7 @@ def scale_to_unit(images: Array) -> Array:
 
 
 def scale_to_bytes(images: Array) -> Array:
-    """Map float [-1, 1] to uint8 [0, 255]: by one rule for every image, none is stretched.
+    """Map float [-1, 1] to uint8 [0, 255] by one rule for every image, without stretching.
 
     See row 5 of the README's table of where the paper contradicts itself.
     """
@@ -21,8 +21,8 @@ def scale_to_bytes(images: Array) -> Array:
 def stretch_to_bytes(images: Array) -> Array:
     """Map each image's own minimum to 0 and maximum to 255.
 
-    This is `make_grid(..., normalize=True)` of the listing in section 4.1, kept for the rule
-    `paper_code` alone: it gives generated images a contrast that real ones do not have.
+    This is `make_grid(..., normalize=True)` of the listing in section 4.1, used only by the rule
+    `paper_code`: it gives generated images a contrast that real ones do not have.
     """
     axes = (-3, -2, -1)
     low = jnp.min(images, axis=axes, keepdims=True)

@@ -1,7 +1,7 @@
-"""Between an image under a convolution of stride s and its plane, under one of stride 1.
+"""Convert between an image for a convolution of stride s and its plane, for one of stride 1.
 
 The s * s phases of the image become channels of the plane; the kernel [s r, s r, i, o] becomes
-[r, r, s s i, o]. At stride 1 the two are the same, but for the padding, which the plane contains.
+[r, r, s s i, o]. At stride 1 the two are the same, except that the plane contains the padding.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
-"""Transposed convolutions of few images: one matrix product a tap, on the kernel as it lies.
+"""Transposed convolutions of few images: one matrix product per tap, with the unchanged kernel.
 
-For an image or two the other forms spend most of their time on turning the kernel round. A tap is
-one place of a kernel; each one's product with all pixels is added where that tap puts it.
+For one or two images the other forms spend most of their time on flipping the kernel. A tap is one
+position of a kernel. Its product with all pixels is added at the positions of that tap.
 """
 
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from jax import Array, lax
 
 from jaxgan.ops.geometry import Geometry
 
-_FEW = 8  # images: from this many on turning a kernel round costs little beside them
+_FEW = 8  # images: from this number on, flipping a kernel costs little in comparison
 
 
 def is_spread_of_few(g: Geometry, batch: int) -> bool:
@@ -18,14 +18,14 @@ def is_spread_of_few(g: Geometry, batch: int) -> bool:
 
 
 def is_doubling(g: Geometry) -> bool:
-    """Whether images of twice the size come out, by a kernel of 4x4."""
+    """Whether the result has twice the size of the images, with a kernel of 4x4."""
     is_shape = (g.kernel, g.stride, tuple(g.padding)) == ((4, 4), 2, ((1, 1), (1, 1)))
     return is_shape and g.size == (2 * g.out[0], 2 * g.out[1])
 
 
 def transposed(dy: Array, kernel: Array, g: Geometry) -> Array:
     """Convolve the dilated image: [b, *g.out, i], [k, k, i, o] -> [b, *g.size, o]."""
-    # XLA computes such a product in one thread: halves of an image are two products, for two.
+    # XLA computes such a product in one thread. Two halves of an image use two threads.
     halves = jnp.split(dy, 1 if g.out[0] % 2 else 2, axis=1)
     products = jnp.concatenate([_multiply(half, kernel) for half in halves], axis=3)
     if g.out == (1, 1):
@@ -43,9 +43,10 @@ def _multiply(dy: Array, kernel: Array) -> Array:
 
 
 def _interleave(taps: list[Array], axis: int) -> Array:
-    """Lay four taps' products out along an axis of twice the length.
+    """Combine the products of four taps along an axis of twice the length.
 
-    Even places get tap 0 of the place before and tap 2, odd ones tap 1 and tap 3 of that behind.
+    Even positions get tap 0 of the previous position and tap 2. Odd positions get tap 1, and tap 3
+    of the next position.
     """
     even, odd = _moved(taps[0], axis, 1) + taps[2], taps[1] + _moved(taps[3], axis, -1)
     joined = jnp.stack([even, odd], axis + 1)

@@ -1,4 +1,4 @@
-"""Pictures of classifiers: accuracies over epochs, and what is taken for what."""
+"""Pictures of classifiers: accuracies over epochs, and confusion matrices."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -10,25 +10,29 @@ import numpy as np
 from jaxgan.metrics.classification import compute_wilson_interval
 from jaxgan.reports.drawing import (
     BLUE,
+    GREEN,
     ORANGE,
     Records,
     choose_shown,
+    draw_rates,
     draw_series,
     finish_panel,
+    name_epochs,
     open_panels,
     read_series,
     scale_losses,
     show_percent,
+    size_panels,
     write_notes,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_MOST_CELLS = 20  # classes whose confusions are written out
-_LONGEST_NAME = 20  # letters of a class's name where there are many
+_MOST_CELLS = 20  # classes: up to here, the numbers are written into the cells
+_LONGEST_NAME = 20  # letters of a class name if there are many classes
 _NAMED_ERRORS = 5
-_LARGE_MATRIX = (9.0, 8.4)  # inches, of more classes than that
+_LARGE_MATRIX = (9.0, 8.4)  # inches, if there are more classes than `_MOST_CELLS`
 
 
 def plot_accuracy(records: Records, path: Path, *, title: str, val_count: int) -> None:
@@ -36,7 +40,8 @@ def plot_accuracy(records: Records, path: Path, *, title: str, val_count: int) -
 
     The band is the 95 % Wilson interval of the validation accuracy on its `val_count` images.
     """
-    with open_panels(path, title=title, rows=2) as (figure, (accuracies, losses)):
+    with open_panels(path, title=title, **size_panels(records)) as (figure, panels):
+        accuracies, losses, *others = panels
         epochs, values = read_series(records, "val_accuracy")
         series = {
             "accuracy": ("training, running", BLUE),
@@ -48,19 +53,23 @@ def plot_accuracy(records: Records, path: Path, *, title: str, val_count: int) -
             band = accuracies.fill_between(epochs, low, high, label="95 % interval")
             band.set(color=ORANGE, alpha=0.15, linewidth=0)
         names = {"loss": ("training", BLUE), "val_loss": ("validation", ORANGE)}
+        if any("stopping_loss" in record for record in records):
+            names["stopping_loss"] = ("stopping part", GREEN)
         notes += draw_series(losses, records, names)
         notes += scale_losses(losses, records, tuple(names))
         accuracies.set_ylim(-0.03, 1.03)
         show_percent(accuracies)
         finish_panel(accuracies, ylabel="accuracy")
-        finish_panel(losses, ylabel="loss", xlabel="epoch", legend_columns=0)
+        columns = 3 if "stopping_loss" in names else 0
+        finish_panel(losses, ylabel="loss", xlabel=name_epochs(others), legend_columns=columns)
+        draw_rates(others, records)
         write_notes(figure, notes)
 
 
 def plot_confusion_matrix(report: Mapping[str, Any], path: Path, *, title: str) -> None:
     """Draw counts and row shares of a classification report (`metrics.classification`).
 
-    Of many classes the shares alone, as shades, in a figure that does not grow with them.
+    With many classes, only the shares are drawn, as shades, and the figure does not grow further.
     """
     matrix, accuracy = report["confusion_matrix"], report["accuracy"]
     counts = np.asarray(matrix["counts"], np.int64)
@@ -90,7 +99,7 @@ def plot_confusion_matrix(report: Mapping[str, Any], path: Path, *, title: str) 
 def _name_cells(
     axes: "Axes", counts: np.ndarray, rows: Sequence[str], columns: Sequence[str]
 ) -> None:
-    """Write every count and share into its cell, every class beside its row and column."""
+    """Write every count and share into its cell, and the class names next to rows and columns."""
     totals = counts.sum(axis=1)
     for (row, column), count in np.ndenumerate(counts):
         share = count / max(totals[row], 1)
@@ -103,7 +112,7 @@ def _name_cells(
 
 
 def _name_some(axes: "Axes", rows: Sequence[str], columns: Sequence[str]) -> None:
-    """Name some of many rows and columns, evenly spread."""
+    """Name some of the rows and columns, evenly spread."""
     places = choose_shown(range(len(rows)))
     axes.set_yticks(places, [_shorten(rows[i]) for i in places])
     places = choose_shown(range(len(columns)))
@@ -117,7 +126,7 @@ def _shorten(name: str) -> str:
 def _describe_confusions(
     counts: np.ndarray, rows: Sequence[str], columns: Sequence[str]
 ) -> list[str]:
-    """Return notes on a matrix too large for numbers: its most frequent errors."""
+    """Return notes on a matrix too large for numbers, with its most frequent errors."""
     errors = counts.copy()
     np.fill_diagonal(errors, 0)
     order = np.argsort(-errors, axis=None, kind="stable")[:_NAMED_ERRORS]
@@ -127,5 +136,5 @@ def _describe_confusions(
         for row, column in places
         if errors[row, column]
     ]
-    notes = [f"{len(rows)} classes: shades are shares of a row, numbers are in report.json."]
+    notes = [f"{len(rows)} classes: shades are shares of a row; report.json has the numbers."]
     return notes + ([f"Most frequent errors: {'; '.join(named)}."] if named else [])

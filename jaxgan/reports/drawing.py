@@ -1,8 +1,8 @@
-"""What every picture is made of: the house style, panels over epochs, sheets of images.
+"""The parts of every picture: the common style, panels over epochs, sheets of images.
 
-Every function that writes a PNG writes it whole or not at all, and the same bytes for the same
-input whatever the user's matplotlib settings. It bears the mark of what jaxgan has made, so that no
-command takes a figure or a sheet for a film. `records` are the dicts of a run's metrics.jsonl.
+Every PNG is written completely or not at all. The same input gives the same bytes, whatever the
+user's matplotlib settings. Every PNG has jaxgan's mark, so that no command reads a figure or a
+sheet as a film. `records` are the dicts of a run's metrics.jsonl.
 """
 
 import io
@@ -26,11 +26,11 @@ if TYPE_CHECKING:  # matplotlib takes half a second of every launch: loaded wher
 Records = Sequence[Mapping[str, Any]]
 T = TypeVar("T")
 
-# Okabe and Ito's colours, told apart by colour-blind readers too
+# The colours of Okabe and Ito: colour-blind readers can distinguish them too.
 BLUE, ORANGE, GREEN, GRAY = "#0072B2", "#D55E00", "#009E73", "#767676"
 
 DPI = 120
-MOST_ROWS = 16  # of a figure with a row a class
+MOST_ROWS = 16  # of a figure with one row per class
 _GAP = 2  # pixels between tiled images
 _STYLE: Any = {
     "font.size": 11,
@@ -43,12 +43,12 @@ _STYLE: Any = {
     "lines.linewidth": 1.8,
     "lines.markersize": 4,
     "legend.frameon": False,
-    "text.parse_math": False,  # a class may be called a$b
+    "text.parse_math": False,  # the name of a class may be a$b
 }
 
 
 def choose_shown(rows: Sequence[T]) -> Sequence[T]:
-    """Return at most `MOST_ROWS` of rows, evenly spread over all of them."""
+    """Return at most `MOST_ROWS` of the rows, evenly spread."""
     if len(rows) <= MOST_ROWS:
         return rows
     return [rows[i] for i in np.linspace(0, len(rows) - 1, MOST_ROWS).round().astype(int)]
@@ -59,7 +59,8 @@ def write_grid(
 ) -> None:
     """Write uint8 images [num, height, width, 1 or 3] as one sheet with thin white gaps.
 
-    Each pixel becomes `scale` x `scale`; by default the largest that keeps an image within 128.
+    Each pixel becomes `scale` x `scale` pixels. The default is the largest `scale` that keeps an
+    image within 128 x 128 pixels.
     """
     sheet = tile(images, columns=columns, scale=scale)
     buffer = io.BytesIO()
@@ -69,7 +70,7 @@ def write_grid(
 
 
 def tile(images: np.ndarray, *, columns: int, scale: int | None) -> np.ndarray:
-    """Lay images [num, height, width, channels] out row by row on one white sheet."""
+    """Put images [num, height, width, channels] row by row on one white sheet."""
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
         raise ValueError(
             "expected uint8 images [num, height, width, 1 or 3], "
@@ -94,7 +95,7 @@ def tile(images: np.ndarray, *, columns: int, scale: int | None) -> np.ndarray:
 def plot_rows(rows: Sequence[tuple[str, np.ndarray]], path: Path, *, title: str) -> None:
     """Show rows of up to 8 images uint8 [num, size, size, 1 or 3], each below its label.
 
-    The figure grows with the rows: of many classes `choose_shown` takes some.
+    The figure grows with the rows: with many classes, `choose_shown` chooses some first.
     """
     height = 0.7 + 1.65 * len(rows)
     with open_figure(path, size=(10.5, height)) as figure:
@@ -108,7 +109,7 @@ def plot_rows(rows: Sequence[tuple[str, np.ndarray]], path: Path, *, title: str)
 def show_row(figure: "Figure", images: np.ndarray, *, bottom: float) -> None:
     """Show images uint8 [num, size, size, 1 or 3] side by side, `bottom` inches above the edge.
 
-    As one sheet in the figure's own pixels: to open axes takes longer than to draw on them.
+    They are one sheet in the figure's own pixels, because axes for each image would be slow.
     """
     side, lefts = round(1.2 * DPI), [round(1.28 * DPI * i) for i in range(len(images))]
     sheet = np.full((side, max(lefts, default=0) + side, 3), 255, np.uint8)
@@ -119,7 +120,7 @@ def show_row(figure: "Figure", images: np.ndarray, *, bottom: float) -> None:
 
 
 def load() -> None:
-    """Load now what the first figure needs."""
+    """Import now the modules that the first figure needs."""
     import matplotlib.backends.backend_agg
     import matplotlib.style
     import matplotlib.ticker  # noqa: F401
@@ -128,7 +129,7 @@ def load() -> None:
 
 @contextmanager
 def open_figure(path: Path, *, size: tuple[float, float], **layout: Any) -> Iterator["Figure"]:
-    """Give an empty figure of `size` inches in the house style and write it at the end."""
+    """Give an empty figure of `size` inches in the common style and write it at the end."""
     import matplotlib.style
     from matplotlib.figure import Figure
 
@@ -142,11 +143,35 @@ def open_figure(path: Path, *, size: tuple[float, float], **layout: Any) -> Iter
 def open_panels(
     path: Path, *, title: str, rows: int, width: float = 9.0, height: float = 6.8
 ) -> Iterator[tuple["Figure", tuple["Axes", ...]]]:
-    """Give a titled figure with `rows` panels over one horizontal axis."""
+    """Give a figure with a title and `rows` panels that share one horizontal axis."""
     with open_figure(path, size=(width, height), layout="constrained") as figure:
         panels = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
         figure.suptitle(textwrap.fill(title, int(10 * width)), x=0.01, ha="left")
         yield figure, tuple(panels)
+
+
+def size_panels(records: Records) -> dict[str, Any]:
+    """Return the panels of a training's figure: two, and one for the rate where that is noted."""
+    return {"rows": 3, "height": 9.4} if _has_rates(records) else {"rows": 2}
+
+
+def name_epochs(others: Sequence["Axes"]) -> str:
+    """Return the label of the second panel's axis: the last panel has that of all."""
+    return "" if others else "epoch"
+
+
+def draw_rates(others: Sequence["Axes"], records: Records) -> None:
+    """Draw the learning rate into the panel that is left for it, if any."""
+    for axes in others:
+        epochs, rates = read_series(records, "learning_rate")
+        axes.plot(epochs, rates, color=GREEN, label="learning rate")
+        if min(rates) * 20 < max(rates):
+            axes.set_yscale("log")
+        finish_panel(axes, ylabel="learning rate", xlabel="epoch", legend_columns=0)
+
+
+def _has_rates(records: Records) -> bool:
+    return any("learning_rate" in record for record in records)
 
 
 def _render(figure: "Figure") -> bytes:
@@ -165,7 +190,7 @@ def read_series(records: Records, key: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw_series(axes: "Axes", records: Records, series: Mapping[str, tuple[str, str]]) -> list[str]:
-    """Draw each key's values, from 50 on lightly under their running median; return notes."""
+    """Draw the values of each key, with a running median from 50 values on; return notes."""
     notes = []
     for key, (label, color) in series.items():
         epochs, values = read_series(records, key)
@@ -190,7 +215,7 @@ def draw_series(axes: "Axes", records: Records, series: Mapping[str, tuple[str, 
 
 
 def scale_losses(axes: "Axes", records: Records, keys: Sequence[str]) -> list[str]:
-    """Turn to a logarithmic axis where the largest loss would flatten the rest; return notes."""
+    """Make the axis logarithmic if the largest loss would flatten the rest; return notes."""
     sizes = np.abs(np.concatenate([read_series(records, key)[1] for key in keys]))
     sizes = sizes[np.isfinite(sizes)]
     if not len(sizes) or sizes.max() <= 10 * max(1.0, float(np.median(sizes))):
@@ -201,7 +226,7 @@ def scale_losses(axes: "Axes", records: Records, keys: Sequence[str]) -> list[st
 
 
 def finish_panel(axes: "Axes", *, ylabel: str, xlabel: str = "", legend_columns: int = 3) -> None:
-    """Label the axes, put the legend (if any) above the panel, and say where nothing was drawn."""
+    """Label the axes, put a legend above the panel, and say if nothing was drawn."""
     axes.set(ylabel=ylabel, xlabel=xlabel)
     if not axes.lines and not axes.patches:
         axes.text(0.5, 0.5, "nothing recorded", transform=axes.transAxes, ha="center", color=GRAY)

@@ -1,4 +1,4 @@
-"""Pictures of GANs: their losses and scores, and their images beside real ones."""
+"""Pictures of GANs: their losses and scores, and their images next to real ones."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -14,14 +14,17 @@ from jaxgan.reports.drawing import (
     GREEN,
     ORANGE,
     Records,
+    draw_rates,
     draw_series,
     finish_panel,
+    name_epochs,
     open_figure,
     open_panels,
     read_series,
     scale_losses,
     show_percent,
     show_row,
+    size_panels,
     tile,
     write_notes,
 )
@@ -29,18 +32,19 @@ from jaxgan.reports.drawing import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_BLOCK = 3.3  # inches of a row of nearest pairs, its label of two lines included
-_LABEL_LETTERS = 105  # in a line of such a label
-_LONGEST_NOTE = 400  # letters of what is said of many classes
+_BLOCK = 3.3  # inches: height of a row of nearest pairs with its label of two lines
+_LABEL_LETTERS = 105  # per line of such a label
+_LONGEST_NOTE = 400  # letters of a note on many classes
 
 
 def plot_gan_losses(records: Records, path: Path, *, title: str, meaning: str | None) -> None:
     """Draw the losses of G and D, and D(x) and D(G(z)), over epochs (paper, Fig. 7 to 9).
 
-    `meaning` says how a score of D is to be read, None where it is a probability.
+    `meaning` says how to read a score of D; None if it is a probability.
     """
     name, is_probability = "d" if meaning is None else "d_score", meaning is None
-    with open_panels(path, title=title, rows=2) as (figure, (losses, scores)):
+    with open_panels(path, title=title, **size_panels(records)) as (figure, panels):
+        losses, scores, *others = panels
         notes = [
             *draw_series(losses, records, {"loss_g": ("G", ORANGE), "loss_d": ("D", BLUE)}),
             *scale_losses(losses, records, ("loss_g", "loss_d")),
@@ -53,11 +57,12 @@ def plot_gan_losses(records: Records, path: Path, *, title: str, meaning: str | 
         notes += draw_series(scores, records, series)
         finish_panel(losses, ylabel="loss")
         ylabel = "mean probability" if is_probability else "mean of D's score"
-        finish_panel(scores, ylabel=ylabel, xlabel="epoch")
+        finish_panel(scores, ylabel=ylabel, xlabel=name_epochs(others))
+        draw_rates(others, records)
         if is_probability:
             scores.set_ylim(-0.03, 1.03)
         else:
-            notes.append(f"D's score is no probability ({meaning}).")
+            notes.append(f"D's score is not a probability ({meaning}).")
         write_notes(figure, notes)
 
 
@@ -80,7 +85,7 @@ def plot_acceptance(
 
 
 def plot_quality(records: Records, path: Path, *, title: str, report: Mapping[str, Any]) -> None:
-    """Draw the kernel distance over epochs with the selected one (see `quality.summarise`)."""
+    """Draw the kernel distance over epochs and the selected epoch (see `quality.summarise`)."""
     with open_panels(path, title=title, rows=1, height=4.0) as (figure, (axes,)):
         _, values = read_series(records, "kernel_distance")
         notes = draw_series(axes, records, {"kernel_distance": ("generated", ORANGE)})
@@ -105,9 +110,9 @@ def plot_score_histogram(
     meaning: str | None,
     threshold: float | None,
 ) -> None:
-    """Draw how D's scores [num] of generated images are spread.
+    """Draw a histogram of D's scores [num] of generated images.
 
-    `meaning` says how a score is to be read, None where it is a probability.
+    `meaning` says how to read a score; None if it is a probability.
     """
     with open_panels(path, title=title, rows=1, height=4.5) as (figure, (axes,)):
         is_probability = meaning is None
@@ -128,9 +133,10 @@ def plot_score_histogram(
 def plot_real_beside_generated(
     real: np.ndarray, generated: np.ndarray, path: Path, *, title: str
 ) -> None:
-    """Show up to 4 x 8 real images beside as many generated ones, unresampled (paper, Fig. 6).
+    """Show up to 4 x 8 real images next to as many generated ones (paper, Fig. 6).
 
-    Both are uint8 [num, height, width, 1 or 3]; a block without images says so.
+    Both are uint8 [num, height, width, 1 or 3] and are not resampled. A block without images has a
+    sentence in their place.
     """
     blocks = {"real": real[:32], "generated": generated[:32]}
     sheets = {
@@ -163,8 +169,8 @@ def plot_nearest_pairs(
 ) -> None:
     """Show images above the training images nearest to them, one block per row.
 
-    Each row is a label, images and their nearest training images uint8 [num, size, size, 1 or 3],
-    at most 8 of them, and the distances [num] that are written below the pairs.
+    Each row has a label, images, their nearest training images and the distances [num], which are
+    written below the pairs. Images are uint8 [num, size, size, 1 or 3]; the first 8 are shown.
     """
     height = 1.1 + _BLOCK * len(rows)
     with open_figure(path, size=(10.5, height)) as figure:
@@ -181,7 +187,7 @@ def plot_nearest_pairs(
 
 
 def _find_span(values: np.ndarray) -> tuple[float, float]:
-    """Return the least and the greatest finite value, at least a little apart."""
+    """Return the smallest and the largest finite value; if they are equal, a range of 1."""
     values = values[np.isfinite(values)]
     if not len(values):
         return 0.0, 1.0

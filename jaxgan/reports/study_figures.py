@@ -1,4 +1,4 @@
-"""Pictures of what many trainings have given: of a study, and of an ablation."""
+"""Pictures of the results of many trainings: of a study, and of an ablation."""
 
 import textwrap
 from collections.abc import Mapping
@@ -26,9 +26,9 @@ def plot_lines(
     ylabel: str,
     diagonal: bool = False,
 ) -> None:
-    """Draw one line for each name in `series`, of x and y [num]; for a phone's width.
+    """Draw one line per name in `series`, of x and y [num]; for the width of a phone.
 
-    `diagonal` draws y = x, where confidence and accuracy agree, and takes 0 to 1 for both axes.
+    `diagonal` draws y = x, where confidence and accuracy agree, and sets both axes to 0 to 1.
     """
     with open_panels(path, title=title, rows=1, width=5.2, height=4.2) as (figure, (axes,)):
         styles = [(c, s) for s in ("-", "--", ":") for c in (BLUE, ORANGE, GREEN, GRAY)]
@@ -42,7 +42,7 @@ def plot_lines(
 
 
 def plot_ablation(rows: Mapping[str, Mapping[str, Any]], path: Path, *, title: str) -> None:
-    """Draw a line a variant: each training as a dot, the mean over the seeds as a bar.
+    """Draw one line per variant: each training as a dot, the mean over the seeds as a bar.
 
     `rows` are those of `jaxgan.experiments.ablation`: measures with `value`, `values` and `floor`
     by variant.

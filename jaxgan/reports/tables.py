@@ -1,4 +1,4 @@
-"""Plain-text pages from what runs have written."""
+"""Plain-text tables of the results of runs."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,15 +13,15 @@ Row = tuple[str, list[str]]
 
 _SPLITS = {"train": "training", "val": "validation", "test": "test"}
 ARMS = ("real", "augmented")
-_MOST_CLASSES, _SHOWN_CLASSES = 20, 10  # of more than these so many are shown
+_MOST_CLASSES, _SHOWN_CLASSES = 20, 10  # of more than 20 classes, 10 are shown
 
 
 def format_arms(reports: Mapping[str, Mapping[str, Any]]) -> str:
-    """Print the report.json of one or several arms of a classifier side by side.
+    """Return a table of the report.json of one or several arms of a classifier, side by side.
 
-    `reports` maps an arm's name ('real', 'augmented') to its report; the figures are those of the
-    last epoch. Brackets hold 95 % intervals. With both arms there, a last paragraph says what
-    the difference of their validation accuracies is worth.
+    `reports` maps the name of an arm ('real', 'augmented') to its report. The figures are those of
+    the last epoch. Brackets hold 95 % intervals. If both arms are there, a last paragraph says what
+    the difference between their validation accuracies can show.
     """
     arms = [*(a for a in ARMS if a in reports), *(a for a in reports if a not in ARMS)]
     rows = list(_list_rows([reports[arm] for arm in arms]))
@@ -29,8 +29,8 @@ def format_arms(reports: Mapping[str, Mapping[str, Any]]) -> str:
     lines += ["", "Brackets: 95 % intervals. Figures of the last epoch."]
     if max(len(r["synthetic_images"]) for r in reports.values()) > _MOST_CLASSES:
         lines.append(
-            f"Of the classes the {_SHOWN_CLASSES} of the lowest sensitivity are shown; report.json "
-            "has all of them."
+            f"Shown: the {_SHOWN_CLASSES} classes with the lowest sensitivity. report.json has all "
+            "classes."
         )
     lines += [_describe_best(arm, reports[arm]["best"]) for arm in arms if "best" in reports[arm]]
     if all(arm in reports for arm in ARMS):
@@ -39,15 +39,15 @@ def format_arms(reports: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def read_arm(path: Path) -> dict[str, Any] | None:
-    """Return the report.json of an arm; None where it is damaged or edited, which is said."""
+    """Return the report.json of an arm; None, with a sentence, if it is damaged or edited."""
     try:
         report = dict(json.loads(path.read_bytes()))
-        format_arms(dict.fromkeys(ARMS, report))  # all that is read of one, or of two
+        format_arms(dict.fromkeys(ARMS, report))  # reads everything that a table needs
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
         say(
-            f"{printable(str(path))} is damaged or was edited, and is left out of the table: "
-            "remove it and finished.json beside it, and the training's own command, started "
-            "again, writes both anew."
+            f"{printable(str(path))} is damaged or was edited, and is left out of the table. "
+            "Remove it, and finished.json in the same folder. Then start the same training command "
+            "again: it writes both files."
         )
         return None
     return report
@@ -69,7 +69,7 @@ _SCORES = {
 
 
 def format_evaluation(result: Mapping[str, Any]) -> str:
-    """Print what `evaluate` has measured: value, interval, floor and n, a block a comparison."""
+    """Return a table of an evaluation: value, interval, floor and n, one block per comparison."""
     rows: list[Row] = [("", ["value", "95 % interval", "real against real", "n"])]
     rows += _list_scores(result, f"against {result['against']['name']}")
     if "pixels" in result:
@@ -84,7 +84,7 @@ def format_evaluation(result: Mapping[str, Any]) -> str:
 
 
 def format_rules(result: Mapping[str, Any]) -> str:
-    """Print what `compare_rules` has measured, a line a rule, and its answer."""
+    """Return a table of a `compare_rules` result, one line per rule, and its answer."""
     names = ("kernel_distance", "precision", "recall", "memorisation")
     rows: list[Row] = [("rule", ["kept", "share", *(_SCORES[name] for name in names)])]
     for rule, found in result["rules"].items():
@@ -95,7 +95,7 @@ def format_rules(result: Mapping[str, Any]) -> str:
 
 
 def format_markdown(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a Markdown table, the first row of which is its head."""
+    """Return the lines of a Markdown table; the first row is the heading."""
     head, *lines = [f"| {' | '.join(cells)} |" for cells in rows]
     return [head, "|---" * len(rows[0]) + "|", *lines]
 
@@ -124,7 +124,7 @@ def _format_range(interval: Sequence[float] | None) -> str:
 
 
 def _list_rows(reports: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
-    """Give the table's rows, one cell an arm; a row without cells opens a section."""
+    """Give the rows of the table, one cell per arm; a row without cells starts a section."""
     yield "data", [r["data"]["name"] for r in reports]
     yield "epochs", [str(r["epochs"]) for r in reports]
     synthetic = [r["synthetic_images"] for r in reports]
@@ -141,7 +141,7 @@ def _list_rows(reports: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
 
 
 def _list_split_rows(results: Sequence[Mapping[str, Any] | None]) -> Iterator[Row]:
-    """Give one split's rows; an arm without this split has dashes."""
+    """Give the rows of one split; an arm without this split has dashes."""
     yield "  images", ["-" if r is None else str(r["count"]) for r in results]
     yield "  accuracy", ["-" if r is None else _format_accuracy(r) for r in results]
     yield (
@@ -162,24 +162,24 @@ def _list_split_rows(results: Sequence[Mapping[str, Any] | None]) -> Iterator[Ro
 
 
 def _find_weakest(classes: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
-    """Return the classes of the lowest sensitivity, the mean over arms, in order of appearance."""
+    """Return the classes with the lowest mean sensitivity over arms, in order of appearance."""
 
     def compute(name: str) -> float:
         found = [c[name]["sensitivity"]["value"] for c in classes if name in c]
-        told = [value for value in found if value is not None]
-        return sum(told) / len(told) if told else 2.0  # a class without images comes last
+        known = [value for value in found if value is not None]
+        return sum(known) / len(known) if known else 2.0  # a class without images comes last
 
     weakest = set(sorted(names, key=compute)[:_SHOWN_CLASSES])
     return [name for name in names if name in weakest]
 
 
 def _merge(mappings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the keys of all, each once, in order of appearance."""
+    """Return the keys of all mappings, each once, in order of appearance."""
     return list(dict.fromkeys(key for mapping in mappings for key in mapping))
 
 
 def _format_measure(measure: Mapping[str, Any] | None) -> str:
-    """Write a share in percent or, where it counts no images, an AUC in hundredths."""
+    """Write a share in percent, or an AUC (it counts no images) with three decimals."""
     if measure is None or measure["value"] is None:
         return "-"
     low, high = measure["interval"]
@@ -210,7 +210,7 @@ def _align(rows: Sequence[Row]) -> list[str]:
 
 
 def _describe_best(arm: str, best: Mapping[str, Any]) -> str:
-    """Name the best epoch in one line, with the warning that it was chosen by what it shows."""
+    """Describe the best epoch in one line, and note that this accuracy was used to choose it."""
     splits = [
         f"{_SPLITS[split]} accuracy {_format_accuracy(best[split])}"
         for split in ("val", "test")
@@ -220,18 +220,19 @@ def _describe_best(arm: str, best: Mapping[str, Any]) -> str:
 
 
 def _describe_difference(real: Mapping[str, Any], augmented: Mapping[str, Any]) -> str:
-    """Say what separates the arms on validation and what one run each can show."""
+    """Say how the validation accuracies of the arms differ, and what one run per arm can show."""
     before, after = real["last"]["val"], augmented["last"]["val"]
     count = before["count"]
     if real["data"]["fingerprint"] != augmented["data"]["fingerprint"] or count != after["count"]:
         return (
-            "The two arms were not run on the same data (name, content or split differ): their "
-            "figures cannot be compared. Run the older arm again."
+            "The two arms were not run on the same data (name, content or split differ), so their "
+            "figures can not be compared. Run the older arm again."
         )
     if real["epochs"] != augmented["epochs"]:
         return (
-            f"The arms ran for {real['epochs']} and {augmented['epochs']} epochs: their difference "
-            "is not due to the synthetic images alone. Run both for the same number of epochs."
+            f"The arms ran for {real['epochs']} and {augmented['epochs']} epochs, so their "
+            "difference is not due to the synthetic images alone. Run both for the same number of "
+            "epochs."
         )
     images = after["accuracy"]["correct"] - before["accuracy"]["correct"]
     lower = min(before["accuracy"]["value"], after["accuracy"]["value"])
@@ -242,17 +243,17 @@ def _describe_difference(real: Mapping[str, Any], augmented: Mapping[str, Any]) 
     smallest = compute_smallest_gain(accuracy=lower, count=count)
     if smallest is None:
         return difference + (
-            f"With {count} images and {100 * lower:.1f} % in the weaker arm, no gain however "
-            "large can be shown (80 % power, unpaired), so this is no verdict."
+            f"With {count} images and {100 * lower:.1f} % in the weaker arm, no gain can be shown, "
+            "however large (80 % power, unpaired). So this is not a verdict."
         )
     limit = f"a difference smaller than about {100 * smallest:.0f} points"
     if abs(images) / count < smallest:
         return difference + (
-            f"One run an arm on {count} images cannot show {limit} "
-            "(80 % power, two-sided 5 %, unpaired), so this is no verdict."
+            f"One run per arm on {count} images can not show {limit} "
+            "(80 % power, two-sided 5 %, unpaired). So this is not a verdict."
         )
     return difference + (
-        f"That is more than chance in drawing {count} images explains ({limit} could not be "
-        "shown; 80 % power, two-sided 5 %, unpaired), but one run an arm does not show how much "
-        "runs differ from seed to seed, so this is no verdict until it is repeated."
+        f"The difference is too large for chance in drawing {count} images ({limit} could not be "
+        "shown; 80 % power, two-sided 5 %, unpaired). But one run per arm does not show how much "
+        "runs differ between seeds. So this is not a verdict: repeat it with other seeds."
     )

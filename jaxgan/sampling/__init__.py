@@ -1,1 +1,1 @@
-"""Images, and which of them are kept. By a generator, while it trains and from its folder."""
+"""Images, and which of them are kept. From a generator during training, or from a run's folder."""

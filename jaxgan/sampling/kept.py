@@ -1,4 +1,4 @@
-"""The images a run has kept: `accepted/*.png` and `accepted.csv`, one row an image."""
+"""The images a run has kept: `accepted/*.png` and `accepted.csv`, with one row per image."""
 
 import csv
 import io
@@ -28,10 +28,9 @@ _OWN_FILE = re.compile(rf"(epoch_\d{{5,}}|{_FINAL})_\d{{7,}}\.png")
 class KeptImage:
     """One row of `accepted.csv`.
 
-    `seed` is the latent's (see `two_player.draw_latents`); for `paper_code`, which takes an image
-    of the training batch itself, the step's. `score` is D(G(z)), or what D says as it comes
-    where that is no probability; for `paper_code` the mean over the batch, the only score that
-    rule knows.
+    `seed` is the seed of the latent (see `two_player.draw_latents`). For `paper_code`, which keeps
+    an image of the training batch, it is the step. `score` is D(G(z)), or D's raw output if that is
+    no probability. For `paper_code` it is the mean over the batch, the only score of that rule.
     """
 
     file: str
@@ -59,15 +58,15 @@ class KeptImages:
 
     @property
     def num_missing(self) -> int:
-        """How many images are still wanted."""
+        """How many images are still needed to reach the target."""
         return max(self.target - len(self), 0)
 
     def rewind(self, epoch: int) -> None:
-        """Forget what was kept after `epoch`, and what a finished training was topped up with.
+        """Remove images kept after `epoch`, and those drawn after the end of training.
 
-        So it does with rows whose image is gone, and with images whose table is gone, which is
-        said: others take their place. In the folder only what a run itself makes is removed. Raises
-        `UserError` where the table is gone and its rule could draw no others.
+        Rows without their image, and images without their table, are removed too, with a message:
+        others take their place. Only files made by a run are removed. Raises `UserError` if the
+        table is gone and its rule cannot draw others.
         """
         if not (self._run.path / TABLE).exists():
             self._check_orphans()
@@ -91,7 +90,7 @@ class KeptImages:
         epoch: int,
         final: bool = False,
     ) -> int:
-        """Write images uint8 [num, h, w, c], at most as many as are wanted; return how many."""
+        """Write images uint8 [num, h, w, c] up to the target; return how many were written."""
         num = min(len(images), self.num_missing)
         prefix = _FINAL if final else f"epoch_{epoch:05d}"
         rows = [
@@ -112,18 +111,18 @@ class KeptImages:
         write_text(self._run.path / TABLE, format_table(self._rows))
 
     def _list_own_files(self) -> list[Path]:
-        """Return what lies in the folder and a run has made."""
+        """Return the files in the folder that a run has made."""
         files = self._run.get_folder(FOLDER).iterdir()
         return [path for path in files if _OWN_FILE.fullmatch(path.name) and path.is_file()]
 
     def _check_orphans(self) -> None:
-        """Say that images without a table give way to others; raise where there can be none."""
+        """Say that images without a table are replaced; raise if the rule cannot draw others."""
         num, shown = len(self._list_own_files()), printable(str(self._run.path / TABLE))
         if num and self._rule == ONLY_WHILE_TRAINING:
             raise UserError(
-                f"{shown} is gone, which tells what the {num} image(s) in {FOLDER} are, and rule "
-                f"{self._rule} keeps images only while it trains: no others can take their place. "
-                "Put the table back, or move these images to another folder."
+                f"{shown}, the table of the {num} image(s) in {FOLDER}, is gone. Rule {self._rule} "
+                "keeps images only during training, so no others can take their place. "
+                "Restore the table, or move these images to another folder."
             )
         if num:
             say(f"{shown} is gone: others take the place of the {num} image(s) in {FOLDER}.")
@@ -134,7 +133,7 @@ class KeptImages:
         instead = "others take their place"
         if self._rule == ONLY_WHILE_TRAINING:
             instead = (
-                f"they are left out, since rule {self._rule} keeps images only while it trains"
+                f"they are left out, because rule {self._rule} keeps images only during training"
             )
         say(
             f"Of the kept images of {printable(str(self._run.path))} {list_some(names)} "
@@ -143,9 +142,9 @@ class KeptImages:
 
 
 def format_table(rows: Iterable[KeptImage]) -> str:
-    """Return `accepted.csv`, which no spreadsheet takes to hold a formula."""
+    """Return the text of `accepted.csv`; a spreadsheet finds no formula in it."""
     text = io.StringIO()
-    # All words are quoted: of itself the writer leaves a lone "\r" bare, which ends a row.
+    # All text is quoted: by default the writer does not quote a single "\r", which ends a row.
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow(field.name for field in fields(KeptImage))
     writer.writerows([csv_cell(value) for value in astuple(row)] for row in rows)
@@ -153,15 +152,15 @@ def format_table(rows: Iterable[KeptImage]) -> str:
 
 
 def read_table(run: Path) -> list[KeptImage]:
-    """Return the rows of a run's `accepted.csv`, none where it has none.
+    """Return the rows of a run's `accepted.csv`, none if the file is absent.
 
-    Raises `UserError` where a person has made something else of it.
+    Raises `UserError` if the file was edited and is no longer valid.
     """
     path = run / TABLE
     if not path.exists():
         return []
     try:
-        # "utf-8-sig": a spreadsheet puts a mark in front.
+        # "utf-8-sig": a spreadsheet writes a byte order mark first.
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             cells, columns = list(reader), reader.fieldnames or ()
@@ -187,7 +186,7 @@ def _read_row(path: Path, number: int, row: Mapping[str, str]) -> KeptImage:
         )
     except (TypeError, ValueError):
         raise _describe_edited(
-            path, f"line {number} has a cell that is not what its column holds"
+            path, f"line {number} has a cell with a value of the wrong type"
         ) from None
 
 
@@ -195,14 +194,14 @@ def _describe_edited(path: Path, found: str) -> UserError:
     columns = ", ".join(field.name for field in fields(KeptImage))
     return UserError(
         f"{printable(str(path))} is not a table of kept images: {found}; expected the columns "
-        f"{columns}, an image a line, in UTF-8 with commas. Put back what was written, or remove "
-        "it: the training's own command then draws kept images anew (but by rule "
-        f"{ONLY_WHILE_TRAINING}, which keeps images only while it trains)."
+        f"{columns}, one image per line, in UTF-8 with commas. Restore the original file, or "
+        "remove it: the training's own command then draws kept images again (except by rule "
+        f"{ONLY_WHILE_TRAINING}, which keeps images only during training)."
     )
 
 
 def is_readable(file: Path) -> bool:
-    """Whether a file is there and is an image."""
+    """Whether a file exists and is an image."""
     try:
         read_image(file, 1)
     except (ImageError, OSError):
@@ -211,14 +210,14 @@ def is_readable(file: Path) -> bool:
 
 
 def find_lost(run: Path) -> list[str]:
-    """Return what of a run's kept images is gone: the table, or images that it names."""
+    """Return the missing files of a run's kept images: the table, or images that it names."""
     if not (run / TABLE).exists():
         return [TABLE]
     return [row.file for row in read_table(run) if not (run / FOLDER / row.file).is_file()]
 
 
 def is_whole(run: Path) -> bool:
-    """Whether nothing of a run's kept images is gone; says what is."""
+    """Whether the table and all kept images of a run exist; prints the missing files."""
     lost = find_lost(run)
     if lost:
         say(

@@ -1,9 +1,9 @@
-"""What the paper's listing (section 4.1) looks at while it trains, and what it saves.
+"""What the paper's listing (section 4.1) checks during training, and what it saves.
 
-At the end of every epoch it tests the last step's two mini-batches and may save the first image
-that G made in that step. Where the batch is larger than the set one step ends several epochs: it
-is looked at once, since a second look would save the same image again. However many steps run in
-one dispatch, the looks are the same.
+At the end of every epoch it tests the two mini-batches of the last step. It may save the first
+image that G made in that step. If the batch is larger than the set, one step ends several epochs.
+Then it is checked once, because a second check would save the same image again. The checks do not
+depend on the number of steps in one dispatch.
 """
 
 from collections.abc import Mapping
@@ -22,10 +22,10 @@ _READ = ("loss_d_fake", "loss_d_real", "d_fake", "first_fake")
 
 @dataclass(frozen=True)
 class Look:
-    """One look, at `step`, which ends `epoch`.
+    """One check by the listing, at `step`, the last step of `epoch`.
 
-    `image` uint8 [h, w, c], stretched to full contrast, is what the listing saves, None where it
-    saves nothing; `score` is the mean D(G(z)) of the batch, before D's update.
+    `image` uint8 [h, w, c], stretched to full contrast, is the image that the listing saves, None
+    if it saves nothing. `score` is the mean D(G(z)) of the batch, before D's update.
     """
 
     step: int
@@ -37,15 +37,15 @@ class Look:
 def look_at_epoch_ends(
     plan: EpochPlan, begin: int, end: int, rows: Mapping[str, Any], *, threshold: float
 ) -> list[Look]:
-    """Return the listing's looks at steps `begin` to `end`.
+    """Return the listing's checks at steps `begin` to `end`.
 
     `rows` are their metrics (see `two_player.train_step`), arrays [max_steps, ...].
     """
-    lacking = [name for name in _READ if name not in rows]
-    if lacking:
+    missing = [name for name in _READ if name not in rows]
+    if missing:
         raise UserError(
-            f"The rule paper_code looks at {list_some(_READ)} of every step, and the step of this "
-            f"family gives no {list_some(lacking)}: choose another rule, --accept=none."
+            f"The rule paper_code needs {list_some(_READ)} of every step, but the step of this "
+            f"family gives no {list_some(missing)}: choose another rule, --accept=none."
         )
     fake, real = np.asarray(rows["loss_d_fake"]), np.asarray(rows["loss_d_real"])
     scores, looks = np.asarray(rows["d_fake"]), []

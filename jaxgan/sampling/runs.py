@@ -18,7 +18,7 @@ from jaxgan.training.checkpoint import Checkpoints
 from jaxgan.training.keys import create_keys
 from jaxgan.training.run_folder import read_metrics, read_record
 
-ALL_CLASSES = "all"  # the folder of a class-conditional model, beside those of its classes
+ALL_CLASSES = "all"  # the folder of a class-conditional model, next to those of its classes
 
 
 def open_checkpoints(run: Path, record: Mapping[str, Any]) -> Checkpoints:
@@ -27,7 +27,7 @@ def open_checkpoints(run: Path, record: Mapping[str, Any]) -> Checkpoints:
 
 
 def read_checkpoints(run: Path) -> Checkpoints:
-    """Open the same ones to read from: nothing is written, and `run` may have none."""
+    """Open the same checkpoints only for reading: nothing is written, and `run` may have none."""
     return Checkpoints(
         run / "checkpoints",
         best_metric=METRIC,
@@ -48,28 +48,29 @@ def draw_from_run(
 def create_sampler(
     settings: TrainGanSettings, gan: Gan[Any], *, label: int | None = None
 ) -> Sampler:
-    """Return the run's sampler, of class `label` where the run is class-conditional."""
+    """Return the run's sampler; a class-conditional run gives the class `label`."""
     return Sampler(gan, create_keys(settings.seed).latents, settings.batch_size, label)
 
 
 def read_run_settings(run: Path) -> TrainGanSettings:
-    """Return the settings of the run in folder `run`, which say how its data were made too."""
+    """Return the settings of the run in folder `run`, including those of its data."""
     record = read_record(run)
     if record["kind"] != "gan":
-        raise UserError(f"{run} is a run of a {record['kind']}: expected one of a GAN.")
+        raise UserError(f"{run} is a run of a {record['kind']}: expected the run of a GAN.")
     try:
         return read_settings(TrainGanSettings, record.get("settings", {}))
     except UserError as error:
         raise UserError(
             f"{printable(str(run / 'config.json'))} was edited, or belongs to another version of "
-            f"jaxgan: {error} Put back what was written."
+            f"jaxgan: {error} Restore the original file."
         ) from None
 
 
 class RestoredRun(NamedTuple):
     """A run at one of its checkpoints: what is needed to draw from it.
 
-    `step` is the checkpoint's. `sampler` draws the run's class, also of a model of all classes.
+    `step` is the checkpoint's step. `sampler` draws the run's class, also for a model of all
+    classes.
     """
 
     settings: TrainGanSettings
@@ -80,28 +81,28 @@ class RestoredRun(NamedTuple):
 
     @property
     def label(self) -> int | None:
-        """The class that a class-conditional run is to draw, None for the run of one class."""
+        """The class that a class-conditional run draws, None for the run of one class."""
         return self.sampler.label
 
 
 def restore_run(run: Path, checkpoint: str | None = None) -> RestoredRun:
     """Return the run in folder `run` at its best or newest state; nothing in it is changed.
 
-    `checkpoint` is "best" or "newest"; None: as the settings say. Newest where nothing was
-    measured.
+    `checkpoint` is "best" or "newest"; None: as in the settings. If nothing was measured, the
+    newest is used.
     """
     settings = read_run_settings(run)
     label = read_record(run).get("label")
     if settings.gan.num_classes and label is None:
         raise UserError(
-            f"{run} is the run of a model of all classes: name one of them, as --class=NAME."
+            f"{run} is the run of a model of all classes: choose one of them with --class=NAME."
         )
     gan = settings.create_gan()
     model = find_model(run)
     with read_checkpoints(model) as checkpoints:
         step = checkpoints.newest_step
         if step is None:
-            raise UserError(f"{run} has no checkpoint yet: let its training run a while first.")
+            raise UserError(f"{run} has no checkpoint yet: first let its training run for longer.")
         if (checkpoint or settings.select_checkpoint) == "best":
             newest, step = step, checkpoints.best_step or step
             _say_where_best_is_gone(model, step, newest)
@@ -110,24 +111,24 @@ def restore_run(run: Path, checkpoint: str | None = None) -> RestoredRun:
 
 
 def _say_where_best_is_gone(run: Path, step: int, newest: int) -> None:
-    """Say where the checkpoint that was measured as the best is there no longer."""
+    """Say if the checkpoint that was measured as the best no longer exists."""
     lines = [line for line in read_metrics(run) if METRIC in line and line["step"] <= newest]
     best = min(lines, key=lambda line: line[METRIC], default=None)
     if best is not None and best["step"] != step:
         say(
             f"The best checkpoint in {printable(str(run))}, of step {best['step']} (epoch "
-            f"{best['epoch']}), is gone: that of step {step} takes its place."
+            f"{best['epoch']}), is gone: the checkpoint of step {step} is used instead."
         )
 
 
 def find_model(run: Path) -> Path:
-    """Return the folder whose checkpoints draw the images of `run`.
+    """Return the folder with the checkpoints for drawing the images of `run`.
 
-    That of the model of all classes where `run` is one class's part of it.
+    If `run` is one class of a class-conditional model, it is the folder of that model.
     """
     return run.parent / ALL_CLASSES if read_record(run).get("label") is not None else run
 
 
 def has_checkpoints(run: Path) -> bool:
-    """Whether images can be drawn from the folder `run`, which need not be there."""
+    """Whether images can be drawn from the folder `run`, which may be absent."""
     return (run / "config.json").exists() and (find_model(run) / "checkpoints").is_dir()

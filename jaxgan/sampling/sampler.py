@@ -1,4 +1,4 @@
-"""Images from a generator, always in batches of one size, and what D says of them."""
+"""Images from a generator, always in batches of one size, with the discriminator's scores."""
 
 import dataclasses
 import functools
@@ -23,9 +23,9 @@ from jaxgan.sampling.selection import accept_by_probability
 class Sampler:
     """Draw images of a generator, with and without D's scores.
 
-    `gan` is whose images they are, `key` what all latents follow from. The paper's scores are by
-    the statistics of the batch that an image is in, hence depend on its size, which is the
-    training's. Of a class-conditional generator the images are of class `label`.
+    `gan` is the GAN, and all latents follow from `key`. The paper's scores use the statistics of
+    the image's batch. So they depend on the batch size, which is that of training. A
+    class-conditional generator draws images of class `label`.
     """
 
     gan: Gan[Any]
@@ -36,14 +36,14 @@ class Sampler:
     def draw(self, networks: Networks, first_seed: int, num: int) -> np.ndarray:
         """Return images uint8 [num, h, w, c] of the latents `first_seed`, `first_seed` + 1, ...
 
-        Raises `UserError` where there are not so many (`jaxgan.core.seeds`).
+        Raises `UserError` if there are fewer latents (`jaxgan.core.seeds`).
         """
         check_latents(first_seed, num)
         parts = [np.asarray(pixels) for _, pixels in self._draw_batches(networks, first_seed, num)]
         return np.concatenate(parts)[:num]
 
     def draw_scored(self, networks: Networks, first_seed: int, num: int) -> "Samples":
-        """Return the same images with D's scores: probabilities, where D gives any."""
+        """Return the same images with D's scores: probabilities if D gives them."""
         check_latents(first_seed, num)
         pixels, scores = [], []
         for images, of_batch in self._draw_batches(networks, first_seed, num):
@@ -53,31 +53,32 @@ class Sampler:
         return Samples(np.concatenate(pixels)[:num], np.concatenate(scores)[:num], seeds)
 
     def score(self, networks: Networks, images: np.ndarray) -> np.ndarray:
-        """Return D's scores [num] of uint8 images [num, h, w, c], of each image alone.
+        """Return D's scores [num] of uint8 images [num, h, w, c], of each image separately.
 
-        By D's running statistics: unlike the paper's scores these do not depend on the neighbours.
+        They use D's running statistics. Unlike the paper's scores, they do not depend on the other
+        images of the batch.
         """
         score = functools.partial(self._score_alone, networks.critic, given=self._given)
         return map_batches(score, images, self.batch_size)
 
     def compile_ahead(self, networks: Networks) -> None:
-        """Compile what draws with scores: calls with networks of these shapes find it done."""
+        """Compile the drawing of images with scores, for networks of these shapes."""
         seeds = jax.ShapeDtypeStruct((self.batch_size,), np.uint32)
         generate = self._generate.lower(networks.generator, self.key, seeds, self._given)
         generate.compile()
         self._score_batch.lower(networks.critic, generate.out_info[0], self._given).compile()
 
     def vary(self, **changes: Any) -> "Sampler":
-        """Return the sampler of another `key` or `label`, which shares what is compiled."""
+        """Return a sampler with another `key` or `label`; it shares the compiled functions."""
         other = dataclasses.replace(self, **changes)
         shared = ("_generate", "_score_batch", "_score_alone")
         vars(other).update({name: getattr(self, name) for name in shared})
         return other
 
     def _draw_batches(self, networks: Networks, first_seed: int, num: int) -> Any:
-        """Yield batches of images as D takes them and as bytes; one at least, which has a shape."""
+        """Yield batches of images as input of D and as bytes; at least one, to have a shape."""
         for start in range(first_seed, first_seed + max(num, 1), self.batch_size):
-            # What fills up the last batch may wrap around.
+            # The seeds that fill up the last batch may wrap around.
             seeds = (np.arange(self.batch_size) + start) % NUM_SEEDS
             yield self._generate(networks.generator, self.key, seeds.astype(np.uint32), self._given)
 
@@ -87,7 +88,7 @@ class Sampler:
 
     @functools.cached_property
     def _generate(self) -> Wrapped:
-        """One program from seeds to bytes: each of its own costs a small batch its time."""
+        """One program from seeds to bytes: separate programs are slow for a small batch."""
 
         def generate(
             variables: Params, key: Key, seeds: Array, given: Given
@@ -123,12 +124,12 @@ class Samples:
     seeds: np.ndarray
 
     def take(self, mask: np.ndarray) -> "Samples":
-        """Return those where `mask` [num] is true, or those at these indices."""
+        """Return the samples where `mask` [num] is true, or the samples at these indices."""
         return Samples(self.images[mask], self.scores[mask], self.seeds[mask])
 
 
 def join_samples(parts: Sequence[Samples]) -> Samples:
-    """Return several draws, one at least, as one."""
+    """Return one or more draws as one."""
     images, scores, seeds = zip(*((s.images, s.scores, s.seeds) for s in parts), strict=True)
     return Samples(np.concatenate(images), np.concatenate(scores), np.concatenate(seeds))
 
@@ -144,8 +145,8 @@ def draw_accepted(
 ) -> tuple[Samples, int]:
     """Draw until `num` images have D(G(z)) >= `threshold`, at most `max_tries`.
 
-    `threshold` None: all have, and the tries have no limit. Returns what was found, possibly fewer,
-    and how many were tried.
+    `threshold` None: all images pass, and the tries have no limit. Returns the images found
+    (possibly fewer) and the number of tries.
     """
     if threshold is None:
         return sampler.draw_scored(networks, first_seed, num), num

@@ -1,20 +1,22 @@
 """Which generated images are kept.
 
-The paper says one thing and its listing does another (section 4.1), so there are two rules of its:
+The text of the paper and its listing differ (section 4.1), so there are two rules of the paper:
 
-- `paper_text`: an image is kept if D(G(z)) >= 0.76. Every image of a look is scored.
+- `paper_text`: an image is kept if D(G(z)) >= 0.76. Every image of a check is scored. The config
+  field `look_every_epochs` says how often a check is made during training.
 - `paper_code`: the listing tests whether the *mean loss* of D on the epoch's last fake batch is at
-  least 0.76 (D(G(z)) of about 0.53 or less certain), or exactly equal to that on the real batch;
-  it then saves the first image of the batch, whose own score nobody looked at, stretched to full
-  contrast. At most one an epoch, scored before D's update.
+  least 0.76 (D(G(z)) of about 0.53 or less certain), or exactly equal to that on the real batch. It
+  then saves the first image of the batch, stretched to full contrast. The score of that image is
+  never read. At most one image is saved per epoch, scored before D's update.
 - `none`: every image is kept.
 - `calibrated`: discriminator rejection sampling (Azadi et al. 2019) from the finished generator. D
-  has seen the training images and is sure of itself, so its logits are first turned into the
-  odds that they have for real images it has *not* seen (a logistic regression). Where those say
-  nothing for D, or speak against it, images are kept at random.
-- `top_k`: of several times as many images of the finished generator those that D believes most.
+  has seen the training images and is overconfident. So its logits are first calibrated on real
+  images that it has *not* seen (a logistic regression). If D cannot distinguish these from
+  generated images, images are kept at random.
+- `top_k`: several times as many images of the finished generator are drawn, and those with the
+  highest scores of D are kept.
 
-Both of the paper's rules keep what fools D, at the moments when D fails: not the best images.
+Both rules of the paper keep images that fool D, at times when D fails: not the best images.
 """
 
 import math
@@ -22,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import scipy  # optimize is loaded by the first use of it, which most launches never make
+import scipy  # optimize is loaded at its first use, and most launches never use it
 from scipy.special import expit
 
 from jaxgan.core.errors import UserError
@@ -34,10 +36,10 @@ from jaxgan.data.split import hold_out
 class Rule(NamedTuple):
     """What a rule does.
 
-    `compares`: with a threshold, and so needs a D that gives probabilities. `keeps_looks`: of
-    images that a look at the training draws. `keeps_batches`: of the training's own batches, and
-    then of nothing else. `ranks`: chooses from many images of the finished generator. `calibrates`:
-    needs real images that D has not seen.
+    `compares`: compares with a threshold, so it needs a D that gives probabilities. `keeps_looks`:
+    keeps images drawn by a check during training. `keeps_batches`: keeps images of the training
+    batches only. `ranks`: chooses from many images of the finished generator. `calibrates`: needs
+    real images that D has not seen.
     """
 
     compares: bool = False
@@ -55,15 +57,15 @@ RULES: Mapping[str, Rule] = {
     "top_k": Rule(ranks=True),
 }
 RANKING_RULES = tuple(name for name, rule in RULES.items() if rule.ranks)
-MIN_HELD_OUT = 3  # real images that a calibration needs at the least
+MIN_HELD_OUT = 3  # the fewest real images for a calibration
 _CALIBRATING = 0.1  # of a class's training images, by patient
 
 
 def match_targets(class_names: Sequence[str], targets: Mapping[str, int]) -> dict[str, int]:
-    """Return the number that a table like the paper's Table 2 has for each class, or nothing.
+    """Return the number for each class from a table like the paper's Table 2, or nothing.
 
-    The classes have to be those of the table, all of them and no other, in any case of letters. Of
-    other data the table says nothing, whatever one of its classes is called.
+    The class names must match the table exactly, except for upper and lower case. For other data
+    the table is not used, even if one class has the same name.
     """
     by_name = {name.casefold(): num for name, num in targets.items()}
     if sorted(name.casefold() for name in class_names) != sorted(by_name):
@@ -94,7 +96,8 @@ def choose_by_rank(
 ) -> np.ndarray:
     """Return the indices of at most `num` images that one of `RANKING_RULES` keeps.
 
-    `logits` [n] are D's of generated images, `held_logits` [m] of real ones it has not seen.
+    `logits` [n] are D's logits of generated images, `held_logits` [m] of real images it has not
+    seen.
     """
     if rule == "top_k":
         return np.sort(np.argsort(-logits, kind="stable")[:num])  # in order of appearance
@@ -113,15 +116,15 @@ def check_calibrating(num: int) -> None:
     if num < MIN_HELD_OUT:
         raise UserError(
             f"{num} held-out image(s) are too few to calibrate a discriminator: "
-            f"expected {MIN_HELD_OUT} or more a class. Hold out a larger share or add images."
+            f"expected {MIN_HELD_OUT} or more per class. Hold out a larger share or add images."
         )
 
 
 def hold_out_for_calibration(rule: str, images: ImageSet, seed: int) -> tuple[ImageSet, ImageSet]:
-    """Return what a class's GAN learns from, and real images to calibrate its D with.
+    """Return the images that a class's GAN learns from, and real images to calibrate its D.
 
-    Those come out of the training images: the validation images judge the classifier that the kept
-    images go to, and have no part in choosing them. None where the rule is another.
+    The latter are taken from the training images. The validation images score the classifier that
+    uses the kept images, so they must not help to choose these. Other rules need no such images.
     """
     if not RULES[rule].calibrates:
         return images, images.take(np.arange(0))
@@ -134,31 +137,31 @@ def hold_out_for_calibration(rule: str, images: ImageSet, seed: int) -> tuple[Im
 def calibrate(logits: np.ndarray, held_logits: np.ndarray) -> np.ndarray:
     """Return log-odds [num] that an image is real, by logistic regression on D's `logits` [num].
 
-    The real side are images that D has not seen; both sides weigh the same. The slope is 0 or more.
+    The real images are unseen by D. Both sides have the same weight. The slope is 0 or more.
     """
     check_calibrating(len(held_logits))
     values = np.concatenate([logits, held_logits])
     scale = max(float(values.std()), 1e-6)
     is_real = np.r_[np.zeros(len(logits)), np.ones(len(held_logits))]
-    from sklearn.linear_model import LogisticRegression  # above, it cost every launch a second
+    from sklearn.linear_model import LogisticRegression  # at the top it costs each launch 1 s
 
     model = LogisticRegression(class_weight="balanced")
     model.fit(values[:, None] / scale, is_real)
     if model.coef_[0, 0] <= 0.0:
-        # A D that knows nothing comes out negative as often as not: never keep what it believes
-        # least. With slope 0 and both sides of one weight the best intercept is 0.
+        # The slope of an uninformative D is negative half of the time: never keep the images with
+        # its lowest scores. With slope 0 and equal weights of both sides, the best intercept is 0.
         return np.zeros(len(logits))
     return np.asarray(model.decision_function(logits[:, None] / scale), np.float64)
 
 
 def sample_by_rejection(log_odds: np.ndarray, num: int, rng: np.random.Generator) -> np.ndarray:
-    """Return at most `num` indices, drawn as discriminator rejection sampling accepts.
+    """Return at most `num` indices, drawn by discriminator rejection sampling.
 
-    Acceptance is sigmoid(F - log(1 - exp(F - eps)) - gamma) with F = log-odds less their maximum
-    (Azadi et al. 2019, eq. 8), which for gamma 0 is exp(F): exact rejection. Where that accepts
-    fewer than `num`, gamma is lowered until `num` are expected; it is never raised, since that
-    would turn what was drawn in proportion into a list of the highest. More than `num` are cut off
-    at random, fewer are filled up with the most probable.
+    Acceptance is sigmoid(F - log(1 - exp(F - eps)) - gamma) with F = log-odds minus their maximum
+    (Azadi et al. 2019, eq. 8). For gamma 0 this is exp(F): exact rejection. If that accepts fewer
+    than `num`, gamma is lowered until `num` are expected. It is never raised: that would replace
+    a proportional draw by a list of the highest. More than `num` are cut at random, and fewer are
+    filled up with the most probable.
     """
     if num >= len(log_odds):
         return np.arange(len(log_odds))

@@ -1,4 +1,4 @@
-"""What a GAN's run may be told: see configs/dcgan.py for what each field means."""
+"""The settings of a GAN's run: see configs/dcgan.py for the meaning of each field."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class SelectionSettings:
 
     @property
     def shown_threshold(self) -> float | None:
-        """What the rule compares with, None for a rule without a threshold."""
+        """The threshold of the rule, None for a rule without one."""
         return self.threshold if self.how.compares else None
 
 
@@ -62,7 +62,7 @@ class TrainGanSettings(RunSettings):
         check_choice("select_checkpoint", self.select_checkpoint, CHECKPOINTS)
         for name in ("measure_every_epochs", "look_every_epochs", "sample_every_epochs"):
             check(name, getattr(self, name), getattr(self, name) >= 0, "0 (never) or more")
-        # Every look has latents of its own, and so have the images that are drawn at the end.
+        # Every check has its own latents, and so have the images that are drawn at the end.
         most = NUM_SEEDS // 2 // self.batch_size - 1
         expected = f"at most {most} with config.batch_size {self.batch_size}"
         check("num_epochs", self.num_epochs, self.num_epochs <= most, expected)
@@ -76,9 +76,10 @@ class TrainGanSettings(RunSettings):
 
 
 def check_probability(rule: str, gan: Gan[Any], *, remedy: str) -> None:
-    """Raise where a `rule` compares D's score with a threshold and it is no probability."""
+    """Raise if a `rule` compares D's score with a threshold but the score is no probability."""
     if gan.to_probability is None:
         raise UserError(
-            f"{rule} reads D's score as a probability, which it is of a family and an objective by "
-            f"cross-entropy alone (config.gan.objective), not here ({gan.meaning}): {remedy}."
+            f"{rule} needs a score of D that is a probability. Only a family and an objective "
+            f"with cross-entropy (config.gan.objective) have one, not this one ({gan.meaning}): "
+            f"{remedy}."
         )

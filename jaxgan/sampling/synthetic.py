@@ -1,10 +1,11 @@
-"""The images that GANs have kept, as a classifier is trained on them."""
+"""Load the images that GANs have kept, to train a classifier on them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from jaxgan.core.commands import name_command
 from jaxgan.core.console import say
 from jaxgan.core.errors import UserError, list_some
 from jaxgan.data.images import as_pixels, decode_many, resize_square
@@ -19,9 +20,9 @@ def load_synthetic(
 ) -> dict[str, ImageSet]:
     """Return the kept images of every class's GAN, in the size and the channels of `dataset`.
 
-    Of `classes` alone where these are named: the others then have none, on purpose. Raises
-    `UserError` where a class has no run or has kept nothing, and where a run was trained on other
-    data or another split (its images could then carry validation images in).
+    If `classes` are given, only these have images; the others have none, on purpose. Raises
+    `UserError` if a class has no run or no kept image, or if a run was trained on other data or
+    another split (its images could then contain information from validation images).
     """
     unknown = [name for name in classes if name not in dataset.class_names]
     if unknown:
@@ -35,7 +36,7 @@ def load_synthetic(
     if missing:
         raise UserError(
             f"There are no kept images of {list_some(missing)} in {synthetic_dir}. Make them "
-            f"with: python launch/train_dcgan.py --class=all --workdir={synthetic_dir} "
+            f"with: {name_command('train_dcgan')} --class=all --workdir={synthetic_dir} "
             "(and the --data_dir or --dataset of this command)."
         )
     sets = {
@@ -54,7 +55,7 @@ def _check_kept(synthetic_dir: Path, counts: Mapping[str, int]) -> None:
     stopped = [name for name in counts if _was_stopped(synthetic_dir / name)]
     drawable = [name for name in stopped if _can_draw(synthetic_dir / name)]
     keep = (
-        f"python launch/sample.py --class=CLASS --keep --workdir={synthetic_dir} (and the "
+        f"{name_command('sample')} --class=CLASS --keep --workdir={synthetic_dir} (and the "
         "--data_dir or --dataset of this command)"
     )
     if empty and set(empty) <= set(stopped):
@@ -67,15 +68,16 @@ def _check_kept(synthetic_dir: Path, counts: Mapping[str, int]) -> None:
     if len(empty) == len(counts):
         raise UserError(
             f"The runs in {synthetic_dir} have kept no image at all: train longer, or make some "
-            f"with python launch/train_dcgan.py --class=all --accept=none "
+            f"with {name_command('train_dcgan')} --class=all --accept=none "
             f"--workdir=ANOTHER_FOLDER (and name it here as --synthetic_dir)."
         )
     if empty:
         raise UserError(
-            f"The runs of {list_some(empty)} in {synthetic_dir} have kept no image, those of "
+            f"The runs of {list_some(empty)} in {synthetic_dir} have kept no image, but those of "
             f"{list_some([name for name in counts if name not in empty])} have: make some with "
-            "python launch/train_dcgan.py --class=CLASS --accept=none --workdir=ANOTHER_FOLDER, or "
-            "give --augment_classes=CLASS,... to add images to some classes only, on purpose."
+            f"{name_command('train_dcgan')} --class=CLASS --accept=none "
+            "--workdir=ANOTHER_FOLDER, or give --augment_classes=CLASS,... to add images to some "
+            "classes only, on purpose."
         )
     for name in stopped:
         remedy = f"draw them with: {keep}" if name in drawable else "let it go on."
@@ -86,7 +88,7 @@ def _check_kept(synthetic_dir: Path, counts: Mapping[str, int]) -> None:
 
 
 def _was_stopped(run: Path) -> bool:
-    """Whether a run has neither come to its end nor had its images drawn by `experiments.keep`."""
+    """Whether a run did not reach its end, and `experiments.keep` has not drawn its images."""
     drawn = any(row.is_final for row in kept.read_table(run))
     return not drawn and not (find_model(run) / "finished.json").exists()
 
@@ -110,9 +112,9 @@ def _load_kept(path: Path, label: int, dataset: Dataset) -> ImageSet:
     if lost:
         raise UserError(
             f"{path / kept.TABLE} names {len(lost)} image(s) that are not in {path / kept.FOLDER} "
-            f"({list_some(lost)}): put them back, take their lines out of the table, or start the "
-            "training's own command again, which draws others in their place (by rule "
-            f"{kept.ONLY_WHILE_TRAINING} it can not, and takes their lines out)."
+            f"({list_some(lost)}): restore them, remove their lines from the table, or start the "
+            "training's own command again, which draws others in their place (with rule "
+            f"{kept.ONLY_WHILE_TRAINING} it only removes their lines)."
         )
     size, _, channels = dataset.train.images.shape[1:]
     images = decode_many(

@@ -1,4 +1,4 @@
-"""Where the images come from that an arm adds to the real ones."""
+"""The sources of the images that an arm adds to the real ones."""
 
 import functools
 from collections.abc import Callable
@@ -16,12 +16,12 @@ _NO_RULE = Rule()
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What an arm wants of a class: `num` images beside the `real` ones of the training set.
+class Request:
+    """An arm's request for `num` images of a class; `real` are the class's training images.
 
-    `made` is what the class's GAN has left, empty where none is needed; a rule chooses among its
-    first `num_candidates`, however many other arms have had drawn. `seed` is that of the
-    classifier, `gan_seed` that of the GAN, `image_size` the side of the classifier's images.
+    `generated` is the result of the class's GAN, empty if no GAN is needed. A rule chooses among
+    its first `num_candidates` images, even if more were drawn for other arms. `seed` belongs to the
+    classifier and `gan_seed` to the GAN. `image_size` is the side of the classifier's images.
     """
 
     class_name: str
@@ -33,77 +33,81 @@ class Wanted:
     threshold: float
     seed: int
     gan_seed: int
-    made: Result
+    generated: Result
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where added images come from: what jobs' records call it, and what gives the images.
+    """A source of added images: its name in the records of jobs, and the function `take`.
 
-    `take` returns at most as many images as wanted, or raises `UserError` where none can be. A GAN
-    makes the images of those that `needs_generator`; they are kept by `rule`.
+    `take` returns at most the requested number of images, or raises `UserError` if it can give
+    none. With `needs_generator`, a GAN makes the images and `rule` selects them.
     """
 
     name: str
-    take: Callable[[Wanted], ImageSet]
+    take: Callable[[Request], ImageSet]
     rule: Rule = _NO_RULE
     needs_generator: bool = False
 
 
-def take_nothing(wanted: Wanted) -> ImageSet:
+def take_nothing(request: Request) -> ImageSet:
     """Return no image."""
-    return wanted.real.take(np.zeros(0, np.int64))
+    return request.real.take(np.zeros(0, np.int64))
 
 
-def take_duplicates(wanted: Wanted) -> ImageSet:
-    """Return the real images again, each as often as another."""
-    return duplicate(wanted.real, wanted.num, wanted.seed)
+def take_duplicates(request: Request) -> ImageSet:
+    """Return real images again, each about equally often."""
+    return duplicate(request.real, request.num, request.seed)
 
 
-def take_generated(keep: Callable[[Wanted], np.ndarray], wanted: Wanted) -> ImageSet:
-    """Return images of the class's GAN, as `keep` chooses them, in the size of the classifier's."""
+def take_generated(keep: Callable[[Request], np.ndarray], request: Request) -> ImageSet:
+    """Return the GAN's images that `keep` chooses, in the classifier's image size."""
     try:
-        kept = keep(wanted)
+        kept = keep(request)
     except UserError as error:
-        raise UserError(f"class {wanted.class_name}: {error}") from None
-    images = resize_all(kept, wanted.image_size)
-    files = tuple(f"generated:{wanted.class_name}:{i}" for i in range(len(images)))
-    return create_generated_set(images, wanted.label, files)
+        raise UserError(f"class {request.class_name}: {error}") from None
+    images = resize_all(kept, request.image_size)
+    files = tuple(f"generated:{request.class_name}:{i}" for i in range(len(images)))
+    return create_generated_set(images, request.label, files)
 
 
 def duplicate(images: ImageSet, num: int, seed: int) -> ImageSet:
-    """Return `num` of the images again, each as often as another as far as that goes."""
+    """Return `num` of the images again; the counts per image differ by at most 1."""
     rng = np.random.default_rng(seed)
     rounds = [rng.permutation(len(images)) for _ in range(-(-num // len(images)))]
     return images.take(np.concatenate([np.zeros(0, np.int64), *rounds])[:num])
 
 
-def keep_all(wanted: Wanted) -> np.ndarray:
-    """Return the first images uint8 [num, h, w, c] that were drawn."""
-    return wanted.made["images"][: wanted.num]
+def keep_all(request: Request) -> np.ndarray:
+    """Return the first drawn images, uint8 [num, h, w, c]."""
+    return request.generated["images"][: request.num]
 
 
-def keep_saved_in_training(wanted: Wanted) -> np.ndarray:
-    """Return what the paper's listing saved while the GAN was trained."""
-    return wanted.made["code_images"][: wanted.num]
+def keep_saved_in_training(request: Request) -> np.ndarray:
+    """Return the images that the paper's listing saved during the training of the GAN."""
+    return request.generated["code_images"][: request.num]
 
 
-def keep_probable(wanted: Wanted) -> np.ndarray:
-    """Return the candidates that D believes, by the paper's text."""
-    images, scores = (wanted.made[name][: wanted.num_candidates] for name in ("images", "scores"))
-    return images[accept_by_probability(scores, wanted.threshold)][: wanted.num]
+def keep_probable(request: Request) -> np.ndarray:
+    """Return the candidates that D takes for real, by the rule in the paper's text."""
+    images, scores = (
+        request.generated[name][: request.num_candidates] for name in ("images", "scores")
+    )
+    return images[accept_by_probability(scores, request.threshold)][: request.num]
 
 
-def keep_calibrated(wanted: Wanted) -> np.ndarray:
-    """Return candidates that rejection sampling with a calibrated D accepts."""
-    images, logits = (wanted.made[name][: wanted.num_candidates] for name in ("images", "logits"))
-    held_logits = wanted.made["held_logits"]
-    chosen = choose_by_rank("calibrated", logits, held_logits, wanted.num, seed=wanted.gan_seed)
+def keep_calibrated(request: Request) -> np.ndarray:
+    """Return candidates accepted by rejection sampling with a calibrated D."""
+    images, logits = (
+        request.generated[name][: request.num_candidates] for name in ("images", "logits")
+    )
+    held_logits = request.generated["held_logits"]
+    chosen = choose_by_rank("calibrated", logits, held_logits, request.num, seed=request.gan_seed)
     return images[chosen]
 
 
 def _create_generated(
-    name: str, keep: Callable[[Wanted], np.ndarray], rule: Rule = _NO_RULE
+    name: str, keep: Callable[[Request], np.ndarray], rule: Rule = _NO_RULE
 ) -> Source:
     return Source(name, functools.partial(take_generated, keep), rule, needs_generator=True)
 

@@ -1,13 +1,12 @@
-"""What the jobs' results say: the dict that becomes report.json and the page."""
+"""Turn the results of the jobs into the dict for report.json and the page."""
 
-import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 
 from jaxgan.core.settings import to_dict
+from jaxgan.core.versions import get_versions
 from jaxgan.data.sets import ImageSet
 from jaxgan.metrics.classification import compute_balanced_accuracy
 from jaxgan.metrics.clustered import compute_clustered_report
@@ -30,11 +29,10 @@ from jaxgan.study.statistics import (
     compute_smallest_difference,
     draw_patients,
     estimate_fold_variance,
-    judge,
+    find_verdict,
 )
 from jaxgan.training.jobs import Result, describe_failures
 
-_PACKAGES = ("jaxgan", "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn", "pillow")
 # Printed in sections 4.2 and 4.3: accuracy on training and validation images.
 PAPER = {"without": (0.8632, 0.8550), "with": (0.9545, 0.8642)}
 _PAPER_ARMS = ("gan_paper_counts", "gan_paper_text", "gan_paper_code")
@@ -50,7 +48,7 @@ def analyse(results: StudyResults) -> dict[str, Any]:
     complete = {name: p for name, p in found.items() if p is not None}
     right = {name: p.argmax(axis=2) == design.labels for name, p in complete.items()}
     controls, not_judged = _choose_judged(results, complete)
-    verdict = judge(controls, right=right, design=design, counts=counts)
+    verdict = find_verdict(controls, right=right, design=design, counts=counts)
     audit = run_audit(results)
     arms = {}
     for arm in results.arms:
@@ -98,7 +96,7 @@ def analyse(results: StudyResults) -> dict[str, Any]:
 def _choose_judged(
     results: StudyResults, complete: Mapping[str, Any]
 ) -> tuple[dict[str, list[str]], list[dict[str, str]]]:
-    """Return the arms the verdict judges with their controls, and why the others are not."""
+    """Return the arms in the verdict with their controls, and why the others are not in it."""
     judged, others = {}, []
     for arm in results.arms:
         controls = find_controls(arm, results.arms)
@@ -114,11 +112,11 @@ def _choose_judged(
 
 
 def _describe_rule(arm: Arm, results: StudyResults) -> str:
-    """Return that it is an arm's rule, and no failure, why it has no result; else nothing."""
+    """Return a note where an arm has no result because of its rule; otherwise nothing."""
     found = results.find_failures(arm)
     if _describe_state(arm, results) != "no images by its rule":
         return ""
-    return f", which is no failure: {found[0].reason} ({found[0].name})"
+    return f". This is no failure: {found[0].reason} ({found[0].name})"
 
 
 def _compare_all(
@@ -146,8 +144,8 @@ def _describe_classic(verdict: Verdict, comparisons: Sequence[Comparison]) -> st
         return None
     low, high = found[0].by_patient.interval
     return (
-        f"Against classic augmentation {named} stands at {100 * found[0].estimate:+z.1f} points "
-        f"[{100 * low:+z.1f}, {100 * high:+z.1f}]."
+        f"Against classic augmentation, the difference of {named} is "
+        f"{100 * found[0].estimate:+z.1f} points [{100 * low:+z.1f}, {100 * high:+z.1f}]."
     )
 
 
@@ -171,7 +169,7 @@ def _describe_arm(arm: Arm, results: StudyResults) -> dict[str, Any]:
 
 
 def _describe_state(arm: Arm, results: StudyResults) -> str:
-    """Return in a word or three whether an arm has a result, and if not, what kept it from one."""
+    """Return in a few words whether an arm has a result, and if not, why."""
     if results.get_probabilities(arm.name) is not None:
         return "complete"
     missing = results.find_failures(arm)
@@ -212,7 +210,7 @@ def _describe_judged(arm: ArmResult) -> dict[str, Any]:
 
 
 def _compute_single(comparisons: Sequence[Comparison]) -> float | None:
-    """Return the smallest difference one arm alone against `real` could have shown, the median."""
+    """Return the smallest difference that one arm could have shown against `real` (median)."""
     group = [c for c in comparisons if c.control == "real"]
     shared = estimate_fold_variance(group)
     found = [compute_smallest_difference([c], num_arms=1, shared_variance=shared) for c in group]
@@ -294,7 +292,7 @@ def _check_memory(results: StudyResults) -> tuple[dict[str, Any] | None, list[di
 
 
 def _describe_paper(arms: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the paper's four accuracies beside ours, where its arms were run."""
+    """Return the four accuracies of the paper and ours, where its arms were run."""
     ours = [n for n in ("real", *_PAPER_ARMS) if n in arms and arms[n]["report"]]
     if not set(ours) & set(_PAPER_ARMS):
         return []
@@ -330,7 +328,7 @@ def _describe_data(results: StudyResults) -> dict[str, Any]:
 
 
 def _describe_size(images: ImageSet) -> str:
-    """Return how many images there are, and of whom as far as that is known."""
+    """Return the number of images and, where known, of patients."""
     known = images.is_patient_known
     if not known.any():
         return f"{len(images)} images (patients not known: each image counts as one)"
@@ -338,14 +336,3 @@ def _describe_size(images: ImageSet) -> str:
     if known.all():
         return words
     return f"{words} ({int((~known).sum())} images without a known patient count as one each)"
-
-
-def get_versions() -> dict[str, str]:
-    """Return the versions of what the study was computed with."""
-    versions = {"python": platform.python_version(), "platform": platform.platform()}
-    for name in _PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "unknown"
-    return versions

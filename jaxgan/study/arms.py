@@ -1,4 +1,4 @@
-"""The arms of a study: what each adds to the real training images, and what it has to beat."""
+"""The arms of a study: what each adds to the real training images, and its controls."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,11 +12,11 @@ from jaxgan.study.added import Source
 
 @dataclass(frozen=True)
 class Arm:
-    """One arm: `amount` is how many images of `source` are added to each real one of a class.
+    """One arm: it adds `amount` images of `source` per real image of a class.
 
-    `controls` are the arms that it has to beat for the verdict; its difference is told against the
-    first. With `has_own_counts` a table says how many images of a class are added. `is_classic`:
-    every image is augmented anew in each batch.
+    `controls` are the arms that it must beat for the verdict. Its difference is measured against
+    the first of them. With `has_own_counts`, a table gives the number of added images per class.
+    With `is_classic`, every image is augmented at random in each batch.
     """
 
     kind: str
@@ -30,7 +30,7 @@ class Arm:
 
     @property
     def name(self) -> str:
-        """The arm's name, with the amount where it is not the usual one."""
+        """The arm's name, with the amount unless it is 0 or 1."""
         return self.kind if self.amount in (0.0, 1.0) else f"{self.kind}@{self.amount:g}"
 
     @property
@@ -40,19 +40,19 @@ class Arm:
 
     @property
     def adds_by_amount(self) -> bool:
-        """Whether how many images are added is a matter of `amount`."""
+        """Whether `amount` sets the number of added images."""
         return self.source != added.NOTHING and not self.has_own_counts
 
     @property
     def chooses(self) -> bool:
-        """Whether a rule takes some of more generated images than the arm wants."""
+        """Whether a rule selects from more generated images than the arm needs."""
         rule = self.source.rule
         return (rule.compares or rule.ranks) and not rule.keeps_batches
 
     def count_added(
         self, class_names: Sequence[str], num_real: Sequence[int], targets: Mapping[str, int]
     ) -> list[int]:
-        """Return how many images are added to each class, where there are as many."""
+        """Return the number of images to add per class; there may be fewer."""
         if self.has_own_counts and (table := match_targets(class_names, targets)):
             return list(table.values())
         return [round(self.amount * num) for num in num_real]
@@ -60,17 +60,17 @@ class Arm:
     def join(
         self, train: ImageSet, more: Sequence[ImageSet], class_names: Sequence[str]
     ) -> ImageSet:
-        """Return what the arm learns from: `more` are each class's images to add, in order.
+        """Return the training set of the arm; `more` are the images to add per class, in order.
 
-        Raises `UserError` where nothing was added, or a class has no image at all.
+        Raises `UserError` if nothing was added, or if a class has no image at all.
         """
         if self.source != added.NOTHING and not any(len(images) for images in more):
             raise UserError("the rule kept no image of any class")
         if self.uses_real:
             return join_sets([train, *more])
-        lacking = [n for n, images in zip(class_names, more, strict=True) if not len(images)]
-        if lacking:
-            raise UserError(f"there is no generated image of class {list_some(lacking)}")
+        missing = [n for n, images in zip(class_names, more, strict=True) if not len(images)]
+        if missing:
+            raise UserError(f"there is no generated image of class {list_some(missing)}")
         return join_sets(list(more))
 
 
@@ -84,25 +84,25 @@ _ALL = (
     ),
     Arm(
         "duplicates",
-        "real images and as many real ones again: the control for mere count",
+        "real images and the same number of real ones again: the control for the mere number",
         added.DUPLICATES,
     ),
     Arm("gan", "real images and generated ones, unfiltered", added.UNFILTERED, controls=_CONTROLS),
     Arm(
         "gan_paper_text",
-        "real images and generated ones that D believes (the paper's text)",
+        "real images and generated ones that D takes for real (the rule in the paper's text)",
         added.PAPER_TEXT,
         controls=_CONTROLS,
     ),
     Arm(
         "gan_paper_code",
-        "real images and what the paper's listing saves while training",
+        "real images and those that the paper's listing saves during training",
         added.PAPER_CODE,
         controls=_CONTROLS,
     ),
     Arm(
         "gan_paper_counts",
-        "as gan_paper_text, in the numbers of the paper's Table 2",
+        "like gan_paper_text, with the numbers of the paper's Table 2",
         added.PAPER_TEXT,
         has_own_counts=True,
         controls=_CONTROLS,
@@ -115,7 +115,7 @@ _ALL = (
     ),
     Arm(
         "classic+gan",
-        "as gan, with classic augmentation of real and of generated images",
+        "like gan, with classic augmentation of real and generated images",
         added.UNFILTERED,
         is_classic=True,
         controls=("classic", *_CONTROLS),
@@ -128,9 +128,9 @@ ARMS: Mapping[str, Arm] = {arm.kind: arm for arm in _ALL}
 def create_arms(
     kinds: Sequence[str], amounts: Sequence[float], amount_arms: Sequence[str]
 ) -> list[Arm]:
-    """Return the arms, those of `amount_arms` once an amount and the others with as many added.
+    """Return the arms: those of `amount_arms` once per amount, the others with the usual amount.
 
-    The usual amount is 1 where it is among `amounts`, else the first of them.
+    The usual amount is 1 if it is among `amounts`, otherwise the first of them.
     """
     usual = 1.0 if 1.0 in amounts else amounts[0]
     arms = []
@@ -143,32 +143,36 @@ def create_arms(
     return arms
 
 
-def describe_lacking_targets(
+def describe_missing_targets(
     arms: Sequence[Arm], class_names: Sequence[str], targets: Mapping[str, int]
 ) -> list[str]:
-    """Return what has to be said of arms with numbers of their own where the table is of others."""
+    """Return a notice for each arm with numbers from a table, if the table has other classes."""
     if match_targets(class_names, targets):
         return []
     return [
-        f"{arm.name}: the numbers of config.targets are of the classes "
-        f"{list_some(targets) or '(none)'}, and those here are {list_some(class_names)}: to each "
-        f"are added {arm.amount:g} image(s) for each real one, not a number of the paper. For its "
-        "numbers the folders are called as the table's classes are, in any case of letters."
+        f"{arm.name}: config.targets has numbers for the classes "
+        f"{list_some(targets) or '(none)'}, but the classes here are {list_some(class_names)}. So "
+        f"this arm adds {arm.amount:g} image(s) per real image to each class, not the numbers of "
+        "the paper. To use these, give the folders the names of the table's classes (upper or "
+        "lower case)."
         for arm in arms
         if arm.has_own_counts
     ]
 
 
 def find_controls(arm: Arm, arms: Sequence[Arm]) -> list[str]:
-    """Return the names of what `arm` has to beat, duplicates of its own amount where they ran.
+    """Return the names of the controls of `arm`: duplicates of the same amount if they ran.
 
-    Empty for arms that the verdict does not judge: the controls, and `synthetic_only`.
+    Empty for arms that are not in the verdict: the controls, and `synthetic_only`.
     """
     return [find_reference(arm, kind, arms) for kind in arm.controls]
 
 
 def find_reference(arm: Arm, kind: str, arms: Sequence[Arm]) -> str:
-    """Return which of one kind an arm is told against: of its amount, else the usual, else any."""
+    """Return the name of the arm of `kind` that `arm` is compared with.
+
+    The first choice is the same amount, then the usual amount, then any amount.
+    """
     matching = [a for a in arms if a.kind == kind]
     same = [a for a in matching if a.amount == arm.amount]
     usual = [a for a in matching if a.amount in (0.0, 1.0)]

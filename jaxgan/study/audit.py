@@ -1,4 +1,4 @@
-"""The shortcut audit: how far does a classifier come without looking at what matters?"""
+"""The shortcut audit: how well does a classifier do without the relevant part of the image?"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,28 +18,28 @@ from jaxgan.metrics.classification import compute_balanced_accuracy
 FRAME = 3 / 32  # of the side: the outer frame, where no lung is
 CENTRE = 5 / 8  # of the side: the square in the middle, where the lungs are
 EXPLAINS_MOST = 0.5  # share of the accuracy above chance that a shortcut may reach
-_LEAST_ABOVE = 0.05  # below that, what the whole image gives above chance is too little to share
+_LEAST_ABOVE = 0.05  # below that, the whole image is too close to chance for a share of it
 _ALPHA = 0.05
 PROBE_SIDE = 32
 _RIDGE = 300.0
 
 VIEWS = {
     "whole": "the whole image",
-    "frame": f"the outer frame alone ({FRAME:.0%} of the side, all round)",
+    "frame": f"the outer frame alone ({FRAME:.0%} of the side, all around)",
     "centre_black": f"the centre blackened ({CENTRE:.0%} of the side)",
     # The probe sees nine statistics; the classifier the pixels, sorted from dark to bright.
     "intensities": "the intensities alone, no place",
 }
-CLASSIFIER_VIEWS = tuple(view for view in VIEWS if view != "whole")  # that one is the arm `real`
-# Where images have been padded, the probe looks at this too: their proportions are those of a
-# device, an age or a hospital. It sees four numbers, so that nothing of the picture helps it.
+CLASSIFIER_VIEWS = tuple(view for view in VIEWS if view != "whole")  # `whole` is the arm `real`
+# For padded images the probe gets this view too: proportions can show a device, an age or a
+# hospital. It sees only four numbers and nothing of the picture.
 PADDED_VIEWS = {**VIEWS, "padding": "the widths of the black margins that --fit=pad leaves"}
 
 
 def mask_images(images: np.ndarray, view: str) -> np.ndarray:
-    """Return uint8 images [num, height, width, channels] with all black but what `view` shows.
+    """Return uint8 images [num, height, width, channels], black except where `view` shows them.
 
-    Of the intensities alone it shows each channel's, sorted: an image with the same histogram.
+    The view `intensities` sorts the values of each channel: an image with the same histogram.
     """
     side = images.shape[1]
     if view == "whole":
@@ -89,7 +89,7 @@ def compute_margins(images: np.ndarray) -> np.ndarray:
 
 
 def probe(images: np.ndarray, targets: np.ndarray, fold_of: np.ndarray, view: str) -> np.ndarray:
-    """Return a ridge classifier's prediction of `targets` [num], each image by other folds' fit."""
+    """Return the predictions of `targets` [num] by a ridge classifier fitted on the other folds."""
     features = compute_features(images, view)
     predicted = np.zeros_like(targets)
     for fold in np.unique(fold_of):
@@ -109,8 +109,8 @@ def probe(images: np.ndarray, targets: np.ndarray, fold_of: np.ndarray, view: st
 class Audit:
     """Balanced accuracies by view, of the probe and of the study's classifier, and by source.
 
-    `num_effective` (`count_effective`) says how far they may be from what they would be on endless
-    patients; infinite where they are exact.
+    `num_effective` (`count_effective`) gives their noise: how far they may be from the values on
+    endless patients. It is infinite where they are exact.
     """
 
     chance: float
@@ -121,10 +121,10 @@ class Audit:
 
     @property
     def explained(self) -> tuple[str, float] | None:
-        """The shortcut that comes nearest to the whole image, and the share that it reaches.
+        """The best shortcut, and its share of the accuracy of the whole image above chance.
 
-        A share is of the accuracy above chance, probe against probe and classifier against
-        classifier. None where the whole image itself is hardly above chance, or no shortcut is.
+        Probes are compared with the probe, classifiers with the classifier. None where the whole
+        image is hardly above chance, or no shortcut is above chance.
         """
         shares = []
         for name, by_view in (("linear probe", self.probe), ("classifier", self.classifier)):
@@ -134,7 +134,7 @@ class Audit:
             shares += [
                 (
                     f"{name} on {PADDED_VIEWS[view]}",
-                    self._compute_above(value, self._num_looks) / whole,
+                    self._compute_above(value, self._num_tests) / whole,
                 )
                 for view, value in by_view.items()
                 if view != "whole"
@@ -144,48 +144,48 @@ class Audit:
 
     @property
     def explained_by_source(self) -> float | None:
-        """The share that the source alone reaches of what the better whole image gives."""
-        told = self.sources.get("class_told_by_source")
+        """The source's share of the (better) accuracy of the whole image above chance."""
+        by_source = self.sources.get("class_told_by_source")
         wholes = [self._compute_whole(by_view) for by_view in (self.probe, self.classifier)]
         known = [whole for whole in wholes if whole is not None]
-        if told is None or not known:
+        if by_source is None or not known:
             return None
-        return self._compute_above(told, self._num_looks) / max(known)
+        return self._compute_above(by_source, self._num_tests) / max(known)
 
     def describe(self) -> str | None:
-        """Return the sentences that go before the verdict, None where there is no need."""
+        """Return the sentences that go before the verdict, or None."""
         sentences, found, by_source = [], self.explained, self.explained_by_source
         if found is not None and found[1] > EXPLAINS_MOST:
             sentences.append(
-                f"Beware of a shortcut: a {found[0]} reaches {min(found[1], 1.0):.0%} of what the "
-                "whole image gives above chance, so most of the accuracy here need not come from "
-                "the disease, and a difference between arms need not either."
+                f"Beware of a shortcut: a {found[0]} reaches {min(found[1], 1.0):.0%} of the "
+                "accuracy of the whole image above chance. So most of the accuracy here may not "
+                "come from the disease. The same is true of a difference between arms."
             )
         if by_source is not None and by_source > EXPLAINS_MOST:
             sentences.append(
-                "Beware of the source: the source alone, without a look at the image, reaches "
-                f"{min(by_source, 1.0):.0%} of what the whole image gives above chance, so the "
-                "classifier may recognise only where an image comes from."
+                "Beware of the source: the source alone, without the image, reaches "
+                f"{min(by_source, 1.0):.0%} of the accuracy of the whole image above chance. So "
+                "the classifier may recognise only where an image comes from."
             )
         return " ".join(sentences) or None
 
     @property
-    def _num_looks(self) -> int:
+    def _num_tests(self) -> int:
         views = [view for by_view in (self.probe, self.classifier) for view in by_view]
-        told = self.sources.get("class_told_by_source") is not None
-        return len(views) - views.count("whole") + told
+        has_source = self.sources.get("class_told_by_source") is not None
+        return len(views) - views.count("whole") + has_source
 
     def _compute_whole(self, by_view: Mapping[str, float]) -> float | None:
         above = self._compute_above(by_view.get("whole", self.chance))
         return above if above >= _LEAST_ABOVE else None
 
-    def _compute_above(self, value: float, num_looks: int = 1) -> float:
+    def _compute_above(self, value: float, num_tests: int = 1) -> float:
         """Return what `value` is above chance; 0 where chance is in its interval (Wilson score).
 
-        The interval is the 95 % one, Bonferroni's where the best of `num_looks` is looked for.
+        It is the 95 % interval, with Bonferroni's correction for the best of `num_tests`.
         """
         spread = math.sqrt(self.chance * (1 - self.chance) / self.num_effective)
-        noise = float(ndtri(1 - _ALPHA / 2 / num_looks)) * spread
+        noise = float(ndtri(1 - _ALPHA / 2 / num_tests)) * spread
         return value - self.chance if value - self.chance > noise else 0.0
 
 
@@ -210,8 +210,8 @@ def run_probes(
 ) -> Audit:
     """Run the linear probes and join the classifier's balanced accuracies by view.
 
-    `sources` names the hospital or collection of each image, empty where that is not known. Where
-    `is_padded`, the margins that this has left are looked at as well.
+    `sources` names the hospital or collection of each image; it is empty where that is not known.
+    With `is_padded` the margins left by padding are audited too.
     """
     labels = images.labels
     probes = {
@@ -220,17 +220,17 @@ def run_probes(
     }
     by_source = _audit_sources(images, fold_of, sources) if sources else {}
     if is_padded and len(set(sources)) > 1:
-        by_source["told_by_padding"] = _tell_sources(images, fold_of, sources, "padding")
+        by_source["told_by_padding"] = _recognise_sources(images, fold_of, sources, "padding")
     num_effective = count_effective(labels, images.patients)
     return Audit(1 / len(np.unique(labels)), probes, classifier, by_source, num_effective)
 
 
 def _audit_sources(images: ImageSet, fold_of: np.ndarray, sources: Sequence[str]) -> dict[str, Any]:
-    """Return how well the source itself can be told, what it tells, and the class within each."""
+    """Return how well the source is recognised, what it predicts, and the class within each."""
     names, codes = np.unique(np.asarray(sources, str), return_inverse=True)
     told_by_frame = class_told = None
     if len(names) > 1:
-        told_by_frame = _tell_sources(images, fold_of, sources, "frame")
+        told_by_frame = _recognise_sources(images, fold_of, sources, "frame")
         guessed = guess_by_source(images.labels, codes, fold_of)
         class_told = compute_balanced_accuracy(images.labels, guessed)
     return {
@@ -244,20 +244,20 @@ def _audit_sources(images: ImageSet, fold_of: np.ndarray, sources: Sequence[str]
     }
 
 
-def _tell_sources(
+def _recognise_sources(
     images: ImageSet, fold_of: np.ndarray, sources: Sequence[str], view: str
 ) -> float:
-    """Return the balanced accuracy with which the probe tells the sources apart by a view."""
+    """Return the balanced accuracy of the probe that recognises the source from a view."""
     codes = np.unique(np.asarray(sources, str), return_inverse=True)[1]
     return compute_balanced_accuracy(codes, probe(images.images, codes, fold_of, view))
 
 
 def guess_by_source(labels: np.ndarray, sources: np.ndarray, fold_of: np.ndarray) -> np.ndarray:
-    """Return the class [num] that the source number of each image alone suggests, by other folds.
+    """Return the class [num] guessed from the source number of each image, by the other folds.
 
-    That is the class of which the source has the largest share: with classes of one size the
-    source's most frequent, and as with the probes no class is guessed for being frequent. A source
-    that other folds have not is guessed to be of their most frequent class.
+    That is the class with the largest share of its images in this source. With classes of equal
+    size it is the most frequent class of the source. As with the probes, frequent classes have no
+    advantage. A source missing in the other folds gets their most frequent class.
     """
     guessed = np.zeros_like(labels)
     for fold in np.unique(fold_of):
@@ -272,7 +272,7 @@ def guess_by_source(labels: np.ndarray, sources: np.ndarray, fold_of: np.ndarray
 
 
 def _audit_source(images: ImageSet, fold_of: np.ndarray, num_folds: int) -> dict[str, Any]:
-    """Return how well the class is told within one source, None where it has too few images."""
+    """Return how well the class is recognised within one source; None with too few images."""
     counts = np.bincount(images.labels)
     entry: dict[str, Any] = {
         "count": len(images),

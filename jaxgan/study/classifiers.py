@@ -1,4 +1,4 @@
-"""The classifiers of a study: one an arm, fold and seed, all for the same number of updates."""
+"""The classifiers of a study: one per arm, fold and seed, all with the same number of updates."""
 
 import functools
 import json
@@ -10,25 +10,27 @@ import jax
 import numpy as np
 
 from jaxgan.classifiers.predict import create_predict
-from jaxgan.classifiers.step import ClassifierState, create_classifier_state, train_step
+from jaxgan.classifiers.step import create_classifier_state, train_step, train_step_classic
 from jaxgan.classifiers.transfer import NO_TRANSFER, begin, create_optimizer
 from jaxgan.classifiers.weights import Start, read_start
 from jaxgan.core.errors import UserError
 from jaxgan.core.settings import to_dict
-from jaxgan.core.types import Batch, Key, Metrics
 from jaxgan.data.sets import ImageSet
-from jaxgan.ops.augment_classic import augment_classic
+from jaxgan.networks.schedules import Pace
 from jaxgan.study.settings import StudySettings
-from jaxgan.training.jobs import Job, Result, describe_family
+from jaxgan.training.epochs import EpochPlan
+from jaxgan.training.jobs import Job, Result, describe_family, drop_constant
 from jaxgan.training.loop import LoopStage
 from jaxgan.training.many import Curves, Trainer
 
 
 class ClassifierLab:
-    """Train and test the classifiers of all arms, folds and seeds with one compiled program.
+    """Train and test the classifiers of all arms, folds and seeds with the same programs.
 
-    Two, to be exact: with and without classic augmentation. `capacity` is the number of images in
-    the largest training set.
+    Two programs are compiled: with and without classic augmentation. `capacity` is the number of
+    images in the largest training set. If the learning rate changes by epochs, an epoch has
+    `epoch_images` images (None: `capacity`) in every arm: so all arms have the same rate in the
+    same update.
     """
 
     def __init__(
@@ -38,8 +40,11 @@ class ClassifierLab:
         num_classes: int,
         capacity: int,
         devices: Sequence[jax.Device],
+        epoch_images: int | None = None,
     ):
         self._settings = settings
+        self._epoch_images = epoch_images or capacity
+        pace = _create_pace(settings, self._epoch_images)
         classifier = settings.transfer.apply(settings.classifier.create(num_classes))
         optimizer = create_optimizer(settings.optimizer.create(), classifier, settings.transfer)
         self._start = start = read_start(settings.transfer.weights, classifier)
@@ -57,13 +62,15 @@ class ClassifierLab:
                 devices=devices,
             )
             dispatcher = trainer.create_dispatcher(
-                lambda axis_name: functools.partial(step, **bound, axis_name=axis_name)
+                lambda axis_name: settings.optimizer.pace_step(
+                    functools.partial(step, **bound, axis_name=axis_name), pace
+                )
             )
             return trainer, LoopStage(0, settings.num_updates, dispatcher)
 
         self._trainers = {
             False: create_trainer(train_step),
-            True: create_trainer(_train_step_classic),
+            True: create_trainer(train_step_classic),
         }
 
     def create_job(
@@ -77,15 +84,17 @@ class ClassifierLab:
         seed: int,
         kind: str = "classifier",
     ) -> Job:
-        """Return the job that trains on `train` and predicts `test`; `record` says what these are.
+        """Return the job that trains on `train` and predicts `test`; `record` describes both.
 
         Training stops after the study's number of updates: nothing is chosen by the test images.
         """
+        constant = self._settings.optimizer.schedule.is_constant
         full = {
             "settings": describe_classifier(self._settings, self._start),
             "num_updates": self._settings.num_updates,
             "classic": is_classic,
             "seed": seed,
+            **({} if constant else {"epoch_images": self._epoch_images}),
             **record,
         }
         run = functools.partial(self._train, train, test, is_classic=is_classic, seed=seed)
@@ -108,7 +117,7 @@ class ClassifierLab:
         probabilities = self._predict(state.variables, test.images)
         if not np.isfinite(probabilities).all():
             raise UserError(
-                "the classifier has diverged: a lower config.optimizer.learning_rate helps"
+                "the classifier has diverged: try a lower config.optimizer.learning_rate"
             )
         return {
             **curves.to_arrays(),
@@ -119,11 +128,11 @@ class ClassifierLab:
 
 
 def describe_classifier(settings: StudySettings, start: Start | None = None) -> dict[str, Any]:
-    """Return what decides how a study's classifiers learn, as a job's record has it.
+    """Return the settings that decide how a study's classifiers learn, for a job's record.
 
-    The names are those of before there were families: so the jobs of old studies are found again.
+    The names are older than the families: so the jobs of old studies are found again.
     """
-    optimizer = to_dict(settings.optimizer)
+    optimizer = drop_constant(to_dict(settings.optimizer))
     rule = {"optimizer": optimizer.pop("name"), "batch_size": settings.batch_size}
     transfer = {} if settings.transfer == NO_TRANSFER else to_dict(settings.transfer)
     if start is not None:
@@ -131,11 +140,9 @@ def describe_classifier(settings: StudySettings, start: Start | None = None) -> 
     return {**describe_family(settings.classifier, "gmd"), **optimizer, **rule, **transfer}
 
 
-def _train_step_classic(
-    state: ClassifierState, batch: Batch, key: Key, **bound: Any
-) -> tuple[ClassifierState, Metrics]:
-    """Augment every image of the batch anew, then do the usual step."""
-    num = len(batch.images)
-    images = augment_classic(batch.images, jax.random.split(key, num))
-    # The key behind those of the images.
-    return train_step(state, Batch(images, batch.labels), jax.random.fold_in(key, num), **bound)
+def _create_pace(settings: StudySettings, epoch_images: int) -> Pace:
+    batch_size, num_updates = settings.batch_size, settings.num_updates
+    num_epochs = -(-num_updates * batch_size // epoch_images)
+    plan = EpochPlan(epoch_images, batch_size, num_epochs, settings.max_steps_per_dispatch)
+    settings.optimizer.schedule.check_length(num_epochs, "optimizer.schedule")
+    return Pace(plan.list_ends(), num_updates)

@@ -1,10 +1,9 @@
-"""Do a study's intervals hold the truth? Small studies of phantom films, tested on endless ones.
+"""Do a study's intervals hold the truth? Small phantom studies, tested on 10,000 new patients.
 
-Every study draws patients of its own, deals them into folds and trains its classifiers as
-`launch/study.py` does. Ten thousand fresh patients, one film each, then say what these very
-trainings are worth: the interval over patients should hold that in 19 of 20 studies. What trainings
-of this kind are worth on average, the mean over all studies, is what the interval over trainings
-should hold.
+Every study draws its own patients, divides them into folds and trains its classifiers as
+`launch/study.py` does. Ten thousand new patients, with one film each, then show how good these
+trainings are. The interval over patients should hold that value in 19 of 20 studies. The interval
+over trainings should hold the mean over all studies: how good such trainings are on average.
 """
 
 import functools
@@ -39,10 +38,10 @@ from jaxgan.training.jobs import Job, JobRunner, Result, describe_data
 
 NUM_FRESH = 10_000  # patients, one film each
 CONTROL = "real"
-_FRESH_SEED = 1_000_000  # of a population that no study draws from
-_MOST_FILMS = 10_000  # of a class
-# Fields that decided nothing, as jobs of before have noted them: so these keep their names.
-_OF_BEFORE = {
+_FRESH_SEED = 1_000_000  # a population that no study draws from
+_MOST_FILMS = 10_000  # per class
+# Fields without effect in the records of earlier jobs: with them, these jobs keep their names.
+_EARLIER_FIELDS = {
     "seed": 0,
     "num_epochs": 30,
     "evaluate_every_epochs": 1,
@@ -61,13 +60,13 @@ def run_coverage(
     num_fresh: int = NUM_FRESH,
     num_devices: int = 1,
 ) -> dict[str, Any]:
-    """Return, of each arm against `real`, the truth and how often each interval held it.
+    """Return the truth for each arm against `real`, and how often each interval held it.
 
-    Folds, seeds, updates and the classifier are those of `settings`, its arms are not used. Each
-    study leaves a file in `folder`; those that are there already are not done again.
+    Folds, seeds, updates and the classifier come from `settings`. Its arms are not used. Each
+    study writes a file in `folder`. Studies with a file are not done again.
 
     Raises:
-        UserError: no study could be done, or a number is none that can be.
+        UserError: no study could be done, or a number is out of its range.
 
     """
     _check_counts(num_studies, films_per_class)
@@ -87,7 +86,7 @@ def run_coverage(
     done = [result for result in results if result is not None]
     if not done:
         reason = runner.failures[0].reason.rstrip(".")
-        raise UserError(f"No study could be done; the first one failed: {reason}.")
+        raise UserError(f"No study could be done. The first one failed: {reason}.")
     return {
         "num_studies": len(done),
         "num_failed": len(runner.failures),
@@ -108,7 +107,7 @@ def _check_counts(num_studies: int, films_per_class: int) -> None:
 
 @dataclass(frozen=True)
 class _Work:
-    """What all the studies share."""
+    """What all studies share."""
 
     settings: StudySettings
     lab: ClassifierLab
@@ -117,7 +116,7 @@ class _Work:
     num_fresh: int
 
     def describe(self) -> dict[str, int]:
-        """Return how large the studies are."""
+        """Return the size of the studies."""
         return {
             "films_per_class": self.films_per_class,
             "num_folds": self.settings.num_folds,
@@ -137,25 +136,27 @@ class _Work:
         return Job("study", f"study {study}", record, functools.partial(self._compute, study))
 
     def _compute(self, study: int, partial: Path) -> Result:
-        del partial  # it begins again where it was not finished
+        del partial  # an unfinished study begins again
         counts = dict.fromkeys(FINDINGS, self.films_per_class)
         films = plan_films(counts=counts, first_patient=0, seed=study)
         splits = {"train": _draw(films, seed=study, settings=self.settings)}
         dataset = Dataset(f"phantom {study}", FINDINGS, splits, fingerprint=str(study))
         folds = create_folds(dataset, self.settings.num_folds, seed=study)
-        return _judge(self.lab, folds, self._fresh, num_seeds=self.settings.num_seeds, seed=study)
+        return _evaluate_study(
+            self.lab, folds, self._fresh, num_seeds=self.settings.num_seeds, seed=study
+        )
 
-    @functools.cached_property  # minutes of drawing, which is not needed where all studies are done
+    @functools.cached_property  # drawing takes minutes, and finished studies do not need it
     def _fresh(self) -> ImageSet:
-        say(f"Drawing {self.num_fresh} fresh patients.")
+        say(f"Drawing {self.num_fresh} new patients.")
         films = [PhantomFilm(FINDINGS[i % len(FINDINGS)], i, 0) for i in range(self.num_fresh)]
         return _draw(films, seed=_FRESH_SEED, settings=self.settings)
 
 
 def _describe_classifier(settings: StudySettings, start: Start | None) -> dict[str, Any]:
-    """Return the classifier's settings as a job's record has them: of one level, as before."""
+    """Return the classifier's settings for a job's record: in one level, as in earlier jobs."""
     return {
-        **_OF_BEFORE,
+        **_EARLIER_FIELDS,
         **describe_classifier(settings, start),
         "eval_batch_size": settings.eval_batch_size,
         "max_steps_per_dispatch": settings.max_steps_per_dispatch,
@@ -184,13 +185,13 @@ def _draw(films: Sequence[PhantomFilm], *, seed: int, settings: StudySettings) -
     )
 
 
-def _judge(
+def _evaluate_study(
     lab: ClassifierLab, folds: Folds, fresh: ImageSet, *, num_seeds: int, seed: int
 ) -> Result:
-    """Return what `_summarise` reads of each arm: [6], the truth, the estimate, both intervals."""
+    """Return a row [6] per arm for `_summarise`: the truth, the estimate, both intervals."""
     num = len(folds.images)
     right = {arm: np.zeros((num_seeds, num), bool) for arm in (CONTROL, *_LABELS)}
-    worth: dict[str, list[float]] = {arm: [] for arm in right}
+    accuracies: dict[str, list[float]] = {arm: [] for arm in right}
     for arm in right:
         for s in range(num_seeds):
             for fold in range(folds.num):
@@ -210,13 +211,15 @@ def _judge(
                     made = job.compute(Path(folder) / "partial")
                 guesses = made["probabilities"].argmax(axis=1)
                 right[arm][s, folds.fold_of == fold] = guesses[: len(test)] == test.labels
-                worth[arm].append(compute_balanced_accuracy(fresh.labels, guesses[len(test) :]))
+                accuracies[arm].append(
+                    compute_balanced_accuracy(fresh.labels, guesses[len(test) :])
+                )
     design = Design(folds.images.labels.astype(np.int64), folds.groups, folds.fold_of)
     counts = draw_patients(design, np.random.default_rng(seed), NUM_BOOTSTRAP)
     found = {}
     for arm in _LABELS:
         compared = compare(arm, CONTROL, right=right, design=design, counts=counts)
-        truth = np.mean(worth[arm]) - np.mean(worth[CONTROL])
+        truth = np.mean(accuracies[arm]) - np.mean(accuracies[CONTROL])
         intervals = (compared.by_patient.interval, compared.by_training.interval)
         bounds = [interval or (np.nan, np.nan) for interval in intervals]
         found[arm] = np.array([truth, compared.estimate, *bounds[0], *bounds[1]])
@@ -224,7 +227,7 @@ def _judge(
 
 
 def _summarise(rows: np.ndarray) -> dict[str, Any]:
-    """Return the shares of studies whose intervals hold the truth, of `rows` [num_studies, 6]."""
+    """Return the shares of studies with intervals that hold the truth, from `rows` [studies, 6]."""
     truth, estimate, patients_low, patients_high, trainings_low, trainings_high = rows.T
     return {
         "mean_truth": float(truth.mean()),
@@ -236,8 +239,8 @@ def _summarise(rows: np.ndarray) -> dict[str, Any]:
 
 
 def _hold(low: np.ndarray, high: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    # An interval of no width is as exact as the sums that it comes from; no interval (NaN) holds
-    # nothing.
+    # The tolerance is for rounding errors, as an interval can have no width. NaN (no interval)
+    # holds nothing.
     return (low - 1e-9 <= truth) & (truth <= high + 1e-9)
 
 

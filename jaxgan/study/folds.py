@@ -1,4 +1,4 @@
-"""The folds of a study: every image tested once, no patient and no copied image on both sides."""
+"""The folds of a study: every image is tested once; no patient and no copy is on both sides."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,10 +20,10 @@ from jaxgan.training.jobs import hash_files
 
 @dataclass(frozen=True)
 class Folds:
-    """All images of a study and, for each [num_images], the fold that tests it.
+    """All images of a study; `fold_of` [num_images] is the fold that tests each of them.
 
-    `groups` [num_images] are numbers from 0: patients, joined where they share a copied image.
-    `copies` are what was found across patients.
+    `groups` [num_images] are numbers from 0: patients, joined if they share a copied image.
+    `copies` are the copies found across patients.
     """
 
     images: ImageSet
@@ -37,7 +37,7 @@ class Folds:
         return int(self.fold_of.max()) + 1
 
     def get_train(self, fold: int) -> ImageSet:
-        """Return what may be learned from while `fold` is tested."""
+        """Return the images to learn from while `fold` is tested."""
         return self.images.take(np.flatnonzero(self.fold_of != fold))
 
     def get_test(self, fold: int) -> ImageSet:
@@ -45,7 +45,7 @@ class Folds:
         return self.images.take(np.flatnonzero(self.fold_of == fold))
 
     def hash_train(self, fold: int) -> str:
-        """Return a hash of which images `fold` trains on."""
+        """Return a hash of the names and classes of the images that `fold` trains on."""
         train = self.get_train(fold)
         return hash_files(train.files, train.labels)
 
@@ -57,10 +57,10 @@ def join_splits(splits: Mapping[str, ImageSet]) -> ImageSet:
 
 
 def create_folds(dataset: Dataset, num_folds: int, seed: int) -> Folds:
-    """Deal all images of `dataset` into folds by patient.
+    """Divide all images of `dataset` into folds by patient.
 
-    Patients who share an image, exact or nearly (`jaxgan.data.leaks`), are dealt as one. Raises
-    `UserError` where a class has fewer patients than there are folds.
+    Patients who share an exact or near copy of an image (`jaxgan.data.leaks`) go into one fold.
+    Raises `UserError` if a class has fewer patients than there are folds.
     """
     images = join_splits(dataset.splits)
     copies = find_copies(images)
@@ -76,21 +76,21 @@ def create_folds(dataset: Dataset, num_folds: int, seed: int) -> Folds:
     for fold, chosen in enumerate(indices.values()):
         fold_of[chosen] = fold
     folds = Folds(images, fold_of, groups, copies)
-    # Where only a part was searched, each fold's part is another: what it holds is no mistake.
+    # A partial search covers another part in each fold: a copy found there is no mistake.
     for fold in range(num_folds) if copies.describe_search() is None else ():
         check_sides(folds.get_train(fold), folds.get_test(fold), where=f"fold {fold + 1}")
     return folds
 
 
 def describe_leaks(dataset: Dataset, folds: Folds) -> list[str]:
-    """Return a sentence for every leak in the splits as given, and for copies across patients."""
-    said = [describe_copies(folds.images, folds.copies), folds.copies.describe_search()]
+    """Return a sentence for every leak in the given splits, and for copies across patients."""
+    others = [describe_copies(folds.images, folds.copies), folds.copies.describe_search()]
     given = describe_splits(find_given_splits(dataset))
-    return [*given, *(sentence for sentence in said if sentence)]
+    return [*given, *(sentence for sentence in others if sentence)]
 
 
 def find_given_splits(dataset: Dataset) -> dict[str, ImageSet]:
-    """Return the splits that the data came with: `val` joined to `train` where jaxgan made it."""
+    """Return the splits of the data as given; a `val` made by jaxgan is joined to `train`."""
     splits = dict(dataset.splits)
     if dataset.val_was_made:
         splits["train"] = join_sets([splits["train"], splits.pop("val")])

@@ -1,11 +1,11 @@
-"""The GANs of a study: one a fold and class, trained on that fold's training images alone.
+"""The GANs of a study: one per fold and class, trained only on that fold's training images.
 
-To train one is a job and to draw its images another: what arms want of it changes no training.
+Training and drawing are two jobs: the number of images that the arms need changes no training.
 """
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ from jaxgan.core.settings import read_settings, to_dict
 from jaxgan.core.types import Key, Metrics
 from jaxgan.data.sets import ImageSet
 from jaxgan.data.split import hold_out
-from jaxgan.devices.parallel import Dispatcher
+from jaxgan.devices.parallel import Dispatcher, StepFn
 from jaxgan.gans import families
 from jaxgan.gans.protocol import Gan, Networks, describe_shapes
+from jaxgan.networks.schedules import Pace
 from jaxgan.sampling.listing import look_at_epoch_ends
 from jaxgan.sampling.sampler import Sampler
 from jaxgan.sampling.selection import MIN_HELD_OUT
@@ -32,16 +33,16 @@ from jaxgan.training.keys import create_keys
 from jaxgan.training.loop import LoopStage
 from jaxgan.training.many import Curves, Trainer
 
-# Jobs of before have looked at such a step once for every epoch that it ends.
-_ONE_LOOK = "at every step that ends an epoch or several, once"
+# Earlier jobs checked such a step once for every epoch that it ends.
+_ONE_CHECK = "at every step that ends an epoch or several, once"
 _DRAWN = ("images", "scores", "logits")
-# GANs of seeds below 100, a study's first of every fold and class, have so many latents each.
+# Each seed below 100 (the first GANs of a study) has its own range of this number of latents.
 _NUM_NUMBERED, _LATENTS_EACH = 100, 10_000_000
 
 
 @dataclass(frozen=True)
 class GeneratorSettings:
-    """What decides how one GAN of a study is trained, beside its images."""
+    """What decides how one GAN of a study is trained, besides its images."""
 
     gan: "families.GanSettings"
     num_epochs: int
@@ -50,7 +51,7 @@ class GeneratorSettings:
 
 
 class GeneratorLab:
-    """Train and sample the GANs of all folds and classes with one compiled program a stage."""
+    """Train and sample the GANs of all folds and classes with one compiled program per stage."""
 
     def __init__(self, settings: StudySettings, *, capacity: int, devices: Sequence[jax.Device]):
         self._settings = settings
@@ -62,10 +63,10 @@ class GeneratorLab:
             devices=devices,
         )
         self._sampler = Sampler(self._gan, create_keys(0).latents, settings.gan_batch_size)
-        self._dispatchers: dict[tuple[int, int], Dispatcher] = {}
+        self._dispatchers: dict[tuple[int, int, Pace | None], Dispatcher] = {}
 
     def create_job(self, images: ImageSet, *, name: str, seed: int) -> Job:
-        """Return the job that trains on the class `images`, less what is held out."""
+        """Return the job that trains on the class `images`, without the held-out ones."""
         settings = self._settings
         record = {
             "settings": {
@@ -82,13 +83,13 @@ class GeneratorLab:
             **settings.gan.describe_job(),
         }
         if settings.gan_batch_size > len(hold_out_enough(images, settings.holdout, seed)[0]):
-            record["looks"] = _ONE_LOOK
+            record["looks"] = _ONE_CHECK
         return Job("generator", name, record, functools.partial(self._train, images, seed))
 
     def create_drawing(self, trained: Result, *, name: str, seed: int, num: int) -> Job:
-        """Return the job that draws `num` images of what the job of `seed` has trained.
+        """Return the job that draws `num` images from the GAN that the job of `seed` trained.
 
-        Those of a smaller `num` are the first of a larger one.
+        The images of a smaller `num` are the first images of a larger one.
         """
         record = {"generator": str(trained["record"]), "num": num}
         return Job("images", name, record, functools.partial(self._draw, trained, seed, num))
@@ -127,20 +128,31 @@ class GeneratorLab:
         }
 
     def _create_stages(self, plan: EpochPlan) -> list[LoopStage]:
-        """Return the stages of one GAN; a program is compiled once for each first step."""
+        """Return the stages of one GAN; one program is compiled for each first step.
+
+        If the learning rate changes, there is also one program for each number of images, because
+        this number sets how fast the rate changes.
+        """
         stages, epoch, first = [], 0, 0
+        pace = Pace(plan.list_ends(), plan.num_steps) if self._settings.gan.has_schedule else None
         for index, stage in enumerate(self._gan.stages):
             epoch += stage.num_epochs
-            last, place = plan.compute_end_of_epoch(epoch), (index, first)
-            if place not in self._dispatchers:
-                make_step = stage.start_at(first)
-                self._dispatchers[place] = self._trainer.create_dispatcher(make_step)
-            stages.append(LoopStage(first, last, self._dispatchers[place], stage.begin))
+            last, key = plan.compute_end_of_epoch(epoch), (index, first, pace)
+            if key not in self._dispatchers:
+                make_step = functools.partial(self._create_step, stage.start_at(first), pace)
+                self._dispatchers[key] = self._trainer.create_dispatcher(make_step)
+            stages.append(LoopStage(first, last, self._dispatchers[key], stage.begin))
             first = last
         return stages
 
+    def _create_step(
+        self, create: Callable[[str | None], StepFn], pace: Pace | None, axis_name: str | None
+    ) -> StepFn:
+        step = create(axis_name)
+        return step if pace is None else self._settings.gan.pace_step(step, pace)
+
     def _draw(self, trained: Result, seed: int, num: int, partial: Path) -> Result:
-        """Draw in one go: `partial` would be written too late to be of use."""
+        """Draw all images at once: `partial` would be written too late to be useful."""
         del partial
         shapes = self._gan.get_networks(describe_shapes(self._gan))
         networks = Networks(
@@ -162,18 +174,18 @@ def describe_generator(settings: StudySettings, seed: int) -> dict[str, Any]:
 
 
 def _choose_latents(key: Key, seed: int) -> tuple[Key, int]:
-    """Return the key and the first number of the latents of the GANs of `seed`, which are theirs.
+    """Return the key and the first number of the latents for the GANs of `seed` alone.
 
-    Of the same ones all of a class would make like images. Those of small seeds, all that studies
-    could have at first, are told apart by number, and their images stay what they were.
+    With the same latents, all GANs of a class would draw similar images. Small seeds, the only ones
+    in early studies, have different numbers instead of keys: so their images stay the same.
     """
     if seed < _NUM_NUMBERED:
         return key, seed * _LATENTS_EACH
     return jax.random.fold_in(key, seed), 0
 
 
-def join_made(trained: Result, drawn: Result) -> Result:
-    """Return what the two jobs of a GAN have left, as the training's and without its D."""
+def join_results(trained: Result, drawn: Result) -> Result:
+    """Return the results of the two jobs of a GAN as one, without its D."""
     return {
         **{name: array for name, array in trained.items() if name != "discriminator"},
         **{name: drawn[name] for name in _DRAWN},
@@ -181,10 +193,10 @@ def join_made(trained: Result, drawn: Result) -> Result:
 
 
 def hold_out_enough(images: ImageSet, share: float, seed: int) -> tuple[ImageSet, ImageSet]:
-    """Divide a class by patient into what its GAN learns from and what calibrates its D.
+    """Divide a class by patient into images to train its GAN and images to calibrate its D.
 
-    Where `share` gives fewer than a calibration needs it is raised until it gives them, as long as
-    the GAN keeps half. A class of one patient is not divided: D would know that patient.
+    If `share` gives too few images for a calibration, it is raised until there are enough. The GAN
+    keeps at least half. A class of one patient is not divided: D would know that patient.
     """
     if len(set(images.patients)) < 2:
         return images, images.take(np.zeros(0, np.int64))
@@ -205,9 +217,9 @@ def _unpack(shapes: Any, packed: np.ndarray) -> Any:
 
 
 def load_generator(folder: Path) -> tuple[Gan[Any], Any]:
-    """Return the GAN and the variables to draw from that a study has left in `folder`.
+    """Return the GAN that a study wrote to `folder`, and the variables to draw from.
 
-    There `settings.json` is one of `GeneratorSettings`, beside `generator.msgpack`.
+    The folder holds `settings.json` (`GeneratorSettings`) and `generator.msgpack`.
     """
     values = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
     settings = read_settings(GeneratorSettings, values)
@@ -218,11 +230,11 @@ def load_generator(folder: Path) -> tuple[Gan[Any], Any]:
 
 def _check_finite(logits: np.ndarray) -> None:
     if not np.isfinite(logits).all():
-        raise UserError("the GAN has diverged: a lower config.gan.learning_rate helps")
+        raise UserError("the GAN has diverged: try a lower config.gan.learning_rate")
 
 
 class _GanNotes(Curves):
-    """The curves, and what the paper's listing would save: at most one image an epoch."""
+    """The curves, and what the paper's listing would save: at most one image per epoch."""
 
     def __init__(self, plan: EpochPlan, gan: Gan[Any], settings: StudySettings):
         super().__init__()
@@ -232,19 +244,19 @@ class _GanNotes(Curves):
         self._code_images = [np.zeros((0, size, size, settings.gan.channels), np.uint8)]
 
     def note(self, begin: int, end: int, rows: Metrics) -> None:
-        """Take in what the listing saves at the ends of these epochs, where D has probabilities."""
+        """Add what the listing saves at the ends of these epochs, if D gives probabilities."""
         super().note(begin, end, rows)
-        if not self._has_probabilities or "first_fake" not in rows:  # other steps tell less
+        if not self._has_probabilities or "first_fake" not in rows:  # not all steps give it
             return
-        for look in look_at_epoch_ends(self._plan, begin, end, rows, threshold=self._threshold):
-            if look.image is not None:
-                self._code_images.append(look.image[None])
+        for check in look_at_epoch_ends(self._plan, begin, end, rows, threshold=self._threshold):
+            if check.image is not None:
+                self._code_images.append(check.image[None])
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return the curves and `code_images`."""
         return {**super().to_arrays(), "code_images": np.concatenate(self._code_images)}
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Go on from what `to_arrays` returned."""
+        """Continue from what `to_arrays` returned."""
         super().restore(arrays)
         self._code_images = [arrays["code_images"]]

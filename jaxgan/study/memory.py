@@ -1,10 +1,10 @@
-"""Do the generators remember? Nearest real neighbours of generated images, with a control.
+"""Do the generators memorise? Nearest real neighbours of generated images, with a control.
 
 A generator that had seen test images would be nearer to them than to other images. It can not have
-seen them, and this checks it: of two equally large sets, how often does the nearest neighbour of a
-generated image lie in the test images, and not in training images drawn at random? The control
-draws both sets from the training images. A generated image that is a copy of a test image is
-suspicious whatever the shares say: among many generated ones a few copies do not move them.
+seen them, and this module checks that. It compares two equally large sets: test images, and
+training images drawn at random. How often is the nearest neighbour of a generated image a test
+image? The control draws both sets from the training images. A generated image that is a copy of a
+test image is always suspicious: a few copies among many images do not change the shares.
 """
 
 from collections.abc import Mapping
@@ -20,15 +20,16 @@ from jaxgan.metrics.memorisation import find_nearest
 
 NUM_DRAWS = 100
 SIDE = 32
-MOST_GENERATED = 200  # the shares' generated images, a fold and class; copies: among all
+MOST_GENERATED = 200  # per fold and class, for the shares; copies are searched among all
 
 
 @dataclass(frozen=True)
 class Nearness:
-    """Of one fold and class: shares nearer to test [num_draws], the control's shares, the pairs.
+    """The results of one fold and class: shares [num_draws] of test and control, and pairs.
 
-    `pairs` are (generated index, training index, distance), nearest first; `num_copies` generated
-    images are copies of test images.
+    `test_shares` are the shares nearer to test images. `pairs` are (generated index, training
+    index, distance), nearest first. `num_copies` is the number of generated images that are copies
+    of test images.
     """
 
     test_shares: np.ndarray
@@ -37,9 +38,9 @@ class Nearness:
     num_copies: int
 
 
-def join_generated(made: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return all that a generator's job has left for arms to train on, uint8 [num, h, w, c]."""
-    return np.concatenate([made["images"], made["code_images"]])
+def join_generated(result: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return all images of a GAN that arms may train on, uint8 [num, h, w, c]."""
+    return np.concatenate([result["images"], result["code_images"]])
 
 
 def compute_nearness(
@@ -65,9 +66,9 @@ def compute_nearness(
 
 
 def summarise(found: list[Nearness]) -> dict[str, Any] | None:
-    """Return the shares over all folds and classes, and whether test images are suspiciously near.
+    """Return the shares over all folds and classes, and whether they are suspicious.
 
-    Suspicious: above what 99 % of the control's draws reach, or any copy of a test image.
+    Suspicious: a share above the 99th percentile of the control, or any copy of a test image.
     """
     if not found:
         return None
@@ -87,7 +88,7 @@ def summarise(found: list[Nearness]) -> dict[str, Any] | None:
 
 
 def _describe(share: float, limit: float, copies: int) -> str | None:
-    """Return the sentence on what chance does not explain, None where there is nothing."""
+    """Return a sentence about what chance does not explain, or None."""
     found = []
     if copies:
         found.append(f"{copies} generated image(s) are copies of test images")
@@ -99,9 +100,9 @@ def _describe(share: float, limit: float, copies: int) -> str | None:
     if not found:
         return None
     return (
-        f"Beware of the generated images: {', and '.join(found)}. Either test images look like "
-        "training images, or generators have seen them: do not trust the arms with generated "
-        "images before it is known which."
+        f"Beware of the generated images: {', and '.join(found)}. Either test images are very "
+        "similar to training images, or generators have seen them. Find out which before you trust "
+        "the arms with generated images."
     )
 
 

@@ -1,4 +1,4 @@
-"""What a reader gets: report.html, report.json, summary.md and a model card a generator."""
+"""Write report.html, report.json, summary.md and one model card per generator."""
 
 import base64
 import json
@@ -34,7 +34,7 @@ _WORDS = {
 
 
 def write_study(results: StudyResults, workdir: Path, *, command: str) -> dict[str, Any]:
-    """Write all that the study has to say to `workdir`, and the verdict to standard output.
+    """Write the results of the study to `workdir`, and the verdict to standard output.
 
     Returns what is in `report.json`.
     """
@@ -64,15 +64,15 @@ def write_study(results: StudyResults, workdir: Path, *, command: str) -> dict[s
     for failure in report["failures"][:MOST_LISTED]:
         say(f"Not done: {failure['name']}: {failure['reason']}")
     if len(report["failures"]) > MOST_LISTED:
-        say(f"Not done: {len(report['failures']) - MOST_LISTED} more, which report.json has.")
+        say(f"Not done: {len(report['failures']) - MOST_LISTED} more: see report.json.")
     for arm in report["not_judged"]:
-        say(f"Not judged: {arm['arm']}: {arm['reason']}")
+        say(f"Not in the verdict: {arm['arm']}: {arm['reason']}")
     say(f"The page: {workdir / 'report.html'}")
     return report
 
 
 def choose_classes(report: Mapping[str, Any]) -> list[str]:
-    """Return the classes of the page's table: all, or those that the first arm tells worst."""
+    """Return the classes of the page's table: all, or the weakest ones of the first arm."""
     names = list(report["data"]["classes"])
     found = [arm["report"]["per_class"] for arm in report["arms"].values() if arm["report"]]
     if len(names) <= MOST_CLASSES or not found:
@@ -131,7 +131,7 @@ def _format_added(by_class: Mapping[str, float]) -> str:
     counts = [round(count) for count in by_class.values()]
     if len(counts) <= MOST_CLASSES:
         return " / ".join(map(str, counts))
-    return f"{sum(counts):,}, {min(counts)} to {max(counts)} a class"
+    return f"{sum(counts):,}, {min(counts)} to {max(counts)} per class"
 
 
 def _format_p(value: float) -> str:
@@ -173,9 +173,9 @@ def lay_out_forest(report: Mapping[str, Any]) -> dict[str, Any]:
 def draw_pictures(
     results: StudyResults, report: Mapping[str, Any], folder: Path
 ) -> list[dict[str, str]]:
-    """Draw the page's pictures to `folder`; return for each its section, words and data URI.
+    """Draw the page's pictures to `folder`; return the section, text and data URI of each.
 
-    Where a class has no generator there are words without a URI.
+    A class without a generator has text and no URI.
     """
     pictures = [*_draw_generated(results, folder), *_draw_pairs(results, report, folder)]
     pictures += _draw_classifier_curves(results, folder)
@@ -194,7 +194,7 @@ def _say_instead(section: str, words: str) -> dict[str, str]:
 
 
 def _draw_generated(results: StudyResults, folder: Path) -> list[dict[str, str]]:
-    """Draw images and curves of each class's first generator, or say that there is none."""
+    """Draw images and curves of the first generator of each class, or say that there is none."""
     pictures: list[dict[str, str]] = []
     if not results.generators:
         return pictures
@@ -205,10 +205,10 @@ def _draw_generated(results: StudyResults, folder: Path) -> list[dict[str, str]]
             pictures.append(_draw_images(results, label, *min(found), folder))
             pictures.append(_draw_gan_curves(results, label, *min(found), folder))
         else:
-            words = f"Class {name}: there is no generator of it, all of them failed."
+            words = f"Class {name}: all of its generators failed, so there is nothing to show."
             pictures += [_say_instead(section, words) for section in ("images", "curves")]
     if len(names) > MOST_CLASSES:
-        words = f"The first {MOST_CLASSES} of {len(names)} classes: generators/ has those of all."
+        words = f"The first {MOST_CLASSES} of {len(names)} classes; the folder generators/ has all."
         pictures += [_say_instead(section, words) for section in ("images", "curves")]
     return pictures
 
@@ -233,9 +233,9 @@ def _draw_images(
 def _draw_pairs(
     results: StudyResults, report: Mapping[str, Any], folder: Path
 ) -> list[dict[str, str]]:
-    """Draw, for each class, the generated images that come nearest to a training image.
+    """Draw, for each class, the generated images nearest to a training image.
 
-    Of many classes those that have the nearest.
+    Of many classes, only those with the nearest pairs are drawn.
     """
     pictures: list[dict[str, str]] = []
     by_class: dict[str, list[Mapping[str, Any]]] = {}
@@ -254,13 +254,13 @@ def _draw_pairs(
         drawing.write_grid(np.stack([*generated, *real]), path, columns=len(pairs))
         distances = ", ".join(f"{pair['distance']:.3f}" for pair in pairs)
         caption = (
-            f"Class {name}: the generated images that come nearest to a training image (above) and "
+            f"Class {name}: the generated images nearest to a training image (above) and "
             f"that image (below). Root mean square difference of gray, 0 to 1: {distances}."
         )
         alt = f"{len(pairs)} generated images of class {name} above their nearest training images."
         pictures.append(_picture("nearest", path, caption, alt))
     if len(by_class) > MOST_CLASSES:
-        words = f"The {MOST_CLASSES} of {len(by_class)} classes with the nearest pairs."
+        words = f"The {MOST_CLASSES} of {len(by_class)} classes with the nearest pairs are shown."
         pictures.append(_say_instead("nearest", words))
     return pictures
 
@@ -274,7 +274,7 @@ def _draw_gan_curves(
         for key, network in _GAN_CURVES.items()
     }
     path = folder / f"gan_{name_file(label, name)}.png"
-    # Without the class: the plot's font has not the letters of every language, the page's has.
+    # Without the class: the font of the plot has not the letters of every language.
     title = f"GAN, fold {fold + 1}, seed {gan_seed}"
     study_figures.plot_lines(series, path, title=title, xlabel="update", ylabel="loss")
     ends = ", ".join(f"{key} ends at {y[-1]:.2f}" for key, (_, y) in series.items())
@@ -324,8 +324,8 @@ def _draw_reliability(report: Mapping[str, Any], folder: Path) -> list[dict[str,
         diagonal=True,
     )
     caption = (
-        "How often a classifier is right, by how sure it says it is. Below the diagonal it is "
-        "too sure."
+        "How often a classifier is right, by its confidence. Below the diagonal it is too "
+        "confident."
     )
     worst = {
         n: a["report"]["calibration_error"]["value"]
@@ -338,7 +338,7 @@ def _draw_reliability(report: Mapping[str, Any], folder: Path) -> list[dict[str,
 
 
 def name_file(label: int, name: str) -> str:
-    """Return what a class's files are called: safe on any disk, and no other class's."""
+    """Return a file name for a class: safe on any disk, and different for every class."""
     plain = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_").lower()[:_LONGEST]
     return f"{label}-{plain or 'class'}"
 
@@ -352,7 +352,7 @@ def _write_cards(
     folder: Path,
     environment: jinja2.Environment,
 ) -> None:
-    """Write each generator's variables and a card beside them, so that it can be shared."""
+    """Write the variables of each generator with a model card, so that it can be shared."""
     template = environment.get_template("card.md.j2")
     gan = results.settings.gan.create(results.settings.gan_epochs)
     for (fold, gan_seed, label), made in results.generators.items():

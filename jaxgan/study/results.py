@@ -1,4 +1,4 @@
-"""What the jobs of a study have left, for those who say what it means."""
+"""The results of a study's jobs, for the analysis and the page."""
 
 from dataclasses import dataclass, field
 
@@ -13,7 +13,7 @@ from jaxgan.training.jobs import Failure, Result
 
 @dataclass
 class StudyResults:
-    """What the jobs have left: by arm [seed][fold], by (fold, gan seed) and class, by view."""
+    """The results: by arm and (seed, fold), by (fold, GAN seed, class), by view and fold."""
 
     settings: StudySettings
     dataset: Dataset
@@ -34,13 +34,13 @@ class StudyResults:
         return self.dataset.class_names
 
     def find_failures(self, arm: Arm) -> list[Failure]:
-        """Return why trainings of an arm are missing."""
+        """Return the failures that explain the missing trainings of an arm."""
         seeds, folds = range(self.settings.num_seeds), range(self.settings.num_folds)
         names = {name_training(arm, fold, seed) for seed in seeds for fold in folds}
         return [f for f in self.failures if f.kind == "classifier" and f.name in names]
 
     def get_probabilities(self, arm: str) -> np.ndarray | None:
-        """Return [num_seeds, num_images, outputs] of an arm; None where a training is missing."""
+        """Return [num_seeds, num_images, outputs] of an arm; None if a training is missing."""
         done = self.classifiers.get(arm, {})
         seeds, folds = range(self.settings.num_seeds), range(self.settings.num_folds)
         if any((seed, fold) not in done for seed in seeds for fold in folds):
@@ -53,5 +53,5 @@ class StudyResults:
 
 
 def name_training(arm: Arm, fold: int, seed: int) -> str:
-    """Return what the job of one classifier is called."""
+    """Return the name of the job of one classifier."""
     return f"{arm.name}, fold {fold + 1}, seed {seed}"

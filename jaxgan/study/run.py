@@ -10,7 +10,7 @@ from jaxgan.core.errors import UserError
 from jaxgan.core.files import hold_folder, holds_nothing, make_folder, remove_leftovers
 from jaxgan.core.settings import to_dict
 from jaxgan.data.sets import Dataset, ImageSet, check_classes
-from jaxgan.study.arms import describe_lacking_targets
+from jaxgan.study.arms import describe_missing_targets
 from jaxgan.study.folds import Folds, create_folds, describe_leaks, join_splits
 from jaxgan.study.page import write_study
 from jaxgan.study.results import StudyResults
@@ -22,7 +22,7 @@ from jaxgan.training.run_folder import find_record, write_record
 
 @dataclass(frozen=True)
 class Study:
-    """What a study has left: its report, as `report.json` holds it, and the files in its folder."""
+    """The results of a study: its report, as in `report.json`, and the files in its folder."""
 
     folder: Path
     report: dict[str, Any]
@@ -32,8 +32,8 @@ class Study:
 
 
 def describe_study(settings: StudySettings, dataset: Dataset) -> dict[str, Any]:
-    """Return what a study is, as `--dry_run` prints it. Raises `UserError` where it can not be."""
-    check_classes(dataset, "a study asks how well a classifier tells classes apart")
+    """Return the study as `--dry_run` prints it. Raises `UserError` if it has only one class."""
+    check_classes(dataset, "a study measures how well a classifier distinguishes classes")
     return {
         "kind": "study",
         "data": dataset.describe(),
@@ -53,9 +53,9 @@ def run_study(
     notes: Mapping[str, str] | None = None,
     command: str = "",
 ) -> Study:
-    """Do what of the study is not yet done, and write report, page, figures and model cards.
+    """Do the missing jobs of the study, and write report, page, figures and model cards.
 
-    See `run_jobs`; `command` is what the page says to have been called.
+    See `run_jobs`. The page shows `command` as the command of the study.
     """
     results = run_jobs(
         settings,
@@ -81,11 +81,11 @@ def run_jobs(
     sources: Sequence[str] = (),
     notes: Mapping[str, str] | None = None,
 ) -> StudyResults:
-    """Do what of the study is not yet done in `workdir`/jobs and return all results.
+    """Do the jobs of the study that are not yet in `workdir`/jobs, and return all results.
 
     `gan_dataset` is the same data in the generators' image size. `sources` names each image's
-    hospital, in the order of the splits joined, or is empty. `notes` (the command, where the data
-    lie) are kept in `config.json` and decide nothing.
+    hospital, in the order of the joined splits, or is empty. `notes` (the command, the place of the
+    data) are written to `config.json` and have no effect.
     """
     record = describe_study(settings, dataset)
     make_folder(workdir)
@@ -106,13 +106,13 @@ def run_jobs(
 def open_results(
     settings: StudySettings, dataset: Dataset, gan_dataset: Dataset, sources: Sequence[str]
 ) -> StudyResults:
-    """Return results without any, with the folds; say what has to be said before hours of work."""
+    """Return the folds and no results yet; print what the user should know before hours of work."""
     folds = create_folds(dataset, settings.num_folds, settings.fold_seed)
     gan_images = create_images_like(folds, gan_dataset)
     gan_folds = Folds(gan_images, folds.fold_of, folds.groups, folds.copies)
     arms = settings.create_arms()
-    lacking = describe_lacking_targets(arms, dataset.class_names, settings.targets)
-    for sentence in (*lacking, *describe_leaks(dataset, folds)):
+    missing = describe_missing_targets(arms, dataset.class_names, settings.targets)
+    for sentence in (*missing, *describe_leaks(dataset, folds)):
         say(sentence)  # the page has it too
     return StudyResults(
         settings,
@@ -120,13 +120,13 @@ def open_results(
         folds,
         gan_folds,
         arms,
-        notices=[*dataset.notices, *lacking],
+        notices=[*dataset.notices, *missing],
         sources=tuple(sources),
     )
 
 
 def create_images_like(folds: Folds, dataset: Dataset) -> ImageSet:
-    """Return the same images in another size, checked to come in the same order."""
+    """Return the same images in another size; check that they have the same order."""
     images = join_splits(dataset.splits)
     if images.files != folds.images.files:
         raise ValueError("the two sizes of the data do not hold the same files in the same order")
@@ -134,19 +134,21 @@ def create_images_like(folds: Folds, dataset: Dataset) -> ImageSet:
 
 
 def _check_holds_study(workdir: Path) -> None:
-    """Raise where a folder holds something that is no study."""
+    """Raise `UserError` if a folder holds something other than a study."""
     old = find_record(workdir)
     if old is None and not holds_nothing(workdir) and not _holds_jobs(workdir):
         raise UserError(
-            f"The work folder {workdir} is not empty and holds no study (no config.json that says "
-            "so): choose another --workdir."
+            f"The work folder {workdir} is not empty, but holds no study (no config.json of a "
+            "study): choose another --workdir."
         )
     if old is not None and old["kind"] != "study":
-        raise UserError(f"{workdir} holds a {old['kind']} run, no study: choose another --workdir.")
+        raise UserError(
+            f"{workdir} holds a {old['kind']} run, not a study: choose another --workdir."
+        )
 
 
 def _holds_jobs(workdir: Path) -> bool:
-    """Whether a folder holds jobs that studies alone have: an ablation's are of other kinds."""
+    """Whether a folder holds jobs that only studies have: an ablation has other kinds."""
     kinds = ("generator", "classifier")
     return any(found for kind in kinds for found in workdir.glob(f"jobs/{kind}-*.npz"))
 
@@ -154,13 +156,13 @@ def _holds_jobs(workdir: Path) -> bool:
 def _note_study(
     workdir: Path, record: Mapping[str, Any], notes: Mapping[str, str] | None = None
 ) -> None:
-    """Note what was asked of the study last; say so where the images have changed since then."""
+    """Write down the last request; say so if the images have changed since the one before."""
     old = find_record(workdir) or record
     if _holds_jobs(workdir) and old is record:
-        say(f"{workdir / 'config.json'} is damaged or gone: it is written again, no job is lost.")
+        say(f"{workdir / 'config.json'} is damaged or gone. It is written again. No job is lost.")
     if flatten(old).get(CONTENT) != flatten(record)[CONTENT]:
         say(
-            f"The images have changed since this study was last run in {workdir}: what was "
-            "trained on those of before does not count, and is trained again."
+            f"The images have changed since the last run of this study in {workdir}. What was "
+            "trained on the old images does not count and is trained again."
         )
     write_record(workdir, record, notes)

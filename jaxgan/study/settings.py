@@ -1,4 +1,4 @@
-"""What a study may be told, typed: see configs/study.py for what each field means."""
+"""The settings of a study, typed: configs/study.py says what each field means."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from jaxgan.sampling.settings import check_probability
 from jaxgan.study.arms import ARMS, Arm, create_arms
 
 MOST_FOLDS = 20
-SEED_STRIDE = 1000  # folds that a seed may have: a job's seed is SEED_STRIDE a seed, and a fold
-MOST_SEEDS = 1000  # so that a job's seed is far from overflowing
+SEED_STRIDE = 1000  # a job's seed is SEED_STRIDE * seed + fold
+MOST_SEEDS = 1000  # so a job's seed can not overflow
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudySettings:
-    """One study: which arms, how often, and the GAN and classifier that all of them share."""
+    """One study: its arms, the number of trainings, and the GAN and classifier of all arms."""
 
     arms: tuple[str, ...]
     amounts: tuple[float, ...]
@@ -77,7 +77,8 @@ class StudySettings:
         for name in ("arms", "amount_arms"):
             unknown = [arm for arm in getattr(self, name) if arm not in ARMS]
             _check(name, unknown, not unknown, f"some of {', '.join(ARMS)}")
-        _check("arms", self.arms, "real" in self.arms, "'real' among them: all are compared to it")
+        good = "real" in self.arms
+        _check("arms", self.arms, good, "'real' in the list: all arms are compared with it")
         good = len(set(self.arms)) == len(self.arms)
         _check("arms", self.arms, good, "each arm once")
         good = bool(self.amounts) and all(0.0 < a <= 20.0 for a in self.amounts)
@@ -92,11 +93,11 @@ class StudySettings:
 
     @property
     def needs_generators(self) -> bool:
-        """Whether any arm has generated images; without one, `gan` says nothing."""
+        """Whether any arm has generated images; if none has, `gan` has no effect."""
         return any(arm.needs_generator for arm in self.create_arms())
 
     def create_arms(self) -> list[Arm]:
-        """Return the arms of the study, one an amount."""
+        """Return the arms of the study, one per amount."""
         return create_arms(self.arms, self.amounts, self.amount_arms)
 
 

@@ -1,8 +1,9 @@
-"""Simulated studies with a known truth, to see how often the rules of `statistics` err.
+"""Simulated studies with a known truth, to measure how often the rules of `statistics` are wrong.
 
-Whether a classifier is right about an image is a latent number above 0. It adds up what all arms
-share (how hard the patient and the film are), what is an arm's own (how it takes to a patient, a
-fold's training set or generator, a seed, a single film), and the gain that was planted.
+A classifier is right about an image where a latent number is above 0. That number is a sum of three
+parts. The first is shared by all arms: the difficulty of the patient and of the film. The second
+belongs to one arm: effects of a patient, a fold's training set and generator, a seed, a single
+film. The third is the planted gain.
 """
 
 import time
@@ -14,7 +15,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from jaxgan.core.errors import UserError
-from jaxgan.study.statistics import Design, Verdict, draw_patients, judge
+from jaxgan.study.statistics import Design, Verdict, draw_patients, find_verdict
 
 _FILMS_PER_PATIENT = (0.55, 0.25, 0.12, 0.08)  # probabilities of 1, 2, 3 and 4 films
 
@@ -44,18 +45,18 @@ class World:
 
     @property
     def arms(self) -> dict[str, tuple[str, ...]]:
-        """The arms that are judged, each with its controls."""
+        """The arms in the verdict, each with its controls."""
         return {f"gan {i}": ("real", "duplicates") for i in range(self.num_gan_arms)}
 
     def find_latent(self, accuracy: float) -> float:
-        """Return the latent mean at which a share `accuracy` of films is told rightly."""
+        """Return the latent mean that gives a share `accuracy` of right films."""
         trainings = self.fold**2 + self.seed**2
         return float(ndtri(accuracy) * np.sqrt(self.spread**2 + trainings))
 
 
 @dataclass(frozen=True)
 class SimulatedStudy:
-    """What a study would see, and the true accuracy of its trainings by arm."""
+    """The data of a study, and the true accuracy of its trainings by arm."""
 
     design: Design
     right: Mapping[str, np.ndarray]
@@ -65,7 +66,7 @@ class SimulatedStudy:
 def simulate_study(
     world: World, gains: Mapping[str, float], rng: np.random.Generator
 ) -> SimulatedStudy:
-    """Draw a study; `gains` are differences of accuracy by arm, those of all others are 0."""
+    """Draw a study; `gains` are differences of accuracy by arm, 0 for all other arms."""
     films = 1 + rng.choice(len(_FILMS_PER_PATIENT), size=world.num_patients, p=_FILMS_PER_PATIENT)
     patients = np.repeat(np.arange(world.num_patients), films)
     labels = rng.permutation(np.arange(world.num_patients) % world.num_classes)[patients]
@@ -85,16 +86,16 @@ def simulate_study(
     return SimulatedStudy(design, right, truth)
 
 
-def judge_study(study: SimulatedStudy, world: World, seed: int, *, describe: bool) -> Verdict:
-    """Judge a simulated study as `launch/study.py` judges a real one."""
+def find_verdict_on(study: SimulatedStudy, world: World, seed: int, *, describe: bool) -> Verdict:
+    """Return the verdict on a simulated study by the rules of `launch/study.py`."""
     counts = draw_patients(study.design, np.random.default_rng(seed), num_draws=500)
-    return judge(
+    return find_verdict(
         world.arms, right=study.right, design=study.design, counts=counts, describe=describe
     )
 
 
 def simulate_many(world: World, *, gain: float, num_studies: int, seed: int) -> dict[str, Any]:
-    """Return how often each verdict came, and how often the intervals held the truth.
+    """Return how often each verdict came and how often the intervals held the truth.
 
     `gain` is planted in one arm, 0 in all others.
     """
@@ -105,7 +106,7 @@ def simulate_many(world: World, *, gain: float, num_studies: int, seed: int) -> 
     for index in range(num_studies):
         rng = np.random.default_rng([seed, index])
         study = simulate_study(world, gains, rng)
-        verdict = judge_study(study, world, index, describe=False)
+        verdict = find_verdict_on(study, world, index, describe=False)
         verdicts[verdict.verdict] += 1
         for arm in verdict.arms:
             wrong_arm += arm.p_helps <= 0.05 and arm.arm not in gains
@@ -130,14 +131,14 @@ def _holds(interval: tuple[float, float] | None, truth: float) -> bool:
 
 
 def state_smallest_difference(world: World, *, num_pilots: int, seed: int) -> float:
-    """Return the median over null studies of the smallest difference that they say they can show.
+    """Return the smallest difference that null studies say they can show (median).
 
-    A study that says it can show none counts as 1.
+    A study that can show none counts as 1.
     """
     stated = []
     for index in range(num_pilots):
         study = simulate_study(world, {}, np.random.default_rng([seed, index]))
-        first = judge_study(study, world, index, describe=True).arms[0]
+        first = find_verdict_on(study, world, index, describe=True).arms[0]
         stated.append(1.0 if first.smallest is None else first.smallest)
     return float(np.median(stated))
 
@@ -160,7 +161,7 @@ WORLDS: Mapping[str, World] = {
 def run_simulations(
     *, num_studies: int, num_pilots: int, seed: int, worlds: Mapping[str, World] = WORLDS
 ) -> dict[str, Any]:
-    """Return, for each world, how the rules do with no difference and with the stated one."""
+    """Return, for each world, the results of the rules without and with the stated difference."""
     for name, value, least in (
         ("seed", seed, 0),
         ("num_studies", num_studies, 1),

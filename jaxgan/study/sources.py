@@ -1,4 +1,4 @@
-"""What a study asks of the user's folder beside its images: where each one comes from."""
+"""What a study reads from the user's folder besides the images: the source of each image."""
 
 from pathlib import Path
 
@@ -9,9 +9,9 @@ from jaxgan.data.sets import Dataset
 
 
 def read_sources(root: Path | None, dataset: Dataset, column: str | None) -> tuple[str, ...]:
-    """Return the source of each image, in the order of the splits joined; empty where not known.
+    """Return the source of each image, in the order of the joined splits; empty if not known.
 
-    Without `column` the first of `SOURCES` that the folder's manifest.csv has is read.
+    Without `column`, the first column of the folder's manifest.csv that is in `SOURCES` is read.
     """
     path = find_manifest(root) if root else None
     if path is None:

@@ -4,13 +4,12 @@ All arms are tested on the same images, each once a seed, by a classifier that h
 fold. The measure is balanced accuracy, written as a weighted mean so that it is a sum over images:
 `D = sum_i (right in arm - right in control) / (classes * images of i's class)`.
 
-Two things can make D differ from what it would be another time, and each has its own test:
-the trainings (the corrected resampled t-test over folds and seeds) and the patients who happened to
-be tested (a bootstrap that draws whole patients). A difference counts only where both agree.
+D varies from one study to the next for two reasons, and each has its own test. For the trainings it
+is the corrected resampled t-test over folds and seeds. For the tested patients it is a bootstrap
+that draws patients. A difference counts only where both agree.
 
-Counts come in steps: trainings that all differ by one image have no spread, and a test that
-believed it would call that certain. So neither test takes the spread to be less than if one image
-had come out otherwise in one training.
+Counts come in steps: trainings that all differ by one image have no spread. A test would call that
+certain. So both tests use a smallest spread: that of one changed image in one training.
 """
 
 import math
@@ -63,7 +62,7 @@ class Design:
         return 1.0 / (np.count_nonzero(counts) * counts[self.labels])
 
     def compute_step(self, num_seeds: int) -> float:
-        """Return by how much D moves, at most, if one image comes out otherwise in one training."""
+        """Return the largest change of D when one image changes in one training."""
         return float(self.compute_weights().max()) / num_seeds
 
 
@@ -80,11 +79,11 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Comparison:
-    """An arm less a control: what the trainings and what the patients say of it.
+    """An arm minus a control, tested over trainings and over patients.
 
     `draws` [num_draws] are the bootstrap's differences, `folds` [num_folds, num_seeds] the
     differences by training. `film_variance` is the variance between the seeds of a fold that comes
-    from single films' luck alone (`compute_film_variance`).
+    from single films alone (`compute_film_variance`).
     """
 
     arm: str
@@ -97,11 +96,11 @@ class Comparison:
 
     @property
     def estimate(self) -> float:
-        """The difference of balanced accuracy, arm less control."""
+        """The difference of balanced accuracy, arm minus control."""
         return self.by_patient.estimate
 
     def get_p_value(self, sign: int) -> float:
-        """Return the larger p of both tests, 1 where the difference has not the `sign`."""
+        """Return the larger p of both tests, 1 where the difference has another sign."""
         if self.estimate * sign <= 0:
             return 1.0
         return max(self.by_patient.p_value, self.by_training.p_value)
@@ -121,10 +120,10 @@ def compute_fold_differences(paired: np.ndarray, design: Design) -> np.ndarray:
 
 
 def compute_film_variance(paired: np.ndarray, design: Design) -> float:
-    """Return the variance of D between a fold's seeds if only single patients' films made it.
+    """Return the part of the variance of D between a fold's seeds that comes from single patients.
 
-    The sum of squares of what each patient adds to it: what whole trainings share does not appear.
-    More patients shrink this part and not the rest. 0 where there is one seed.
+    It is the sum of squares of each patient's part. What a training changes for all patients does
+    not appear. More patients reduce this part, but not the rest. 0 where there is one seed.
     """
     if len(paired) < 2:
         return 0.0
@@ -236,10 +235,10 @@ def compute_smallest_difference(
 ) -> float | None:
     """Return the smallest true difference that the rule finds in a share `POWER` of such studies.
 
-    `comparisons` are one arm's, against every control that it has to beat; `num_arms` is how many
-    arms Holm shares the 5 % among. Studies are simulated from what this one shows: the spread over
-    patients, over seeds, and `shared_variance` of whole folds (`estimate_fold_variance`). None
-    where not even a difference of 1 would be found.
+    `comparisons` are those of one arm with all of its controls. Holm divides the 5 % among
+    `num_arms` arms. Studies are simulated from the spread in this study: over patients, over
+    seeds, and `shared_variance` over folds (`estimate_fold_variance`). None where even a
+    difference of 1 would not be found.
     """
     studies = _PowerNoise.draw(comparisons, shared_variance).simulate()
     level = ALPHA / num_arms  # Holm's first step: one arm stands out, the others do not
@@ -251,7 +250,7 @@ def compute_smallest_difference(
 
 
 def _find_least(is_enough: Callable[[float], bool], most: float, num_halvings: int) -> float | None:
-    """Return about the least number from 0 to `most` that is enough, None where none is."""
+    """Return about the least number from 0 to `most` that is enough, or None."""
     low, high = 0.0, most
     if not is_enough(high):
         return None
@@ -264,7 +263,7 @@ def _find_least(is_enough: Callable[[float], bool], most: float, num_halvings: i
 def estimate_fold_variance(comparisons: Sequence[Comparison]) -> float:
     """Return the variance of whole folds that patients do not explain, averaged over comparisons.
 
-    One comparison has a difference a fold to tell it by; all of them together are less shaky.
+    One comparison has only one difference per fold. The mean over all of them is more stable.
     """
     excess = [_compute_excess(c) for c in comparisons if len(c.folds) > 1]
     return max(0.0, float(np.mean(excess))) if excess else 0.0
@@ -278,10 +277,10 @@ def _compute_excess(comparison: Comparison) -> float:
 
 
 def estimate_training_variances(comparisons: Sequence[Comparison]) -> tuple[float, float]:
-    """Return what no number of patients takes away: the variances of whole folds and trainings.
+    """Return the variances of folds and of trainings, which more patients do not reduce.
 
-    Unlike `estimate_fold_variance` the first has no part of the second in it. Only their sum is
-    kept from being negative: each alone would be above 0 in half of the studies that have neither.
+    Unlike in `estimate_fold_variance`, the first does not include the second. Only their sum is
+    limited to 0 or more: otherwise each would be above 0 in half of the studies without it.
     """
     several = [c for c in comparisons if len(c.folds) > 1]
     if not several:
@@ -303,10 +302,10 @@ def compute_needed_patients(
 ) -> int | None:
     """Return how many patients would show `difference` to be true in a share `POWER` of studies.
 
-    The studies are those of `compute_smallest_difference`, with more patients: the spread shrinks
-    but for `training_variances` (`estimate_training_variances`). None where there is nothing to
-    show, or where no number of patients would show it with these folds and seeds. Two digits,
-    rounded up: more would be made up.
+    The studies are those of `compute_smallest_difference`, with more patients. The spread gets
+    smaller, except for `training_variances` (`estimate_training_variances`). None where there is
+    nothing to show, or where no number of patients is enough with these folds and seeds. The
+    result is rounded up to two digits, because more digits would not be exact.
     """
     if not _is_worth_showing(difference):
         return None
@@ -338,8 +337,8 @@ class _PowerNoise:
     """What makes studies without a difference vary: by fold and by training, for each control.
 
     `by_fold` [draws, folds, 1, controls] and `by_seed` [draws, folds, seeds, controls] are of
-    variance 1. Of the variances [controls] of each, `patient_variances` are at as many patients as
-    there are and shrink with more; `training_variances` do not.
+    variance 1. Of their variances [controls], `patient_variances` are for the present number of
+    patients and get smaller with more. `training_variances` do not.
     """
 
     by_fold: np.ndarray
@@ -434,7 +433,7 @@ def _compute_root(draws: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class ArmResult:
-    """One GAN arm's part in the verdict.
+    """The result of one GAN arm.
 
     `p_helps` is for being above every control, `p_hurts` for being below the first; `smallest` is
     the smallest difference that such a study finds in it with 80 % power.
@@ -455,9 +454,9 @@ class ArmResult:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`verdict` is `helps`, `no_evidence` or `hurts`; `arms` are those that it judged.
+    """`verdict` is `helps`, `no_evidence` or `hurts`; `arms` are all arms in it.
 
-    `arm` is the one that the sentence is about, None where none was judged.
+    `arm` is the arm that the sentence is about; None where there are no arms.
     """
 
     verdict: str
@@ -466,7 +465,7 @@ class Verdict:
     arm: ArmResult | None
 
 
-def judge(
+def find_verdict(
     arms: Mapping[str, Sequence[str]],
     *,
     right: Mapping[str, np.ndarray],
@@ -474,12 +473,11 @@ def judge(
     counts: np.ndarray,
     describe: bool = True,
 ) -> Verdict:
-    """Judge each arm against its controls, the first of which is `real`.
+    """Compare each arm with its controls (the first is usually `real`) and return the verdict.
 
     `helps`: an arm is above *every* one of its controls by both tests, p <= 5 % after Holm's
-    adjustment over the arms. `hurts`: none helps, and an arm is below its first control likewise.
-    Else `no_evidence`.
-    Without `describe` the power, which takes longest, is left out.
+    adjustment over the arms. `hurts`: no arm helps, and an arm is below its first control by the
+    same rule. Otherwise `no_evidence`. Without `describe` the power, the slowest part, is left out.
     """
     compared = {
         arm: tuple(
@@ -517,7 +515,7 @@ def _adjust(groups: Sequence[Sequence[Comparison]], *, sign: int) -> list[float]
 
 def _decide(arms: tuple[ArmResult, ...]) -> Verdict:
     if not arms:
-        return Verdict("no_evidence", "No arm with generated images could be judged.", arms, None)
+        return Verdict("no_evidence", "No arm with generated images has a verdict.", arms, None)
     helping = [arm for arm in arms if arm.p_helps <= ALPHA]
     if helping:
         best = max(helping, key=lambda arm: arm.against_real.estimate)
@@ -537,8 +535,8 @@ def _describe_helps(arm: ArmResult, num: int, num_judged: int) -> str:
     return (
         f"GAN augmentation helps: arm {arm.arm} changes balanced accuracy by "
         f"{_format(arm.against_real)} against {arm.against_real.control}. It is above {controls} "
-        f"by both tests (Holm-adjusted p = {arm.p_helps:.2g}), as {num} of the {num_judged} "
-        "judged arms are above all they had to beat."
+        f"by both tests (Holm-adjusted p = {arm.p_helps:.2g}). {num} of the {num_judged} "
+        "arms in the verdict are above all their controls."
     )
 
 
@@ -546,7 +544,7 @@ def _describe_hurts(arm: ArmResult, num: int, num_judged: int) -> str:
     return (
         f"GAN augmentation hurts: arm {arm.arm} changes balanced accuracy by "
         f"{_format(arm.against_real)} against {arm.against_real.control}, by both tests "
-        f"(Holm-adjusted p = {arm.p_hurts:.2g}). None of the {num_judged} judged arms helps, and "
+        f"(Holm-adjusted p = {arm.p_hurts:.2g}). None of the {num_judged} arms helps, and "
         f"{num} of them can be shown to hurt."
     )
 
@@ -558,7 +556,7 @@ def _describe_no_evidence(arm: ArmResult) -> str:
         f"{arm.against_real.control}.{_describe_doubt(arm.against_real)}"
     )
     if arm.smallest is None:
-        sentence += " No difference however large is shown by so few patients and trainings"
+        sentence += " So few patients and trainings cannot show even the largest difference"
     else:
         sentence += (
             f" This study would have shown a difference of {100 * arm.smallest:.1f} points in 80 "
@@ -566,28 +564,29 @@ def _describe_no_evidence(arm: ArmResult) -> str:
         )
     if arm.needed_patients is not None:
         return sentence + (
-            f"; to show the one observed would take about {arm.needed_patients:,} test patients."
+            f". To show the observed difference takes about {arm.needed_patients:,} test patients."
         )
     if _is_worth_showing(arm.against_real.estimate):
         return sentence + (
-            "; more patients alone would not show the one observed: it takes more folds or seeds."
+            ". More patients alone would not show the observed difference: more folds or seeds are "
+            "needed."
         )
     return sentence + "."
 
 
 def _describe_doubt(comparison: Comparison) -> str:
-    """Say why a difference is not shown although its interval over patients leaves out 0."""
+    """Say why a difference is not shown although its interval over patients excludes 0."""
     if not _leaves_out_zero(comparison.by_patient.interval):
         return ""
     if _leaves_out_zero(comparison.by_training.interval):
         short = "above all its controls" if comparison.estimate > 0 else "below its first control"
-        return f" Neither of its intervals holds 0, but it is not {short} by Holm's adjusted p."
+        return f" Both of its intervals exclude 0, but it is not {short} by Holm's adjusted p."
     if comparison.by_training.interval is None:
-        return " That interval is over patients; one over trainings takes more of them."
+        return " That interval is over patients. An interval over trainings needs more trainings."
     low, high = comparison.by_training.interval
     return (
-        f" That interval is over patients; over trainings it is [{100 * low:+z.1f}, "
-        f"{100 * high:+z.1f}], so with other seeds or folds it may have the other sign."
+        f" That interval is over patients. Over trainings it is [{100 * low:+z.1f}, "
+        f"{100 * high:+z.1f}]: with other seeds or folds the sign may change."
     )
 
 

@@ -1,1 +1,1 @@
-"""The loop of a run, its folder. Batches, checkpoints, records, many small runs."""
+"""The training loop, the run folder. Also batches, checkpoints, records, many small runs."""

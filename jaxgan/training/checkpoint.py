@@ -1,7 +1,7 @@
-"""Checkpoints over orbax: the newest two are kept, and the best where a metric says which.
+"""Checkpoints with orbax: the newest two are kept, and the best one where a metric is given.
 
-Each holds the SHA-256 of its files and which run saved it: a damaged one is noticed, and the one
-before takes its place.
+Each checkpoint holds the SHA-256 of its files and the record of its run. So a damaged checkpoint is
+detected, and the previous one is used instead.
 """
 
 import contextlib
@@ -35,11 +35,11 @@ from jaxgan.devices.distributed import is_several, leads
 from jaxgan.training.record import describe_differences, number_record, upgrade_record
 
 _DIGESTS = "sha256.json"
-# Where orbax moves a checkpoint that is not kept, at one stroke. Were it removed in place, a kill
-# could leave half of it, which looks like damage.
+# Orbax moves a checkpoint that is not kept to this folder, in one step. If it were removed in
+# place, a kill could leave half of it, and that would appear as damage.
 _REJECTED = "rejected"
 _METADATA = "_CHECKPOINT_METADATA"
-_LOOK_SECONDS, _MOST_LOOKS = 0.002, 30_000  # a minute at most
+_POLL_SECONDS, _MAX_POLLS = 0.002, 30_000  # a minute at most
 _READING: Mapping[str, Any] = {
     "read_only": True,
     "create": False,
@@ -52,12 +52,12 @@ _COMMIT_TIME = re.compile(rb'"commit_timestamp_nsecs": (null|\d+)')
 class Checkpoints:
     """The checkpoints of one run, numbered by step; a context manager.
 
-    Leaving the context waits for saves under way: without that an interpreter that ends right
-    after a save would lose it. With `best_metric`, the checkpoint whose value of that metric is
-    highest (or lowest, with `lowest_is_best`) is kept beside the newest (the earlier one of
-    equals). With the run's `record` a checkpoint of another run is refused, and a damaged one is
-    set aside and told. With `read_only` nothing is written, moved or made in `directory`, which
-    need not be there.
+    Leaving the context waits for unfinished saves. Otherwise an interpreter that ends right after
+    a save would lose it. With `best_metric`, the checkpoint with the highest value of that metric
+    is kept as well as the newest (the lowest value with `lowest_is_best`; the earlier one of two
+    equals). With the run's `record`, a checkpoint of another run is refused, and a damaged one is
+    moved out of the way and reported. With `read_only`, nothing in `directory` is written, moved or
+    created, and it need not exist.
     """
 
     def __init__(
@@ -72,8 +72,8 @@ class Checkpoints:
         self._best_metric, self._directory, self._saves = best_metric, directory, False
         self._sign = -1.0 if lowest_is_best else 1.0
         self._record = None if record is None else json.loads(json.dumps(record))
-        # `best_fn` makes orbax write the metrics down. Joined to `max_to_keep` it would delete the
-        # newest checkpoints, and with them the work since the best: hence the explicit policy.
+        # `best_fn` makes orbax save the metrics. Together with `max_to_keep` it would delete the
+        # newest checkpoints, and with them the work since the best. So the policy is explicit.
         policies: list[PreservationPolicy] = [LatestN(2)]
         if best_metric:
             policies.append(
@@ -81,7 +81,7 @@ class Checkpoints:
             )
         if record is not None and not read_only:
             _remove_rejected(directory)
-            _set_damaged_aside(directory)
+            _move_damaged(directory)
         options = ocp.CheckpointManagerOptions(
             async_options=AsyncOptions(
                 post_finalization_callback=functools.partial(_note_digests, directory.absolute())
@@ -95,14 +95,14 @@ class Checkpoints:
         handler = ocp.StandardCheckpointHandler(
             multiprocessing_options=options.multiprocessing_options
         )
-        with _telling_damage(directory, _list_steps(directory)):
+        with _reporting_damage(directory, _list_steps(directory)):
             self._manager = ocp.CheckpointManager(
                 directory.absolute(), options=options, item_handlers=handler
             )
 
     def _rank(self, metrics: Any) -> Any:
-        # A checkpoint that no cadence in epochs asked for has no value and ranks last: otherwise
-        # the moment of a signal could decide which one is the best.
+        # A checkpoint that no schedule in epochs asked for has no value and ranks last. Otherwise
+        # the time of a signal could decide which one is the best.
         value = metrics.get(self._best_metric)
         return -math.inf if value is None else self._sign * value, -metrics["step"]
 
@@ -110,39 +110,39 @@ class Checkpoints:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._telling_disk_errors():
+        with self._reporting_disk_errors():
             self._manager.close()
             if self._saves:
                 _remove_rejected(self._directory)
 
     @property
     def newest_step(self) -> int | None:
-        """The newest complete checkpoint, None where there is none."""
+        """The step of the newest complete checkpoint, None if there is none."""
         return self._manager.latest_step()
 
     @property
     def best_step(self) -> int | None:
-        """The checkpoint with the best metric, None where none has it."""
+        """The step of the checkpoint with the best metric, None if none has the metric."""
         step = self._manager.best_step() if self._best_metric else None
         if step is None or self._best_metric not in (self._manager.metrics(step) or {}):
             return None
         return step
 
     def save(self, step: int, state: Any, metrics: Mapping[str, float]) -> None:
-        """Start saving `state` as the checkpoint of `step`; a step that is there already stays.
+        """Start saving `state` as the checkpoint of `step`; an existing checkpoint stays.
 
-        Only with `best_metric` among `metrics` may it become the best one. Of several processes
-        the first one saves. Raises `DiskError`, also for an earlier save.
+        It can become the best one only with `best_metric` among `metrics`. Only the first of
+        several processes saves. Raises `DiskError`, also for an earlier save.
         """
         if not leads() or step in self._manager.all_steps():
             return
-        # A copy: the training goes on, and overwrites the buffers it donates, while this is saved.
+        # A copy: training continues during the save, and overwrites the buffers it donates.
         state = jax.tree.map(lambda leaf: np.array(leaf, copy=True), state)
         metrics = {"step": step, **metrics}
         run = self._record and number_record(self._record)
         kept = {"run": run, "arrays": _describe_arrays(state)}
         self._saves = True
-        with self._telling_disk_errors():
+        with self._reporting_disk_errors():
             self._manager.wait_until_finished()
             _remove_rejected(self._directory)
             self._manager.save(
@@ -150,34 +150,34 @@ class Checkpoints:
             )
 
     def resume(self, create: Callable[[], Any]) -> tuple[int, Any]:
-        """Return the newest step and its state; 0 and a new one where there is no checkpoint.
+        """Return the newest step and its state; without a checkpoint, 0 and a new state.
 
-        Where there is one `create` is traced alone, for the shapes: nothing is drawn.
+        With a checkpoint, `create` is only traced for the shapes: no random number is drawn.
         """
         step = self.newest_step
         return (0, create()) if step is None else (step, self.restore(step, jax.eval_shape(create)))
 
     def wait(self) -> None:
-        """Wait until every save begun is complete."""
-        with self._telling_disk_errors():
+        """Wait until every started save is complete."""
+        with self._reporting_disk_errors():
             self._manager.wait_until_finished()
 
     def restore(self, step: int, template: Any) -> Any:
         """Return the state of `step`, with the structure, shapes and types of `template`.
 
-        Of that no values are read: what `jax.eval_shape` gives will do. Raises `UserError` where
-        the checkpoint is damaged, of another run or of another model.
+        The values of `template` are not read, so the result of `jax.eval_shape` is enough. Raises
+        `UserError` if the checkpoint is damaged, of another run or of another model.
         """
-        if not _is_whole(self._directory, step):
+        if not _is_intact(self._directory, step):
             raise _describe_damage(self._directory, {step})
         arrays = _describe_arrays(template)
-        with _telling_damage(self._directory, {step}):
+        with _reporting_damage(self._directory, {step}):
             kept = dict(self._manager.metadata(step).custom_metadata or {})
         self._check_same_run(step, kept.get("run"))
         self._check_same_model(step, kept.get("arrays", arrays), arrays)
-        with _telling_damage(self._directory, {step}):
-            # Array by array: the rest of the tree, such as statistics that a network does not
-            # have, is this version's and need not be that of the version which saved.
+        with _reporting_damage(self._directory, {step}):
+            # Array by array: the rest of the tree comes from this version. It may differ from the
+            # version that saved, for example in statistics that a network does not have.
             saved = self._manager.restore(step, args=ocp.args.StandardRestore())
             return ocp.tree.from_flat_dict(ocp.tree.to_flat_dict(saved), target=template)
 
@@ -192,7 +192,7 @@ class Checkpoints:
         differences = describe_differences(upgrade_record(record, shown), self._record)
         if differences:
             raise UserError(
-                f"{shown} is of another run: {differences}. Choose another --workdir, or put back "
+                f"{shown} is of another run: {differences}. Choose another --workdir, or restore "
                 "the run's own checkpoints."
             )
 
@@ -210,45 +210,45 @@ class Checkpoints:
             )
 
     @contextlib.contextmanager
-    def _telling_disk_errors(self) -> Iterator[None]:
+    def _reporting_disk_errors(self) -> Iterator[None]:
         try:
             yield
         except Exception as error:
-            told = find_disk_error(self._directory, error)
-            raise (told or error) from None
+            disk_error = find_disk_error(self._directory, error)
+            raise (disk_error or error) from None
 
 
 def _note_digests(directory: Path) -> None:
-    """Write the digests of a checkpoint into it; orbax calls this right before it renames it."""
+    """Write a checkpoint's digests into it; orbax calls this right before the rename."""
     for unfinished in directory.glob("*.orbax-checkpoint-tmp*"):
         _wait_for_metadata(unfinished / _METADATA)
         write_json(unfinished / _DIGESTS, _compute_digests(unfinished))
 
 
 def _wait_for_metadata(file: Path) -> None:
-    """Wait for the copy of the record, which orbax adds in a thread of its own.
+    """Wait for the copy of the record: orbax adds it in a separate thread.
 
-    It comes last: the digest of a file without it would later tell of damage where there is none.
+    It comes last. The digest of a file without it would later report damage that does not exist.
     """
-    for _ in range(_MOST_LOOKS):
+    for _ in range(_MAX_POLLS):
         with contextlib.suppress(OSError, ValueError):
             if json.loads(file.read_bytes()).get("custom_metadata"):
                 return
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
 
 
-def _is_whole(directory: Path, step: int) -> bool:
-    """Whether a checkpoint is, to the bit, what was saved."""
+def _is_intact(directory: Path, step: int) -> bool:
+    """Whether a checkpoint is identical, bit for bit, to what was saved."""
     path = directory / str(step) / _DIGESTS
-    if not path.exists():  # as jaxgan once saved them
+    if not path.exists():  # older versions of jaxgan saved no digests
         return not any(directory.glob(f"*/{_DIGESTS}"))
     found, noted = _compute_digests(path.parent), _read_digests(path)
     return bool(noted) and noted.items() <= found.items()
 
 
 @contextlib.contextmanager
-def _telling_damage(directory: Path, steps: Iterable[int]) -> Iterator[None]:
-    """Tell in a sentence what orbax makes of damaged checkpoints among these."""
+def _reporting_damage(directory: Path, steps: Iterable[int]) -> Iterator[None]:
+    """Turn an error of orbax about damaged checkpoints among `steps` into one sentence."""
     try:
         yield
     except Exception as error:
@@ -259,28 +259,28 @@ def _telling_damage(directory: Path, steps: Iterable[int]) -> Iterator[None]:
 
 
 def _is_verified(directory: Path, step: int) -> bool:
-    """Whether a checkpoint has digests and they are those of its files."""
-    return (directory / str(step) / _DIGESTS).exists() and _is_whole(directory, step)
+    """Whether a checkpoint has digests and they match its files."""
+    return (directory / str(step) / _DIGESTS).exists() and _is_intact(directory, step)
 
 
 def _describe_damage(directory: Path, steps: Iterable[int]) -> UserError:
-    """Return what to raise where a checkpoint, one of these, can not be read."""
+    """Return the error for one of these checkpoints that cannot be read."""
     steps = sorted(steps)
     gone = [step for step in steps if not (directory / str(step)).is_dir()]
     shown = f"The checkpoint of step {' or '.join(map(str, gone or steps))} in {directory}"
     if gone:
         return UserError(
-            f"{printable(shown)} is no longer there: a training that goes on replaces old ones by "
-            "new ones. Start this command again."
+            f"{printable(shown)} is no longer there: a running training replaces old checkpoints "
+            "with new ones. Start this command again."
         )
-    remedy = "the training's own command, started again, goes on from the one before it."
-    if not any(directory.glob(f"*/{_DIGESTS}")):  # as jaxgan once saved them
-        remedy = f"remove its folder, and {remedy}"
+    remedy = "start the training's own command again; it continues from the previous checkpoint."
+    if not any(directory.glob(f"*/{_DIGESTS}")):  # older versions of jaxgan saved no digests
+        remedy = f"remove its folder, then {remedy}"
     return UserError(f"{printable(shown)} is damaged: {remedy}")
 
 
 def _read_digests(path: Path) -> dict[str, str]:
-    """Return the digests that were noted, none where they are themselves damaged."""
+    """Return the saved digests, none if their file is damaged."""
     try:
         return dict(json.loads(path.read_bytes()))
     except (OSError, ValueError):
@@ -288,7 +288,7 @@ def _read_digests(path: Path) -> dict[str, str]:
 
 
 def _list_steps(directory: Path) -> set[int]:
-    """Return the checkpoints that are complete: orbax renames a folder when it is."""
+    """Return the steps of complete checkpoints: orbax renames a folder when it is complete."""
     return {int(path.name) for path in directory.glob("*") if path.name.isdecimal()}
 
 
@@ -303,41 +303,41 @@ def _compute_digests(checkpoint: Path) -> dict[str, str]:
 
 
 def _read_stable(path: Path) -> bytes:
-    """Return a file's content, less the time that orbax adds at the very end."""
+    """Return a file's content without the time that orbax adds at the very end."""
     return _COMMIT_TIME.sub(b"", path.read_bytes()) if path.name == _METADATA else path.read_bytes()
 
 
-def _set_damaged_aside(directory: Path) -> None:
-    """Move damaged checkpoints out of the way and say what is done instead."""
+def _move_damaged(directory: Path) -> None:
+    """Move damaged checkpoints out of the way and say what is used instead."""
     steps = _list_steps(directory)
-    damaged = sorted(step for step in steps if not _is_whole(directory, step))
+    damaged = sorted(step for step in steps if not _is_intact(directory, step))
     if damaged and len(damaged) == len(steps):
         raise UserError(
-            f"No checkpoint in {printable(str(directory))} is whole (damaged: "
+            f"Every checkpoint in {printable(str(directory))} is damaged (steps "
             f"{', '.join(map(str, damaged))}). "
-            "Train again in another --workdir; what else this run has written is still there."
+            "Train again in another --workdir; the other files of this run are still there."
         )
     newest = max(steps - set(damaged), default=0)
     for step in damaged:
-        aside = directory / f"{step}.damaged"
-        shutil.rmtree(aside, ignore_errors=True)
-        (directory / str(step)).replace(aside)
-        instead = f"going on from the one before, of step {newest}"
+        moved = directory / f"{step}.damaged"
+        shutil.rmtree(moved, ignore_errors=True)
+        (directory / str(step)).replace(moved)
+        instead = f"the run continues from the previous one, of step {newest}"
         if step < newest:
             instead = "if it was the best by validation, the best of the others takes its place"
         say(
-            f"The checkpoint of step {step} in {printable(str(directory))} is damaged and was set "
-            f"aside: {instead}."
+            f"The checkpoint of step {step} in {printable(str(directory))} is damaged. It was "
+            f"renamed to {moved.name}: {instead}."
         )
 
 
 def _remove_rejected(directory: Path) -> None:
-    """Remove the checkpoints that were not kept; a kill may leave some, until the next save."""
+    """Remove the checkpoints that were not kept; after a kill some stay until the next save."""
     shutil.rmtree(directory / _REJECTED, ignore_errors=True)
 
 
 def _describe_arrays(tree: Any) -> dict[str, str]:
-    """Return type and shape of every array, by its path in the tree."""
+    """Return the type and shape of every array, by its path in the tree."""
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
     return {
         jax.tree_util.keystr(path).lstrip("."): f"{leaf.dtype} {list(leaf.shape)}"
@@ -346,10 +346,10 @@ def _describe_arrays(tree: Any) -> dict[str, str]:
 
 
 def _reach_no_other_process(options: ocp.CheckpointManagerOptions, directory: Path) -> None:
-    """Keep orbax from waiting for the other processes: they save nothing."""
+    """Stop orbax from waiting for the other processes: they save nothing."""
     own = jax.process_index()
     options.multiprocessing_options = MultiprocessingOptions(
         primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process{own}"
     )
-    options.create = False  # with which orbax would wait for them all the same
+    options.create = False  # with True, orbax would still wait for them
     directory.mkdir(parents=True, exist_ok=True)

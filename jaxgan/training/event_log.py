@@ -1,6 +1,6 @@
 """TensorBoard's writer, without PyTorch.
 
-tensorboardX imports torch wherever it is installed, to recognise tensors: two seconds and 470 MB.
+tensorboardX imports torch if it is installed, to recognise tensors. That costs 2 s and 470 MB.
 """
 
 import sys
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def _import_writer() -> Any:
-    """Import tensorboardX as it is imported where torch is not installed."""
+    """Import tensorboardX as if torch were not installed."""
     hidden = "torch" not in sys.modules
     if hidden:
         sys.modules["torch"] = None  # type: ignore[assignment]

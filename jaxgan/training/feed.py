@@ -1,7 +1,7 @@
 """Batches for the training loop: a pure function of seed and step, so that resuming is exact.
 
-Every epoch is a new permutation of all images; the permutations are laid end to end and cut into
-whole batches, so a batch may reach over an epoch's end and no batch is ragged.
+Every epoch is a new permutation of all images. The permutations are concatenated and cut into full
+batches. So a batch may cross the end of an epoch, and every batch has the same size.
 """
 
 import functools
@@ -29,7 +29,7 @@ class ResidentFeed:
 
     def __init__(self, images: ImageSet, key: Key, plan: EpochPlan, devices: Sequence[jax.Device]):
         self._key, self._plan, self._devices = key, plan, list(devices)
-        # How many permutations a dispatch can touch, wherever in an epoch it begins.
+        # How many permutations a dispatch can reach, wherever in an epoch it begins.
         self._num_epochs = 1 - (-plan.max_steps * plan.batch_size // len(images))
         arrays = (np.asarray(images.images), np.asarray(images.labels, np.int32))
         self._arrays = replicate(arrays, self._devices)
@@ -37,12 +37,12 @@ class ResidentFeed:
     def load(self, begin: int, end: int) -> Any:
         """Return the resident images and where in the sequence of epochs step `begin` starts."""
         del end
-        # Python integers: epochs times images may pass 2^31.
+        # Python integers: epochs times images may exceed 2^31.
         position = divmod(begin * self._plan.batch_size, self._plan.num_examples)
         return self._arrays, replicate(np.array(position, np.int32), self._devices)
 
     def prepare(self, data: Any) -> Any:
-        """Lay the permutations of all epochs that this dispatch may touch end to end."""
+        """Concatenate the permutations of all epochs that this dispatch may reach."""
         (images, labels), (epoch, offset) = data
         permute = functools.partial(compute_permutation, num_examples=len(labels))
         orders = jax.vmap(permute, in_axes=(None, 0))(
@@ -72,7 +72,7 @@ class StreamedFeed:
     def load(self, begin: int, end: int) -> Any:
         """Return the batches of steps `begin` to `end`, and start reading those that follow.
 
-        What goes wrong while reading ahead is raised when those batches are asked for.
+        An error during reading ahead is raised when those batches are requested.
         """
         ahead = self._ahead.pop((begin, end), None)
         batches = ahead.result() if ahead else self._read(begin, end)
@@ -84,18 +84,23 @@ class StreamedFeed:
     def _read(self, begin: int, end: int) -> Any:
         batch_size = self._plan.batch_size
         positions = np.arange(begin * batch_size, end * batch_size, dtype=np.int64)
+        indices = self._list_indices(positions)
+        # [num_steps, devices, part]: no image is read for the devices of another process.
+        indices = indices.reshape(end - begin, self._num_devices, -1)[:, self._own].reshape(-1)
+        # In the order of the file, so that a memory map is read from start to end.
+        unique, inverse = np.unique(indices, return_inverse=True)
+        images = np.asarray(self._images.images[unique])[inverse]
+        labels = np.asarray(self._images.labels[unique], np.int32)[inverse]
+        return self._arrange(images, end - begin), self._arrange(labels, end - begin)
+
+    def _list_indices(self, positions: np.ndarray) -> np.ndarray:
+        """Return the image [num] at each position of the epochs laid end to end."""
         epochs, offsets = np.divmod(positions, len(self._images))
         indices = np.empty_like(positions)
         for epoch in np.unique(epochs):
             here = epochs == epoch
             indices[here] = self._permute(int(epoch))[offsets[here]]
-        # [num_steps, devices, part]: no image is read for another process's devices.
-        indices = indices.reshape(end - begin, self._num_devices, -1)[:, self._own].reshape(-1)
-        # In the order of the file: a memory map is read from one end to the other.
-        unique, inverse = np.unique(indices, return_inverse=True)
-        images = np.asarray(self._images.images[unique])[inverse]
-        labels = np.asarray(self._images.labels[unique], np.int32)[inverse]
-        return self._arrange(images, end - begin), self._arrange(labels, end - begin)
+        return indices
 
     def _compute_order(self, epoch: int) -> np.ndarray:
         with jax.default_device(jax.local_devices(backend="cpu")[0]):
@@ -110,7 +115,7 @@ class StreamedFeed:
         return parts if self._num_devices > 1 else parts[0]
 
     def prepare(self, data: Any) -> Any:
-        """Return the data as they are."""
+        """Return the data unchanged."""
         return data
 
     def gather(self, prepared: Any, offset: Array, axis_name: str | None) -> Batch:
@@ -128,6 +133,6 @@ def create_feed(
     *,
     resident_bytes: int,
 ) -> ResidentFeed | StreamedFeed:
-    """Return a resident feed where the images fit into `resident_bytes`, else a streamed one."""
+    """Return a resident feed if the images fit into `resident_bytes`, otherwise a streamed one."""
     feed = ResidentFeed if images.images.nbytes <= resident_bytes else StreamedFeed
     return feed(images, key, plan, devices)

@@ -1,6 +1,6 @@
-"""Jobs that are done once: each leaves one file, named by a hash of all that defines it.
+"""Jobs that run once: each leaves one file, named by a hash of everything that defines the job.
 
-A study that was killed, or is given more seeds or arms, finds what is done and does the rest.
+A study that was killed, or gets more seeds or arms, finds the finished jobs and does the rest.
 """
 
 import dataclasses
@@ -22,14 +22,14 @@ from jaxgan.data.settings import DataSettings
 from jaxgan.training.loop import Stopped
 from jaxgan.training.progress import WorkingClock
 
-JOB_VERSION = 2  # raise it when jobs come out differently, so that they are done again
+JOB_VERSION = 2  # raise it when the results of jobs change, so that they are done again
 
 Result = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Job:
-    """Something to do; `record` is JSON-able and holds all that defines the result."""
+    """A unit of work; `record` can be saved as JSON and holds all that defines the result."""
 
     kind: str
     name: str
@@ -47,7 +47,7 @@ class Job:
 class Failure:
     """A job that was not done, and why.
 
-    `by_rule`: nothing went wrong, the rule of its arm leaves nothing to train on.
+    `by_rule`: there was no error; the rule of the job's arm leaves no image to train on.
     """
 
     kind: str
@@ -57,9 +57,9 @@ class Failure:
 
 
 def describe_failures(failures: Sequence[Mapping[str, Any]]) -> str | None:
-    """Return what has to be said first where jobs have failed, None where none has.
+    """Return the sentences about failed jobs that must come first, None if no job failed.
 
-    `failures` are the `Failure`s as a report has them.
+    `failures` are the `Failure`s as saved in a report.
     """
     failed = [failure for failure in failures if not failure["by_rule"]]
     if not failed:
@@ -67,20 +67,20 @@ def describe_failures(failures: Sequence[Mapping[str, Any]]) -> str | None:
     first = failed[0]
     return (
         f"Incomplete: {len(failed)} job(s) failed or need one that failed. The first is "
-        f"{first['name']}: {first['reason'].rstrip('.')}. What is done is kept; the same command "
+        f"{first['name']}: {first['reason'].rstrip('.')}. Finished jobs are kept; the same command "
         "tries the rest again."
     )
 
 
 def check_complete(failures: Sequence[Mapping[str, Any]]) -> None:
-    """Raise `IncompleteError` where jobs have failed, as the last act of a command."""
+    """Raise `IncompleteError` if jobs have failed: the last action of a command."""
     found = describe_failures(failures)
     if found is not None:
         raise IncompleteError(found)
 
 
 class JobRunner:
-    """Do jobs in turn, keep their results in `folder`, and say how long it will still take."""
+    """Do jobs one after another, keep their results in `folder`, and report the time left."""
 
     def __init__(self, folder: Path, planned: Mapping[str, int]):
         self._folder, self._planned = folder, dict(planned)
@@ -90,9 +90,9 @@ class JobRunner:
         make_folder(folder)
 
     def run(self, job: Job) -> Result | None:
-        """Return the job's result, from its file where there is one; None where it failed.
+        """Return the job's result, from its file if there is one; None if the job failed.
 
-        A failure is kept in `failures` and said; it does not stop the study.
+        A failure is added to `failures` and printed; it does not stop the study.
         """
         path = self._folder / f"{job.kind}-{job.key}.npz"
         result = read_result(path)
@@ -104,9 +104,9 @@ class JobRunner:
                     result = dict(job.compute(partial))
                     result["seconds"] = np.array(clock.read() - began)
             except (DiskError, Stopped):
-                raise  # the next job could be kept no better; a signal is no failure
+                raise  # the next job could not be saved either; a signal is no failure
             except Exception as error:
-                # Whatever went wrong is this job's alone: the page names it, the others go on.
+                # The error concerns this job only: the page names it, the other jobs continue.
                 self._note_failure(job, error)
                 return None
             result["record"] = np.array(json.dumps(job.record, sort_keys=True))
@@ -119,7 +119,7 @@ class JobRunner:
         return result
 
     def skip(self, kind: str, name: str, reason: str, *, by_rule: bool = False) -> None:
-        """Note a job that can not be done: one that it needs has failed, or see `Failure`."""
+        """Record a job that cannot be done: a job it needs has failed, or see `Failure`."""
         self.failures.append(Failure(kind, name, reason, by_rule))
         self._done[kind] += 1
         say(f"{self._count()} {name}: left out, {reason}")
@@ -136,7 +136,7 @@ class JobRunner:
         self._seconds[job.kind].append(seconds)
 
     def _say_done(self, job: Job, seconds: float, compiled: float) -> None:
-        """Say how long a job took; the first of a kind compiles, which the others need not."""
+        """Say how long a job took; only the first job of a kind compiles."""
         took = f"{seconds:.1f} s"
         if compiled >= 1.0:
             took += f" and {compiled:.0f} s of compiling"
@@ -147,7 +147,7 @@ class JobRunner:
         return f"[{sum(self._done.values())}/{sum(self._planned.values())}]"
 
     def _estimate_left(self) -> float:
-        """Return the seconds of work still to come, each kind at its own median."""
+        """Return the seconds of work left: each job of a kind counts the median of its kind."""
         known = [float(np.median(s)) for s in self._seconds.values() if s]
         left = 0.0
         for kind, num in self._planned.items():
@@ -158,7 +158,7 @@ class JobRunner:
 
 
 def read_result(path: Path) -> dict[str, np.ndarray] | None:
-    """Return a result's arrays, None where the file is absent or broken."""
+    """Return a result's arrays, None if the file is absent or damaged."""
     if not path.exists():
         return None
     arrays = read_arrays(path)
@@ -175,29 +175,39 @@ def write_result(path: Path, result: Result) -> None:
 
 
 def hash_files(files: tuple[str, ...], labels: np.ndarray) -> str:
-    """Return a hash of which images, in which order and class, a job sees."""
+    """Return a hash of the images that a job sees: names, order and class."""
     digest = hashlib.sha256("\n".join(files).encode())
     digest.update(np.asarray(labels, np.int32).tobytes())
     return digest.hexdigest()[:20]
 
 
 def hash_pixels(images: np.ndarray) -> str:
-    """Return a hash of what images of any shape show."""
+    """Return a hash of the pixels of images of any shape."""
     return hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest()[:20]
 
 
 def describe_data(settings: DataSettings) -> dict[str, Any]:
-    """Return these settings as a job's record has them: jobs of before keep their names.
+    """Return these settings as a job's record has them: earlier jobs keep their names.
 
-    So a field that came later is noted where it is not at its default alone.
+    So a field with a default is included only if its value is not the default.
     """
     values = [(field, getattr(settings, field.name)) for field in dataclasses.fields(settings)]
     return {f.name: v for f, v in values if f.default is dataclasses.MISSING or v != f.default}
 
 
 def describe_family(settings: Any, first: str) -> dict[str, Any]:
-    """Return a family's settings as a job's record has them, which notes no `first` family.
+    """Return a family's settings as a job's record has them, without the name of `first`.
 
-    Jobs of before knew that one alone, and keep their names.
+    Earlier jobs had only that family, and keep their names.
     """
-    return {n: v for n, v in to_dict(settings).items() if n != "family" or v != first}
+    described = {n: v for n, v in to_dict(settings).items() if n != "family" or v != first}
+    return drop_constant(described)
+
+
+def drop_constant(described: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is noted of settings, without a schedule by which the rate never changes.
+
+    Jobs of before knew no other, and noted none.
+    """
+    constant = described.get("schedule", {}).get("name") == "constant"
+    return {n: v for n, v in described.items() if n != "schedule" or not constant}

@@ -1,4 +1,4 @@
-"""The keys of a run. Nothing random is saved: all of it follows from the seed."""
+"""The random keys of a run. None is saved: all of them follow from the seed."""
 
 from dataclasses import dataclass
 

@@ -1,7 +1,7 @@
 """The training loop of a run. It does not know what is being trained.
 
-The many short trainings of a study have a loop of their own, `jaxgan.training.many`, and so has
-the encoder, `jaxgan.evaluation.encoder`.
+The many short trainings of a study have their own loop, `jaxgan.training.many`. So does the
+encoder, `jaxgan.evaluation.encoder`.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from jaxgan.core.errors import DivergedError
-from jaxgan.devices.distributed import agree
+from jaxgan.devices.distributed import agree, leads
 from jaxgan.devices.parallel import Dispatcher
 from jaxgan.training.checkpoint import Checkpoints
 from jaxgan.training.epochs import EpochPlan
@@ -25,15 +25,15 @@ from jaxgan.training.progress import Progress
 from jaxgan.training.run_folder import RunFolder
 
 _DIVERGED = (
-    ": the training has diverged and was stopped. What was saved before is good; a lower "
-    "learning rate in another --workdir may hold."
+    ": the training has diverged and was stopped. Everything saved before is valid; try a lower "
+    "learning rate in another --workdir."
 )
 
-_TROUBLE = 1000  # above every signal's number
+_TROUBLE = 1000  # larger than the number of every signal
 
 
 class Stopped(Exception):  # noqa: N818 (nothing went wrong)
-    """The user asked the run to stop; it is saved up to `epoch`."""
+    """The user asked the run to stop; all epochs up to `epoch` are saved."""
 
     def __init__(self, epoch: int, num_epochs: int, signal_number: int):
         super().__init__(
@@ -48,7 +48,7 @@ class StepInfo:
     """A run between two dispatches.
 
     `rows` are the metrics of the steps since the last dispatch, `begin` to `step`, as arrays
-    [max_steps, ...]; `state` is one copy, on the host's side of replication.
+    [max_steps, ...]. `state` is one copy, without replication over devices.
     """
 
     step: int
@@ -60,9 +60,9 @@ class StepInfo:
 
 @dataclass(frozen=True)
 class Hook:
-    """Something done every so many epochs and at the end; what it returns joins the metrics.
+    """An action every `every_epochs` epochs and at the end; its result is added to the metrics.
 
-    With `saves` a checkpoint follows every time, so that the best of its moments can be kept.
+    With `saves` a checkpoint follows each time, so that the best checkpoint can be kept.
     """
 
     every_epochs: int
@@ -71,9 +71,9 @@ class Hook:
 
 
 def list_end_signals() -> list[signal.Signals]:
-    """Return the signals by which others end a process: SIGTERM, and SIGHUP of a closed terminal.
+    """Return the signals that others send to end a process: SIGTERM, and SIGHUP (closed terminal).
 
-    The latter not where it is ignored, as `nohup` has it.
+    SIGHUP is left out if it is ignored, as `nohup` does.
     """
     hang_up = getattr(signal, "SIGHUP", None)  # Windows has none
     is_caught = hang_up is not None and signal.getsignal(hang_up) != signal.SIG_IGN
@@ -82,7 +82,7 @@ def list_end_signals() -> list[signal.Signals]:
 
 @contextlib.contextmanager
 def catch_stop_signals() -> Iterator[Callable[[], int]]:
-    """Turn the first SIGINT, or one of `list_end_signals`, into a note; the second acts as ever.
+    """Catch and record the first SIGINT or one of `list_end_signals`; the second acts as usual.
 
     Yields a function that returns the signal's number, 0 while there was none.
     """
@@ -107,9 +107,9 @@ def catch_stop_signals() -> Iterator[Callable[[], int]]:
 
 
 class LoopStage(NamedTuple):
-    """Steps `first_step` to `last_step` of a run, which have a dispatcher of their own.
+    """Steps `first_step` to `last_step` of a run, with their own dispatcher.
 
-    `begin` turns the state that the stage before has left into the one that this one begins with.
+    `begin` turns the final state of the previous stage into the first state of this one.
     """
 
     first_step: int
@@ -120,11 +120,12 @@ class LoopStage(NamedTuple):
 
 @dataclass(frozen=True)
 class Loop:
-    """What a run does between two dispatches, besides training.
+    """What a run does between two dispatches, in addition to training.
 
-    The hooks that are due, one line of metrics (means over the dispatch's steps), the checkpoint
-    that is due by epochs or by time (0 seconds: by epochs alone). Only one that is due by epochs
-    may become the best, so that no result depends on the clock.
+    It runs the hooks that are due, writes one line of metrics (means over the dispatch's steps),
+    and saves the checkpoint that is due by epochs or by time (0 seconds: by epochs only). Only a
+    checkpoint due by epochs can become the best, so that no result depends on the clock.
+    `is_over` gets the last step of a dispatch. It says if the training ends before its last epoch.
     """
 
     plan: EpochPlan
@@ -134,17 +135,20 @@ class Loop:
     checkpoint_every_epochs: int
     checkpoint_every_seconds: float
     progress: Progress
+    is_over: Callable[[int], bool] | None = None
 
 
 def run_loop(loop: Loop, stages: Sequence[LoopStage], state: Any, *, start_step: int) -> Any:
     """Train from `start_step` to the end of the last stage and return the state.
 
-    Raises `Stopped` when a signal asked for it and `DivergedError` before anything not finite is
-    kept.
+    Raises `Stopped` after a signal. Raises `DivergedError` before any value that is not finite is
+    saved.
     """
     step, save_timer = start_step, SaveTimer(loop.checkpoint_every_seconds)
     with catch_stop_signals() as get_signal:
         for stage in stages:
+            if _agree_on_end(loop, step):
+                break
             if step == stage.first_step:
                 state = stage.begin(state)
             if step < stage.last_step:
@@ -195,18 +199,26 @@ def _run_stage(
             save_timer.renew()
         if signal_number and step < plan.num_steps:
             raise Stopped(epoch, plan.num_epochs, signal_number)
+        if _agree_on_end(loop, step):
+            break
     return dispatcher.to_host(state)
 
 
+def _agree_on_end(loop: Loop, step: int) -> bool:
+    """Whether the training is over before its end: process 0, which measures, says so."""
+    is_over = loop.is_over
+    return is_over is not None and bool(agree(int(leads() and is_over(step))))
+
+
 class SaveTimer:
-    """Whether so many seconds have passed; 0 for never. A step of the wall clock does not count."""
+    """A timer over `seconds`; 0 for never. A change of the wall clock does not affect it."""
 
     def __init__(self, seconds: float):
         self._seconds = seconds
         self.renew()
 
     def renew(self) -> None:
-        """Begin anew."""
+        """Start again from now."""
         self._began = time.monotonic()
 
     def is_over(self) -> bool:
@@ -215,7 +227,7 @@ class SaveTimer:
 
 
 def _fetch_scalars(rows: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the metrics with those that are one number a step on the host, fetched at once."""
+    """Return the metrics; those with one number per step are fetched to the host together."""
     scalars = {name: row for name, row in rows.items() if row.ndim == 1}
     return {**rows, **jax.device_get(scalars)}
 
@@ -230,7 +242,7 @@ def check_finite(rows: Mapping[str, Any], begin: int, end: int) -> None:
 
 
 def find_trouble(line: Mapping[str, Any]) -> DivergedError | None:
-    """Return what to raise where a line's value, of a step or of a hook, is not finite."""
+    """Return the error if a value of a line, from a step or a hook, is not finite."""
     for name, value in line.items():
         if isinstance(value, float) and not math.isfinite(value):
             return DivergedError(f"{name} is {value} at step {line['step']}{_DIVERGED}")
@@ -238,25 +250,25 @@ def find_trouble(line: Mapping[str, Any]) -> DivergedError | None:
 
 
 def find_trouble_of_state(state: Any, step: int) -> DivergedError | None:
-    """Return what to raise where a state is no longer finite: it would be no use to resume."""
+    """Return the error if a state is no longer finite: no run could resume from it."""
     if all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state)):
         return None
     return DivergedError(f"A parameter is no longer finite after step {step}{_DIVERGED}")
 
 
 def agree_to_go_on(trouble: DivergedError | None, signal_number: int) -> int:
-    """Return the signal that any process has got, 0 for none; raise where any has found trouble.
+    """Return the signal that any process received, 0 for none; raise if any process found trouble.
 
-    Process 0 alone has hooks and saves: the others end as it does, and for the same reason.
+    Only process 0 has hooks and saves. The others end as it does, and for the same reason.
     """
     agreed = agree(_TROUBLE if trouble else signal_number)
     if agreed == _TROUBLE:
-        raise trouble or DivergedError(f"Process 0 has found what is not finite{_DIVERGED}")
+        raise trouble or DivergedError(f"Process 0 found a value that is not finite{_DIVERGED}")
     return agreed
 
 
 def _compute_means(rows: Mapping[str, Any], num_steps: int) -> dict[str, float]:
-    """Return the mean over a dispatch's steps of every metric that is one number a step."""
+    """Return the mean over a dispatch's steps of every metric with one number per step."""
     return {
         name: float(np.mean(row[:num_steps], dtype=np.float64))
         for name, row in rows.items()

@@ -1,4 +1,4 @@
-"""Training many runs with one compiled program: sets of any size, padded to one."""
+"""Train many runs with one compiled program: sets of any size are padded to one size."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -22,30 +22,30 @@ _DIGEST_BYTES = 32  # of SHA-256
 
 
 class Notes(Protocol):
-    """What is noted of a run while it trains; saved with it, so that nothing is lost by a kill."""
+    """What is recorded during a run; it is saved with the run, so a kill loses nothing."""
 
     def note(self, begin: int, end: int, rows: Metrics) -> None:
-        """Take in the metrics [max_steps, ...] of steps `begin` to `end`."""
+        """Record the metrics [max_steps, ...] of steps `begin` to `end`."""
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """Return all that was noted."""
+        """Return everything that was recorded."""
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Go on from what `to_arrays` returned."""
+        """Continue from what `to_arrays` returned."""
 
 
 class SeededState(struct.PyTreeNode):
-    """A run's state and its seed: the seed travels as data, so that one program serves all runs."""
+    """A run's state and its seed: the seed is passed as data, so one program serves all runs."""
 
     seed: Array
     state: Any
 
 
 class PaddedFeed:
-    """Batches of a set padded to `capacity` images; which images, the host says.
+    """Batches of a set padded to `capacity` images; the host chooses the images of each batch.
 
-    Every epoch is a new permutation; they are laid end to end and cut into whole batches, as in
-    `jaxgan.training.feed`, and depend on seed and step alone.
+    Every epoch is a new permutation. The permutations are concatenated and cut into full batches,
+    as in `jaxgan.training.feed`. They depend only on seed and step.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class PaddedFeed:
         self._arrays: Any = None
 
     def fill(self, images: ImageSet, seed: int) -> None:
-        """Take the set that the next steps learn from."""
+        """Set the images that the next steps learn from."""
         padding = (0, self._capacity - len(images))
         pixels = np.pad(images.images, [padding, (0, 0), (0, 0), (0, 0)])
         labels = np.pad(images.labels.astype(np.int32), [padding])
@@ -77,7 +77,7 @@ class PaddedFeed:
         return self._arrays, replicate(rows, self._devices)
 
     def prepare(self, data: Any) -> Any:
-        """Return the data as they are."""
+        """Return the data unchanged."""
         return data
 
     def gather(self, prepared: Any, offset: Array, axis_name: str | None) -> Batch:
@@ -97,7 +97,7 @@ class Trainer:
         self._max_steps, self._devices = max_steps, devices
 
     def create_dispatcher(self, make_step: Callable[[str | None], StepFn]) -> Dispatcher:
-        """Return what does the steps of all runs: its program is compiled with the first."""
+        """Return the dispatcher of all runs: its program is compiled during the first run."""
         return Dispatcher(
             lambda axis_name: _seed_step(make_step(axis_name)),
             self._feed,
@@ -117,10 +117,10 @@ class Trainer:
         partial: Path | None = None,
         save_every_seconds: float = 0.0,
     ) -> Any:
-        """Return `state` after all stages, whose dispatchers are of this trainer.
+        """Return `state` after all stages; their dispatchers come from this trainer.
 
-        `notes` takes in all metrics. With `partial`, state and notes are written there every
-        `save_every_seconds` (0: never), and a later call goes on from them. Raises `DivergedError`.
+        `notes` records all metrics. With `partial`, state and notes are written there every
+        `save_every_seconds` (0: never). A later call continues from them. Raises `DivergedError`.
         """
         self._feed.fill(images, seed)
         step, seeded = _read_partial(partial, SeededState(jnp.uint32(seed), state), notes)
@@ -186,7 +186,7 @@ def _read_partial(path: Path | None, seeded: SeededState, notes: Notes) -> tuple
     tree = flax.serialization.msgpack_restore(content)
     try:
         restored = flax.serialization.from_state_dict(seeded, tree["seeded"])
-    except ValueError:  # has other fields
+    except ValueError:  # the file has other fields
         say(f"{path} was written by another version of jaxgan: this job begins again.")
         return 0, seeded
     notes.restore(tree["notes"])
@@ -194,14 +194,14 @@ def _read_partial(path: Path | None, seeded: SeededState, notes: Notes) -> tuple
 
 
 class Curves:
-    """The mean of every metric that is one number a step, over each dispatch."""
+    """The mean over each dispatch of every metric with one number per step."""
 
     def __init__(self) -> None:
         self._steps: list[int] = []
         self._rows: dict[str, list[float]] = {}
 
     def note(self, begin: int, end: int, rows: Metrics) -> None:
-        """Take in the metrics of a dispatch."""
+        """Record the metrics of a dispatch."""
         self._steps.append(end)
         for name, row in rows.items():
             if row.ndim == 1:
@@ -214,7 +214,7 @@ class Curves:
         return {"curve_step": np.array(self._steps), **curves}
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Go on from what `to_arrays` returned."""
+        """Continue from what `to_arrays` returned."""
         rows = {
             name.removeprefix("curve_"): row.tolist()
             for name, row in arrays.items()

@@ -1,4 +1,4 @@
-"""How far a run is: a progress bar, or plain lines without a terminal."""
+"""The progress of a run: a progress bar, or plain lines without a terminal."""
 
 import threading
 import time
@@ -18,23 +18,22 @@ _SHOWN = {
     "loss_g": "G",
     "d_real": "D(x)",
     "d_fake": "D(G(z))",
-    "d_score_real": "score of x",  # of objectives with which D's output is no probability
+    "d_score_real": "score of x",  # of objectives where the output of D is no probability
     "d_score_fake": "score of G(z)",
     "loss": "loss",
     "accuracy": "accuracy",
     "val_accuracy": "val",
 }
-# Where there is no terminal: so many lines a run, and one after so long without any.
-_PLAIN_LINES = 20
-_QUIET_SECONDS = 120.0
+_PLAIN_LINES = 20  # per run, without a terminal
+_QUIET_SECONDS = 120.0  # without a terminal: a line follows after this time without any
 _BAR_SECONDS = 0.1  # between two drawings of a bar
-_WINDOW_SECONDS = 60.0  # over which speed is measured
+_WINDOW_SECONDS = 60.0  # speed is measured over this time
 _COMPILING = ("backend_compile_duration", "jaxpr_to_mlir_module_duration")  # of JAX's events
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} epochs [{elapsed}{postfix}]"
 
 
 class WorkingClock:
-    """Seconds that this thread has worked: the clock stands still while JAX compiles for it."""
+    """The working time of this thread in seconds: the clock stops while JAX compiles for it."""
 
     def __init__(self) -> None:
         self.compiled = 0.0
@@ -52,28 +51,28 @@ class WorkingClock:
             self.compiled += duration_secs
 
     def read(self) -> float:
-        """Return the seconds since some moment of before."""
+        """Return the seconds since a fixed earlier time."""
         return time.monotonic() - self.compiled
 
     def close(self) -> None:
-        """Stop listening to what JAX compiles."""
+        """Stop counting the time that JAX compiles."""
         jax.monitoring.unregister_event_duration_listener(self._note)
 
 
 class Pace:
-    """How many images a second there were of late."""
+    """The recent speed in images per second."""
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, int]] = deque()
 
     def note(self, seconds: float, num_images: int) -> None:
-        """Note that by `seconds` of a clock `num_images` were seen; forget what is too long ago."""
+        """Note that `num_images` were seen when a clock read `seconds`; drop notes too long ago."""
         self._seen.append((seconds, num_images))
         while len(self._seen) > 2 and self._seen[1][0] <= seconds - _WINDOW_SECONDS:
             self._seen.popleft()
 
     def compute(self) -> float | None:
-        """Return the images a second since the oldest note, None while there is one note alone."""
+        """Return the images per second since the oldest note, None with fewer than two notes."""
         if len(self._seen) < 2:
             return None
         (began, first), (ended, last) = self._seen[0], self._seen[-1]
@@ -83,8 +82,8 @@ class Pace:
 class Progress:
     """A bar over epochs with metrics, images/s and time left; plain lines without a terminal.
 
-    Speed and time left are of the last minute. The first dispatch is not among it, since most of
-    it is compilation, and neither is what is compiled later. Made before anything is compiled.
+    Speed and time left are computed over the last minute, without the first dispatch (most of it
+    is compilation) and without later compilation. Create it before anything is compiled.
     """
 
     def __init__(self, label: str, plan: EpochPlan):
@@ -113,14 +112,14 @@ class Progress:
         self._clock.close()
 
     def start(self, step: int) -> None:
-        """Show where the run goes on; before this its state is made, which is compiled too."""
+        """Show where the run continues; call it after the state is made: that compiles too."""
         epoch = self._bar.n = self._plan.compute_epoch(step)
         self._said = epoch * _PLAIN_LINES // self._plan.num_epochs
         if epoch:
             say(f"Going on after epoch {epoch} of {self._plan.num_epochs}.")
 
     def update(self, step: int, metrics: Mapping[str, float]) -> float | None:
-        """Show that `step` steps are done; return the images/s of late, None where unknown yet."""
+        """Show that `step` steps are done; return the recent images/s, None if not yet known."""
         plan = self._plan
         total = plan.num_epochs * plan.num_examples
         num_seen = min(step * plan.batch_size, total)

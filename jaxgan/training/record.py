@@ -1,8 +1,8 @@
-"""What defines a run: its record, and whether another one may go on from it.
+"""The record that defines a run, and whether another run may continue from it.
 
-A record is what `config.json` holds, and a copy of it every checkpoint: what is trained (`kind`),
-its `settings`, its `data`, the class. It has a format number; `upgrade_record` brings one of any
-earlier format to what this version writes, with the fields that came later.
+`config.json` holds the record, and every checkpoint holds a copy. It names what is trained
+(`kind`), its `settings`, its `data` and the class. It has a format number. `upgrade_record` turns a
+record of any earlier format into the current one, and fills in the fields that came later.
 """
 
 import json
@@ -13,30 +13,30 @@ from typing import Any, TypeGuard
 
 from jaxgan.core.errors import UserError, list_some
 
-FORMAT = 3  # of records; records without a number are of format 1
-GROWING = "num_epochs"  # the one field of the result that a run may be given anew: larger
-# What may be given anew when a run goes on: no result depends on it. Every other field decides
-# what is learned, measured, called the best, kept or written, and is the run's for good;
-# `num_epochs` may grow, and `look_every_epochs` is free where no look keeps an image.
+FORMAT = 3  # of records; records without a number have format 1
+GROWING = "num_epochs"  # the only field of the result that may change when a run continues: larger
+# Fields that may change when a run continues: no result depends on them. Every other field decides
+# what is learned, measured, selected as the best, kept or written, and cannot change. There are two
+# exceptions: `num_epochs` may grow, and `look_every_epochs` is free if no check keeps an image.
 FREE_FIELDS = (
-    "checkpoint_every_epochs",  # when it is saved: the best is one of those that were measured
+    "checkpoint_every_epochs",  # when it is saved: the best is one of the measured checkpoints
     "checkpoint_every_seconds",
-    "sample_every_epochs",  # sheets to look at
-    "data.resident_bytes",  # where the images lie
+    "sample_every_epochs",  # sheets of samples to view
+    "data.resident_bytes",  # whether the images stay on the device
 )
-LOOKING_RULES = ("paper_text", "none")  # of these a look keeps `selection.per_epoch` images
-CONTENT = "data.fingerprint"  # decides whether a run's data are those it was begun with
-# Told of the data and of weights; of two runs they tell nothing apart: contents do.
+LOOKING_RULES = ("paper_text", "none")  # each check keeps up to `selection.per_epoch` images
+CONTENT = "data.fingerprint"  # decides whether a run's data are still the same
+# Describe the data and the weights, but do not distinguish two runs: their contents do.
 NOTES = ("data.name", "data.skipped", "settings.transfer.weights", "weights.file")
 
 _TABLE = "settings.selection.targets."
-_GROUPS = ("gan", "classifier")  # of which there are families
+_GROUPS = ("gan", "classifier")  # the groups of settings that have families
 _LISTED = 5
 
 Settings = Mapping[str, Any]
 
-# Of format 1: the fields of a DCGAN and of GMD that have a group of their own since, and those that
-# came later, as they were for the runs of before.
+# For format 1: the fields of a DCGAN and of GMD that now have their own group, and the fields that
+# came later, with the values that earlier runs used.
 _DCGAN = (
     *("dtype", "image_size", "channels", "latent_size", "generator_width", "discriminator_width"),
     *("discriminator_norm", "objective", "label_smoothing", "num_critic_steps", "clip_weights"),
@@ -47,29 +47,36 @@ _GMD = ("dtype", "image_size", "channels", "num_outputs", "width", "padding")
 _OPTIMIZER = {"optimizer": "name", "learning_rate": "learning_rate", "momentum": "momentum"}
 _LATER_IN_DATA = {"fit": "crop", "value_range": "auto", "window": ""}
 # What came with format 3, as it was for the runs of before.
-_LATER_OF_CLASSIFIERS: Settings = {
-    "transfer": {"weights": "", "frozen": "none", "backbone_rate": 1.0}
+_CONSTANT: Settings = {
+    **{"name": "constant", "decay": 0.0, "final_share": 0.01, "factor": 0.5},
+    **{"every_epochs": 10, "patience_epochs": 5, "warmup_epochs": 0},
 }
+_LATER_OF_CLASSIFIERS: Settings = {
+    **{"classic_augmentation": False, "class_weights": "none", "balanced_batches": False},
+    **{"stopping_share": 0.0, "stopping_patience": 10},
+    "transfer": {"weights": "", "frozen": "none", "backbone_rate": 1.0},
+}
+_LENGTHWISE = ("time", "exponential", "cosine")  # schedules that a longer run would have changed
 
 
 def number_record(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record of this version with its format number, as it is kept."""
+    """Return a record of this version with its format number, as it is saved."""
     return {"format": FORMAT, **record}
 
 
 def upgrade_record(record: Mapping[str, Any], shown: str) -> dict[str, Any]:
     """Return a record of any format as this version writes it, without format and notes.
 
-    `shown` is what it is called in a sentence. Every place that reads a record, or the copy of one
-    in a checkpoint, calls this: a new format needs one more rule here, and nothing elsewhere.
+    `shown` is the name of the record in messages. All code that reads a record, or its copy in a
+    checkpoint, calls this function. So a new format needs one more rule here and nowhere else.
     """
     number = record.get("format", 1)
     if not isinstance(number, int) or isinstance(number, bool) or number < 1:
         raise UserError(f"{shown} has the format {number!r}, expected a number from 1 to {FORMAT}.")
     if number > FORMAT:
         raise UserError(
-            f"{shown} was written by a newer version of jaxgan (format {number}; this one reads up "
-            f"to {FORMAT}): use that version for it, or choose another --workdir."
+            f"{shown} was written by a newer version of jaxgan (format {number}; this one reads "
+            f"up to {FORMAT}): use that version for it, or choose another --workdir."
         )
     upgraded = {name: value for name, value in record.items() if name not in ("format", "notes")}
     if number == 1:
@@ -78,7 +85,7 @@ def upgrade_record(record: Mapping[str, Any], shown: str) -> dict[str, Any]:
 
 
 def _upgrade_format_1(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record whose settings have groups: those of a study decide nothing, and stay."""
+    """Return a record with groups in its settings; a study's settings have none and stay."""
     kind, settings = record.get("kind"), record.get("settings")
     kinds: Mapping[Any, tuple[str, Callable[[Settings], Settings]]] = {
         "dcgan": ("gan", _group_dcgan),
@@ -114,22 +121,26 @@ def _fill_later(settings: Settings) -> Settings:
 
 
 def _upgrade_format_2(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record with what a training may be told since."""
-    settings = record.get("settings")
-    if record.get("kind") != "classifier" or not isinstance(settings, Mapping):
+    """Return a record with the settings that came later: rates, classes and transfer."""
+    settings, kind = record.get("settings"), record.get("kind")
+    group = {"gan": "gan", "classifier": "optimizer"}.get(str(kind), "")
+    if not isinstance(settings, Mapping) or not isinstance(settings.get(group), Mapping):
         return dict(record)
-    return {**record, "settings": {**_LATER_OF_CLASSIFIERS, **settings}}
+    has_rate = "learning_rate" in settings[group]  # not every family of GANs has a recipe
+    filled = {**({"schedule": _CONSTANT} if has_rate else {}), **settings[group]}
+    later = _LATER_OF_CLASSIFIERS if kind == "classifier" else {}
+    return {**record, "settings": {**later, **settings, group: filled}}
 
 
 def check_same_fields(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Raise where the run in `path` has other settings than this version of jaxgan knows."""
+    """Raise if the run in `path` has settings of another version of jaxgan."""
     before, after = _list_fields(old), _list_fields(new)
     families = [[values.get(f"{group}.family") for group in _GROUPS] for values in (before, after)]
     names = sorted({*before} ^ {*after})
     if names and families[0] == families[1]:  # other families have other fields
         raise UserError(
-            f"The run in {path} was begun with another version of jaxgan, whose settings were "
-            f"others ({list_some(names)}): use that version "
+            f"The run in {path} was begun with another version of jaxgan, which had different "
+            f"settings ({list_some(names)}): use that version "
             "for it, or train again in another --workdir."
         )
 
@@ -141,24 +152,24 @@ def _list_fields(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_same_but_for_data(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether two records name the same data by the same settings and their images differ."""
+    """Whether two records have the same data name and settings, but different images."""
     if old.get("data", {}).get("name") != new.get("data", {}).get("name"):
         return False
     return not describe_differences({**old, "data": None}, {**new, "data": None})
 
 
 def describe_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """Return in words where two runs' records differ, nothing where `new` may go on from `old`.
+    """Return in words how two records differ, an empty text if `new` may continue from `old`.
 
-    Both are of this version (`upgrade_record`); see `FREE_FIELDS` for what may differ.
+    Both are of this version (`upgrade_record`); see `FREE_FIELDS` for the fields that may differ.
     """
     old, new = (flatten(json.loads(json.dumps(r))) for r in (old, new))
     differing = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
     differing = [name for name in differing if not _may_change(name, old, new)]
-    # Another family has other fields: its name says all.
+    # Another family has other fields: its name is enough.
     groups = tuple(name.removesuffix("family") for name in differing if name.endswith(".family"))
     differing = [n for n in differing if n.endswith(".family") or not n.startswith(groups)]
-    # Runs of before have noted the paper's numbers, whatever variant they are of.
+    # Earlier runs saved the paper's numbers, whatever their variant.
     differing = [name for name in differing if not name.startswith(_TABLE) or name in new]
     if CONTENT not in differing:
         differing = [name for name in differing if name not in NOTES]
@@ -166,10 +177,12 @@ def describe_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
 
 
 def _may_change(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether a field, by its dotted name, may differ where a run goes on."""
+    """Whether a field, by its dotted name, may differ when a run continues."""
     group, _, field = name.rpartition(".")
     if field == GROWING:
         before, after = old.get(name), new.get(name)
+        if has_fixed_length(new):
+            return False
         return is_number(before) and is_number(after) and before < after
     if field == "look_every_epochs":
         keeps = old.get(f"{group}.selection.rule") in LOOKING_RULES
@@ -177,8 +190,19 @@ def _may_change(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bo
     return any(name.endswith(f".{free}") for free in FREE_FIELDS)
 
 
+def has_fixed_length(record: Mapping[str, Any]) -> bool:
+    """Whether the rate of a run follows its length: it can not be given more epochs then."""
+    flat = flatten(record)
+    groups = [name.removesuffix(".name") for name in flat if name.endswith(".schedule.name")]
+    return any(
+        flat[f"{group}.name"] == "cosine"
+        or (flat[f"{group}.name"] in _LENGTHWISE and not flat.get(f"{group}.decay"))
+        for group in groups
+    )
+
+
 def drop_notes(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a record decides which run it is of, as one level with dotted names."""
+    """Return the part of a record that identifies its run, as one level with dotted names."""
     return {name: value for name, value in flatten(record).items() if name not in NOTES}
 
 
@@ -200,7 +224,7 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Whether a value of JSON is a finite number."""
+    """Whether a JSON value is a finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return math.isfinite(value)

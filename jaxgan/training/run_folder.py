@@ -1,9 +1,10 @@
 """The folder of one run: its config, its lines of metrics, and whether it is finished.
 
-Every file is complete or absent (see `core.files`) but for `metrics.jsonl`, which grows by whole
-lines and is cut back to the checkpoint that a run resumes from, and TensorBoard's events.
+Every file is complete or absent (see `core.files`), with two exceptions. `metrics.jsonl` grows by
+complete lines, and is cut back to the checkpoint that a run resumes from. The other exception is
+TensorBoard's events.
 
-What defines a run is its record (`training.record`): `config.json`, copied to every checkpoint.
+The record (`training.record`) defines a run: `config.json`, copied to every checkpoint.
 """
 
 import contextlib
@@ -30,6 +31,7 @@ from jaxgan.training.event_log import SummaryWriter
 from jaxgan.training.record import (
     check_same_fields,
     describe_differences,
+    has_fixed_length,
     is_number,
     is_same_but_for_data,
     number_record,
@@ -44,8 +46,8 @@ class RunFolder:
     """One run's folder, opened for the run that `record` describes.
 
     `record` holds what defines the run: `settings`, data, class. A folder of another run is
-    refused; the same run with more epochs is continued. `notes` (the command, where the data lie)
-    are kept beside it and decide nothing.
+    refused. The same run with more epochs continues. `notes` (the command, the path of the data)
+    are saved with it and have no effect.
     """
 
     def __init__(
@@ -58,13 +60,13 @@ class RunFolder:
         self._events: SummaryWriter | None = None
 
     def get_folder(self, name: str) -> Path:
-        """Return a folder of the run, made where it was not."""
+        """Return a folder of the run; create it if it does not exist."""
         return make_folder(self.path / name)
 
     def is_finished(self, num_epochs: int) -> bool:
-        """Whether the run has done all it had to for `num_epochs` epochs, and all is still there.
+        """Whether the run is finished for `num_epochs` epochs and all its files still exist.
 
-        Says what is not.
+        Prints the files that are gone.
         """
         marker = _read_object(self.path / _FINISHED)
         if marker is None or marker.get("num_epochs") != num_epochs:
@@ -81,15 +83,15 @@ class RunFolder:
 
     def describe_finished(self, num_epochs: int) -> str:
         """Return the sentence for a user who starts a finished run again."""
-        return (
-            f"{self.path} is finished: {num_epochs} epochs. Nothing to do; "
-            "a larger --config.num_epochs goes on from there."
-        )
+        more = "a larger --config.num_epochs goes on from there."
+        if has_fixed_length(self.record):
+            more = "a longer run has other learning rates, and needs another --workdir."
+        return f"{self.path} is finished: {num_epochs} epochs. Nothing to do; {more}"
 
     def finish(self, num_epochs: int, parts: Iterable["RunFolder"] = ()) -> None:
-        """Note that everything is done, and which figures and reports were made of it.
+        """Note that the run is finished, and which figures and reports it has made.
 
-        `parts` are the folders beside this one that the run writes to as well.
+        `parts` are the other folders that the run writes to.
         """
         self.close()
         made = [
@@ -102,15 +104,15 @@ class RunFolder:
         write_json(self.path / _FINISHED, {"num_epochs": num_epochs, "files": files})
 
     def rewind(self, step: int) -> list[dict[str, Any]]:
-        """Drop what was written after `step`; return the lines of metrics up to there.
+        """Remove what was written after `step`; return the lines of metrics up to `step`.
 
-        Raises `UserError` where a finished run would begin anew, since its checkpoints are gone.
+        Raises `UserError` if a finished run would start again because its checkpoints are gone.
         """
         marker, lines = self.path / _FINISHED, read_metrics(self.path)
         if marker.exists() and not step:
             raise UserError(
                 f"{printable(str(self.path))} is finished and holds no checkpoint to go on from: "
-                f"put its folder checkpoints back, remove {_FINISHED} to train it again from the "
+                f"restore its folder checkpoints, remove {_FINISHED} to train it again from the "
                 "first step, or choose another --workdir."
             )
         marker.unlink(missing_ok=True)
@@ -123,7 +125,7 @@ class RunFolder:
         return lines
 
     def append(self, line: Mapping[str, Any], extra: Mapping[str, float]) -> None:
-        """Add a line of metrics; `extra` (speed) goes to TensorBoard alone, being no result."""
+        """Add a line of metrics; `extra` (speed) is no result and goes only to TensorBoard."""
         path = self.path / _METRICS
         with telling_disk_errors(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, allow_nan=False) + "\n")
@@ -133,7 +135,7 @@ class RunFolder:
                     self._events.add_scalar(name, value, line["step"])
 
     def sync(self) -> None:
-        """Have the lines of metrics reach the disk, before a checkpoint that counts on them."""
+        """Write the lines of metrics to the disk, before a checkpoint that needs them."""
         path = self.path / _METRICS
         with telling_disk_errors(path):
             sync(path)
@@ -151,7 +153,7 @@ class RunFolder:
 def write_record(
     path: Path, record: Mapping[str, Any], notes: Mapping[str, Any] | None = None
 ) -> None:
-    """Write what defines the run in `path`; without `notes` those that are there stay."""
+    """Write the record of the run in `path`; without `notes` the existing notes stay."""
     file = path / _CONFIG
     kept = (_read_object(file) or {}).get("notes") if notes is None else dict(notes)
     write_json(file, number_record(record) | ({"notes": kept} if kept else {}))
@@ -163,7 +165,7 @@ def write_record(
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Return the complete lines of a run's `metrics.jsonl`; a kill may have cut the last one.
 
-    A line that no run has written is left out, which is said.
+    Lines that no run has written are left out, with a message.
     """
     file = path / _METRICS
     if not file.exists():
@@ -180,19 +182,19 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def _read_line(text: bytes) -> dict[str, Any] | None:
-    """Return a line of metrics, None where it is not one: numbers by name, step and epoch whole."""
+    """Return a line of metrics, None if it is not one: numbers by name, integer step and epoch."""
     try:
         line = json.loads(text)
     except (ValueError, RecursionError):
         return None
     if not isinstance(line, dict) or not all(is_number(value) for value in line.values()):
         return None
-    whole = all(isinstance(line.get(name), int) for name in ("step", "epoch"))
-    return line if whole else None
+    has_integers = all(isinstance(line.get(name), int) for name in ("step", "epoch"))
+    return line if has_integers else None
 
 
 def _say_what_is_missing(path: Path, lines: Sequence[Mapping[str, Any]], step: int) -> None:
-    """Say where lines or checkpoints that a run had written are gone."""
+    """Say if lines or checkpoints that a run had written are gone."""
     shown = printable(str(path))
     if lines and not step:
         say(
@@ -201,16 +203,16 @@ def _say_what_is_missing(path: Path, lines: Sequence[Mapping[str, Any]], step: i
         )
     elif step and not any(line["step"] == step for line in lines):
         say(
-            f"{_METRICS} in {shown} lacks lines up to the checkpoint of step {step}: figures and "
-            "reports are without them. The training itself needs none of them."
+            f"{_METRICS} in {shown} has lost lines before the checkpoint of step {step}: figures "
+            "and reports do not contain them. The training itself needs none of them."
         )
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Return what defines the run in `path`, upgraded to what this version writes.
+    """Return the record of the run in `path`, upgraded to the format of this version.
 
-    Where `config.json` is damaged the copy in the newest checkpoint is taken, which is said. Raises
-    `UserError` where there is none, and where a newer version wrote it.
+    If `config.json` is damaged, the copy in the newest checkpoint is used, with a message. Raises
+    `UserError` if there is no copy, or if a newer version wrote the record.
     """
     file = path / _CONFIG
     record, found = _read_object(file), file.exists()
@@ -225,15 +227,15 @@ def read_record(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is not the folder of a run: it has no {_CONFIG}.")
     raise UserError(
         f"{file} is not valid JSON of jaxgan: {_NO_RECORD}, and there is no checkpoint with a copy "
-        "of it. Put back what was written; of one class of a conditional model, remove the "
+        "of it. Restore the original file. For one class of a conditional model, remove the "
         "class's folder: the training's own command makes it again."
     )
 
 
 def find_record(path: Path) -> dict[str, Any] | None:
-    """Return what defines the run in `path`, None where nothing there says it any more.
+    """Return the record of the run in `path`, None if no file there holds it any more.
 
-    Raises `UserError` where a newer version wrote it.
+    Raises `UserError` if a newer version wrote it.
     """
     record = _read_object(path / _CONFIG)
     known = record is not None and _is_record(record)
@@ -245,19 +247,25 @@ def read_data(path: Path) -> dict[str, str]:
     data = read_record(path).get("data")
     if not isinstance(data, dict) or not {"name", "fingerprint"} <= data.keys():
         raise UserError(
-            f"{path / _CONFIG} does not say which data its run was trained on: {_NO_RECORD}. Put "
-            "back what was written."
+            f"{path / _CONFIG} does not say which data its run was trained on: {_NO_RECORD}. "
+            "Restore the original file."
         )
     return {name: str(data[name]) for name in ("name", "fingerprint")}
 
 
+def read_notes(path: Path) -> dict[str, Any]:
+    """Return the notes of the run in `path`: command, folder, data; empty where it has none."""
+    notes = (_read_object(path / _CONFIG) or {}).get("notes")
+    return notes if isinstance(notes, dict) else {}
+
+
 def read_report(path: Path) -> dict[str, Any] | None:
-    """Return the `report.json` of the run in `path`, None where it has none or it is damaged."""
+    """Return the `report.json` of the run in `path`, None if it is absent or damaged."""
     return _read_object(path / "report.json")
 
 
 def _read_object(file: Path) -> dict[str, Any] | None:
-    """Return what a JSON file holds, None where it is absent, damaged or no object."""
+    """Return the object in a JSON file, None if the file is absent, damaged or no object."""
     try:
         value = json.loads(file.read_bytes())
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError):
@@ -266,14 +274,14 @@ def _read_object(file: Path) -> dict[str, Any] | None:
 
 
 def _is_record(record: Mapping[str, Any]) -> bool:
-    """Whether the parts that every record has are of their types."""
+    """Whether the parts that every record has are of the right type."""
     parts = {"kind": str, "settings": dict, "data": dict, "label": int}
     fits = [isinstance(record[name], kind) for name, kind in parts.items() if name in record]
     return "kind" in record and all(fits)
 
 
 def _read_kept_record(path: Path) -> dict[str, Any] | None:
-    """Return the copy of the record in a run's newest checkpoint, None where there is none."""
+    """Return the copy of the record in a run's newest checkpoint, None if there is none."""
     steps = [p for p in path.glob("checkpoints/*") if p.name.isdecimal()]
     for step in sorted(steps, key=lambda p: int(p.name), reverse=True):
         kept = (_read_object(step / "_CHECKPOINT_METADATA") or {}).get("custom_metadata")
@@ -290,7 +298,7 @@ def _read_kept_record(path: Path) -> dict[str, Any] | None:
 def open_run_folder(
     path: Path, record: Mapping[str, Any], notes: Mapping[str, Any] | None = None
 ) -> Iterator[RunFolder]:
-    """Open the folder of a run for the block, alone: no other process may write to it."""
+    """Open the folder of a run for the block: no other process may write to it meanwhile."""
     make_folder(path)
     check_holds_run(path)
     with hold_folder(path):
@@ -303,7 +311,7 @@ def open_run_folder(
 
 
 def check_holds_run(path: Path) -> None:
-    """Raise where a folder holds something that is no run."""
+    """Raise if a folder holds something that is not a run."""
     if (path / _CONFIG).exists() or holds_nothing(path) or _read_kept_record(path) is not None:
         return
     raise UserError(
@@ -322,10 +330,10 @@ def _check_same_run(path: Path, record: Mapping[str, Any]) -> None:
     check_same_fields(path, old, record)
     if is_same_but_for_data(old, record):
         raise UserError(
-            f"The images have changed since the run in {path} began ({differences}): put back "
-            "those it was begun with, or choose another --workdir to train on these."
+            f"The images have changed since the run in {path} began ({differences}): restore "
+            "the original images, or choose another --workdir to train on these."
         )
     raise UserError(
         f"The work folder {path} holds another run: {differences}. "
-        "Choose another --workdir, or give the settings it was begun with."
+        "Choose another --workdir, or give the settings it began with."
     )

@@ -1,4 +1,4 @@
-"""What every training may be told, whatever it trains."""
+"""The settings that every training has, whatever it trains."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ CHECKPOINTS = ("best", "newest")
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """One run: its seed, its length, its batches, its cadences, its data."""
+    """One run: its seed, its length, its batches, its schedules, its data."""
 
     seed: int
     batch_size: int
@@ -21,21 +21,21 @@ class RunSettings:
     epochs_per_dispatch: int
     max_steps_per_dispatch: int
     data: DataSettings
-    checkpoint_every_seconds: float = 60.0  # runs of before have not noted it
+    checkpoint_every_seconds: float = 60.0  # earlier runs did not save it
 
     def __post_init__(self) -> None:
         check_seed("config.seed", self.seed)
         for name in ("batch_size", "num_epochs", "checkpoint_every_epochs", "epochs_per_dispatch"):
             check(name, getattr(self, name), getattr(self, name) >= 1, "1 or more")
         seconds = self.checkpoint_every_seconds
-        check("checkpoint_every_seconds", seconds, seconds >= 0.0, "0 (by epochs alone) or more")
-        # Two virtual CPU devices can deadlock where many steps go unsynchronised: 50 held in every
-        # trial.
+        check("checkpoint_every_seconds", seconds, seconds >= 0.0, "0 (by epochs only) or more")
+        # Two virtual CPU devices can deadlock if many steps run without synchronisation. No trial
+        # with 50 steps did.
         steps = self.max_steps_per_dispatch
         check("max_steps_per_dispatch", steps, 1 <= steps <= 50, "1 to 50")
 
     def create_plan(self, num_examples: int, borders: tuple[int, ...] = ()) -> EpochPlan:
-        """Return when what happens in a run over so many images; `borders` see `EpochPlan`."""
+        """Return the plan of a run over `num_examples` images; for `borders` see `EpochPlan`."""
         return EpochPlan(
             num_examples=num_examples,
             batch_size=self.batch_size,

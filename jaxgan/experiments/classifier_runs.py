@@ -1,0 +1,262 @@
+"""The run of a classifier, read from its folder: the network, and what it was trained on."""
+
+import functools
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxgan.classifiers.predict import create_predict
+from jaxgan.classifiers.protocol import Classifier
+from jaxgan.classifiers.step import ClassifierState, create_classifier_state
+from jaxgan.classifiers.transfer import create_optimizer
+from jaxgan.core.errors import UserError
+from jaxgan.core.settings import read_settings
+from jaxgan.core.types import Params
+from jaxgan.core.untrusted import printable
+from jaxgan.data.forms import Form
+from jaxgan.data.sets import Dataset
+from jaxgan.data.source import DataSpec, load_dataset, load_thumbnails
+from jaxgan.data.values import View, parse_view
+from jaxgan.evaluation.reference import (
+    Reference,
+    load_reference,
+    make_reference,
+    name_reference,
+)
+from jaxgan.experiments.train_classifier import TrainClassifierSettings
+from jaxgan.training.checkpoint import Checkpoints
+from jaxgan.training.run_folder import read_data, read_notes, read_record, read_report
+
+CHECKPOINTS = ("newest", "best")
+PHANTOM = "the phantom"  # as a run notes it
+# What of a training's command says which data it read, and how.
+_DATA_FLAGS = ("patient_column", "patient_pattern", "patients_from", "label_column")
+
+
+@dataclass(frozen=True)
+class RestoredClassifier:
+    """A trained classifier: the run that it is of, its settings, classes and variables.
+
+    `step` is that of its checkpoint. `form` is how images are prepared for it.
+    """
+
+    run: Path
+    settings: TrainClassifierSettings
+    class_names: tuple[str, ...]
+    classifier: Classifier
+    variables: Params
+    step: int
+    form: Form
+
+    @functools.cached_property
+    def _compute(self) -> Any:
+        return create_predict(self.classifier, self.settings.eval_batch_size)
+
+    def compute_probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Return [num, outputs] for uint8 images [num, size, size, channels] of its form."""
+        return np.asarray(self._compute(self.variables, images))
+
+
+# The network ------------------------------------------------------------------------------------
+
+
+def read_classifier_settings(run: Path) -> TrainClassifierSettings:
+    """Return the settings of the run in folder `run`. Raises `UserError` where it is no such."""
+    record = read_record(run)
+    if record["kind"] != "classifier":
+        raise UserError(f"{run} is a run of a {record['kind']}: expected one of a classifier.")
+    try:
+        return read_settings(TrainClassifierSettings, record.get("settings", {}))
+    except UserError as error:
+        raise UserError(
+            f"{printable(str(run / 'config.json'))} was edited, or belongs to another version of "
+            f"jaxgan: {error} Put back what was written."
+        ) from None
+
+
+def restore_classifier(
+    run: Path, checkpoint: str = "newest", *, cache_dir: Path, training_dir: Path | None = None
+) -> RestoredClassifier:
+    """Return the classifier of the run in folder `run`, at its newest or its best checkpoint.
+
+    Nothing in the folder is changed. The names of the classes are those of its report. A run that
+    has none yet is asked for its data (`load_training_data`). Raises `UserError`.
+    """
+    settings = read_classifier_settings(run)
+    names = _read_class_names(run)
+    if names is None:
+        names = load_training_data(run, settings, cache_dir, training_dir).class_names
+    classifier = settings.create_classifier(len(names))
+    step, state = _restore(run, settings, classifier, checkpoint)
+    form = _describe_form(run, settings)
+    return RestoredClassifier(run, settings, names, classifier, state.variables, step, form)
+
+
+def _restore(
+    run: Path, settings: TrainClassifierSettings, classifier: Classifier, checkpoint: str
+) -> tuple[int, ClassifierState]:
+    if checkpoint not in CHECKPOINTS:
+        raise UserError(f"The checkpoint is {checkpoint!r}: expected one of {CHECKPOINTS}.")
+    create = functools.partial(
+        create_classifier_state,
+        classifier=classifier,
+        optimizer=create_optimizer(settings.optimizer.create(), classifier, settings.transfer),
+    )
+    template = jax.eval_shape(create, jax.random.key(0))
+    with Checkpoints(
+        run / "checkpoints", best_metric="val_accuracy", record=read_record(run), read_only=True
+    ) as checkpoints:
+        step = checkpoints.newest_step
+        if checkpoint == "best":
+            step = checkpoints.best_step or step
+        if step is None:
+            raise UserError(f"{run} has no checkpoint yet: let its training run a while first.")
+        return step, checkpoints.restore(step, template)
+
+
+def _read_class_names(run: Path) -> tuple[str, ...] | None:
+    """Return the classes in the order of the outputs, None where no report names them."""
+    report: Any = read_report(run)
+    try:
+        names = report["last"]["val"]["confusion_matrix"]["rows"]
+    except (TypeError, LookupError):
+        return None
+    is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return tuple(names) if is_list and names else None
+
+
+def _describe_form(run: Path, settings: TrainClassifierSettings) -> Form:
+    """Return how images are prepared: as the run's own were."""
+    learner, data = settings.classifier, settings.data
+    look = read_record(run).get("data", {}).get("look", {})
+    try:
+        ranges = {str(k): (float(low), float(high)) for k, (low, high) in _get_ranges(look)}
+    except (TypeError, ValueError):
+        raise UserError(f"{run / 'config.json'} was edited: put back what was written.") from None
+    view = View(parse_view(data.value_range, data.window).asked, ranges)
+    return Form(learner.image_size, learner.channels, data.fit, view)
+
+
+def _get_ranges(look: Mapping[str, Any]) -> Any:
+    return dict(look.get("value_ranges", {})).items()
+
+
+# The data of its training -----------------------------------------------------------------------
+
+
+def find_reference(
+    run: Path,
+    settings: TrainClassifierSettings,
+    *,
+    cache_dir: Path,
+    training_dir: Path | None = None,
+) -> Reference:
+    """Return what the training images of `run` are like: from the cache, or made of its data now.
+
+    Raises `UserError` where neither the cache has it nor the training images can be found.
+    """
+    learner = settings.classifier
+    size = {"image_size": learner.image_size, "channels": learner.channels}
+    key = name_reference(read_data(run)["fingerprint"], **size)
+    kept = load_reference(key, cache_dir)
+    if kept is not None:
+        return kept
+    dataset = load_training_data(run, settings, cache_dir, training_dir)
+    spec = describe_training_data(run, settings, training_dir)
+    load = functools.partial(load_thumbnails, spec, **size, cache_dir=cache_dir)
+    return make_reference(key, dataset, load, cache_dir)
+
+
+def load_training_data(
+    run: Path,
+    settings: TrainClassifierSettings,
+    cache_dir: Path,
+    training_dir: Path | None = None,
+) -> Dataset:
+    """Return the data that `run` was trained on, from where its notes say that they lie.
+
+    `training_dir` is where they lie now. Raises `UserError` where they are not there, or others.
+    """
+    learner = settings.classifier
+    dataset = load_dataset(
+        describe_training_data(run, settings, training_dir),
+        image_size=learner.image_size,
+        channels=learner.channels,
+        cache_dir=cache_dir,
+    )
+    if dataset.fingerprint != read_data(run)["fingerprint"]:
+        raise UserError(
+            f"The images in {training_dir or read_notes(run).get('data')} are not those that "
+            f"{run} was trained on, or are split otherwise: --training_dir=DIR says where the "
+            "training images are."
+        )
+    return dataset
+
+
+def describe_training_data(
+    run: Path, settings: TrainClassifierSettings, training_dir: Path | None
+) -> DataSpec:
+    """Return which data `run` was trained on, by its notes: its data and its command's flags.
+
+    Raises `UserError` where it has no notes, or the folder is gone.
+    """
+    notes = read_notes(run)
+    data = str(training_dir or notes.get("data", ""))
+    command = str(notes.get("command", ""))
+    if not data:
+        raise UserError(
+            f"{run} does not say where its training images are: --training_dir=DIR does."
+        )
+    if data == PHANTOM:
+        return DataSpec.of(settings.data)
+    flags = read_flags(command)
+    if flags.get("dataset") == data:
+        return DataSpec.of(settings.data, dataset=data)
+    if not Path(data).is_dir():
+        raise UserError(
+            f"The training images of {run} are no longer in {data}: --training_dir=DIR says where "
+            "they are."
+        )
+    return DataSpec.of(
+        settings.data,
+        data_dir=Path(data),
+        patients_from=flags.get("patients_from", "auto"),
+        **{name: flags.get(name) for name in _DATA_FLAGS if name != "patients_from"},
+        follow_links=flags.get("follow_links", "false") in ("", "true"),
+        leave_out=tuple(part for part in flags.get("leave_out", "").split(",") if part),
+        skip_bad_images=flags.get("on_bad_image") == "skip",
+    )
+
+
+def read_flags(command: str) -> dict[str, str]:
+    """Return the flags of a command, `--NAME=VALUE`, `--NAME VALUE` or `--NAME`, by name."""
+    try:
+        words = shlex.split(command)
+    except ValueError:  # notes may be edited
+        return {}
+    flags: dict[str, str] = {}
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word.startswith("-"):
+            name, equals, value = word.lstrip("-").partition("=")
+            flags[name] = value if equals else _take_value(following)
+    return flags
+
+
+def _take_value(following: str) -> str:
+    return "" if following.startswith("-") else following
+
+
+def check_same_classes(classifiers: Sequence[RestoredClassifier]) -> None:
+    """Raise `UserError` where classifiers that are to be compared have other classes."""
+    first = classifiers[0]
+    for other in classifiers[1:]:
+        if other.class_names != first.class_names:
+            raise UserError(
+                f"{first.run} has the classes {', '.join(first.class_names)}, and {other.run} "
+                f"{', '.join(other.class_names)}: expected runs of the same classes, in one order."
+            )

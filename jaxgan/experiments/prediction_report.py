@@ -1,0 +1,160 @@
+"""The numbers of a classifier on new images: measures with intervals over patients, differences."""
+
+import itertools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jaxgan.metrics.classification import OUTSIDE
+from jaxgan.metrics.clustered import compute_clustered_report
+from jaxgan.metrics.curves import compute_average_precision
+from jaxgan.study.statistics import (
+    NUM_BOOTSTRAP,
+    Design,
+    bootstrap_balanced,
+    draw_patients,
+    estimate_by_patient,
+)
+
+MOST_MISTAKES = 16  # that are shown
+MOST_SOURCES = 20  # that have numbers of their own: the largest
+_MOST_PAIRED = 4  # runs of which each two are compared; of more, each with the first
+_MOST_WEIGHTS = 20_000_000  # how often each image is drawn, in memory at once
+_FEWEST_DRAWS = 200
+_FEWEST_PATIENTS = 5  # of whom there are intervals
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Images whose class is known and counts: `labels` and `patients` are numbers from 0 [num].
+
+    `sources` says where each comes from; empty where that is not known.
+    """
+
+    class_names: tuple[str, ...]
+    labels: np.ndarray
+    patients: np.ndarray
+    sources: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: np.ndarray) -> "Truth":
+        """Return the images at `indices`, their patients numbered again from 0."""
+        patients = number(self.patients[indices])
+        sources = tuple(self.sources[i] for i in indices) if self.sources else ()
+        return Truth(self.class_names, self.labels[indices], patients, sources)
+
+    @property
+    def design(self) -> Design:
+        """The same as the statistics of a study take it: all in one fold."""
+        return Design(self.labels, self.patients, np.zeros(len(self), np.int64))
+
+    def draw(self) -> np.ndarray:
+        """Return how often each patient is drawn [num_draws, num_patients], always the same.
+
+        Of few patients there are no draws, and so no intervals: they would be far too narrow.
+        """
+        most = _MOST_WEIGHTS // max(len(self), 1)
+        num_draws = int(np.clip(most, _FEWEST_DRAWS, NUM_BOOTSTRAP))
+        if self.design.num_patients < _FEWEST_PATIENTS:
+            num_draws = 0
+        return draw_patients(self.design, np.random.default_rng(0), num_draws)
+
+
+def number(items: np.ndarray | Sequence[str]) -> np.ndarray:
+    """Return a number from 0 for each item [num], equal for equal ones."""
+    return np.unique(np.asarray(items), return_inverse=True)[1].reshape(-1).astype(np.int64)
+
+
+def measure_run(probabilities: np.ndarray, truth: Truth) -> dict[str, Any]:
+    """Return the report of a run's `probabilities` [num, outputs] of images whose class is known.
+
+    It is that of a study (`compute_clustered_report`), with the same of each source.
+    """
+    report = _measure(probabilities, truth)
+    if len(set(truth.sources)) > 1:
+        report["by_source"] = {
+            source: _measure_source(probabilities, truth, source)
+            for source, _ in Counter(truth.sources).most_common(MOST_SOURCES)
+        }
+    return report
+
+
+def _measure(probabilities: np.ndarray, truth: Truth) -> dict[str, Any]:
+    report = compute_clustered_report(
+        probabilities=probabilities[None],
+        labels=truth.labels,
+        patients=truth.patients,
+        counts=truth.draw(),
+        class_names=truth.class_names,
+    )
+    del report["balanced_accuracy_by_seed"]
+    for label, name in enumerate(truth.class_names):
+        positive = truth.labels == label
+        is_measured = positive.any() and not positive.all()
+        report["per_class"][name]["average_precision"] = (
+            compute_average_precision(probabilities[:, label], positive) if is_measured else None
+        )
+    sizes = {"images": len(truth), "patients": len(np.unique(truth.patients))}
+    return {**sizes, "chance": 1 / len(np.unique(truth.labels)), **report}
+
+
+def _measure_source(probabilities: np.ndarray, truth: Truth, source: str) -> dict[str, Any]:
+    """Return what counts of one source: it may have one class alone."""
+    here = np.flatnonzero(np.array(truth.sources) == source)
+    report = _measure(probabilities[here], truth.take(here))
+    names = ("images", "patients", "chance", "accuracy", "balanced_accuracy", "per_class")
+    return {name: report[name] for name in names}
+
+
+def compare_runs(probabilities: Mapping[str, np.ndarray], truth: Truth) -> list[dict[str, Any]]:
+    """Return the differences of balanced accuracy between runs on the same images, paired.
+
+    The interval and p are those of a study's patients (`estimate_by_patient`).
+    """
+    names, design, counts = list(probabilities), truth.design, truth.draw()
+    pairs = list(itertools.combinations(names, 2))
+    if len(names) > _MOST_PAIRED:
+        pairs = [(names[0], other) for other in names[1:]]
+    right = {name: (p.argmax(axis=1) == truth.labels) for name, p in probabilities.items()}
+    found = []
+    for one, other in pairs:
+        paired = right[one].astype(np.float64) - right[other].astype(np.float64)
+        draws = bootstrap_balanced(paired, design, counts)
+        estimate = estimate_by_patient(paired[None], design, draws)
+        found.append(
+            {
+                "run": one,
+                "less": other,
+                "difference": estimate.estimate,
+                "interval": list(estimate.interval) if estimate.interval else None,
+                "p": estimate.p_value,
+            }
+        )
+    return found
+
+
+def list_mistakes(probabilities: np.ndarray, truth: Truth) -> list[dict[str, Any]]:
+    """Return the mistakes that the classifier was surest of, as `index` into the images."""
+    predicted = probabilities.argmax(axis=1)
+    confidence = probabilities.max(axis=1)
+    wrong = np.flatnonzero(predicted != truth.labels)
+    surest = wrong[np.argsort(-confidence[wrong], kind="stable")][:MOST_MISTAKES]
+    return [
+        {
+            "index": int(i),
+            "true": truth.class_names[truth.labels[i]],
+            "predicted": name_output(truth.class_names, int(predicted[i])),
+            "probability": float(confidence[i]),
+        }
+        for i in surest
+    ]
+
+
+def name_output(class_names: Sequence[str], output: int) -> str:
+    """Return the class of an output; those beyond the classes are called outside."""
+    return class_names[output] if output < len(class_names) else OUTSIDE
