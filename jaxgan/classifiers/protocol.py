@@ -39,6 +39,10 @@ class ClassifierModule(nn.Module):
         """Return logits [batch, outputs] in float32, or float64, of the last feature maps."""
         raise NotImplementedError
 
+    def classify(self, maps: Array, *, train: bool) -> Outputs:
+        """Return the outputs for the last feature maps, without auxiliary ones."""
+        return Outputs(self.classify_maps(maps, train=train))
+
     def __call__(self, images: Array, *, train: bool) -> Outputs:
         """Return the outputs for images [batch, height, width, channels] as the network sees them.
 
@@ -70,7 +74,7 @@ class Classifier:
     `stages` are the layers before the head, by their names in the parameters, from the image to
     the last maps: what may stay frozen. `torch_names` serve the reader of weight files, `package`
     names the Python package that has weights. `frozen` are the layers that training leaves as they
-    are (`jaxgan.classifiers.frozen`).
+    are (`jaxgan.classifiers.frozen`). `method` is called with images, `classify` with maps.
     """
 
     create_module: Callable[[str | None], ClassifierModule]
@@ -80,6 +84,7 @@ class Classifier:
     torch_names: TorchNames | None = None
     package: str = ""
     frozen: tuple[str, ...] = ()
+    method: str = "__call__"
 
     @property
     def module(self) -> ClassifierModule:

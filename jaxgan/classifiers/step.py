@@ -62,6 +62,7 @@ def train_step(
                 train=True,
                 rngs={"dropout": key},
                 mutable=["batch_stats"],
+                method=classifier.method,
             )
         loss = _compute_loss(outputs.logits, batch.labels, class_weights)
         for logits in outputs.auxiliary:
@@ -99,5 +100,6 @@ def train_step_classic(
 
 def compute_probabilities(variables: Params, images: Array, *, classifier: Classifier) -> Array:
     """Return [batch, outputs] for uint8 images [batch, height, width, channels]."""
-    outputs: Any = classifier.module.apply(variables, classifier.input.scale(images), train=False)
+    seen = classifier.input.scale(images)
+    outputs: Any = classifier.module.apply(variables, seen, train=False, method=classifier.method)
     return jax.nn.softmax(outputs.logits)

@@ -73,7 +73,7 @@ def read_start(weights: str, classifier: Classifier) -> Start | None:
 
 def match(file: WeightFile, classifier: Classifier) -> Start:
     """Return what of a file goes where in a classifier. Raises `UserError` where it does not."""
-    variables, names = _create_shapes(classifier), classifier.torch_names
+    variables, names = create_shapes(classifier), classifier.torch_names
     is_ours = any(name.startswith(_OURS) for name in file.arrays)
     if names is None and not is_ours:
         raise UserError(
@@ -89,7 +89,7 @@ def match(file: WeightFile, classifier: Classifier) -> Start:
     return _Matching(file, arrays, places, parts).run()
 
 
-def _create_shapes(classifier: Classifier) -> Params:
+def create_shapes(classifier: Classifier) -> Params:
     """Return the shapes of a classifier's variables."""
     size, channels = classifier.input.image_size, classifier.input.channels
     stored = jax.ShapeDtypeStruct((1, size, size, channels), jnp.uint8)

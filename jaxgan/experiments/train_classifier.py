@@ -3,7 +3,7 @@
 import functools
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import optax
 
 from jaxgan.classifiers import families
+from jaxgan.classifiers.kept_maps import KeptMaps, keep_maps
 from jaxgan.classifiers.predict import Predict, create_predict
 from jaxgan.classifiers.protocol import Classifier
 from jaxgan.classifiers.step import (
@@ -129,11 +130,13 @@ def describe_run(
 class _Training:
     """A training in `folder`, on the real images `learned` and the generated ones of each class.
 
-    `stopping` are the other real training images, which say when it is over: None for none.
+    `stopping` are the other real training images, which say when it is over: None for none. All
+    have maps in place of images where `learner` is not the classifier but what learns from maps.
     """
 
     settings: TrainClassifierSettings
     classifier: Classifier
+    learner: Classifier
     start: Start | None
     dataset: Dataset
     learned: ImageSet
@@ -183,7 +186,7 @@ class _Training:
     @functools.cached_property
     def predict(self) -> Predict:
         """The compiled classifier."""
-        return create_predict(self.classifier, self.settings.eval_batch_size)
+        return create_predict(self.learner, self.settings.eval_batch_size)
 
 
 def train_classifier(
@@ -217,14 +220,39 @@ def train_classifier(
         if share(folder.is_finished(settings.num_epochs)):
             say(folder.describe_finished(settings.num_epochs))
         else:
+            kept = _keep_maps(settings, classifier, start, [dataset.splits, synthetic])
+            if kept is not None:
+                dataset = replace(dataset, splits=_replace(kept, dataset.splits))
+                synthetic = _replace(kept, synthetic)
+                learned, stopping = _divide(settings, dataset)
+            learner = classifier if kept is None else kept.learner
             training = _Training(
-                settings, classifier, start, dataset, learned, stopping, synthetic, folder
+                settings, classifier, learner, start, dataset, learned, stopping, synthetic, folder
             )
             _train(training, devices)
     if leads():
         say(_format_arms(workdir))
     drawn = sorted(path.glob("figures/*.png"))
     return TrainedClassifier(path, read_report(path), read_metrics(path), drawn)
+
+
+def _keep_maps(
+    settings: TrainClassifierSettings,
+    classifier: Classifier,
+    start: Start | None,
+    groups: Sequence[Mapping[str, ImageSet]],
+) -> KeptMaps | None:
+    """Return how the maps of all images are computed once, None where they are not kept."""
+    if settings.classic_augmentation:  # no image is seen twice
+        return None
+    num = sum(len(images) for group in groups for images in group.values())
+    size = settings.eval_batch_size
+    return keep_maps(classifier, start, num_images=num, batch_size=size)
+
+
+def _replace(kept: KeptMaps, group: Mapping[str, ImageSet]) -> dict[str, ImageSet]:
+    """Return sets of images with their maps in place of them."""
+    return {name: kept.replace(images) for name, images in group.items()}
 
 
 def _divide(
@@ -349,7 +377,7 @@ def _create_step(training: _Training, axis_name: str | None) -> StepFn:
     plan, optimizer = training.plan, training.settings.optimizer
     step = functools.partial(
         train_step_classic if training.settings.classic_augmentation else train_step,
-        classifier=training.classifier,
+        classifier=training.learner,
         optimizer=training.optimizer,
         class_weights=training.class_weights,
         axis_name=axis_name,

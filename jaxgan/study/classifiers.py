@@ -9,7 +9,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxgan.classifiers.kept_maps import keep_maps
 from jaxgan.classifiers.predict import create_predict
+from jaxgan.classifiers.protocol import Classifier
 from jaxgan.classifiers.step import create_classifier_state, train_step, train_step_classic
 from jaxgan.classifiers.transfer import NO_TRANSFER, begin, create_optimizer
 from jaxgan.classifiers.weights import Start, read_start
@@ -48,13 +50,22 @@ class ClassifierLab:
         classifier = settings.transfer.apply(settings.classifier.create(num_classes))
         optimizer = create_optimizer(settings.optimizer.create(), classifier, settings.transfer)
         self._start = start = read_start(settings.transfer.weights, classifier)
-        bound: dict[str, Any] = {"classifier": classifier, "optimizer": optimizer}
-        self._predict = create_predict(classifier, settings.eval_batch_size)
+        self._kept = keep_maps(
+            classifier, start, num_images=capacity, batch_size=settings.eval_batch_size
+        )
+        learner = classifier if self._kept is None else self._kept.learner
+        predict = create_predict(classifier, settings.eval_batch_size)
+        self._predict = {False: predict, True: predict}
+        if self._kept is not None:  # with classic augmentation there is nothing to keep
+            self._predict[False] = create_predict(learner, settings.eval_batch_size)
         self._create_state = lambda key: begin(
             create_classifier_state(key, classifier=classifier, optimizer=optimizer), start
         )
 
-        def create_trainer(step: Callable[..., Any]) -> tuple[Trainer, LoopStage]:
+        def create_trainer(
+            step: Callable[..., Any], learner: Classifier
+        ) -> tuple[Trainer, LoopStage]:
+            bound = {"classifier": learner, "optimizer": optimizer}
             trainer = Trainer(
                 capacity=capacity,
                 batch_size=settings.batch_size,
@@ -69,8 +80,8 @@ class ClassifierLab:
             return trainer, LoopStage(0, settings.num_updates, dispatcher)
 
         self._trainers = {
-            False: create_trainer(train_step),
-            True: create_trainer(train_step_classic),
+            False: create_trainer(train_step, learner),
+            True: create_trainer(train_step_classic, classifier),
         }
 
     def create_job(
@@ -104,6 +115,8 @@ class ClassifierLab:
         self, train: ImageSet, test: ImageSet, partial: Path, *, is_classic: bool, seed: int
     ) -> Result:
         curves = Curves()
+        if self._kept is not None and not is_classic:
+            train, test = self._kept.replace(train), self._kept.replace(test)
         trainer, stage = self._trainers[is_classic]
         state = trainer.train(
             self._create_state(jax.random.key(seed)),
@@ -114,7 +127,7 @@ class ClassifierLab:
             partial=partial,
             save_every_seconds=self._settings.checkpoint_every_seconds,
         )
-        probabilities = self._predict(state.variables, test.images)
+        probabilities = self._predict[is_classic](state.variables, test.images)
         if not np.isfinite(probabilities).all():
             raise UserError(
                 "the classifier has diverged: try a lower config.optimizer.learning_rate"

@@ -1,0 +1,73 @@
+"""Feature maps that are computed once, where every layer before the head is frozen.
+
+Such layers give the same maps for an image in every epoch: batch norm takes its running statistics,
+and there is no dropout. So training on maps is training on images, but for the rounding of another
+program. This does not hold where training changes the images, or has heads on earlier maps.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgan.classifiers.protocol import Classifier, InputForm
+from jaxgan.classifiers.weights import Start, create_shapes
+from jaxgan.core.types import Array, Params
+from jaxgan.data.sets import ImageSet
+from jaxgan.ops.batches import map_batches
+
+MAX_BYTES = 2**30  # of maps in memory; an image of 128 pixels has 80 KB of EfficientNet-Lite's
+
+
+@dataclass(frozen=True)
+class KeptMaps:
+    """What learns from maps and predicts from them, and what computes the maps of images.
+
+    `compute` maps uint8 images [num, h, w, c] to maps [num, h', w', features].
+    """
+
+    learner: Classifier
+    compute: Callable[[np.ndarray], np.ndarray]
+
+    def replace(self, images: ImageSet) -> ImageSet:
+        """Return a set with the maps of its images in their place."""
+        return replace(images, images=self.compute(images.images))
+
+
+def keep_maps(
+    classifier: Classifier, start: Start | None, *, num_images: int, batch_size: int
+) -> KeptMaps | None:
+    """Return how maps are kept, None where they can not be or take more than `MAX_BYTES`.
+
+    `start` fills the frozen layers. Training must not change the images.
+    """
+    layers = tuple(name for stage in classifier.stages for name in stage)
+    if start is None or classifier.frozen != layers or classifier.auxiliary_weight:
+        return None
+    shapes = create_shapes(classifier)
+    variables = start.fill(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes))
+    compute = functools.partial(_compute_maps, classifier=classifier)
+    size, channels = classifier.input.image_size, classifier.input.channels
+    image = jax.ShapeDtypeStruct((1, size, size, channels), jnp.uint8)
+    maps = jax.eval_shape(compute, shapes, image)
+    if num_images * maps.size * maps.dtype.itemsize > MAX_BYTES:
+        return None
+    bound = functools.partial(jax.jit(compute), variables)
+    learner = replace(
+        classifier, input=InputForm(size, channels, _take_as_it_is), method="classify"
+    )
+    return KeptMaps(learner, lambda images: map_batches(bound, images, batch_size))
+
+
+def _compute_maps(variables: Params, images: Array, *, classifier: Classifier) -> Array:
+    seen = classifier.input.scale(images)
+    found: Any = classifier.module.apply(variables, seen, train=False, method="extract_maps")
+    return found[0]
+
+
+def _take_as_it_is(maps: Array) -> Array:
+    return maps

@@ -1,0 +1,106 @@
+"""Feature maps that are computed once: training on them is training on images."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax.traverse_util import flatten_dict
+
+from jaxgan.classifiers import kept_maps
+from jaxgan.classifiers.kept_maps import keep_maps
+from jaxgan.classifiers.predict import create_predict
+from jaxgan.classifiers.step import create_classifier_state, train_step
+from jaxgan.classifiers.transfer import TransferSettings, begin, create_optimizer
+from jaxgan.classifiers.weight_files import NPZ, WeightFile
+from jaxgan.classifiers.weights import create_shapes, match
+from jaxgan.core.types import Batch
+from tests.helpers import compute_difference, make_image_set
+from tests.toy_classifier import ToySettings
+
+FROZEN = TransferSettings(weights="file", frozen="features")
+
+
+def create_toy(transfer=FROZEN, auxiliary_weight=0.0):
+    toy = ToySettings(image_size=8, channels=1, rate=0.5).create(2)
+    stages = (("conv",), ("norm",))
+    toy = dataclasses.replace(toy, stages=stages, auxiliary_weight=auxiliary_weight)
+    return transfer.apply(toy)
+
+
+def create_start(classifier):
+    rng, shapes = np.random.default_rng(0), flatten_dict(create_shapes(classifier), sep="/")
+    arrays = {n: rng.uniform(0.5, 1.5, leaf.shape).astype("f4") for n, leaf in shapes.items()}
+    return match(WeightFile("toy.npz", NPZ, "0" * 64, arrays), classifier)
+
+
+def keep(classifier, start, num_images=8):
+    return keep_maps(classifier, start, num_images=num_images, batch_size=3)
+
+
+def test_training_on_maps_is_training_on_images():
+    """Dropout in the head draws the same; the states have the same form, so a run may go on."""
+    classifier = create_toy()
+    start, images = create_start(classifier), make_image_set(8, size=8)
+    kept = keep(classifier, start)
+    optimizer = create_optimizer(optax.adam(0.01), classifier, FROZEN)
+    bound = {"classifier": classifier, "optimizer": optimizer}
+    state = begin(create_classifier_state(jax.random.key(0), **bound), start)
+    results = {}
+    for learner, data in ((classifier, images), (kept.learner, kept.replace(images))):
+        found, batch = state, Batch(jnp.asarray(data.images), jnp.asarray(data.labels))
+        for i in range(3):
+            found, metrics = train_step(
+                found, batch, jax.random.key(i), classifier=learner, optimizer=optimizer
+            )
+        results[learner.method] = (found, metrics)
+        predicted = create_predict(learner, 3)(found.variables, data.images)
+        results[f"{learner.method} predicts"] = predicted
+    assert compute_difference(results["__call__"], results["classify"]) < 1e-5
+    difference = np.abs(results["__call__ predicts"] - results["classify predicts"]).max()
+    assert difference < 1e-5
+    moved = compute_difference(state.params["output"], results["classify"][0].params["output"])
+    assert moved > 1e-3
+
+
+def test_maps_are_those_of_prediction():
+    classifier = create_toy()
+    start, images = create_start(classifier), make_image_set(7, size=8)
+    maps = keep(classifier, start).replace(images)
+    assert maps.images.shape == (7, 4, 4, 4) and maps.images.dtype == np.float32
+    assert maps.files == images.files
+    variables = start.fill(create_zeros(classifier))
+    alone = classifier.module.apply(
+        variables,
+        classifier.input.scale(images.images[3:4]),
+        train=False,
+        method="extract_maps",
+    )[0]
+    np.testing.assert_allclose(maps.images[3], alone[0], atol=1e-5)
+
+
+def create_zeros(classifier):
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), create_shapes(classifier))
+
+
+def test_maps_are_kept_where_that_is_exact_alone(monkeypatch):
+    classifier = create_toy()
+    start = create_start(classifier)
+    early = create_toy(dataclasses.replace(FROZEN, frozen="early"))
+    assert keep(classifier, start) is not None
+    assert keep(classifier, None) is None
+    assert keep(early, start) is None
+    assert keep(create_toy(dataclasses.replace(FROZEN, frozen="none")), start) is None
+    assert keep(create_toy(auxiliary_weight=0.3), start) is None
+    monkeypatch.setattr(kept_maps, "MAX_BYTES", 8 * 4 * 4 * 4 * 4)
+    assert keep(classifier, start, num_images=8) is not None
+    assert keep(classifier, start, num_images=9) is None
+
+
+@pytest.mark.parametrize("weights", ["", "file"])
+def test_a_family_without_stages_keeps_nothing(weights):
+    toy = ToySettings(image_size=8, channels=1, rate=0.0).create(2)
+    start = create_start(create_toy()) if weights else None
+    assert keep(toy, start) is None
