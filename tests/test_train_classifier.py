@@ -203,7 +203,7 @@ def test_kept_images_that_were_deleted_or_damaged_have_their_sentence(tmp_path):
     file = tmp_path / "left" / "accepted" / "epoch_00001_0000001.png"
     content = file.read_bytes()
     file.unlink()
-    with pytest.raises(UserError, match=r"names 1 image\(s\) that are not in .*0000001.png\): put"):
+    with pytest.raises(UserError, match=r"names 1 image\(s\) .*0000001.png\): restore"):
         load_synthetic(tmp_path, DATASET)
     file.write_bytes(content[:-30])
     with pytest.raises(UserError, match=r"0000001.png is damaged or cut off"):
@@ -317,7 +317,7 @@ def test_all_that_may_be_told_of_a_training_goes_on_bit_for_bit(tmp_path):
 
 def test_every_class_counts_the_same_by_balanced_weights():
     settings = make_gmd_settings(class_weights="balanced")
-    parts = (settings, None, UNEVEN, UNEVEN.train, None, {}, None)
+    parts = (settings, None, None, UNEVEN, UNEVEN.train, None, {}, None)
     weights = module._Training(*parts).class_weights
     assert weights == pytest.approx((11 / (2 * 9), 11 / (2 * 2)))
     assert module._Training(make_gmd_settings(), *parts[1:]).class_weights is None
