@@ -1,6 +1,7 @@
 """Feature maps that are computed once: training on them is training on images."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -50,11 +51,10 @@ def test_training_on_maps_is_training_on_images():
     state = begin(create_classifier_state(jax.random.key(0), **bound), start)
     results = {}
     for learner, data in ((classifier, images), (kept.learner, kept.replace(images))):
+        step = jax.jit(functools.partial(train_step, classifier=learner, optimizer=optimizer))
         found, batch = state, Batch(jnp.asarray(data.images), jnp.asarray(data.labels))
         for i in range(3):
-            found, metrics = train_step(
-                found, batch, jax.random.key(i), classifier=learner, optimizer=optimizer
-            )
+            found, metrics = step(found, batch, jax.random.key(i))
         results[learner.method] = (found, metrics)
         predicted = create_predict(learner, 3)(found.variables, data.images)
         results[f"{learner.method} predicts"] = predicted

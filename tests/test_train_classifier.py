@@ -317,7 +317,7 @@ def test_all_that_may_be_told_of_a_training_goes_on_bit_for_bit(tmp_path):
 
 def test_every_class_counts_the_same_by_balanced_weights():
     settings = make_gmd_settings(class_weights="balanced")
-    parts = (settings, None, None, UNEVEN, UNEVEN.train, None, {}, None)
+    parts = (settings, None, None, None, UNEVEN, UNEVEN.train, None, {}, None)
     weights = module._Training(*parts).class_weights
     assert weights == pytest.approx((11 / (2 * 9), 11 / (2 * 2)))
     assert module._Training(make_gmd_settings(), *parts[1:]).class_weights is None

@@ -65,6 +65,7 @@ def train(settings, workdir, dataset=None):
     return train_classifier(settings, dataset=dataset, workdir=workdir, num_devices=1)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_its_weights_and_with_no_others(tmp_path):
     weights = write_weights(tmp_path / "a.npz")
     whole = train(make_settings(weights, 2), tmp_path / "whole")

@@ -1,6 +1,7 @@
 """What a classifier begins with, which of its layers stay so, and how fast the others learn."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -37,8 +38,9 @@ def train(transfer, num_steps=1, rate=0.0, optimizer=None):
     optimizer = create_optimizer(optimizer or optax.sgd(0.1), classifier, transfer)
     bound = {"classifier": classifier, "optimizer": optimizer}
     state = first = create_classifier_state(jax.random.key(0), **bound)
+    step = jax.jit(functools.partial(train_step, **bound))
     for i in range(num_steps):
-        state, _ = train_step(state, make_batch(), jax.random.key(i), **bound)
+        state, _ = step(state, make_batch(), jax.random.key(i))
     return [flatten_dict(s.variables, sep="/") for s in (first, state)]
 
 
@@ -69,7 +71,8 @@ def test_a_frozen_batch_norm_reads_its_statistics_and_not_the_batch():
     classifier = create_toy(TransferSettings(weights="file", frozen="features"))
     bound = {"classifier": classifier, "optimizer": optax.sgd(0.0)}
     state = create_classifier_state(jax.random.key(0), **bound)
-    _, metrics = train_step(state, make_batch(), jax.random.key(0), **bound)
+    step = jax.jit(functools.partial(train_step, **bound))
+    _, metrics = step(state, make_batch(), jax.random.key(0))
     batch = make_batch()
     images = classifier.input.scale(batch.images)
     logits = classifier.module.apply(state.variables, images, train=False).logits
