@@ -32,36 +32,37 @@ def paper() -> ConfigDict:
     config.optimizer.learning_rate = 1e-3  # the initial one where it changes
     config.optimizer.momentum = 0.0  # of "sgd"
 
-    # How the rate changes: "constant", as printed; of update t and epoch e, both from 0,
-    # "time": 1 / (1 + decay * t); "exponential": exp(-decay * e); "cosine": half a cosine;
-    # "step": factor ** floor((1 + e) / every_epochs); "plateau": times factor where the training
+    # How the rate changes. "constant": as printed. With update t and epoch e, both from 0:
+    # "time": 1 / (1 + decay * t). "exponential": exp(-decay * e). "cosine": half a cosine.
+    # "step": factor ** floor((1 + e) / every_epochs). "plateau": times factor if the training
     # loss has not improved for patience_epochs.
     config.optimizer.schedule = ConfigDict()
     config.optimizer.schedule.name = "constant"
-    # Of "time" an update; 0: learning_rate / num_epochs, next to nothing where that is small. Of
-    # "exponential" an epoch; 0: what leads to final_share at the end.
+    # For "time" per update. 0: learning_rate / num_epochs, which hardly changes a small rate.
+    # For "exponential" per epoch. 0: the decay that ends at final_share.
     config.optimizer.schedule.decay = 0.0
-    # Of the initial rate: that of the end; of "plateau" the lowest.
+    # The final rate as a share of the initial one; for "plateau" the lowest rate.
     config.optimizer.schedule.final_share = 0.01
     config.optimizer.schedule.factor = 0.5
     config.optimizer.schedule.every_epochs = 10
     config.optimizer.schedule.patience_epochs = 5
     config.optimizer.schedule.warmup_epochs = 0  # of "cosine": a straight rise before it falls
 
-    config.transfer = ConfigDict()  # what a classifier takes from weights of others
+    config.transfer = ConfigDict()  # weights that somebody trained before
     config.transfer.weights = ""  # a file, or "imagenet"; --weights sets it
-    config.transfer.frozen = "none"  # "features": all before the head; "early": the last stage not
-    config.transfer.backbone_rate = 1.0  # of the rate, for layers before the head
+    # Layers that do not learn. "features": all before the head; "early": all but their last stage.
+    config.transfer.frozen = "none"
+    config.transfer.backbone_rate = 1.0  # times the rate, for the layers before the head
 
     config.eval_batch_size = 32
     # Rotation, zoom, shift, brightness and contrast of training images, drawn for every step.
     config.classic_augmentation = False
-    # Against classes of different sizes, one of the two: "balanced" weights of the loss, by which
-    # every class counts the same; or batches with as many images of every class.
+    # For classes of different sizes, use one of these two. "balanced": weights of the loss, so that
+    # every class counts the same. Or batches with the same number of images per class.
     config.class_weights = "none"
     config.balanced_batches = False
-    # Early stopping: by the loss on this share of the training images, dealt by patient, which are
-    # not learned from; never by validation. 0: off.
+    # Early stopping by the loss on this share of the training images, split by patient. Nothing is
+    # learned from them. Validation images never decide. 0: off.
     config.stopping_share = 0.0
     config.stopping_patience = 10  # epochs since the best one
 
