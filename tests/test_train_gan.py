@@ -289,7 +289,7 @@ def test_a_rule_that_nothing_passes_ends_with_a_sentence(untrained, tmp_path, ca
         "Could not reach 11 images of class left with rule paper_text at threshold 1.5 in 24 tries"
         in out
     )
-    assert re.search(r"24 tries with the generator of epoch \d: here are 0\.", out)
+    assert re.search(r"24 tries with the generator of epoch \d: 0 are kept\.", out)
     assert "in another --workdir with a lower --threshold or --accept=none keeps more" in out
     assert (run / "figures" / "real_beside_kept.png").is_file()
 
@@ -454,7 +454,7 @@ def test_a_critics_score_is_no_probability(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "score of G(z)" in said and "D(G(z))" not in said
     sample_run(run, tmp_path / "out", num=2)
-    with pytest.raises(UserError, match=r"cross-entropy alone.*\(wasserstein: .*set --accept=none"):
+    with pytest.raises(UserError, match=r"with cross-entropy.*\(wasserstein: .*set --accept=none"):
         sample_run(run, tmp_path / "out", num=2, threshold=0.5)
 
 

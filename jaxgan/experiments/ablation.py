@@ -196,6 +196,7 @@ def run_ablation(
         "references": references,
         "failures": [dataclasses.asdict(failure) for failure in runner.failures],
         "settings": to_dict(settings),
+        "versions": get_versions(),
     }
     _write(result, drawn, workdir)
     return Ablation(result, drawn)
@@ -398,7 +399,7 @@ def _summarise(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _write(
     result: Mapping[str, Any], drawn: Mapping[tuple[str, int], np.ndarray], workdir: Path
 ) -> None:
-    write_json(workdir / "ablation.json", {**result, "versions": get_versions()})
+    write_json(workdir / "ablation.json", result)
     table = format_ablation(result)
     write_text(workdir / "ablation.md", table)
     if result["rows"]:

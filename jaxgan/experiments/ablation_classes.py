@@ -79,8 +79,9 @@ def run_all_classes(
             *(failure for ablation in found.values() for failure in ablation.report["failures"]),
             *map(vars, runner.failures),
         ],
+        "versions": get_versions(),
     }
-    write_json(workdir / "gan_train.json", {**result, "versions": get_versions()})
+    write_json(workdir / "gan_train.json", result)
     table = format_gan_train(result)
     write_text(workdir / "gan_train.md", table)
     say(table)
