@@ -22,7 +22,7 @@ def test_settings_are_those_of_a_config_with_changes():
 @pytest.mark.parametrize(
     ("name", "changes", "sentence"),
     [
-        ("dcgn", {}, "no config 'dcgn': expected one of ablate, classifier, dcgan, gmd, mlp, study"),
+        ("dcgn", {}, "config 'dcgn': expected one of ablate, classifier, dcgan, gmd, mlp, study"),
         ("dcgan:quik", {}, "has no variant 'quik'"),
         ("dcgan:quick", {"gan.width": 8}, "config.gan.width is not known"),
     ],
