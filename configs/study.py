@@ -65,10 +65,10 @@ def quick() -> ConfigDict:
     config.num_folds = 3
     config.num_seeds = 2
     config.num_gan_seeds = 1
-    config.num_updates = 300
+    config.num_updates = 450
     _take_gan(config, "quick")
     config.gan.image_size = 32
-    config.gan_epochs = 100
+    config.gan_epochs = 150
     _take_classifier(config, "quick")
     config.classifier.image_size = 32
     return config
