@@ -86,7 +86,10 @@ def test_every_command_runs_as_printed(page, tmp_path):
     for name, flags in list_commands(page):
         if name == "benchmark":  # measured by its own tests
             continue
-        short = [f"--config.{change}" for change in SHORT.get(name, ())]
+        changes = SHORT.get(name, ())
+        if any("configs/classifier.py" in flag for flag in flags):  # its width is a share
+            changes = [change for change in changes if "width" not in change]
+        short = [f"--config.{change}" for change in changes]
         filled = [*fill(flags, tmp_path / "data"), *short]
         result = forks.run(name, filled, cwd=tmp_path, before=at_home)
         assert result.returncode == 0, (name, filled, result.stdout, result.stderr)
