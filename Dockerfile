@@ -8,6 +8,8 @@ COPY pyproject.toml README.md LICENSE ./
 COPY jaxgan jaxgan
 COPY launch launch
 COPY configs configs
+# The least versions stand in pyproject.toml.
+# hadolint ignore=DL3013
 RUN pip install --no-cache-dir ".[${EXTRA}]"
 
 # Any user id may write here: prepared data and compiled programs lie in HOME.
