@@ -1,8 +1,8 @@
-"""Published classifiers in place of GMD: `configs/classifier.py:resnet18_small` (the default).
+"""Published classifiers instead of GMD: `configs/classifier.py:resnet18_small` (the default).
 
 `resnet18`, `resnet50`, `vgg16`, `googlenet`, `inception_v3`, `efficientnet_lite0`, `..._lite1`,
-`..._lite2` are the networks as published, at their own image size: for an accelerator. Each has a
-form for two CPU cores, `resnet18_small` and so on: fewer features, smaller images.
+`..._lite2` are the networks as published, at their own image size: for an accelerator. Each also
+has a form for two CPU cores, `resnet18_small` and so on, with fewer features and smaller images.
 """
 
 import functools
@@ -43,22 +43,22 @@ def resnet(depth: int) -> ConfigDict:
 def vgg16() -> ConfigDict:
     config = _create_run("vgg16", image_size=224)
     config.classifier.head = "dense"  # as printed; "average": one layer on the maps' means
-    config.classifier.norm = False  # batch norm behind every convolution
+    config.classifier.norm = False  # batch norm after every convolution
     config.classifier.dropout = 0.5
     return config
 
 
 def googlenet() -> ConfigDict:
     config = _create_run("googlenet", image_size=224)
-    config.classifier.paper = False  # the paper's form, which no published weights fit
-    config.classifier.auxiliary = True  # two more heads in training
+    config.classifier.paper = False  # True: the paper's form; no published weights fit it
+    config.classifier.auxiliary = True  # two extra heads in training
     config.classifier.dropout = 0.2  # the paper has 0.4
     return config
 
 
 def inception_v3() -> ConfigDict:
     config = _create_run("inception_v3", image_size=299)
-    config.classifier.auxiliary = True  # a second head in training: for 299 pixels and more
+    config.classifier.auxiliary = True  # an extra head in training; it needs 299 pixels or more
     config.classifier.dropout = 0.5
     return config
 
@@ -68,7 +68,7 @@ def efficientnet_lite(variant: int) -> ConfigDict:
     config.classifier.variant = variant  # 0, 1 or 2: wider and deeper
     config.classifier.dropout = (0.2, 0.2, 0.3)[variant]
     config.classifier.drop_connect = 0.2  # the chance that an image skips the last block
-    config.classifier.norm_momentum = 0.99  # what batch norm keeps of its statistics in each step
+    config.classifier.norm_momentum = 0.99  # share of its statistics that batch norm keeps per step
     return config
 
 
@@ -88,7 +88,7 @@ def _create_run(family: str, image_size: int) -> ConfigDict:
 
 
 def _shrink(create: Callable[[], ConfigDict], image_size: int) -> ConfigDict:
-    """Return what trains in minutes on two CPU cores."""
+    """Return a form that trains in minutes on two CPU cores."""
     config = create()
     config.num_epochs = 30
     config.optimizer.name = "adam"
@@ -103,5 +103,5 @@ def _shrink(create: Callable[[], ConfigDict], image_size: int) -> ConfigDict:
     if "head" in classifier:
         classifier.head = "average"
     if "norm_momentum" in classifier:
-        classifier.norm_momentum = 0.9  # a run of hundreds of steps has no time for 0.99
+        classifier.norm_momentum = 0.9  # 0.99 is too slow for a run of hundreds of steps
     return config

@@ -48,9 +48,9 @@ def paper() -> ConfigDict:
     config.optimizer.schedule.patience_epochs = 5
     config.optimizer.schedule.warmup_epochs = 0  # of "cosine": a straight rise before it falls
 
-    config.transfer = ConfigDict()  # weights that somebody trained before
+    config.transfer = ConfigDict()  # start from pretrained weights
     config.transfer.weights = ""  # a file, or "imagenet"; --weights sets it
-    # Layers that do not learn. "features": all before the head; "early": all but their last stage.
+    # Layers that do not learn. "features": all before the head; "early": without the last stage.
     config.transfer.frozen = "none"
     config.transfer.backbone_rate = 1.0  # times the rate, for the layers before the head
 

@@ -19,7 +19,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_multi_string("run", [], "Folder of a run of a classifier; A,B for several runs.")
 flags.DEFINE_string("images", None, "Folder of images, or one image file.")
 flags.DEFINE_enum("labels_from", "auto", LABELS_FROM, "What tells the true classes:")
-flags.DEFINE_enum("checkpoint", "newest", CHECKPOINTS, "Of the run; best: by its validation.")
+flags.DEFINE_enum("checkpoint", "newest", CHECKPOINTS, "Of the run; best: as in its report.")
 flags.DEFINE_string("training_dir", None, "Where the run's training images are now.")
 flags.DEFINE_string("out", "predictions", "Where the table and the report go.")
 column = "Column of a table beside the images that names the"

@@ -55,6 +55,12 @@ def test_auxiliary_heads_are_of_the_training_alone(paper, size):
     maps, auxiliary = jax.eval_shape(extract, variables, images)
     assert maps.shape == (2, 1, 1, 64) and auxiliary == ()
     assert classifier.auxiliary_weight == 0.3
+    assert (
+        create(
+            3, **TINY | {"paper": paper, "image_size": size, "auxiliary": False}
+        ).auxiliary_weight
+        == 0.0
+    )
 
 
 def test_published_weights_are_for_the_form_with_batch_norm_alone():

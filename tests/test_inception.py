@@ -59,6 +59,7 @@ def test_the_auxiliary_head_is_of_the_training_alone():
     assert maps.shape == (2, 8, 8, 128) and auxiliary == ()
     _, auxiliary = extract_maps(classifier, train=True)
     assert [row.shape for row in auxiliary] == [(2, 3)] and classifier.auxiliary_weight == 0.4
+    assert create_without(75).auxiliary_weight == 0.0
 
 
 def extract_maps(classifier, *, train):

@@ -12,6 +12,7 @@ from jaxgan.classifiers.step import create_classifier_state
 from jaxgan.core.errors import UserError
 from jaxgan.data.sets import Dataset
 from jaxgan.experiments import train_classifier as module
+from jaxgan.experiments.classifier_runs import restore_classifier
 from jaxgan.experiments.train_classifier import describe_run, train_classifier
 from jaxgan.sampling.kept import KeptImages
 from jaxgan.sampling.synthetic import load_synthetic
@@ -343,10 +344,12 @@ def test_a_training_stops_where_its_part_has_not_improved_for_so_long(
     assert report["epochs"] == 4 and lines[-1]["epoch"] == 4
     assert report["best"]["epoch"] == 2  # the earlier one of equals
     assert "a part of the training images" in report["best"]["note"]
-    assert "Stopped early, after epoch 4: none since epoch 2 was better." in capsys.readouterr().out
+    assert "Stopped early, after epoch 4: no epoch since 2 was better." in capsys.readouterr().out
+    best = restore_classifier(run, "best", cache_dir=tmp_path)
+    assert best.step == lines[1]["step"] and lines[1]["epoch"] == 2
     before = (run / "metrics.jsonl").read_bytes()
     train(tmp_path, settings)
-    assert "is finished: 6 epochs" in capsys.readouterr().out
+    assert "is finished: it stopped early, after epoch 4." in capsys.readouterr().out
     (run / "finished.json").unlink()  # as killed after its last step
     train(tmp_path, settings)
     assert (run / "metrics.jsonl").read_bytes() == before
@@ -376,7 +379,7 @@ def test_what_says_when_to_stop_is_of_other_patients(tmp_path):
     assert module._divide(make_gmd_settings(), dataset) == (dataset.train, None)
     alone = replace(train_set, patients=("p",) * len(train_set))
     dataset = replace(DATASET, splits={**DATASET.splits, "train": alone})
-    with pytest.raises(UserError, match=r"config.stopping_share is 0.3 and .* Or set config.stop"):
+    with pytest.raises(UserError, match=r"config.stopping_share is 0.3 but .* Or set config.stop"):
         train(tmp_path, make_gmd_settings(stopping_share=0.3), dataset)
     assert not list(tmp_path.iterdir())
 
@@ -387,7 +390,7 @@ def test_what_says_when_to_stop_is_of_other_patients(tmp_path):
         ({"class_weights": "equal"}, "config.class_weights is 'equal', expected one of none, bal"),
         (
             {"class_weights": "balanced", "balanced_batches": True},
-            "config.class_weights is 'balanced', expected none where config.balanced_batches is on",
+            "config.class_weights is 'balanced', expected none with config.balanced_batches",
         ),
         ({"stopping_share": 0.6}, r"config.stopping_share is 0.6, expected 0 \(off\) to 0.5"),
         ({"stopping_patience": 0}, "config.stopping_patience is 0, expected 1 or more"),

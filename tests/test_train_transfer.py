@@ -15,7 +15,9 @@ from jaxgan.classifiers.step import create_classifier_state
 from jaxgan.core.errors import UserError
 from jaxgan.core.settings import read_settings, to_dict
 from jaxgan.experiments.train_classifier import TrainClassifierSettings, train_classifier
-from tests.helpers import make_dataset, make_gmd_settings
+from jaxgan.networks.schedules import ScheduleSettings
+from jaxgan.study.classifiers import ClassifierLab
+from tests.helpers import make_dataset, make_gmd_settings, make_image_set, make_study_settings
 from tests.toy_classifier import ToySettings
 from tests.weight_samples import pack_npz
 
@@ -91,3 +93,29 @@ def test_kept_maps_change_nothing_but_the_time(tmp_path, monkeypatch):
     for one, other in zip(kept.metrics, images.metrics, strict=True):
         assert one == pytest.approx(other, abs=1e-4)
     assert kept.metrics[0]["loss"] != kept.metrics[-1]["loss"]
+
+
+@pytest.mark.parametrize("is_classic", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_study_s_classifiers_learn_the_same_from_maps(is_classic, tmp_path, monkeypatch):
+    """With a rate that changes; with classic augmentation they learn from images."""
+    run = make_settings(write_weights(tmp_path / "a.npz"))
+    schedule = ScheduleSettings(name="step", every_epochs=1)
+    optimizer = dataclasses.replace(run.optimizer, schedule=schedule)
+    settings = make_study_settings(
+        classifier=run.classifier, transfer=run.transfer, optimizer=optimizer
+    )
+    images = make_image_set(16, 24)
+    results = []
+    for most in (kept_maps.MAX_BYTES, 0):
+        monkeypatch.setattr(kept_maps, "MAX_BYTES", most)
+        lab = ClassifierLab(settings, num_classes=2, capacity=16, devices=jax.devices()[:1])
+        assert (lab._kept is None) == (most == 0)
+        results.append(
+            lab.create_job(
+                name="c", train=images, test=images, record={}, is_classic=is_classic, seed=0
+            ).compute(tmp_path / "partial")
+        )
+    kept, usual = results
+    np.testing.assert_allclose(kept["probabilities"], usual["probabilities"], atol=1e-4)
+    np.testing.assert_allclose(kept["curve_loss"], usual["curve_loss"], atol=1e-4)
+    assert np.ptp(kept["probabilities"]) > 1e-3

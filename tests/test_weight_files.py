@@ -33,6 +33,9 @@ from tests.weight_samples import (
     pack_torch,
     pack_torch_legacy,
     pack_zip,
+    put_storage,
+    put_table,
+    put_tensor,
     read_samples,
 )
 
@@ -154,6 +157,15 @@ def test_a_whole_module_is_refused_and_nothing_of_it_runs(tmp_path):
         with pytest.raises(UserError, match=r"\(os.system\), and may run a program"):
             read(pack(make_arrays(), program), tmp_path)
     assert not mark.exists()
+
+
+def test_the_stride_of_a_side_of_1_may_be_any_number():
+    arrays = {"a": np.arange(2, dtype=np.float32)[None]}
+    for pack in (pack_torch, pack_torch_legacy):
+        table = put_table(
+            {"a": put_tensor(put_storage("0", "Float", 2, b"N"), 0, (1, 2), (2**200, 1))}
+        )
+        check_same(parse_weights(pack(arrays, table))[1], arrays)
 
 
 def test_what_is_no_file_of_weights_has_its_sentence(tmp_path):

@@ -118,7 +118,7 @@ def test_a_file_of_another_network_is_refused_with_the_names(arrays, name, value
 
 def test_our_own_names_fit_a_family_of_no_other(arrays):
     toy = create_toy(names=None)
-    with pytest.raises(UserError, match="is of another family: of this one only"):
+    with pytest.raises(UserError, match=r"is of another family\. For this family only"):
         match(make_file(arrays), toy)
     variables, _ = list_places(create_toy())
     flat = flatten_dict(variables, sep="/")
@@ -297,6 +297,19 @@ def test_vgg16_of_keras_without_its_dense_layers_fits_another_head():
     assert set(start.drawn) == {"head.weight", "head.bias"} and start.left_out == ()
     whole = match(make_file(name_as_before(make_keras()), KERAS), create_vgg("average"))
     assert {name.partition(".")[0] for name in whole.left_out} == {"classifier"}
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_vgg16_of_keras_for_other_images_is_refused_with_the_shapes(channels):
+    arrays = make_keras()
+    arrays[0] = np.zeros((3, 3, channels, CONVS[0]), np.float32)
+    reason = rf"of other shapes: features.0.weight is \[8, {channels}, 3, 3\]"
+    with pytest.raises(UserError, match=reason):
+        match(make_file(name_as_before(arrays), KERAS), create_vgg())
+    arrays = make_keras()
+    arrays[1] = np.zeros(CONVS[0] + 1, np.float32)
+    with pytest.raises(UserError, match=r"of other shapes: features.0.bias is \[9\]"):
+        match(make_file(name_as_before(arrays), KERAS), create_vgg())
 
 
 def test_other_networks_of_keras_are_refused_with_the_reason():

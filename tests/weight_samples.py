@@ -75,6 +75,8 @@ def put_text(text):
 
 
 def put_number(number):
+    if number >= 2**31:
+        return b"\x8a\x20" + number.to_bytes(32, "little")
     return b"J" + struct.pack("<i", number)
 
 

@@ -1,4 +1,4 @@
-"""What the published networks are built of, and what their published weights were trained on."""
+"""The parts of the published networks, and the input of their published weights."""
 
 import functools
 from collections.abc import Callable
@@ -55,7 +55,7 @@ class Style:
 
 
 class ConvNorm(nn.Module):
-    """Convolution, batch norm, ReLU; or convolution with a bias, ReLU, where `norm` is False."""
+    """Convolution, batch norm, ReLU; or, if `norm` is False, convolution with a bias, ReLU."""
 
     style: Style
     features: int
@@ -75,13 +75,13 @@ class ConvNorm(nn.Module):
 
 
 def pad(height: int, width: int | None = None) -> Padding:
-    """Return the padding of so many rows above and below, and columns on both sides."""
+    """Return the padding of `height` rows above and below, and `width` columns on both sides."""
     width = height if width is None else width
     return (height, height), (width, width)
 
 
 def scale_filters(num: int, width: float) -> int:
-    """Return `num` times `width`, as a multiple of 8 (and `num` itself where `width` is 1).
+    """Return `num` times `width`, as a multiple of 8 (and `num` itself if `width` is 1).
 
     The nearest multiple, at least 8, and never less than nine tenths of the product: the rule of
     MobileNet and EfficientNet.
@@ -103,8 +103,8 @@ def to_logits(x: Array) -> Array:
 def max_pool(x: Array, size: int, strides: int, *, padding: int = 0, ceil: bool = False) -> Array:
     """Take the maximum of every window of `size` x `size` pixels of [batch, h, w, features].
 
-    With `ceil` a last window may reach beyond the image, as PyTorch's `ceil_mode` has it: unless
-    it would begin there.
+    With `ceil` the last window may reach beyond the image, but not begin there, as with PyTorch's
+    `ceil_mode`.
     """
     pads = []
     for n in x.shape[1:3]:
@@ -145,7 +145,7 @@ IMAGENET_SPREAD = (0.229, 0.224, 0.225)
 def scale_by_channel(images: Array) -> Array:
     """Map uint8 to what torchvision's VGG and ResNet were trained on.
 
-    Each channel of [0, 1] less ImageNet's mean, by ImageNet's standard deviation.
+    Each channel of [0, 1] less ImageNet's mean, divided by ImageNet's standard deviation.
     """
     mean, stddev = (jnp.asarray(row, jnp.float32) for row in (IMAGENET_MEAN, IMAGENET_SPREAD))
     return (images.astype(jnp.float32) / 255.0 - mean) / stddev
@@ -171,7 +171,7 @@ _MOST_SIDE = 1024
 
 
 def check_common(image_size: int, least: int, channels: int, width: float, dtype: str) -> None:
-    """Raise where a field that all these families have is out of its range."""
+    """Raise if a field that all these families have is out of its range."""
     good = least <= image_size <= _MOST_SIDE
     check("image_size", image_size, good, f"{least} to {_MOST_SIDE}")
     check_choice("channels", channels, (1, 3))
@@ -180,5 +180,5 @@ def check_common(image_size: int, least: int, channels: int, width: float, dtype
 
 
 def check_share(name: str, share: float) -> None:
-    """Raise where the share that dropout removes is not from 0 to below 1."""
+    """Raise if the share that dropout removes is not from 0 to below 1."""
     check(name, share, 0.0 <= share < 1.0, "0 to below 1")

@@ -1,7 +1,7 @@
 """EfficientNet-Lite 0, 1 and 2: EfficientNet (Tan & Le 2019) without squeeze-and-excitation.
 
 As TensorFlow's `efficientnet/lite` builds them: ReLU6, and a first and a last convolution of a
-fixed width. Padding is 'SAME' of the image at hand: what the published weights were trained with.
+fixed width. Padding is 'SAME' for the size of each image, as the published weights were trained.
 """
 
 import functools
@@ -51,8 +51,8 @@ _STAGES = (
 class Block(nn.Module):
     """Widen by a 1x1 convolution, convolve each feature by itself, narrow by a 1x1 convolution.
 
-    Where shapes stay, the result is added to what the block was given; `drop_connect` is then the
-    chance with which training leaves out an image's result.
+    If shapes stay the same, the result is added to the block's input. `drop_connect` is then the
+    chance that training leaves out the result of an image.
     """
 
     style: Style
@@ -83,7 +83,7 @@ class Block(nn.Module):
 class DropConnect(nn.Module):
     """Set whole images of [batch, h, w, features] to 0 with the chance `rate` in training.
 
-    The others make up for it. Which ones follows from the key `dropout`, as in `Dropout`.
+    The other images are scaled up. The key `dropout` decides which images, as in `Dropout`.
     """
 
     rate: float
@@ -151,7 +151,7 @@ def _plan_stages(variant: int, width: float) -> list[list[Stage]]:
 
 @dataclass(frozen=True, kw_only=True)
 class EfficientnetLiteSettings(FamilySettings):
-    """What an EfficientNet-Lite may be told: see configs/classifier.py for each field."""
+    """The settings of an EfficientNet-Lite: see configs/classifier.py for each field."""
 
     family: Literal["efficientnet_lite"] = "efficientnet_lite"
     variant: Literal[0, 1, 2]

@@ -1,7 +1,7 @@
-"""Layers that training leaves as they are: their parameters, and what batch norm has noted.
+"""Layers that training does not change: neither their parameters nor their batch statistics.
 
-A frozen layer computes in training what it does in prediction: batch norm by its running
-statistics, without dropout. So a network with frozen layers does not drift with its batches.
+In training a frozen layer computes the same as in prediction: batch norm uses its running
+statistics, and there is no dropout.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import flax.linen as nn
 
 
 def keep_frozen(layers: Sequence[str]) -> contextlib.AbstractContextManager[None]:
-    """Return a context in which these layers, by their names in the parameters, predict."""
+    """Return a context in which layers, by their names in the parameters, compute as predicting."""
     names = frozenset(layers)
 
     def call(
@@ -23,8 +23,8 @@ def keep_frozen(layers: Sequence[str]) -> contextlib.AbstractContextManager[None
     ) -> Any:
         path = context.module.path
         if path and path[0] in names:
-            told = {"train": False, "use_running_average": True}
-            kwargs = {name: told.get(name, value) for name, value in kwargs.items()}
+            fixed = {"train": False, "use_running_average": True}
+            kwargs = {name: fixed.get(name, value) for name, value in kwargs.items()}
         return method(*args, **kwargs)
 
     return nn.intercept_methods(call)

@@ -72,7 +72,7 @@ class Gmd(ClassifierModule):
 
 @dataclass(frozen=True, kw_only=True)
 class GmdSettings(FamilySettings):
-    """What GMD may be told: see configs/gmd.py for what each field means."""
+    """The settings of GMD: see configs/gmd.py for what each field means."""
 
     family: Literal["gmd"] = "gmd"
     dtype: str
@@ -87,15 +87,15 @@ class GmdSettings(FamilySettings):
         check_choice("channels", self.channels, (1, 3))
         check_choice("padding", self.padding, ("VALID", "SAME"))
         check("width", self.width, self.width >= 8 and self.width % 8 == 0, "a multiple of 8")
-        check("num_outputs", self.num_outputs, self.num_outputs >= 0, "0 (one a class) or more")
+        check("num_outputs", self.num_outputs, self.num_outputs >= 0, "0 (one per class) or more")
 
     def create(self, num_classes: int) -> Classifier:
-        """Return GMD with an output a class, or as many as the paper's configuration asks for."""
+        """Return GMD with one output per class, or with the number of the paper's configuration."""
         num_outputs = self.num_outputs or num_classes
         if num_outputs < num_classes:
             raise UserError(
                 f"config.classifier.num_outputs is {num_outputs} and the data have {num_classes} "
-                "classes: expected at least one output a class, or 0 for exactly that."
+                "classes: expected at least one output per class, or 0 for exactly that."
             )
         model = Gmd(num_outputs, self.width, self.padding, DTYPES[self.dtype])
         return Classifier(lambda axis_name: model, InputForm(self.image_size, self.channels))

@@ -1,7 +1,7 @@
 """GoogLeNet (Szegedy et al. 2015): as torchvision builds it, or as the paper prints it.
 
-torchvision's has batch norm, and 3x3 convolutions where the paper has 5x5: its weights came that
-way from TensorFlow. Published weights fit that form alone.
+torchvision's form has batch norm, and 3x3 convolutions in place of the paper's 5x5, as the weights
+that it took from TensorFlow. Published weights fit only that form.
 """
 
 import functools
@@ -36,11 +36,11 @@ _AUXILIARY = {"4a": "aux1", "4d": "aux2"}  # the head that reads the maps of a b
 _AUXILIARY_FEATURES, _AUXILIARY_HIDDEN, _AUXILIARY_SIDE = 128, 1024, 4
 _AUXILIARY_WEIGHT = 0.3  # section 5
 _AUXILIARY_DROPOUT = 0.7
-_LEAST_SIDE, _LEAST_SIDE_OF_PAPER = 15, 31  # what leaves a pixel to the last blocks
+_LEAST_SIDE, _LEAST_SIDE_OF_PAPER = 15, 31  # so that the last blocks see a pixel
 
 
 class Inception(nn.Module):
-    """Four branches beside each other; `paper` is the form without batch norm, with 5x5."""
+    """Four parallel branches; `paper` is the form without batch norm, with 5x5."""
 
     style: Style
     features: tuple[int, ...]
@@ -89,7 +89,7 @@ class AuxiliaryHead(nn.Module):
 class Googlenet(ClassifierModule):
     """Map images [batch, size, size, 3] to logits [batch, num_outputs].
 
-    Images have 15 pixels or more, 31 with `paper`, whose last pooling has larger windows.
+    Images have 15 pixels or more, 31 with `paper`: its last pooling has larger windows.
 
     6,624,904 parameters for 1,000 outputs, 13,004,888 with both auxiliary heads. `paper` has 5x5
     convolutions and biases, and normalises over neighbouring features: 6,998,552 parameters.
@@ -178,7 +178,7 @@ def normalise_over_features(x: Array) -> Array:
 
 @dataclass(frozen=True, kw_only=True)
 class GooglenetSettings(FamilySettings):
-    """What GoogLeNet may be told: see configs/classifier.py for what each field means."""
+    """The settings of GoogLeNet: see configs/classifier.py for what each field means."""
 
     family: Literal["googlenet"] = "googlenet"
     paper: bool
@@ -197,7 +197,7 @@ class GooglenetSettings(FamilySettings):
         return Classifier(
             lambda axis_name: self._create_module(num_classes, axis_name),
             InputForm(self.image_size, self.channels, blocks.scale_to_unit_color),
-            auxiliary_weight=_AUXILIARY_WEIGHT,
+            auxiliary_weight=_AUXILIARY_WEIGHT if self.auxiliary else 0.0,
             stages=(
                 tuple(_STEM),
                 *(
@@ -209,7 +209,7 @@ class GooglenetSettings(FamilySettings):
         )
 
     def _create_module(self, num_classes: int, axis_name: str | None) -> Googlenet:
-        # torchvision draws from N(0, 0.01); without batch norm that would let the signal die out.
+        # torchvision draws from N(0, 0.01); without batch norm the signal would vanish.
         init = glorot_init if self.paper else spread(0.01)
         style = Style(axis_name, DTYPES[self.dtype], epsilon=1e-3, kernel_init=init)
         return Googlenet(

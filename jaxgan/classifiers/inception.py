@@ -21,7 +21,7 @@ _AUXILIARY_WEIGHT = 0.4
 
 
 class Layer(NamedTuple):
-    """A convolution in a block: its name in torchvision, and what it is."""
+    """A convolution in a block, with its name in torchvision."""
 
     name: str
     features: int
@@ -31,7 +31,7 @@ class Layer(NamedTuple):
 
 
 class Branch(NamedTuple):
-    """Layers one after the other, and the one or two at the end, beside each other."""
+    """Layers one after the other, then one or two parallel ones at the end."""
 
     layers: tuple[Layer, ...]
     ends: tuple[Layer, ...]
@@ -119,7 +119,7 @@ def _plan_d() -> Mixed:
 
 
 def _plan_e() -> Mixed:
-    """Return the block of figure 7, whose branches part once more at their ends."""
+    """Return the block of figure 7: two of its branches divide again at their ends."""
     three, double = (
         (_row(f"{name}a", 384, 3), _column(f"{name}b", 384, 3))
         for name in ("branch3x3_2", "branch3x3dbl_3")
@@ -146,7 +146,7 @@ _MIXED = {
     "Mixed_7b": _plan_e(),
     "Mixed_7c": _plan_e(),
 }
-_AUXILIARY_BLOCK = "Mixed_6e"  # whose maps the auxiliary head reads
+_AUXILIARY_BLOCK = "Mixed_6e"  # the auxiliary head reads its maps
 
 
 def _create_layer(layer: Layer, style: Style, width: float) -> ConvNorm:
@@ -155,7 +155,7 @@ def _create_layer(layer: Layer, style: Style, width: float) -> ConvNorm:
 
 
 class MixedBlock(nn.Module):
-    """The branches of a plan beside each other."""
+    """The parallel branches of a plan."""
 
     style: Style
     plan: Mixed
@@ -237,7 +237,7 @@ class InceptionV3(ClassifierModule):
 
 @dataclass(frozen=True, kw_only=True)
 class InceptionSettings(FamilySettings):
-    """What Inception v3 may be told: see configs/classifier.py for what each field means."""
+    """The settings of Inception v3: see configs/classifier.py for what each field means."""
 
     family: Literal["inception_v3"] = "inception_v3"
     auxiliary: bool
@@ -263,7 +263,7 @@ class InceptionSettings(FamilySettings):
                 Style(axis_name, DTYPES[self.dtype], epsilon=1e-3, kernel_init=spread(0.1)),
             ),
             InputForm(self.image_size, self.channels, blocks.scale_to_unit_color),
-            auxiliary_weight=_AUXILIARY_WEIGHT,
+            auxiliary_weight=_AUXILIARY_WEIGHT if self.auxiliary else 0.0,
             stages=(
                 tuple(layer.name for layer in _STEM if layer),
                 *(tuple(name for name in _MIXED if name[6] == stage) for stage in "567"),

@@ -1,8 +1,8 @@
-"""Feature maps that are computed once, where every layer before the head is frozen.
+"""Feature maps that are computed once, if every layer before the head is frozen.
 
-Such layers give the same maps for an image in every epoch: batch norm takes its running statistics,
-and there is no dropout. So training on maps is training on images, but for the rounding of another
-program. This does not hold where training changes the images, or has heads on earlier maps.
+Such layers give the same maps for an image in every epoch: batch norm uses its running statistics,
+and there is no dropout. So training on maps gives the same result as training on images, except
+for rounding. This is not true if training changes the images, or has heads on earlier maps.
 """
 
 import functools
@@ -25,7 +25,7 @@ MAX_BYTES = 2**30  # of maps in memory; an image of 128 pixels has 80 KB of Effi
 
 @dataclass(frozen=True)
 class KeptMaps:
-    """What learns from maps and predicts from them, and what computes the maps of images.
+    """A classifier that reads maps, and the function that computes the maps of images.
 
     `compute` maps uint8 images [num, h, w, c] to maps [num, h', w', features].
     """
@@ -34,16 +34,16 @@ class KeptMaps:
     compute: Callable[[np.ndarray], np.ndarray]
 
     def replace(self, images: ImageSet) -> ImageSet:
-        """Return a set with the maps of its images in their place."""
+        """Return a set with maps in place of its images."""
         return replace(images, images=self.compute(images.images))
 
 
 def keep_maps(
     classifier: Classifier, start: Start | None, *, num_images: int, batch_size: int
 ) -> KeptMaps | None:
-    """Return how maps are kept, None where they can not be or take more than `MAX_BYTES`.
+    """Return how maps are kept; None if they cannot be kept or need more than `MAX_BYTES`.
 
-    `start` fills the frozen layers. Training must not change the images.
+    `start` has the weights of the frozen layers. Training must not change the images.
     """
     layers = tuple(name for stage in classifier.stages for name in stage)
     if start is None or classifier.frozen != layers or classifier.auxiliary_weight:

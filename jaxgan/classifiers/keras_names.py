@@ -1,8 +1,8 @@
 """VGG16 as Keras stores it, as arrays with PyTorch's names: the same network with other inputs.
 
-Keras' ResNet50 and InceptionV3 are other networks than PyTorch's, and are refused: ResNet50 has
-biases in its convolutions, its stride in the first 1x1 convolution of a block and another epsilon;
-InceptionV3 has no scale in its batch norm, and average pools that leave out the padding.
+Keras' ResNet50 and InceptionV3 are other networks than PyTorch's, and are refused. Its ResNet50 has
+biases in the convolutions, the stride in the first 1x1 convolution of a block, and another epsilon.
+Its InceptionV3 has no scale in batch norm, and average pools that leave out the padding.
 """
 
 import re
@@ -34,25 +34,24 @@ def from_keras(file: WeightFile, names: TorchNames) -> Arrays:
     expected = [4, 1] * len(_CONVS) + [2, 1] * num_dense
     if num_dense not in (0, len(_DENSE)) or shapes != expected:
         raise UserError(
-            f"The file of weights {printable(file.name)} is of Keras, and not of its VGG16. Of "
-            "Keras' networks that one alone is the same as here: ResNet50 and InceptionV3 of Keras "
-            "differ from these in strides, biases and pools. Take the weights that PyTorch has for "
-            "them."
+            f"The file of weights {printable(file.name)} is of Keras, and not of its VGG16. Only "
+            "VGG16 is the same network here and in Keras: Keras' ResNet50 and InceptionV3 have "
+            "other strides, biases and pools. Use PyTorch's weights for these."
         )
     layers = [f"features.{place}" for place in _CONVS] + [f"classifier.{i}" for i in _DENSE]
     arrays: Arrays = {}
     for layer, kernel, bias in zip(layers, ordered[::2], ordered[1::2], strict=False):
         arrays[f"{layer}.weight"] = _turn(kernel, names.maps.get(layer))
         arrays[f"{layer}.bias"] = bias
-    first = layers[0]
-    arrays[f"{first}.weight"], arrays[f"{first}.bias"] = _take_in_input(
-        arrays[f"{first}.weight"], arrays[f"{first}.bias"]
-    )
+    first = [f"{layers[0]}.weight", f"{layers[0]}.bias"]
+    kernel, bias = (arrays[name] for name in first)
+    if (kernel.shape[1], len(bias)) == (len(_MEAN), len(kernel)):  # other shapes are refused later
+        arrays |= zip(first, _take_in_input(kernel, bias), strict=True)
     return arrays
 
 
 def _order(arrays: Arrays) -> Sequence[np.ndarray]:
-    """Return the arrays layer by layer: Keras 3 numbers its layers, files of before list them."""
+    """Return the arrays layer by layer: Keras 3 numbers its layers, older files list them."""
     places = {name: _PLACE.fullmatch(name) for name in arrays}
     if not all(places.values()):
         return list(arrays.values())
@@ -75,8 +74,8 @@ def _take_in_input(kernel: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np
     """Return the first layer [out, in, h, w] for images as PyTorch's VGG16 sees them.
 
     Keras gives it blue, green and red of 0 to 255 less their means, we give it red, green and blue
-    less theirs by their spreads. The two means differ by half a gray level, which the bias takes
-    in. So the outermost pixels, whose neighbours are padding, see half a gray level too much.
+    less theirs, divided by their spreads. The two means differ by half a gray level: the bias
+    corrects this. Only at the border, next to the padding, an error of half a gray level is left.
     """
     kernel = kernel[:, ::-1].astype(np.float64)
     shift = 255.0 * np.array(IMAGENET_MEAN) - np.array(_MEAN)

@@ -1,4 +1,4 @@
-"""What a classifier is to the rest of the house: one value, made once a run and passed on.
+"""What a classifier is to the rest of the house: one value, made once per run and passed on.
 
 A family (`jaxgan.classifiers.families`) is one file: its module, its settings and `create`, which
 returns a `Classifier`. Step, prediction, training and studies are the same for all of them.
@@ -16,9 +16,9 @@ from jaxgan.ops.pixels import scale_to_unit
 
 
 class Outputs(NamedTuple):
-    """Logits [batch, outputs]; `auxiliary` are those of further heads, which only training reads.
+    """Logits [batch, outputs]; `auxiliary` are those of extra heads, which only training uses.
 
-    The first outputs are the classes, in their order; more of them are never a target.
+    The first outputs are the classes, in their order. Further outputs are never a target.
     """
 
     logits: Array
@@ -31,7 +31,7 @@ class ClassifierModule(nn.Module):
     def extract_maps(self, images: Array, *, train: bool) -> tuple[Array, tuple[Array, ...]]:
         """Return the last feature maps [batch, h, w, features], and auxiliary logits if `train`.
 
-        What only training computes has to have its parameters where `is_initializing()` as well.
+        Layers that only training uses must also get their parameters if `is_initializing()`.
         """
         raise NotImplementedError
 
@@ -54,7 +54,7 @@ class ClassifierModule(nn.Module):
 
 @dataclass(frozen=True)
 class InputForm:
-    """What a module is given: square images, and how their bytes become what it sees.
+    """The input of a module: square images, and how their bytes are scaled.
 
     `channels` are those of the stored images; `scale` may make more of them (gray to three).
     """
@@ -66,15 +66,16 @@ class InputForm:
 
 @dataclass(frozen=True)
 class Classifier:
-    """A classifier: its network, what that is given, what its auxiliary heads' losses count.
+    """A classifier: its network, its input, and the weight of its auxiliary heads' losses.
 
     `create_module` takes the name of the mapped axis over which the devices share a batch, None
-    where one device has all of it: batch norm and dropout (`jaxgan.networks.layers`) need it.
+    if one device has all of it: batch norm and dropout (`jaxgan.networks.layers`) need it.
 
     `stages` are the layers before the head, by their names in the parameters, from the image to
-    the last maps: what may stay frozen. `torch_names` serve the reader of weight files, `package`
-    names the Python package that has weights. `frozen` are the layers that training leaves as they
-    are (`jaxgan.classifiers.frozen`). `method` is called with images, `classify` with maps.
+    the last maps: they can be frozen. The reader of weight files uses `torch_names`; `package` is
+    the Python package that has weights. Training does not change the layers in `frozen`
+    (`jaxgan.classifiers.frozen`). `method` is the module's method: `__call__` takes images,
+    `classify` takes maps.
     """
 
     create_module: Callable[[str | None], ClassifierModule]
@@ -88,7 +89,7 @@ class Classifier:
 
     @property
     def module(self) -> ClassifierModule:
-        """The network on one device, for all but training."""
+        """The network on one device, for everything except training."""
         return self.create_module(None)
 
 
@@ -103,5 +104,5 @@ class FamilySettings:
     channels: int
 
     def create(self, num_classes: int) -> Classifier:
-        """Return the classifier of so many classes, at least one output for each."""
+        """Return the classifier of `num_classes` classes, with at least one output for each."""
         raise NotImplementedError

@@ -22,10 +22,10 @@ _EXPANSION = 4  # of the last convolution in a block of three
 
 
 class Block(nn.Module):
-    """Add to maps what two or three convolutions make of them; ReLU follows the sum.
+    """Add the result of two or three convolutions to the input; ReLU follows the sum.
 
-    `features` are those of the first convolution. Where shapes differ, a 1x1 convolution brings
-    the maps to the sum.
+    `features` are those of the first convolution. If shapes differ, a 1x1 convolution changes the
+    input to the shape of the result.
     """
 
     style: Style
@@ -109,7 +109,7 @@ def _name_blocks(depth: int) -> list[tuple[str, ...]]:
 
 @dataclass(frozen=True, kw_only=True)
 class ResnetSettings(FamilySettings):
-    """What a ResNet may be told: see configs/classifier.py for what each field means."""
+    """The settings of a ResNet: see configs/classifier.py for what each field means."""
 
     family: Literal["resnet"] = "resnet"
     depth: Literal[18, 50]

@@ -48,8 +48,9 @@ def train_step(
 ) -> tuple[ClassifierState, Metrics]:
     """Descend the mean loss of this device's part of the batch, averaged over devices.
 
-    The loss is the cross-entropy, and that of the auxiliary heads by the classifier's weight. An
-    image counts by the weight of its class where there are `class_weights`, one for each class.
+    The loss is the cross-entropy, plus that of the auxiliary heads times the classifier's weight.
+    With `class_weights`, one for each class, the loss of an image is multiplied by that of its
+    class.
     """
     module, images = classifier.create_module(axis_name), classifier.input.scale(batch.images)
 
@@ -93,7 +94,7 @@ def train_step_classic(
     num = compute_whole_batch_size(len(batch.images), axis_name)
     keys = take_part(jax.random.split(key, num), axis_name)
     images = augment_classic(batch.images, keys)
-    # The key behind those of the images.
+    # A key that differs from those of the images.
     behind = jax.random.fold_in(key, num)
     return train_step(state, Batch(images, batch.labels), behind, axis_name=axis_name, **bound)
 

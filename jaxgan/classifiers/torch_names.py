@@ -1,9 +1,9 @@
-"""How PyTorch names and stores the arrays of a network: what a reader of weight files needs.
+"""The names and the layout of a network's arrays in PyTorch, for the reader of weight files.
 
-A family gives its `TorchNames`; `name_arrays` makes of it the place of every array. In PyTorch a
-convolution's kernel is [out, in, height, width], a dense kernel [out, in], and a dense layer after
-feature maps reads them in the order channels, height, width. Ours are [height, width, in, out],
-[in, out], and height, width, channels.
+A family gives its `TorchNames`; from these `name_arrays` finds the place of every array. In
+PyTorch a convolution's kernel is [out, in, height, width] and a dense kernel [out, in]. A dense
+layer after feature maps reads them in the order channels, height, width. Ours are [height, width,
+in, out], [in, out], and height, width, channels.
 """
 
 import math
@@ -32,7 +32,7 @@ class TorchNames:
     `rename` maps the path of our layer ("layer1_0/conv1") to PyTorch's name ("layer1.0.conv1").
     `maps` gives (channels, height, width) for each dense layer that reads flattened feature maps.
     `head` names the layers with one output for each class. `auxiliary` are the first words of
-    layers that only training reads: a file may have them or not, whatever this network has. All
+    layers that only training uses: a file may have them or not, and so may this network. All
     three name layers as PyTorch does.
     """
 
@@ -46,7 +46,7 @@ class TorchNames:
 class TorchArray:
     """The place of one array: `path` in our variables, `shape` and order of axes in PyTorch.
 
-    `maps` is (channels, height, width) where the array is the kernel of a dense layer that reads
+    `maps` is (channels, height, width) if the array is the kernel of a dense layer that reads
     flattened feature maps.
     """
 

@@ -1,4 +1,4 @@
-"""What a classifier begins with, which of its layers stay so, and how fast the others learn."""
+"""Transfer learning: the first weights, the frozen layers, and the rate of the other layers."""
 
 import functools
 from collections.abc import Mapping
@@ -20,11 +20,11 @@ Network = TypeVar("Network", bound=NetworkState)
 
 @dataclass(frozen=True, kw_only=True)
 class TransferSettings:
-    """How much a classifier takes from weights that somebody trained before.
+    """How a classifier uses pretrained weights.
 
-    `weights` is a file, "imagenet", or empty. Of `frozen` "features" are all layers before the
-    head, "early" all of these but for the last stage. Layers before the head that do learn, learn
-    at `backbone_rate` times the rate.
+    `weights` is a file, "imagenet", or empty. `frozen` names the layers that do not learn:
+    "features" are all layers before the head, "early" are the same without their last stage. The
+    other layers before the head learn at `backbone_rate` times the learning rate.
     """
 
     weights: str = ""
@@ -33,17 +33,18 @@ class TransferSettings:
 
     def __post_init__(self) -> None:
         good = self.frozen == "none" or bool(self.weights)
-        check("frozen", self.frozen, good, "none where config.weights is empty: freeze no noise")
+        expected = "none where config.weights is empty: random layers must learn"
+        check("frozen", self.frozen, good, expected)
         good = 0.0 < self.backbone_rate <= 1.0
         check("backbone_rate", self.backbone_rate, good, "above 0, at most 1")
 
     def apply(self, classifier: Classifier) -> Classifier:
-        """Return the classifier with the layers frozen that are to be."""
+        """Return the classifier with its frozen layers. Raises `UserError` if it has no stages."""
         is_whole = self.frozen == "none" and self.backbone_rate == 1.0
         if not is_whole and not classifier.stages:
             raise UserError(
                 "config.transfer.frozen and config.transfer.backbone_rate are for networks with "
-                "stages, which this family has not: leave them out."
+                "stages. This family has no stages: leave them out."
             )
         num = {"none": 0, "early": len(classifier.stages) - 1, "features": None}[self.frozen]
         frozen = [name for stage in classifier.stages[:num] for name in stage]
@@ -62,14 +63,14 @@ NO_TRANSFER = TransferSettings()
 def create_optimizer(
     optimizer: optax.GradientTransformation, classifier: Classifier, transfer: TransferSettings
 ) -> optax.GradientTransformation:
-    """Return the optimizer of the parts of a classifier; itself where all parts learn alike."""
+    """Return the optimizer of a classifier's parts; `optimizer` itself if all learn at one rate."""
     if not classifier.frozen and transfer.backbone_rate == 1.0:
         return optimizer
     stages = tuple(name for stage in classifier.stages for name in stage)
     return _create(optimizer, stages, classifier.frozen, transfer.backbone_rate)
 
 
-# One of equal values: what is compiled for an optimizer belongs to that very object.
+# One object for equal values: a compiled program belongs to one optimizer object.
 @functools.cache
 def _create(
     optimizer: optax.GradientTransformation,
@@ -94,7 +95,7 @@ def _create(
 
 
 def begin(state: Network, start: Start | None) -> Network:
-    """Return a state that begins with the weights of a file; the same where there is none."""
+    """Return the state with the weights of a file; without a file, the same state."""
     if start is None:
         return state
     variables = start.fill({"params": state.params, "batch_stats": state.batch_stats})

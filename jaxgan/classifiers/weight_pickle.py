@@ -1,8 +1,8 @@
-"""The table of tensors in a PyTorch file: a pickle, read with nothing executed.
+"""Read the table of tensors in a PyTorch file, a pickle; nothing in it is executed.
 
-A pickle is a program, which Python's own reader runs. This one knows the few instructions that a
-table of tensors needs. Of what a pickle may call it knows what puts a tensor together: each name
-stands for a function of this file. Whatever else a file asks for is refused.
+A pickle is a program, and Python's own reader runs it. This reader knows only the few instructions
+that a table of tensors needs, and only the names of functions that put a tensor together. Each of
+these names stands for a function of this file. All other instructions and names are refused.
 
 The instructions are those of protocol 2, as the module `pickletools` of Python describes them.
 """
@@ -71,7 +71,7 @@ class _Type(NamedTuple):
 
 
 class _Function(NamedTuple):
-    """What stands for a function of PyTorch's, or of Python's."""
+    """Our function for a function of PyTorch or of Python."""
 
     call: Callable[..., Any]
 
@@ -83,7 +83,7 @@ def _make_dict(*pairs: Any) -> dict[Any, Any]:
 
 
 def _make_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Tensor:
-    """Return a tensor that lies within its storage, and repeats none of its numbers."""
+    """Return a tensor that lies within its storage and is not larger than it."""
     is_known = isinstance(storage, Storage) and type(shape) is type(strides) is tuple
     if not is_known or len(shape) != len(strides):
         raise damaged("a tensor is of no storage, or has no shape")
@@ -93,7 +93,9 @@ def _make_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -
     last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
     if last >= storage.num or math.prod(shape) > storage.num:
         raise damaged("a tensor ends behind the end of its storage")
-    return Tensor(storage, offset, shape, strides)
+    # The stride of a side of 1 is never used, and a file may have any number there.
+    used = tuple(stride if n > 1 else 0 for n, stride in zip(shape, strides, strict=True))
+    return Tensor(storage, offset, shape, used)
 
 
 def _make_parameter(tensor: Any, *_: Any) -> Tensor:
@@ -117,7 +119,7 @@ _STORAGES = {
 _NAMES: Mapping[str, _Type | _Function] = {
     "collections OrderedDict": _Function(_make_dict),
     "torch._utils _rebuild_tensor_v2": _Function(_make_tensor),
-    "torch._utils _rebuild_tensor": _Function(_make_tensor),  # of before 2018
+    "torch._utils _rebuild_tensor": _Function(_make_tensor),  # of files before 2018
     "torch._utils _rebuild_parameter": _Function(_make_parameter),
     **{f"torch {name}Storage": _Type(DTYPES[of_ours]) for name, of_ours in _STORAGES.items()},
 }
@@ -127,7 +129,7 @@ _NAMES: Mapping[str, _Type | _Function] = {
 
 
 class _Machine:
-    """A stack, and what was put aside: what the instructions of a pickle work on."""
+    """The stack and the saved values that the instructions of a pickle work on."""
 
     def __init__(self, content: memoryview):
         self.at = 0
@@ -281,7 +283,7 @@ def _extend(machine: _Machine) -> None:
 
 
 def _drop_attributes(machine: _Machine) -> None:
-    """Leave out what is told of a table beside its items: versions of layers."""
+    """Leave out the attributes of a table: versions of layers."""
     machine.pop()
     machine.look(dict)
 
@@ -324,6 +326,6 @@ _INSTRUCTIONS: Mapping[bytes, Callable[[_Machine], None]] = {
 
 def _refuse_protocol() -> None:
     raise WeightError(
-        "is written in a newer protocol of pickles than PyTorch's own, 2: leave out "
+        "is written in a newer protocol of pickles than PyTorch uses, 2: leave out "
         "pickle_protocol where torch.save is called"
     )

@@ -1,4 +1,4 @@
-"""Arrays of a PyTorch file (`torch.save` of a state dict), of both kinds: see `weight_pickle`."""
+"""Read the arrays of a PyTorch file (`torch.save`), of both kinds: see `weight_pickle`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -43,7 +43,7 @@ def read_torch_zip(content: memoryview) -> Arrays:
 
 
 def read_torch_legacy(content: memoryview) -> Arrays:
-    """Return the tensors of a file of before PyTorch 1.6: five pickles, then the storages."""
+    """Return the tensors of a file of PyTorch before 1.6: five pickles, then the storages."""
     at, tables = len(LEGACY_MARK), []
     for _ in range(4):
         tables.append(read_pickle(content[at:]))
@@ -59,7 +59,7 @@ def read_torch_legacy(content: memoryview) -> Arrays:
 def _cut(
     content: memoryview, keys: Sequence[Any], storages: Mapping[str, Storage]
 ) -> dict[str, memoryview]:
-    """Return the bytes of each storage; they follow one another, each behind its number."""
+    """Return the bytes of each storage; they follow one another, each after its length."""
     data: dict[str, memoryview] = {}
     at = 0
     for key in keys:
@@ -75,7 +75,7 @@ def _cut(
 
 
 def _to_arrays(value: Any, data: Mapping[str, memoryview]) -> Arrays:
-    """Return the tensors of a state dict, or of the one that a training has saved with more."""
+    """Return the tensors of a state dict, or of one that a training saved with other values."""
     arrays: Arrays = {}
     for name, tensor in _find_tensors(value).items():
         add(arrays, name, _to_array(tensor, data))

@@ -1,7 +1,7 @@
-"""The members of a zip file, as NumPy and PyTorch write them (PKWARE's APPNOTE 6.3, section 4.3).
+"""Read the members of a zip file of NumPy or PyTorch (PKWARE's APPNOTE 6.3, section 4.3).
 
-Members that are stored are views of the file. Nothing is unfolded to more than it claims, and all
-of it to no more than a file of weights may have.
+Members without compression are views of the file. A member is decompressed to the size that it
+claims and no further. All members together may have the size of a file of weights.
 """
 
 import zlib

@@ -1,8 +1,8 @@
-"""Putting the arrays of a file into a network: every parameter once, or a sentence that says why.
+"""Put the arrays of a file into a network: every parameter once, or an error that says why not.
 
 A file has the names and the layout of PyTorch (`torch_names`), those of Keras' VGG16
-(`keras_names`), or ours: "params/conv_stem/kernel". What may be left out or be drawn instead is
-the head, where the number of outputs differs, and what training alone reads. Both are named.
+(`keras_names`), or ours: "params/conv_stem/kernel". Two parts may be left out or drawn instead:
+the head, if the number of outputs differs, and the layers that only training uses. Both are named.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,14 +25,14 @@ from jaxgan.core.types import Params
 from jaxgan.core.untrusted import printable
 
 _OURS = "params/"  # what begins a name of ours
-_COUNTER = "num_batches_tracked"  # of PyTorch's batch norm: nothing reads it
+_COUNTER = "num_batches_tracked"  # of PyTorch's batch norm: not used here
 
 ArrayPath = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Start:
-    """What a network begins with: the arrays of a file, by their paths in its variables.
+    """The first weights of a network: the arrays of a file, by their paths in its variables.
 
     `left_out` are the arrays of the file that it has no place for, `drawn` those of the network
     that the file does not have.
@@ -44,7 +44,7 @@ class Start:
     drawn: tuple[str, ...]
 
     def describe(self) -> dict[str, Any]:
-        """Return what the record of a training has of it."""
+        """Return the entry for the weights in the record of a training."""
         return {
             "file": self.file.name,
             "sha256": self.file.sha256,
@@ -61,9 +61,9 @@ class Start:
 
 
 def read_start(weights: str, classifier: Classifier) -> Start | None:
-    """Return what a classifier begins with: `weights` is a file, "imagenet", or "" for nothing.
+    """Return the first weights of a classifier: `weights` is a file, "imagenet", or "" for none.
 
-    Raises `UserError` where the file can not be read or is of another network.
+    Raises `UserError` if the file cannot be read or is of another network.
     """
     if not weights:
         return None
@@ -72,13 +72,13 @@ def read_start(weights: str, classifier: Classifier) -> Start | None:
 
 
 def match(file: WeightFile, classifier: Classifier) -> Start:
-    """Return what of a file goes where in a classifier. Raises `UserError` where it does not."""
+    """Return where each array of a file goes. Raises `UserError` if the file does not fit."""
     variables, names = create_shapes(classifier), classifier.torch_names
     is_ours = any(name.startswith(_OURS) for name in file.arrays)
     if names is None and not is_ours:
         raise UserError(
-            f"The file of weights {printable(file.name)} is of another family: of this one only "
-            f"files with its own names are read, as {_OURS}LAYER/kernel."
+            f"The file of weights {printable(file.name)} is of another family. For this family "
+            f"only files with its own names are read, for example {_OURS}LAYER/kernel."
         )
     torch_arrays = {} if names is None else name_arrays(names, variables)
     arrays = file.arrays
@@ -108,9 +108,9 @@ def _name_ours(variables: Params) -> dict[str, TorchArray]:
 
 @dataclass(frozen=True)
 class _Parts:
-    """Which arrays of a network are of its head, and which are read in training alone.
+    """Which arrays of a network are of its head, and which ones only training uses.
 
-    `is_extra` tells the same of a name in a file, of an array that the network need not have.
+    `is_extra` says of a name in a file whether the network may be without that array.
     """
 
     head: frozenset[ArrayPath]
@@ -142,7 +142,7 @@ class _Matching:
     parts: _Parts
 
     def run(self) -> Start:
-        """Return what goes where. Raises `UserError`."""
+        """Return the place of each array. Raises `UserError`."""
         drawn = self._list_drawn()
         missing = [n for n in self.places if n not in self.arrays and n not in drawn]
         unknown = [n for n in self.arrays if n not in self.places and not self.parts.is_extra(n)]
@@ -157,7 +157,7 @@ class _Matching:
         return Start(self.file, taken, tuple(left_out), tuple(drawn))
 
     def _list_drawn(self) -> list[str]:
-        """Return what is drawn: a head of other outputs, and what is missing for training."""
+        """Return the arrays to draw: a head of other outputs, and missing ones of the training."""
         heads = [name for name, place in self.places.items() if place.path in self.parts.head]
         drawn = [
             name
@@ -172,7 +172,7 @@ class _Matching:
         return self.arrays[name].shape == self.places[name].shape
 
     def _has_other_outputs(self, name: str) -> bool:
-        """Whether the arrays of a file and of the network differ in the number of outputs alone."""
+        """Whether the arrays of a file and of the network differ only in the number of outputs."""
         found, axes = self.arrays[name].shape, self.places[name].axes
         if len(found) != len(axes):
             return False
@@ -181,7 +181,7 @@ class _Matching:
         return rest == expected and num != num_expected
 
     def _refuse(self, missing: list[str], unknown: list[str], other: list[str]) -> None:
-        """Raise where an array has no place, a place no array, or the two another shape."""
+        """Raise if an array has no place, a place has no array, or their shapes differ."""
         reasons = []
         if missing:
             reasons.append(f"it does not have {list_some(missing)}")

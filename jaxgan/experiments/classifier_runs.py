@@ -109,7 +109,7 @@ def _restore(
     )
     template = jax.eval_shape(create, jax.random.key(0))
     with Checkpoints(
-        run / "checkpoints", best_metric="val_accuracy", record=read_record(run), read_only=True
+        run / "checkpoints", record=read_record(run), read_only=True, **settings.best_rule
     ) as checkpoints:
         step = checkpoints.newest_step
         if checkpoint == "best":

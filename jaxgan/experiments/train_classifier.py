@@ -46,14 +46,14 @@ from jaxgan.training.feed import create_feed
 from jaxgan.training.keys import create_keys
 from jaxgan.training.loop import Hook, Loop, LoopStage, StepInfo, run_loop
 from jaxgan.training.progress import Progress
-from jaxgan.training.record import drop_notes
+from jaxgan.training.record import drop_notes, is_number
 from jaxgan.training.run_folder import RunFolder, open_run_folder, read_metrics, read_report
 from jaxgan.training.settings import RunSettings
 
 _BEST_NOTE = (
-    "the epoch was chosen by these very validation images, so its validation figures are optimistic"
+    "the epoch was chosen by the same validation images, so its validation figures are optimistic"
 )
-_STOPPING_NOTE = "the epoch was chosen by a part of the training images, apart from validation"
+_STOPPING_NOTE = "the epoch was chosen by a part of the training images, not by validation"
 CLASS_WEIGHTS = ("none", "balanced")
 
 
@@ -79,13 +79,20 @@ class TrainClassifierSettings(RunSettings):
         self.optimizer.schedule.check_length(self.num_epochs, "optimizer.schedule")
         check_choice("class_weights", self.class_weights, CLASS_WEIGHTS)
         good = self.class_weights == "none" or not self.balanced_batches
-        expected = "none where config.balanced_batches is on: both do the same"
+        expected = "none with config.balanced_batches: both do the same"
         check("class_weights", self.class_weights, good, expected)
         share = self.stopping_share
         check("stopping_share", share, 0.0 <= share <= 0.5, "0 (off) to 0.5")
 
+    @property
+    def best_rule(self) -> Mapping[str, Any]:
+        """What makes a checkpoint the best, as arguments of `Checkpoints`."""
+        if self.stopping_share:
+            return {"best_metric": "stopping_loss", "lowest_is_best": True}
+        return {"best_metric": "val_accuracy"}
+
     def create_classifier(self, num_classes: int) -> Classifier:
-        """Return the classifier of so many classes, with the layers frozen that are to be."""
+        """Return the classifier of `num_classes` classes, with the frozen layers of `transfer`."""
         return self.transfer.apply(self.classifier.create(num_classes))
 
 
@@ -130,8 +137,8 @@ def describe_run(
 class _Training:
     """A training in `folder`, on the real images `learned` and the generated ones of each class.
 
-    `stopping` are the other real training images, which say when it is over: None for none. All
-    have maps in place of images where `learner` is not the classifier but what learns from maps.
+    `stopping` are the other real training images. Their loss decides when the training stops; None:
+    it never stops early. If `learner` learns from maps, all sets have maps in place of images.
     """
 
     settings: TrainClassifierSettings
@@ -166,7 +173,7 @@ class _Training:
 
     @functools.cached_property
     def class_weights(self) -> tuple[float, ...] | None:
-        """What an image of each class counts: 1 on average over the images; None: all 1."""
+        """The weight of an image of each class, 1 on average over the images; None: all are 1."""
         if self.settings.class_weights == "none":
             return None
         counts = np.bincount(self.images.labels, minlength=len(self.dataset.class_names))
@@ -174,12 +181,12 @@ class _Training:
 
     @functools.cached_property
     def optimizer(self) -> optax.GradientTransformation:
-        """How each part of the classifier follows its gradients."""
+        """The optimizer, with the learning rate of each part of the classifier."""
         optimizer, transfer = self.settings.optimizer.create(), self.settings.transfer
         return create_optimizer(optimizer, self.classifier, transfer)
 
     def create_state(self, key: Key) -> ClassifierState:
-        """Return what training begins with."""
+        """Return the state at the begin of the training."""
         state = create_classifier_state(key, classifier=self.classifier, optimizer=self.optimizer)
         return begin(state, self.start)
 
@@ -218,7 +225,7 @@ def train_classifier(
     path = workdir / ARMS[bool(synthetic)]
     with open_run_folder(path, record, notes) as folder:
         if share(folder.is_finished(settings.num_epochs)):
-            say(folder.describe_finished(settings.num_epochs))
+            say(_describe_finished(settings, folder))
         else:
             kept = _keep_maps(settings, classifier, start, [dataset.splits, synthetic])
             if kept is not None:
@@ -236,14 +243,27 @@ def train_classifier(
     return TrainedClassifier(path, read_report(path), read_metrics(path), drawn)
 
 
+def _describe_finished(settings: TrainClassifierSettings, folder: RunFolder) -> str:
+    """Return the sentence for a user who starts a finished run again."""
+    num_trained = (read_report(folder.path) or {}).get("epochs")
+    if not is_number(num_trained) or not settings.stopping_share:
+        return folder.describe_finished(settings.num_epochs)
+    if num_trained < settings.num_epochs:
+        return (
+            f"{folder.path} is finished: it stopped early, after epoch {num_trained}. Nothing to "
+            "do; more epochs would change nothing."
+        )
+    return folder.describe_finished(settings.num_epochs)
+
+
 def _keep_maps(
     settings: TrainClassifierSettings,
     classifier: Classifier,
     start: Start | None,
     groups: Sequence[Mapping[str, ImageSet]],
 ) -> KeptMaps | None:
-    """Return how the maps of all images are computed once, None where they are not kept."""
-    if settings.classic_augmentation:  # no image is seen twice
+    """Return what computes the maps of all images once, None if they are not kept."""
+    if settings.classic_augmentation:  # every step sees changed images
         return None
     num = sum(len(images) for group in groups for images in group.values())
     size = settings.eval_batch_size
@@ -251,25 +271,25 @@ def _keep_maps(
 
 
 def _replace(kept: KeptMaps, group: Mapping[str, ImageSet]) -> dict[str, ImageSet]:
-    """Return sets of images with their maps in place of them."""
+    """Return sets of images with their maps in place of the images."""
     return {name: kept.replace(images) for name, images in group.items()}
 
 
 def _divide(
     settings: TrainClassifierSettings, dataset: Dataset
 ) -> tuple[ImageSet, ImageSet | None]:
-    """Return what is learned from of the real training images, and what says when it is over."""
+    """Return the real training images to learn from, and those that decide when to stop."""
     share, train = settings.stopping_share, dataset.train
     if not share:
         return train, None
-    fractions = {"what is learned from": 1.0 - share, "what says when to stop": share}
+    fractions = {"learning": 1.0 - share, "early stopping": share}
     try:
         parts = split_by_patient(
             train.labels, train.patients, fractions, settings.seed, class_names=dataset.class_names
         )
     except UserError as error:
         raise UserError(
-            f"config.stopping_share is {share} and the training images can not be divided: {error} "
+            f"config.stopping_share is {share} but the training images cannot be divided: {error} "
             "Or set config.stopping_share to 0."
         ) from None
     learned, stopping = (train.take(indices) for indices in parts.values())
@@ -290,7 +310,7 @@ def _train(training: _Training, devices: Sequence[jax.Device]) -> None:
     last, best, best_epoch = found
     num_trained = plan.compute_epoch(int(last.step))
     if num_trained < num_epochs:
-        say(f"Stopped early, after epoch {num_trained}: none since epoch {best_epoch} was better.")
+        say(f"Stopped early, after epoch {num_trained}: no epoch since {best_epoch} was better.")
     report = {
         "arm": training.arm,
         "data": dataset.describe(),
@@ -332,9 +352,8 @@ def _fit(
     create_state = functools.partial(training.create_state, keys.init)
     with Checkpoints(
         folder.path / "checkpoints",
-        best_metric="val_accuracy" if training.stopping is None else "stopping_loss",
-        lowest_is_best=training.stopping is not None,
         record=folder.record,
+        **settings.best_rule,
     ) as checkpoints:
         with Progress(training.arm, plan) as progress:
             step, state = share(checkpoints.resume(create_state))
@@ -364,7 +383,7 @@ def _fit(
 def _is_over(
     settings: TrainClassifierSettings, plan: EpochPlan, checkpoints: Checkpoints, step: int
 ) -> bool:
-    """Whether the best epoch is too long ago: a function of the step and of what was saved."""
+    """Whether the best epoch is too long ago. It depends only on the step and the checkpoints."""
     checkpoints.wait()
     if checkpoints.best_step is None:
         return False

@@ -58,7 +58,7 @@ def glorot_init(key: Key, shape: tuple[int, ...], dtype: Dtype = float) -> Array
 
 
 def spread(stddev: float | Array) -> nn.initializers.Initializer:
-    """Return what draws an array from N(0, stddev), by one program for all values of `stddev`."""
+    """Return a function that draws from N(0, stddev); one program serves all values of `stddev`."""
 
     def draw(key: Key, shape: tuple[int, ...], dtype: Dtype = float) -> Array:
         with jax.disable_jit(False):
@@ -70,7 +70,7 @@ def spread(stddev: float | Array) -> nn.initializers.Initializer:
 def he_init(key: Key, shape: tuple[int, ...], dtype: Dtype = float) -> Array:
     """Draw a kernel [..., in, out] from N(0, 2 / (place * out)), by such a program.
 
-    He et al. 2015, eq. 14: what keeps the gradients' variance, the published networks' choice.
+    He et al. 2015, eq. 14: it keeps the variance of the gradients. The published networks use it.
     """
     return spread(math.sqrt(2.0 / (math.prod(shape[:-2]) * shape[-1])))(key, shape, dtype)
 
@@ -148,8 +148,8 @@ class Conv(nn.Module):
 class DepthwiseConv(nn.Module):
     """Convolution of each feature by itself: images [batch, h, w, c] to [batch, h', w', c].
 
-    The kernel is [size, size, 1, c], drawn as `he_init` would one of a single feature; padding is
-    'SAME'.
+    The kernel is [size, size, 1, c], drawn as `he_init` draws the kernel of a single feature.
+    Padding is 'SAME'.
     """
 
     size: int

@@ -36,7 +36,7 @@ class OptimizerSettings:
         return _create(self)
 
     def pace_step(self, step_fn: StepFn, pace: Pace) -> StepFn:
-        """Return the step at the rate of each update; the step itself where that is constant."""
+        """Return the step at the rate of each update; the step itself if the rate is constant."""
         return follow_schedule(step_fn, self.schedule, self.learning_rate, pace)
 
     def find_unused(self) -> Mapping[str, str]:
@@ -51,8 +51,8 @@ class OptimizerSettings:
 # The constants of the last three are those of Keras, as in the paper of the five schedules.
 OPTIMIZERS: Mapping[str, Callable[[OptimizerSettings], optax.GradientTransformation]] = {
     "adam": lambda settings: optax.adam(settings.learning_rate),
-    # Of the paper, section 4.2: without momentum. The rate is applied behind the momentum: Keras
-    # keeps the rates of earlier updates in its velocity, which differs where the rate changes.
+    # Of the paper, section 4.2: without momentum. The rate is applied after the momentum. Keras
+    # keeps the rates of earlier updates in its velocity: that differs if the rate changes.
     "sgd": lambda settings: optax.sgd(settings.learning_rate, momentum=settings.momentum or None),
     "adagrad": lambda settings: optax.adagrad(
         settings.learning_rate, initial_accumulator_value=0.1, eps=1e-7
@@ -73,5 +73,5 @@ def _create(settings: OptimizerSettings) -> optax.GradientTransformation:
 def add_schedule(
     optimizer: optax.GradientTransformation, schedule: ScheduleSettings
 ) -> optax.GradientTransformation:
-    """Return the optimizer whose rate `follow_schedule` can change; itself where it is constant."""
+    """Return an optimizer with a rate that `follow_schedule` can change; itself if constant."""
     return optimizer if schedule.is_constant else optax.chain(optimizer, scale_by_share(schedule))

@@ -31,7 +31,7 @@ _LEAST_GAIN = 1e-4  # of the loss: a smaller one does not count as an improvemen
 class Pace:
     """How long a training is: its updates, and the numbers of updates that complete each epoch.
 
-    The last epoch may end behind the last update.
+    The last epoch may end after the last update.
     """
 
     epoch_ends: tuple[int, ...]
@@ -71,7 +71,7 @@ class ScheduleSettings:
         return self.name == "constant"
 
     def check_length(self, num_epochs: int, group: str) -> None:
-        """Raise `UserError` where a run is too short; `group` is what the fields are in."""
+        """Raise `UserError` if a run is too short; `group` is the name of the fields' group."""
         if self.name == "cosine":
             name, expected = f"{group}.warmup_epochs", f"fewer than the run has, {num_epochs}"
             check(name, self.warmup_epochs, self.warmup_epochs < num_epochs, expected)
@@ -79,7 +79,7 @@ class ScheduleSettings:
     def find_unused(self) -> Mapping[str, str]:
         """Return which fields have no effect with the others as they are, each with the reason.
 
-        As the settings around it call them, of which this is the group `schedule`.
+        The names begin with `schedule`, the group's name in the settings around it.
         """
         reason, used = f"config.schedule.name is {self.name}", _FIELDS[self.name]
         unused = {f"schedule.{name}": reason for name in _NUMBERS if name not in used}
@@ -109,7 +109,7 @@ def compute_share(
 ) -> Array:
     """Return the share of the initial `learning_rate` that update `step`, from 0, takes.
 
-    Not of a plateau, which depends on the loss.
+    Not for a plateau, which depends on the loss.
     """
     return jnp.float32(_SHARES[schedule.name](schedule, learning_rate, pace, step))
 
@@ -119,7 +119,7 @@ def _share_of_time(
 ) -> Array:
     """1 / (1 + decay t) of update t: Keras' decay, by default the initial rate over the epochs.
 
-    That is next to nothing where the rate is small: the usual tutorial begins with 0.1.
+    With a small rate the default hardly changes it: the usual tutorial begins with 0.1.
     """
     decay = schedule.decay or learning_rate / len(pace.epoch_ends)
     return 1.0 / (1.0 + decay * jnp.float32(step))
@@ -166,10 +166,10 @@ class ShareState(NamedTuple):
 
 
 class PlateauState(NamedTuple):
-    """The share, and what a plateau is known by.
+    """The share, and the numbers that show a plateau.
 
     `best` is the lowest mean loss of an epoch, `num_waited` the epochs since the last improvement.
-    `total` and `num_updates` are of the epoch under way. All are finite, as checkpoints ask.
+    `total` and `num_updates` are of the current epoch. All are finite: checkpoints require it.
     """
 
     share: Array
@@ -180,7 +180,7 @@ class PlateauState(NamedTuple):
 
 
 def scale_by_share(schedule: ScheduleSettings) -> optax.GradientTransformation:
-    """Return what scales updates by the share in its state, 1 until `follow_schedule` sets it."""
+    """Return a scaling of updates by the share in its state, 1 until `follow_schedule` sets it."""
 
     def init(params: Any) -> ShareState | PlateauState:
         del params
@@ -201,11 +201,11 @@ def scale_by_share(schedule: ScheduleSettings) -> optax.GradientTransformation:
 def follow_schedule(
     step_fn: StepFn, schedule: ScheduleSettings, learning_rate: float, pace: Pace
 ) -> StepFn:
-    """Return the step at the rate of each update, which joins its metrics as `learning_rate`.
+    """Return the step at the rate of each update; its metrics get that rate as `learning_rate`.
 
     The state of `step_fn` has `step`, and optimizers that end with `scale_by_share`. The initial
-    rate is `learning_rate`. Of a plateau `step_fn` has the metric `loss`. The step itself is
-    returned where the rate is constant.
+    rate is `learning_rate`. For a plateau, `step_fn` must have the metric `loss`. If the rate is
+    constant, the step itself is returned.
     """
     if schedule.is_constant:
         return step_fn
@@ -240,10 +240,11 @@ def _follow_plateau(
 def note_loss(
     schedule: ScheduleSettings, state: PlateauState, loss: Array, is_end: Array
 ) -> PlateauState:
-    """Take in the loss of an update; where that ends an epoch, lower the rate on a plateau.
+    """Add the loss of an update; if it ends an epoch, lower the rate on a plateau.
 
-    That is: after `patience_epochs` epochs in a row with no mean loss below the best one, by a
-    share of 1e-4 at least. The rate never falls below `final_share` of the initial one.
+    A plateau is `patience_epochs` epochs in a row without an improvement. The mean loss of an epoch
+    is an improvement if it is below the best one by a share of more than 1e-4. The rate never falls
+    below `final_share` of the initial one.
     """
     total, num_updates = state.total + jnp.float32(loss), state.num_updates + 1
     mean = total / num_updates

@@ -1,8 +1,8 @@
-"""Convolution of each feature by itself, as MobileNet and EfficientNet have it.
+"""Convolution of each feature by itself, as in MobileNet and EfficientNet.
 
-XLA's own grouped convolution has no fast form of this on a CPU: EfficientNet-Lite0 at 128 pixels
-went through 18 images a second with it, and through 120 with a product for each place of the
-kernel (batch 32, two cores); a training step through 1.9 and 10.7.
+XLA's grouped convolution is slow at this on a CPU. EfficientNet-Lite0 at 128 pixels predicted 18
+images per second with it, and 120 with a product for each place of the kernel (batch 32, two
+cores). In training it was 1.9 and 10.7.
 """
 
 import functools
@@ -19,7 +19,7 @@ def depthwise_conv(x: Array, kernel: Array, *, strides: int) -> Array:
 
 
 def _sum_taps(x: Array, kernel: Array, strides: int) -> Array:
-    """Add up the image, moved and weighted by each place of the kernel: one loop for XLA."""
+    """Sum the image, shifted and weighted for each place of the kernel: one loop for XLA."""
     size, steps = kernel.shape[:2], (strides, strides)
     pads = lax.padtype_to_pads(x.shape[1:3], size, steps, "SAME")
     height, width = (-(-n // strides) for n in x.shape[1:3])

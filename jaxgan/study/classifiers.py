@@ -56,7 +56,7 @@ class ClassifierLab:
         learner = classifier if self._kept is None else self._kept.learner
         predict = create_predict(classifier, settings.eval_batch_size)
         self._predict = {False: predict, True: predict}
-        if self._kept is not None:  # with classic augmentation there is nothing to keep
+        if self._kept is not None:  # with classic augmentation no maps are kept
             self._predict[False] = create_predict(learner, settings.eval_batch_size)
         self._create_state = lambda key: begin(
             create_classifier_state(key, classifier=classifier, optimizer=optimizer), start
@@ -149,7 +149,7 @@ def describe_classifier(settings: StudySettings, start: Start | None = None) -> 
     rule = {"optimizer": optimizer.pop("name"), "batch_size": settings.batch_size}
     transfer = {} if settings.transfer == NO_TRANSFER else to_dict(settings.transfer)
     if start is not None:
-        transfer["weights"] = start.file.sha256  # not where it lies
+        transfer["weights"] = start.file.sha256  # not the path
     return {**describe_family(settings.classifier, "gmd"), **optimizer, **rule, **transfer}
 
 

@@ -1,9 +1,9 @@
-"""Batches with as many images of each class as of every other, whatever the training set has.
+"""Batches with equally many images of each class, for any training set.
 
-The images of each class are laid end to end, permutation after permutation. Every *round* takes the
-next image of each class, in an order of its own. The rounds are laid end to end and cut into whole
-batches: in a batch no two classes differ by more than two images. An epoch still is as many images
-as the training set has: those of a rare class come several times, of a frequent one some do not.
+The images of each class follow one another, permutation after permutation. Every *round* takes the
+next image of each class, in its own order. The rounds are concatenated and cut into full batches:
+in a batch no two classes differ by more than two images. An epoch has as many images as the
+training set: those of a rare class come several times, some of a frequent class do not come.
 """
 
 import functools
@@ -19,7 +19,7 @@ from jaxgan.devices.parallel import replicate, take_part
 from jaxgan.training.epochs import EpochPlan
 from jaxgan.training.feed import ResidentFeed, StreamedFeed
 
-_BLOCK = 1024  # rounds whose orders are drawn at once
+_BLOCK = 1024  # rounds: their orders are drawn together
 _ROUNDS, _IMAGES = 0, 1  # what is drawn
 
 
@@ -59,7 +59,7 @@ class BalancedOrder:
 
 
 class BalancedFeed(ResidentFeed):
-    """Balanced batches of images that lie on the device; only their numbers travel to it."""
+    """Balanced batches of images that lie on the device; only image numbers travel to it."""
 
     def __init__(self, images: ImageSet, key: Key, plan: EpochPlan, devices: Sequence[jax.Device]):
         super().__init__(images, key, plan, devices)
@@ -74,7 +74,7 @@ class BalancedFeed(ResidentFeed):
         return self._arrays, replicate(rows, self._devices)
 
     def prepare(self, data: Any) -> Any:
-        """Return the data as they are."""
+        """Return the data unchanged."""
         return data
 
     def gather(self, prepared: Any, offset: Array, axis_name: str | None) -> Batch:
@@ -103,6 +103,6 @@ def create_balanced_feed(
     *,
     resident_bytes: int,
 ) -> BalancedFeed | StreamedBalancedFeed:
-    """Return a resident feed where the images fit into `resident_bytes`, else a streamed one."""
+    """Return a resident feed if the images fit into `resident_bytes`, otherwise a streamed one."""
     feed = BalancedFeed if images.images.nbytes <= resident_bytes else StreamedBalancedFeed
     return feed(images, key, plan, devices)

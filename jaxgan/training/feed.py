@@ -94,7 +94,7 @@ class StreamedFeed:
         return self._arrange(images, end - begin), self._arrange(labels, end - begin)
 
     def _list_indices(self, positions: np.ndarray) -> np.ndarray:
-        """Return the image [num] at each position of the epochs laid end to end."""
+        """Return the image [num] at each position of the concatenated epochs."""
         epochs, offsets = np.divmod(positions, len(self._images))
         indices = np.empty_like(positions)
         for epoch in np.unique(epochs):

@@ -205,9 +205,9 @@ def describe_family(settings: Any, first: str) -> dict[str, Any]:
 
 
 def drop_constant(described: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is noted of settings, without a schedule by which the rate never changes.
+    """Return settings for a job's record, without a schedule that never changes the rate.
 
-    Jobs of before knew no other, and noted none.
+    Earlier jobs had no schedule, and keep their names.
     """
     constant = described.get("schedule", {}).get("name") == "constant"
     return {n: v for n, v in described.items() if n != "schedule" or not constant}

@@ -46,7 +46,7 @@ _DCGAN = (
 _GMD = ("dtype", "image_size", "channels", "num_outputs", "width", "padding")
 _OPTIMIZER = {"optimizer": "name", "learning_rate": "learning_rate", "momentum": "momentum"}
 _LATER_IN_DATA = {"fit": "crop", "value_range": "auto", "window": ""}
-# What came with format 3, as it was for the runs of before.
+# The fields that came with format 3, with the values that earlier runs used.
 _CONSTANT: Settings = {
     **{"name": "constant", "decay": 0.0, "final_share": 0.01, "factor": 0.5},
     **{"every_epochs": 10, "patience_epochs": 5, "warmup_epochs": 0},
@@ -56,7 +56,7 @@ _LATER_OF_CLASSIFIERS: Settings = {
     **{"stopping_share": 0.0, "stopping_patience": 10},
     "transfer": {"weights": "", "frozen": "none", "backbone_rate": 1.0},
 }
-_LENGTHWISE = ("time", "exponential", "cosine")  # schedules that a longer run would have changed
+_LENGTHWISE = ("time", "exponential", "cosine")  # schedules that depend on the length of a run
 
 
 def number_record(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -191,7 +191,7 @@ def _may_change(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bo
 
 
 def has_fixed_length(record: Mapping[str, Any]) -> bool:
-    """Whether the rate of a run follows its length: it can not be given more epochs then."""
+    """Whether the rate of a run depends on its length: such a run cannot get more epochs."""
     flat = flatten(record)
     groups = [name.removesuffix(".name") for name in flat if name.endswith(".schedule.name")]
     return any(
