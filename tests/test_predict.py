@@ -20,7 +20,7 @@ from jaxgan.data.source import DataSpec, find_kinds, load_dataset
 from jaxgan.data.values import AS_STORED
 from jaxgan.evaluation import reference
 from jaxgan.evaluation.encoder import TrainedEncoder
-from jaxgan.experiments import predict
+from jaxgan.experiments import classifier_runs, predict
 from jaxgan.experiments.classifier_runs import read_flags, restore_classifier
 from jaxgan.experiments.predict import predict_files, predict_images
 from jaxgan.experiments.prediction_output import (
@@ -34,6 +34,7 @@ from jaxgan.experiments.train_classifier import train_classifier
 from jaxgan.networks.encoder import Encoder
 from jaxgan.reports.prediction_page import format_prediction
 from jaxgan.study.statistics import compare
+from jaxgan.training.run_folder import read_record
 from tests import forks
 from tests.helpers import make_gmd_settings, make_image_set, replace
 
@@ -158,10 +159,31 @@ def test_a_kind_of_the_training_without_a_range_keeps_its_grays(place, show, tmp
     assert any("the run has none for this kind" in n for n in notices) == (not is_trained)
 
 
-def test_the_kinds_of_a_training_are_kept_with_its_reference(place):
-    spec = DataSpec.of(SETTINGS.data, data_dir=place / "data")
-    assert find_kinds(spec) == ()
-    assert load_only_reference(place).kinds == ()
+def test_the_kinds_of_a_training_are_kept_with_its_reference(place, tmp_path, monkeypatch):
+    assert find_kinds(DataSpec.of(SETTINGS.data, data_dir=place / "data")) == ()
+    use_no_encoder(monkeypatch)
+    monkeypatch.setattr(classifier_runs, "find_kinds", lambda spec: ("12 bits",))
+    find = functools.partial(
+        classifier_runs.find_reference, place / "run0" / "real", SETTINGS, cache_dir=tmp_path
+    )
+    assert find().kinds == ("12 bits",)
+    monkeypatch.setattr(classifier_runs, "find_kinds", None)  # and not found again
+    assert find().kinds == ("12 bits",)
+
+
+def test_numbers_are_shown_over_the_range_of_the_training(place, tmp_path, monkeypatch):
+    ranges = {"16 bits (PNG, TIFF)": (100.0, 900.0)}
+    run = place / "run0" / "real"
+    record = read_record(run)
+    changed = {**record, "data": {**record["data"], "look": {"value_ranges": ranges}}}
+    monkeypatch.setattr(classifier_runs, "read_record", lambda path: changed)
+    form = classifier_runs._describe_form(run, SETTINGS)
+    assert form.view.ranges == ranges
+    Image.fromarray(np.full((24, 24), 500, np.uint16)).save(tmp_path / "a.png")
+    restored = replace(restore_once(run, cache_dir=place / "cache"), form=form)
+    images = find_new_images(tmp_path, NAMES, Asked())
+    forms, notices = predict._find_forms(images, {"run": restored}, {"run": "not known"})
+    assert (forms["run"].view.ranges, notices) == (ranges, [])
 
 
 def load_only_reference(place):
