@@ -1,4 +1,4 @@
-"""Show new images to a trained classifier: what it says of each, and how right it is.
+"""Predict the classes of new images with a trained classifier, and measure how good it is.
 
 Example: python launch/predict.py --run=runs/gmd/real --images=DIR
 """
@@ -16,31 +16,33 @@ from jaxgan.experiments.predict import predict_files
 from jaxgan.experiments.prediction_output import report_predictions
 
 FLAGS = flags.FLAGS
-flags.DEFINE_multi_string("run", [], "Folder of a run of a classifier; A,B for several runs.")
+flags.DEFINE_multi_string("run", [], "Folder of a classifier's run; A,B for several runs.")
 flags.DEFINE_string("images", None, "Folder of images, or one image file.")
-flags.DEFINE_enum("labels_from", "auto", LABELS_FROM, "What tells the true classes:")
-flags.DEFINE_enum("checkpoint", "newest", CHECKPOINTS, "Of the run; best: as in its report.")
-flags.DEFINE_string("training_dir", None, "Where the run's training images are now.")
-flags.DEFINE_string("out", "predictions", "Where the table and the report go.")
-column = "Column of a table beside the images that names the"
+flags.DEFINE_enum("labels_from", "auto", LABELS_FROM, "Where the true classes come from:")
+flags.DEFINE_enum("checkpoint", "newest", CHECKPOINTS, "Which one of the run; best: as in its report.")
+flags.DEFINE_string("training_dir", None, "Folder of the run's training images, if moved.")
+flags.DEFINE_string("out", "predictions", "Folder for the table and the report.")
+column = "Column of a table with the images that gives the"
 flags.DEFINE_string("label_column", None, f"{column} class.")
 flags.DEFINE_string("patient_column", None, f"{column} patient.")
 flags.DEFINE_string("source_column", None, f"{column} source, as the hospital.")
-flags.DEFINE_string("patient_pattern", None, "Finds the patient in the path of an image.")
-flags.DEFINE_enum("patients_from", "auto", PATIENTS_FROM, "What names the patient:")
+flags.DEFINE_string("patient_pattern", None, "Finds the patient in an image's path.")
+flags.DEFINE_enum("patients_from", "auto", PATIENTS_FROM, "Where patients come from:")
 flags.DEFINE_bool("follow_links", False, "Follow links that lead out of --images.")
-flags.DEFINE_list("leave_out", [], "Files and folders that are no images to predict.")
+flags.DEFINE_list("leave_out", [], "Files and folders to leave out.")
 flags.DEFINE_enum(
-    "on_bad_image", "error", ["error", "skip"], "Stop at bad images, or go without them."
+    "on_bad_image", "error", ["error", "skip"], "Stop at bad images, or leave them out."
 )
 cli.define_cache_flag()
 
 
 def main() -> None:
-    """Flags to two calls: the predictions, then what they say."""
+    """Predict the images, then report the predictions."""
     runs = [Path(run) for text in FLAGS.run for run in split_runs(text)]
     if not runs or not FLAGS.images:
-        raise UserError("Expected --run=FOLDER, of a trained classifier, and --images=DIR or FILE.")
+        raise UserError(
+            "Expected --run=FOLDER, the run of a trained classifier, and --images=DIR or FILE."
+        )
     asked = Asked(
         labels_from=FLAGS.labels_from,
         label_column=FLAGS.label_column,
@@ -64,7 +66,7 @@ def main() -> None:
 
 
 def split_runs(text: str) -> list[str]:
-    """Return the folders that a flag names: one that is there may have a comma in its name."""
+    """Return the folders that a flag names; an existing folder may have a comma in its name."""
     return [text] if Path(text).is_dir() else [part for part in text.split(",") if part]
 
 

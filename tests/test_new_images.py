@@ -59,6 +59,10 @@ def test_two_classes_on_one_way_are_refused(tmp_path):
     write(tmp_path, "left/right/a.png")
     with pytest.raises(UserError, match="lies in folders of two classes"):
         find(tmp_path)
+    assert find(tmp_path, labels_from="none").classes == (None,)
+    write_table(tmp_path / "manifest.csv", ("file", "class"), ("left/right/a.png", "right"))
+    assert find(tmp_path, labels_from="manifest").classes == ("right",)
+    assert find(tmp_path, label_column="class").classes == ("right",)
 
 
 def test_folders_in_a_class_are_patients(tmp_path):
@@ -142,7 +146,14 @@ def test_masks_sheets_and_other_files_are_left_out_and_named(tmp_path):
     found = find(tmp_path)
     assert found.files == ("left/a.png",)
     said = " ".join(found.notices)
-    assert "masks" in said and "notes.txt" in said
+    assert "masks" in said and "notes.txt" in said and "grid.png" in said
+
+
+def test_a_class_may_have_a_name_like_a_folder_of_masks(tmp_path):
+    write(tmp_path, "no_mask/a.png", "mask/masks/b.png", "labels/c.png")
+    found = find_new_images(tmp_path, ("mask", "no_mask"), Asked())
+    assert found.files == ("no_mask/a.png",)
+    assert found.classes == ("no_mask",)
 
 
 def test_what_is_no_image_has_its_sentence(tmp_path):

@@ -15,12 +15,12 @@ from jaxgan.core.errors import UserError
 from jaxgan.data.fit import fit_square
 from jaxgan.data.forms import Form, prepare_image
 from jaxgan.data.images import as_pixels, encode_png, read_image, shrink_to, write_png
-from jaxgan.data.new_images import Asked
-from jaxgan.data.source import DataSpec, load_dataset
+from jaxgan.data.new_images import Asked, find_new_images
+from jaxgan.data.source import DataSpec, find_kinds, load_dataset
 from jaxgan.data.values import AS_STORED
 from jaxgan.evaluation import reference
 from jaxgan.evaluation.encoder import TrainedEncoder
-from jaxgan.experiments import predict
+from jaxgan.experiments import classifier_runs, predict
 from jaxgan.experiments.classifier_runs import read_flags, restore_classifier
 from jaxgan.experiments.predict import predict_files, predict_images
 from jaxgan.experiments.prediction_output import (
@@ -34,6 +34,7 @@ from jaxgan.experiments.train_classifier import train_classifier
 from jaxgan.networks.encoder import Encoder
 from jaxgan.reports.prediction_page import format_prediction
 from jaxgan.study.statistics import compare
+from jaxgan.training.run_folder import read_record
 from tests import forks
 from tests.helpers import make_gmd_settings, make_image_set, replace
 
@@ -144,6 +145,52 @@ def test_a_large_image_takes_the_two_steps_of_a_data_set(fit, channels):
     assert (direct != expected).any()  # or one step would do
 
 
+@pytest.mark.parametrize("is_trained", [False, True])
+def test_a_kind_of_the_training_without_a_range_keeps_its_grays(place, show, tmp_path, is_trained):
+    """It is shown over all its bits: the range of a few new images would change them."""
+    deep = np.full((24, 24), 20000, np.uint16) + np.arange(24, dtype=np.uint16)
+    Image.fromarray(deep).save(tmp_path / "a.png")
+    kinds = ("16 bits (PNG, TIFF)",) if is_trained else ()
+    images = find_new_images(tmp_path, NAMES, Asked())
+    classifier = restore_once(place / "run0" / "real", cache_dir=place / "cache")
+    references = {"run": replace(load_only_reference(place), kinds=kinds)}
+    forms, notices = predict._find_forms(images, {"run": classifier}, references)
+    assert (not forms["run"].view.ranges) == is_trained
+    assert any("the run has none for this kind" in n for n in notices) == (not is_trained)
+
+
+def test_the_kinds_of_a_training_are_kept_with_its_reference(place, tmp_path, monkeypatch):
+    assert find_kinds(DataSpec.of(SETTINGS.data, data_dir=place / "data")) == ()
+    use_no_encoder(monkeypatch)
+    monkeypatch.setattr(classifier_runs, "find_kinds", lambda spec: ("12 bits",))
+    find = functools.partial(
+        classifier_runs.find_reference, place / "run0" / "real", SETTINGS, cache_dir=tmp_path
+    )
+    assert find().kinds == ("12 bits",)
+    monkeypatch.setattr(classifier_runs, "find_kinds", None)  # and not found again
+    assert find().kinds == ("12 bits",)
+
+
+def test_numbers_are_shown_over_the_range_of_the_training(place, tmp_path, monkeypatch):
+    ranges = {"16 bits (PNG, TIFF)": (100.0, 900.0)}
+    run = place / "run0" / "real"
+    record = read_record(run)
+    changed = {**record, "data": {**record["data"], "look": {"value_ranges": ranges}}}
+    monkeypatch.setattr(classifier_runs, "read_record", lambda path: changed)
+    form = classifier_runs._describe_form(run, SETTINGS)
+    assert form.view.ranges == ranges
+    Image.fromarray(np.full((24, 24), 500, np.uint16)).save(tmp_path / "a.png")
+    restored = replace(restore_once(run, cache_dir=place / "cache"), form=form)
+    images = find_new_images(tmp_path, NAMES, Asked())
+    forms, notices = predict._find_forms(images, {"run": restored}, {"run": "not known"})
+    assert (forms["run"].view.ranges, notices) == (ranges, [])
+
+
+def load_only_reference(place):
+    (path,) = (place / "cache" / "references").glob("*.npz")
+    return reference.load_reference(path.stem, place / "cache")
+
+
 # What counts -----------------------------------------------------------------------------------
 
 
@@ -199,7 +246,7 @@ def test_images_without_a_class_are_predicted_without_numbers(place, show, tmp_p
     report = report_on(show(asked={"labels_from": "none"}))
     (run,) = report["runs"].values()
     assert run["measured"] is None and report["left_out"] == {}
-    assert "names 22 image(s)" in report["sentences"][0]
+    assert "predicts 22 image(s)" in report["sentences"][0]
     one = show("new/left/p0_0.png")
     assert get_only(one).probabilities.shape == (1, 2)
     assert one.images.files == ("p0_0.png",)
@@ -222,7 +269,9 @@ def test_bad_images_stop_or_are_skipped_and_named(place, show, tmp_path):
     alone = tmp_path / "alone"
     alone.mkdir()
     (alone / "bad.png").write_text("text")
-    with pytest.raises(UserError, match="None of the 1 images"):
+    with pytest.raises(
+        UserError, match=r"None of the 1 image.s. in .*alone can be used: bad.png is not"
+    ):
         show(alone, asked={"skip_bad_images": True})
 
 
@@ -270,7 +319,7 @@ def test_other_images_in_the_place_of_the_training_s_are_seen(place, show, tmp_p
     (unknown,) = found.comparisons.values()
     assert "are not those that" in unknown
     report = report_on(found)
-    assert "is not known, nor which of them are copies" in report["sentences"][1]
+    assert "It is not known how far these images are" in report["sentences"][1]
 
 
 def test_images_of_another_kind_make_numbers_doubtful(place, show, tmp_path):
@@ -312,7 +361,22 @@ def test_several_runs_are_compared_on_the_same_patients(show, tmp_path, monkeypa
     assert points != 0
     assert one["patients"] < one["images"] == 22
     assert len(list((tmp_path / "figures").glob("curves_*.png"))) == 2
-    assert "less" in report["sentences"][2]
+    assert "minus" in report["sentences"][2]
+
+
+def test_runs_with_other_numbers_of_outputs_share_the_columns_of_a_table(show):
+    found = show(runs=("run0", "run1"))
+    one, two = found.predictions
+    more = np.pad(found.predictions[two].probabilities, ((0, 0), (0, 1)))
+    for longer in (one, two):
+        changed = replace(found.predictions[longer], probabilities=more)
+        mixed = replace(found, predictions={**found.predictions, longer: changed})
+        rows = list(csv.DictReader(io.StringIO(format_csv(mixed, count_images(mixed)))))
+        assert {row["predicted"] for row in rows} <= set(NAMES)
+        assert {row["true"] for row in rows} == set(NAMES)
+        assert {(row["run"], row["p_outside_1"]) for row in rows} == {
+            (run, "0.000000" if run == longer else "") for run in (one, two)
+        }
 
 
 def test_a_run_that_tells_nothing_apart_is_compared_as_in_a_study():
@@ -366,6 +430,7 @@ def test_arrays_of_any_size_and_colour_are_predicted(place):
     [
         np.zeros((2, 24, 24), np.float32),
         np.zeros((24, 24), np.uint8),
+        np.zeros((24, 24, 3), np.uint8),  # one image in colour, not 24 of 3 pixels in width
         np.zeros((2, 24, 24, 2), np.uint8),
         np.zeros((0, 24, 24, 1), np.uint8),
     ],
@@ -374,6 +439,12 @@ def test_other_arrays_are_refused_with_what_was_expected(place, images):
     restored = restore_once(place / "run0" / "real", cache_dir=place / "cache")
     with pytest.raises(UserError, match=r"Found images of .*expected"):
         predict_images(restored, images)
+
+
+def test_names_of_another_number_are_refused(place):
+    restored = restore_once(place / "run0" / "real", cache_dir=place / "cache")
+    with pytest.raises(UserError, match="Found 2 images and 1 names"):
+        predict_images(restored, np.zeros((2, 24, 24), np.uint8), ["a"])
 
 
 def test_colour_becomes_gray_as_pillow_has_it():

@@ -11,7 +11,7 @@ from jaxgan.core.errors import UserError
 from jaxgan.data import phantom, source
 from jaxgan.data.images import as_pixels, read_image, resize_square
 from jaxgan.data.sets import check_classes
-from jaxgan.data.source import DataSpec, load_dataset
+from jaxgan.data.source import DataSpec, find_kinds, load_dataset
 from jaxgan.training.record import describe_differences
 from jaxgan.training.run_folder import read_record
 from tests.fuzz.seeds import make_film
@@ -437,6 +437,8 @@ def test_films_that_use_all_of_their_bits_look_as_stored(write, tmp_path):
         np.testing.assert_array_equal(image, as_pixels(read_image(root / file, 1)))
     assert "look" not in data.describe()
     assert not any("black" in notice for notice in data.notices)
+    (kind,) = find_kinds(DataSpec(data_dir=root))
+    assert "16" in kind
 
 
 def test_the_range_is_the_same_for_every_split_and_class(tmp_path):

@@ -410,9 +410,9 @@ def find_patients(
     patient_pattern: str | None,
     patients_from: str,
 ) -> tuple[dict[str, str], list[str]]:
-    """Return the patient of each file in `root` of which something tells him, and notices.
+    """Return the patient of each file in `root` with a known patient, and notices.
 
-    What may tell him is that of `scan_folder`.
+    Patients come from the same places as in `scan_folder`.
     """
     options = _Options(patient_column, patient_pattern, patients_from, None)
     _check_options(options)

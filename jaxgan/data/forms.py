@@ -1,7 +1,7 @@
-"""Any image in the form that a trained network sees, by the same steps as in its training.
+"""Prepare any image for a trained network, by the same steps as in its training.
 
-In training an image is first made smaller (`jaxgan.data.builders`), then square. Here both steps
-are taken too, so that an image of the training gives the same pixels.
+In training an image is first made smaller (`jaxgan.data.builders`), then square. Both steps are
+done here too, so that an image of the training gives the same pixels.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ _PART = 512  # images that are in memory at once
 
 @dataclass(frozen=True)
 class Form:
-    """Images [size, size, channels], made square by `fit`; more than 8 bits shown by `view`."""
+    """Images [size, size, channels]: made square by `fit`; more than 8 bits shown by `view`."""
 
     size: int
     channels: int
@@ -40,9 +40,9 @@ class Form:
 
 
 class Prepared(NamedTuple):
-    """One image in every form that was asked for, and what is to be said of it.
+    """One image in every requested form, and what is known about it.
 
-    `sides` are its width and height, `thumbnails` what copies are found by.
+    `sides` are its width and height. `thumbnails` serve to find copies.
     """
 
     pixels: list[np.ndarray]
@@ -54,7 +54,7 @@ class Prepared(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Some images, by their `indices`: each prepared, and their pixels for each form."""
+    """Some images: their `indices`, each image prepared, and the pixels [num, ...] of each form."""
 
     indices: list[int]
     prepared: list[Prepared]
@@ -76,9 +76,9 @@ def prepare_image(content: bytes, forms: Sequence[Form]) -> Prepared:
 def read_parts(
     images: NewImages, forms: Sequence[Form], *, skip_bad: bool, bad: list[tuple[str, ImageError]]
 ) -> Iterator[Part]:
-    """Yield the images some at a time, read in threads; `bad` grows by those that can not be used.
+    """Yield the images in parts, read in threads; add those that can not be used to `bad`.
 
-    Unless they are to be skipped, one `UserError` at the end lists them all.
+    Without `skip_bad`, one `UserError` at the end lists all of these.
     """
 
     def attempt(file: str) -> Prepared | ImageError:
@@ -116,7 +116,7 @@ def _create_part(indices: list[int], prepared: list[Prepared]) -> Part:
 
 
 def join_thumbnails(thumbnails: Sequence[Sequence[np.ndarray]]) -> Thumbnails:
-    """Return the thumbnails of images, of each one or two, as copies are searched among."""
+    """Return the thumbnails of images, one or two for each image, for a search of copies."""
     owners = np.repeat(np.arange(len(thumbnails)), [len(t) for t in thumbnails])
     pixels = [pixel for versions in thumbnails for pixel in versions]
     return Thumbnails(np.stack(pixels), owners, len(thumbnails), len(thumbnails))

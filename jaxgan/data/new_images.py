@@ -1,7 +1,7 @@
-"""Images that a trained classifier is shown: any folder or file, and what is known of each image.
+"""Find the images that a trained classifier predicts, in any folder or file, and what is known.
 
-Nothing is decoded here. Unlike `jaxgan.data.folder` nothing has to be there in a certain number: an
-image may have no class, or one that the classifier does not know.
+No image is decoded here. Unlike `jaxgan.data.folder`, this needs no least number of images or
+classes: an image may have no class, or one that the classifier does not know.
 """
 
 from collections.abc import Sequence
@@ -36,13 +36,13 @@ from jaxgan.data.tree import (
 
 LABELS_FROM = ("auto", "folders", "manifest", "none")
 UNKNOWN = "unknown"  # the source of an image of which the source is not known
-_ABOVE = 2  # folders above the one that is named, in which a manifest is looked for
+_ABOVE = 2  # number of folders above the given one that may hold the manifest
 _NO_CLASS = ("", "nan", "na", "none", "null", "unknown")  # cells without a class
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a user says of new images, apart from where they are."""
+    """What a user says about new images, except their path."""
 
     labels_from: str = "auto"
     label_column: str | None = None
@@ -69,11 +69,11 @@ class Asked:
 
 @dataclass(frozen=True)
 class NewImages:
-    """Images [num] in `root`: of each its file, and what is known of it.
+    """Images [num] in `root`: the file of each, and what is known about it.
 
-    `classes` are the classifier's names where it knows the class, and otherwise the source's own
-    word; None where the class is not known. `patients` are None where the patient is not known.
-    `sources` is empty where no source is known. `unusable` are files that can be no images.
+    `classes` are the classifier's names if it knows the class, otherwise the name in the folder or
+    table; None if the class is not known. `patients` are None if the patient is not known.
+    `sources` is empty if no source is known. `unusable` are files that can not be used, and why.
     """
 
     root: Path
@@ -89,7 +89,7 @@ class NewImages:
 
     @property
     def paths(self) -> list[Path]:
-        """Where the images are."""
+        """The path of each image."""
         return [self.root / file for file in self.files]
 
     def take(self, indices: Sequence[int]) -> "NewImages":
@@ -115,14 +115,14 @@ class _Listed:
 
 
 def find_new_images(path: Path, class_names: Sequence[str], asked: Asked) -> NewImages:
-    """List the images in a folder, or the one file that `path` is, with what is known of each.
+    """List the images of the folder or file `path`, and what is known about each.
 
-    `class_names` are those of the classifier. Classes come from a table's column or from folders
-    that are named after them; patients from what names them in training (`find_patients`), and
+    `class_names` are those of the classifier. Classes come from folders with the name of a class,
+    or from a column of a table; patients from the same places as in training (`find_patients`);
     sources from a table. A `manifest.csv` is also found in the two folders above. Raises
     `UserError`.
     """
-    root, files, unusable, notices = _list_files(path, asked)
+    root, files, unusable, notices = _list_files(path, class_names, asked)
     listed = _look_above(root, files)
     placed = _place(listed, class_names, asked)
     classes, said = _find_classes(listed, placed, class_names, asked)
@@ -150,11 +150,11 @@ def find_new_images(path: Path, class_names: Sequence[str], asked: Asked) -> New
 
 
 def _list_files(
-    path: Path, asked: Asked
+    path: Path, class_names: Sequence[str], asked: Asked
 ) -> tuple[Path, list[str], list[tuple[str, ImageError]], list[str]]:
-    """Return the folder, the images in it, what can not be used, and notices."""
+    """Return the folder, the images in it, the files that can not be used, and notices."""
     if path.is_dir():
-        return _list_folder(path, asked)
+        return _list_folder(path, class_names, asked)
     if not path.exists():
         raise UserError(f"There is no {path}: expected a folder of images, or an image file.")
     try:
@@ -166,24 +166,27 @@ def _list_files(
 
 
 def _list_folder(
-    root: Path, asked: Asked
+    root: Path, class_names: Sequence[str], asked: Asked
 ) -> tuple[Path, list[str], list[tuple[str, ImageError]], list[str]]:
     leave_out = [name.strip().rstrip("/") for name in asked.leave_out]
     tree = read_tree(root, follow_links=asked.follow_links, leave_out=leave_out)
-    folders = [folder for folder in tree.walk() if not _is_left_out(folder, root)]
+    folders = [folder for folder in tree.walk() if not _is_left_out(folder, root, class_names)]
     _check_no_way_out(root, folders)
-    files = [p.relative_to(root).as_posix() for folder in folders for p in folder.images]
-    files = [file for file in files if file.rpartition("/")[2] not in SHEETS]
+    paths = [path for folder in folders for path in folder.images]
+    files = [path.relative_to(root).as_posix() for path in paths if path.name not in SHEETS]
+    sheets = [path.relative_to(root).as_posix() for path in paths if path.name in SHEETS]
     bad = [(p.relative_to(root).as_posix(), e) for folder in folders for p, e in folder.unusable]
     if not files and not bad:
         raise UserError(f"There are no images in {root}: expected {', '.join(ENDINGS)}.")
-    return root, sorted(files), bad, _describe_left_out(tree, folders)
+    return root, sorted(files), bad, _describe_left_out(tree, folders, sheets)
 
 
-def _is_left_out(folder: Folder, root: Path) -> bool:
-    """Whether a folder lies in one that holds what belongs to images: masks, annotations."""
+def _is_left_out(folder: Folder, root: Path, class_names: Sequence[str]) -> bool:
+    """Whether a folder is, or lies in, one of masks or annotations and not of a class."""
     inside = folder.path.relative_to(root).parts
-    return any(is_beside(Folder(Path(part))) for part in inside)
+    return any(
+        is_beside(Folder(Path(part))) and match_class(part, class_names) is None for part in inside
+    )
 
 
 def _check_no_way_out(root: Path, folders: Sequence[Folder]) -> None:
@@ -191,12 +194,12 @@ def _check_no_way_out(root: Path, folders: Sequence[Folder]) -> None:
         if folder.is_way_out:
             raise UserError(
                 f"The folder {printable(str(folder.path))} is a link that leads out of {root}. "
-                "Copy there what it leads to, follow all links with --follow_links, or leave it "
-                "out with --leave_out=NAME."
+                "Replace the link by the folder itself, follow all links with --follow_links, or "
+                "leave it out with --leave_out=NAME."
             )
 
 
-def _describe_left_out(tree: Folder, folders: Sequence[Folder]) -> list[str]:
+def _describe_left_out(tree: Folder, folders: Sequence[Folder], sheets: Sequence[str]) -> list[str]:
     kept = {folder.path for folder in folders}
     beside = [f.path.name for f in tree.walk() if f.path not in kept and f.images]
     others = [path for folder in folders for path in folder.others]
@@ -205,13 +208,15 @@ def _describe_left_out(tree: Folder, folders: Sequence[Folder]) -> list[str]:
     said = []
     if beside:
         said.append(f"Left out as masks or annotations: {name_some(sorted(beside), 'folder')}.")
+    if sheets:
+        said.append(f"Left out as overviews of generated images: {name_some(sorted(sheets))}.")
     if names:
-        said.append(f"Left out as no images: {name_some(sorted(names), 'item')}.")
+        said.append(f"Left out, not an image: {name_some(sorted(names), 'item')}.")
     return said
 
 
 def _look_above(root: Path, files: Sequence[str]) -> _Listed:
-    """Return the images with the tables on them: those in the folder, or a manifest above it."""
+    """Return the images and their tables: those in the folder, or a manifest above it."""
     tables, unread = find_tables(root, root)
     if tables:
         return _Listed(root, root, tuple(files), tuple(tables), ())
@@ -228,7 +233,7 @@ def _look_above(root: Path, files: Sequence[str]) -> _Listed:
 
 
 def _find_manifest(folder: Path, files: Sequence[str]) -> Table | None:
-    """Return the manifest of a folder that has a row for each file; another one is not ours."""
+    """Return the manifest of a folder if it has a row for each file; otherwise None."""
     try:
         tables, _ = find_tables(folder, folder)
     except (UserError, OSError):
@@ -240,8 +245,8 @@ def _find_manifest(folder: Path, files: Sequence[str]) -> Table | None:
 
 
 def match_class(word: str, class_names: Sequence[str]) -> str | None:
-    """Return the class that a word names, in any case of its letters; None where it names none."""
-    name = word.strip().replace("/", "-")  # as a run calls a class
+    """Return the class that a word names, in upper or lower case; None if it names no class."""
+    name = word.strip().replace("/", "-")  # as in a run
     if name in class_names:
         return name
     near = [known for known in class_names if known.casefold() == name.casefold()]
@@ -250,11 +255,12 @@ def match_class(word: str, class_names: Sequence[str]) -> str | None:
 
 def _place(listed: _Listed, class_names: Sequence[str], asked: Asked) -> list[Placed]:
     """Return the images with the class that a folder names, if one does, and the path below it."""
+    uses_folders = asked.labels_from in ("auto", "folders") and not asked.label_column
+    if not uses_folders:
+        return [Placed(listed.base / file, file, "", None, file) for file in listed.files]
     places = [_find_place(listed, file, class_names) for file in listed.files]
-    is_named = asked.labels_from == "folders" or (
-        asked.labels_from == "auto"
-        and not asked.label_column
-        and any(match_class(folder, class_names) for _, folder, _ in places if folder)
+    is_named = asked.labels_from == "folders" or any(
+        match_class(folder, class_names) for _, folder, _ in places if folder
     )
     placed = []
     for file, folder, below in places:
@@ -271,8 +277,8 @@ def _find_place(
 ) -> tuple[str, str | None, str]:
     """Return a file, the folder that names its class, and its path below that folder.
 
-    That is the folder on its way that is named after a class, or, where there is none, the first
-    that is no split.
+    This is the folder of its path with the name of a class. If there is none, it is the first
+    folder that is not a split.
     """
     first = len(listed.root.resolve().relative_to(listed.base.resolve()).parts)
     parts = file.split("/")
@@ -293,7 +299,7 @@ def _find_place(
 def _find_classes(
     listed: _Listed, placed: Sequence[Placed], class_names: Sequence[str], asked: Asked
 ) -> tuple[tuple[str | None, ...], list[str]]:
-    """Return the class of each image, None where it is not known, and notices."""
+    """Return the class of each image, None if it is not known, and notices."""
     if asked.labels_from == "none":
         return (None,) * len(placed), []
     if any(image.class_name for image in placed):
@@ -313,7 +319,7 @@ def _match_classes(
 def _name_after_root(
     listed: _Listed, class_names: Sequence[str]
 ) -> tuple[tuple[str | None, ...], list[str]]:
-    """Return the class that the folder itself is named after, for all images."""
+    """Return, for all images, the class that the name of the folder itself gives."""
     word = listed.root.resolve().name
     found = match_class(word, class_names)
     if found is None:
@@ -321,14 +327,14 @@ def _name_after_root(
             f"--labels_from=folders: no folder in {listed.root} names a class. Expected folders "
             f"named {list_some(class_names)}."
         )
-    said = f"All images are taken for {printable(found)}, the name of their folder."
+    said = f"All images have the class {printable(found)}, the name of their folder."
     return (found,) * len(listed.files), [said]
 
 
 def _read_classes(
     listed: _Listed, class_names: Sequence[str], asked: Asked
 ) -> tuple[tuple[str | None, ...], list[str]]:
-    """Return the classes in a table; none where it is not asked for and has no known one."""
+    """Return the classes in a table; None for all if no known class is in it and none is asked."""
     column, is_asked = asked.label_column, bool(asked.label_column)
     is_asked |= asked.labels_from == "manifest"
     found = list_columns(listed.tables, column, headings.LABELS)
@@ -356,7 +362,7 @@ def _read_class(table: Table, column: str, file: str, cells: Sequence[str]) -> s
 
 
 def _missing_column(what: str, column: str | None, listed: _Listed) -> UserError:
-    """Return what to raise where a table is asked for that there is not."""
+    """Return the error for a requested column that no table has."""
     named = f"no column {column!r}" if column else f"no column that names the {what}"
     if not listed.tables:
         return UserError(
@@ -371,7 +377,7 @@ def _missing_column(what: str, column: str | None, listed: _Listed) -> UserError
 
 
 def _find_sources(listed: _Listed, column: str | None) -> tuple[tuple[str, ...], list[str]]:
-    """Return the source of each image, such as its hospital; empty where no source is known."""
+    """Return the source of each image, such as its hospital; empty if no source is known."""
     found = list_columns(listed.tables, column, headings.SOURCES)
     if not found:
         if column:

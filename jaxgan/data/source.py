@@ -17,8 +17,8 @@ from jaxgan.core.untrusted import printable
 from jaxgan.data import guard
 from jaxgan.data.copies import Thumbnails
 from jaxgan.data.fit import FITS, describe_fit, fit_square
-from jaxgan.data.folder import check_enough_images, scan_folder
-from jaxgan.data.images import as_pixels, map_in_threads, read_image
+from jaxgan.data.folder import FolderScan, check_enough_images, scan_folder
+from jaxgan.data.images import as_pixels, map_in_threads, measure_files, read_image
 from jaxgan.data.limits import LISTED, naming
 from jaxgan.data.phantom import TABLE_1
 from jaxgan.data.sets import Dataset, ImageSet
@@ -137,12 +137,24 @@ def load_dataset(
     )
 
 
+def find_kinds(spec: DataSpec) -> tuple[str, ...]:
+    """Return the kinds of numbers of more than 8 bits among the images of a folder.
+
+    Other sources return none.
+    """
+    if spec.data_dir is None:
+        return ()
+    scan = _scan(spec, spec.data_dir)
+    spreads = measure_files({image.file: scan.root / image.file for image in scan.images})
+    return tuple(sorted({spread.kind for spread in spreads.values()}))
+
+
 def load_thumbnails(
     spec: DataSpec, *, image_size: int, channels: int, cache_dir: Path
 ) -> tuple[Thumbnails, tuple[str, ...]]:
-    """Return the thumbnails of all images of a source, by which copies are found, and its files.
+    """Return the thumbnails of all images of a source, to find copies, and their files.
 
-    Images are those of `load_dataset`, in an order of their own.
+    The images are those of `load_dataset`, in another order.
     """
     prepared = _open(spec, image_size, channels, cache_dir).prepared
     return guard.create_all_thumbnails(prepared), tuple(r.file for r in prepared.records)
@@ -204,15 +216,7 @@ def _open_folder(
 ) -> _Opened:
     from jaxgan.data.builders import prepare_folder
 
-    scan = scan_folder(
-        root,
-        patient_column=spec.patient_column,
-        patient_pattern=spec.patient_pattern,
-        patients_from=spec.patients_from,
-        label_column=spec.label_column,
-        follow_links=spec.follow_links,
-        leave_out=spec.leave_out,
-    )
+    scan = _scan(spec, root)
     prepared = prepare_folder(
         scan,
         channels=channels,
@@ -224,6 +228,18 @@ def _open_folder(
     notices = (*scan.notices, *prepared.notices, *_describe_skipped(prepared.skipped))
     name = root.resolve().name
     return _Opened(name, prepared, scan.patients_known, notices, prepared.skipped)
+
+
+def _scan(spec: DataSpec, root: Path) -> FolderScan:
+    return scan_folder(
+        root,
+        patient_column=spec.patient_column,
+        patient_pattern=spec.patient_pattern,
+        patients_from=spec.patients_from,
+        label_column=spec.label_column,
+        follow_links=spec.follow_links,
+        leave_out=spec.leave_out,
+    )
 
 
 def _describe_skipped(skipped: tuple[tuple[str, str], ...]) -> list[str]:

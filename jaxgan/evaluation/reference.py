@@ -1,7 +1,7 @@
-"""What the images of a training are like, kept so that new images can be held against them.
+"""The reference of a training: what new images are compared with.
 
-It is made once for a training's data and form and then kept in the cache: the training images need
-not be read again for it, nor be there.
+It is made once for the data and the form of a training, and saved in the cache. Later the training
+images are not needed.
 """
 
 import contextlib
@@ -29,19 +29,20 @@ from jaxgan.metrics.departure import (
     compute_histograms,
 )
 
-VERSION = 1  # raise it when anything here comes out differently, so that kept ones are made again
-MOST_COMPARED = 2000  # training images, and validation images, that distances are measured with
-_FEWEST_OF_CLASS = 10  # validation images by which classes are compared; of fewer, training images
+VERSION = 2  # raise it when a result here changes, so that saved references are made again
+MOST_COMPARED = 2000  # training images, and validation images, for the distances
+_FEWEST_OF_CLASS = 10  # validation images to compare classes; with fewer, training images are used
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What training images are like, and how far the validation images are from them.
+    """The training images, and the distances of the validation images from them.
 
     `histogram` [256] is the mean of the training images, `features` [n, d] are theirs.
-    `gray_yardstick` and `feature_yardstick` [m] are the validation images' distances, and
-    `gray_contrast` and `feature_contrast` those between their classes. `thumbnails`
-    are those of all images of the data, by `files`, each in one of `splits`.
+    `gray_yardstick` and `feature_yardstick` [m] are the distances of the validation images,
+    `gray_contrast` and `feature_contrast` the distances between classes. `thumbnails` are those of
+    all images of the data: `files` and `splits` name them. `kinds` are the kinds of numbers of more
+    than 8 bits among these (`jaxgan.data.values`).
     """
 
     encoder: TrainedEncoder
@@ -54,15 +55,16 @@ class Reference:
     thumbnails: Thumbnails
     files: tuple[str, ...]
     splits: tuple[str, ...]
+    kinds: tuple[str, ...] = ()
 
     def compute_features(self, images: np.ndarray) -> np.ndarray:
         """Return features [num, d] of uint8 images [num, h, w, c] in the training's form."""
         return self.encoder.encode(shrink(images, SIDE))
 
     def find_copies(self, thumbnails: Thumbnails) -> dict[int, int]:
-        """Return, for each new image that is a copy, its index and that of what it is a copy of.
+        """Return, by the index of each new image that is a copy, the index of its original.
 
-        Of several the training image comes first, then the most similar.
+        If there are several originals, a training image is preferred, then the most similar one.
         """
         copies: Copies = match_thumbnails(thumbnails, self.thumbnails)
         is_val = np.array([split != "train" for split in self.splits])[copies.pairs[:, 1]]
@@ -71,7 +73,7 @@ class Reference:
 
 
 def load_reference(key: str, cache_dir: Path) -> Reference | None:
-    """Return what is kept under `key`, None where there is none or the file is damaged."""
+    """Return the reference saved under `key`; None if there is none or its file is damaged."""
     path = _find_path(key, cache_dir)
     arrays = read_arrays(path)
     if arrays is None:
@@ -90,6 +92,7 @@ def load_reference(key: str, cache_dir: Path) -> Reference | None:
         Thumbnails(arrays["pixels"], arrays["owners"], num_searched, num_images),
         tuple(arrays["files"].tolist()),
         tuple(arrays["splits"].tolist()),
+        tuple(arrays["kinds"].tolist()),
     )
 
 
@@ -98,10 +101,11 @@ def make_reference(
     dataset: Dataset,
     load_thumbnails: Callable[[], tuple[Thumbnails, Sequence[str]]],
     cache_dir: Path,
+    kinds: Sequence[str] = (),
 ) -> Reference:
-    """Return what the training images of `dataset` are like, and keep it under `key`.
+    """Return the reference of the training images of `dataset`, and save it under `key`.
 
-    An encoder is trained on them, or the kept one is taken: see `jaxgan.evaluation.encoder`.
+    An encoder is trained on these, or a saved one is used: see `jaxgan.evaluation.encoder`.
     """
     train, val = (_take_some(images) for images in (dataset.train, dataset.val))
     small = shrink(train.images, SIDE)
@@ -125,20 +129,21 @@ def make_reference(
         thumbnails,
         tuple(files),
         tuple(split_of.get(file, "train") for file in files),
+        tuple(kinds),
     )
-    # What can not be kept, in a cache that others have made, is made again the next time.
+    # In a cache that can not be written, nothing is saved: the next call makes it again.
     with contextlib.suppress(DiskError):
         _write(_find_path(key, cache_dir), reference)
     return reference
 
 
 def _take_some(images: ImageSet) -> ImageSet:
-    """Return the images that distances are measured with, in memory."""
+    """Return the images for the distances, in memory."""
     return images.take(choose_searched(len(images), MOST_COMPARED))
 
 
 def name_reference(fingerprint: str, *, image_size: int, channels: int) -> str:
-    """Return the key, 32 hexadecimal digits, of what data with this fingerprint are like."""
+    """Return the key, 32 hexadecimal digits, of the reference of data with this fingerprint."""
     known = repr((VERSION, fingerprint, image_size, channels))
     return hashlib.sha256(known.encode()).hexdigest()[:32]
 
@@ -166,6 +171,7 @@ def _write(path: Path, reference: Reference) -> None:
         "counts": np.array([thumbnails.num_searched, thumbnails.num_images]),
         "files": np.array(reference.files, np.str_),
         "splits": np.array(reference.splits, np.str_),
+        "kinds": np.array(reference.kinds, np.str_),
     }
     with written_beside(path) as beside, beside.open("wb") as file:
         np.savez(file, **arrays)

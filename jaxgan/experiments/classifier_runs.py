@@ -1,4 +1,4 @@
-"""The run of a classifier, read from its folder: the network, and what it was trained on."""
+"""Read the run of a classifier from its folder: the network, and the data of its training."""
 
 import functools
 import shlex
@@ -20,7 +20,7 @@ from jaxgan.core.types import Params
 from jaxgan.core.untrusted import printable
 from jaxgan.data.forms import Form
 from jaxgan.data.sets import Dataset
-from jaxgan.data.source import DataSpec, load_dataset, load_thumbnails
+from jaxgan.data.source import DataSpec, find_kinds, load_dataset, load_thumbnails
 from jaxgan.data.values import View, parse_view
 from jaxgan.evaluation.reference import (
     Reference,
@@ -34,15 +34,15 @@ from jaxgan.training.run_folder import read_data, read_notes, read_record, read_
 
 CHECKPOINTS = ("newest", "best")
 PHANTOM = "the phantom"  # as a run notes it
-# What of a training's command says which data it read, and how.
+# The flags of a training's command that say where patients and classes come from.
 _DATA_FLAGS = ("patient_column", "patient_pattern", "patients_from", "label_column")
 
 
 @dataclass(frozen=True)
 class RestoredClassifier:
-    """A trained classifier: the run that it is of, its settings, classes and variables.
+    """A trained classifier: its run, settings, classes and variables.
 
-    `step` is that of its checkpoint. `form` is how images are prepared for it.
+    `step` is the step of its checkpoint. `form` is how images are prepared for it.
     """
 
     run: Path
@@ -66,7 +66,7 @@ class RestoredClassifier:
 
 
 def read_classifier_settings(run: Path) -> TrainClassifierSettings:
-    """Return the settings of the run in folder `run`. Raises `UserError` where it is no such."""
+    """Return the settings of the run in folder `run`. Raises `UserError` for other runs."""
     record = read_record(run)
     if record["kind"] != "classifier":
         raise UserError(f"{run} is a run of a {record['kind']}: expected one of a classifier.")
@@ -84,8 +84,8 @@ def restore_classifier(
 ) -> RestoredClassifier:
     """Return the classifier of the run in folder `run`, at its newest or its best checkpoint.
 
-    Nothing in the folder is changed. The names of the classes are those of its report. A run that
-    has none yet is asked for its data (`load_training_data`). Raises `UserError`.
+    Nothing in the folder is changed. The names of the classes are those of its report. If there is
+    no report yet, its data are loaded (`load_training_data`). Raises `UserError`.
     """
     settings = read_classifier_settings(run)
     names = _read_class_names(run)
@@ -120,7 +120,7 @@ def _restore(
 
 
 def _read_class_names(run: Path) -> tuple[str, ...] | None:
-    """Return the classes in the order of the outputs, None where no report names them."""
+    """Return the classes in the order of the outputs; None if no report names them."""
     report: Any = read_report(run)
     try:
         names = report["last"]["val"]["confusion_matrix"]["rows"]
@@ -131,12 +131,12 @@ def _read_class_names(run: Path) -> tuple[str, ...] | None:
 
 
 def _describe_form(run: Path, settings: TrainClassifierSettings) -> Form:
-    """Return how images are prepared: as the run's own were."""
+    """Return how images are prepared: as in the training of the run."""
     learner, data = settings.classifier, settings.data
     look = read_record(run).get("data", {}).get("look", {})
     try:
         ranges = {str(k): (float(low), float(high)) for k, (low, high) in _get_ranges(look)}
-    except (TypeError, ValueError):
+    except (AttributeError, TypeError, ValueError):
         raise UserError(f"{run / 'config.json'} was edited: put back what was written.") from None
     view = View(parse_view(data.value_range, data.window).asked, ranges)
     return Form(learner.image_size, learner.channels, data.fit, view)
@@ -156,9 +156,9 @@ def find_reference(
     cache_dir: Path,
     training_dir: Path | None = None,
 ) -> Reference:
-    """Return what the training images of `run` are like: from the cache, or made of its data now.
+    """Return the reference of the training images of `run`: from the cache, or made now.
 
-    Raises `UserError` where neither the cache has it nor the training images can be found.
+    Raises `UserError` if it is not in the cache and the training images can not be found.
     """
     learner = settings.classifier
     size = {"image_size": learner.image_size, "channels": learner.channels}
@@ -169,7 +169,7 @@ def find_reference(
     dataset = load_training_data(run, settings, cache_dir, training_dir)
     spec = describe_training_data(run, settings, training_dir)
     load = functools.partial(load_thumbnails, spec, **size, cache_dir=cache_dir)
-    return make_reference(key, dataset, load, cache_dir)
+    return make_reference(key, dataset, load, cache_dir, find_kinds(spec))
 
 
 def load_training_data(
@@ -178,9 +178,9 @@ def load_training_data(
     cache_dir: Path,
     training_dir: Path | None = None,
 ) -> Dataset:
-    """Return the data that `run` was trained on, from where its notes say that they lie.
+    """Return the data that `run` was trained on, from the place in its notes.
 
-    `training_dir` is where they lie now. Raises `UserError` where they are not there, or others.
+    `training_dir` is where they are now. Raises `UserError` if they are not there, or are others.
     """
     learner = settings.classifier
     dataset = load_dataset(
@@ -192,8 +192,8 @@ def load_training_data(
     if dataset.fingerprint != read_data(run)["fingerprint"]:
         raise UserError(
             f"The images in {training_dir or read_notes(run).get('data')} are not those that "
-            f"{run} was trained on, or are split otherwise: --training_dir=DIR says where the "
-            "training images are."
+            f"{run} was trained on, or they are split in another way: give --training_dir=DIR, the "
+            "folder of the training images."
         )
     return dataset
 
@@ -201,16 +201,16 @@ def load_training_data(
 def describe_training_data(
     run: Path, settings: TrainClassifierSettings, training_dir: Path | None
 ) -> DataSpec:
-    """Return which data `run` was trained on, by its notes: its data and its command's flags.
+    """Return which data `run` was trained on: the folder and the command in its notes.
 
-    Raises `UserError` where it has no notes, or the folder is gone.
+    Raises `UserError` if it has no notes, or if the folder is gone.
     """
     notes = read_notes(run)
     data = str(training_dir or notes.get("data", ""))
     command = str(notes.get("command", ""))
     if not data:
         raise UserError(
-            f"{run} does not say where its training images are: --training_dir=DIR does."
+            f"{run} does not say where its training images are: give --training_dir=DIR."
         )
     if data == PHANTOM:
         return DataSpec.of(settings.data)
@@ -219,16 +219,16 @@ def describe_training_data(
         return DataSpec.of(settings.data, dataset=data)
     if not Path(data).is_dir():
         raise UserError(
-            f"The training images of {run} are no longer in {data}: --training_dir=DIR says where "
-            "they are."
+            f"The training images of {run} are no longer in {data}: give --training_dir=DIR, the "
+            "folder where they are now."
         )
     return DataSpec.of(
         settings.data,
         data_dir=Path(data),
         patients_from=flags.get("patients_from", "auto"),
         **{name: flags.get(name) for name in _DATA_FLAGS if name != "patients_from"},
-        follow_links=flags.get("follow_links", "false") in ("", "true"),
-        leave_out=tuple(part for part in flags.get("leave_out", "").split(",") if part),
+        follow_links=flags.get("follow_links", "false").lower() in ("", "true", "t", "1"),
+        leave_out=tuple(part.strip() for part in flags.get("leave_out", "").split(",") if part),
         skip_bad_images=flags.get("on_bad_image") == "skip",
     )
 
@@ -252,11 +252,12 @@ def _take_value(following: str) -> str:
 
 
 def check_same_classes(classifiers: Sequence[RestoredClassifier]) -> None:
-    """Raise `UserError` where classifiers that are to be compared have other classes."""
+    """Raise `UserError` if the classifiers do not all have the same classes, in the same order."""
     first = classifiers[0]
     for other in classifiers[1:]:
         if other.class_names != first.class_names:
             raise UserError(
                 f"{first.run} has the classes {', '.join(first.class_names)}, and {other.run} "
-                f"{', '.join(other.class_names)}: expected runs of the same classes, in one order."
+                f"{', '.join(other.class_names)}: expected runs with the same classes, in the same "
+                "order."
             )

@@ -1,6 +1,7 @@
-"""Show new images to trained classifiers: what they say of each, and how right they are.
+"""Predict the classes of new images with trained classifiers.
 
-`predict_images` is for arrays, `predict_folder` for files, with a report in a folder.
+`predict_images` is for arrays, `predict_files` for a folder or a file. `prediction_output` writes
+the report.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,13 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from jaxgan.core.errors import UserError, name_some
-from jaxgan.data.copies import choose_searched
+from jaxgan.core.untrusted import printable
+from jaxgan.data.copies import choose_searched, describe_search
 from jaxgan.data.fit import WORTH_SAYING, compute_cut
 from jaxgan.data.forms import Form, Part, join_thumbnails, read_parts
 from jaxgan.data.images import measure_files, resize_all
 from jaxgan.data.limits import ImageError
 from jaxgan.data.new_images import Asked, NewImages, find_new_images
-from jaxgan.data.values import MIN_GRAYS, Spread, View, choose_ranges, describe_ways
+from jaxgan.data.values import MIN_GRAYS, Range, View, choose_ranges, describe_ways
 from jaxgan.evaluation.reference import MOST_COMPARED, Reference
 from jaxgan.experiments.classifier_runs import (
     RestoredClassifier,
@@ -41,7 +43,7 @@ _ASKED = Asked()
 
 @dataclass(frozen=True)
 class Predictions:
-    """What one classifier says of images: `probabilities` [num, outputs], by `files`.
+    """The predictions of one classifier: `probabilities` [num, outputs] of the images `files`.
 
     The first outputs are the classes, in the order of `class_names`.
     """
@@ -55,7 +57,7 @@ class Predictions:
 
     @property
     def predicted(self) -> tuple[str, ...]:
-        """The class of the highest probability, for each image."""
+        """The class with the highest probability, for each image."""
         outputs = self.probabilities.argmax(axis=1)
         return tuple(name_output(self.class_names, int(output)) for output in outputs)
 
@@ -63,26 +65,29 @@ class Predictions:
 def predict_images(
     classifier: RestoredClassifier, images: np.ndarray, files: Sequence[str] = ()
 ) -> Predictions:
-    """Return what a classifier says of images uint8 [num, height, width] or [..., 1 or 3].
+    """Return the predictions for images uint8 [num, height, width] or [..., 1 or 3].
 
-    Images of another size are cut to the central square and scaled, as `resize_all` does; colours
-    become gray, and gray is repeated, where the classifier sees it so. `files` are their names, by
-    default their numbers. Raises `UserError` for any other array.
+    Images of another size are cut to the central square and scaled (`resize_all`). If the
+    classifier needs it, colours become gray, and gray is repeated three times. `files` are the
+    names of the images, by default their numbers. Raises `UserError` for any other array.
     """
     shown = _match_form(_check_images(images), classifier.form)
     names = tuple(files) or tuple(map(str, range(len(shown))))
+    if len(names) != len(shown):
+        raise UserError(f"Found {len(shown)} images and {len(names)} names: expected one for each.")
     return Predictions(names, classifier.class_names, classifier.compute_probabilities(shown))
 
 
 def _check_images(images: np.ndarray) -> np.ndarray:
-    """Return images [num, height, width, channels]; refuse what is no stack of 8-bit images."""
+    """Return images [num, height, width, channels]; refuse other arrays."""
     images = np.asarray(images)
     stack = images[..., None] if images.ndim == 3 else images
-    if images.dtype != np.uint8 or stack.ndim != 4 or stack.shape[-1] not in (1, 3):
+    is_one = images.ndim == 3 and images.shape[-1] in (1, 3)  # [height, width, channels]
+    if images.dtype != np.uint8 or stack.ndim != 4 or stack.shape[-1] not in (1, 3) or is_one:
         raise UserError(
             f"Found images of {images.dtype} {list(images.shape)}: expected uint8 "
-            "[num, height, width] or [num, height, width, 1 or 3]. Of one image, give image[None]. "
-            "Of numbers from 0 to 1, give (255 * images).round().astype('uint8')."
+            "[num, height, width] or [num, height, width, 1 or 3]. For one image, give "
+            "image[None]. For numbers from 0 to 1, give (255 * images).round().astype('uint8')."
         )
     if not stack.size:
         raise UserError(f"Found images of {list(images.shape)}: expected one image or more.")
@@ -103,24 +108,26 @@ def _match_form(images: np.ndarray, form: Form) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How new images stand to the training images of a run: copies, and distances.
+    """New images compared with the training images of a run: copies, and distances.
 
-    `copies` has, for each new image that is a copy, the split and the file of the other one.
-    `is_far` has, by kind of distance, which images [num] lie beyond the limit.
+    `copies` has, for each new image that is a copy, the split and the file of the original.
+    `is_far` has, by kind of distance, which images [num] are beyond the limit. `unsearched` is the
+    notice if not all images of the training's data were searched for copies.
     """
 
     departures: Mapping[str, Departure]
     copies: Mapping[int, tuple[str, str]]
     is_far: Mapping[str, np.ndarray]
     grays: Mapping[str, float]
+    unsearched: str | None = None
 
 
 @dataclass(frozen=True)
 class FolderPredictions:
-    """What classifiers say of the images of a folder: `predictions` by run.
+    """The predictions of classifiers for the images of a folder: `predictions` by run.
 
-    `comparisons` say, by run, how the images stand to those of its training, or why that is not
-    known. `is_generated` [num]: which images jaxgan has made.
+    `comparisons` holds, by run, the comparison with its training images, or why there is none.
+    `is_generated` [num]: which images jaxgan has made.
     """
 
     images: NewImages
@@ -135,7 +142,7 @@ class FolderPredictions:
 
 @dataclass
 class _Gathered:
-    """What is kept of images that were read some at a time."""
+    """The results for images that are read in parts."""
 
     indices: list[int] = field(default_factory=list)
     probabilities: dict[str, list[np.ndarray]] = field(default_factory=dict)
@@ -157,10 +164,10 @@ def predict_files(
     checkpoint: str = "newest",
     training_dir: Path | None = None,
 ) -> FolderPredictions:
-    """Return what the classifiers in folders `runs` say of the images in `path`, folder or file.
+    """Return the predictions of the runs in folders `runs` for the images in a folder or file.
 
-    All see the same images, each in the form of its own training. `training_dir` is where the
-    training images lie now. Raises `UserError`.
+    All runs see the same images, each in the form of its own training. `training_dir` is where the
+    training images are now. Raises `UserError`.
     """
     classifiers = {
         str(run): restore_classifier(
@@ -172,7 +179,7 @@ def predict_files(
     names = next(iter(classifiers.values())).class_names
     images = find_new_images(path, names, asked)
     references = _find_references(classifiers, cache_dir, training_dir)
-    forms, notices = _find_forms(images, classifiers)
+    forms, notices = _find_forms(images, classifiers, references)
     bad: list[tuple[str, ImageError]] = []
     gathered = _Gathered()
     unique = list({id(form): form for form in forms.values()}.values())
@@ -181,7 +188,10 @@ def predict_files(
         _gather(gathered, part, images.files)
         _predict_part(gathered, shown, classifiers, references)
     if not gathered.indices:
-        raise UserError(f"None of the {len(bad)} images in {path} can be used: {bad[0][1]}.")
+        file, reason = bad[0]
+        raise UserError(
+            f"None of the {len(bad)} image(s) in {path} can be used: {printable(file)} {reason}."
+        )
     taken = images.take(gathered.indices)
     form = next(iter(forms.values()))
     return FolderPredictions(
@@ -194,7 +204,7 @@ def predict_files(
         _compare(gathered, references),
         np.array(gathered.is_generated),
         form,
-        (*images.notices, *notices, *_describe_images(gathered, form)),
+        (*images.notices, *notices, *_describe_images(gathered, unique)),
         tuple((file, str(reason)) for file, reason in bad),
     )
 
@@ -202,7 +212,7 @@ def predict_files(
 def _find_references(
     classifiers: Mapping[str, RestoredClassifier], cache_dir: Path, training_dir: Path | None
 ) -> dict[str, Reference | str]:
-    """Return, by run, what its training images are like, or why that is not known."""
+    """Return, by run, the reference of its training images, or why there is none."""
     found: dict[str, Reference | str] = {}
     for name, classifier in classifiers.items():
         try:
@@ -215,25 +225,29 @@ def _find_references(
 
 
 def _find_forms(
-    images: NewImages, classifiers: Mapping[str, RestoredClassifier]
+    images: NewImages,
+    classifiers: Mapping[str, RestoredClassifier],
+    references: Mapping[str, Reference | str],
 ) -> tuple[dict[str, Form], list[str]]:
-    """Return the form of each run, equal ones as one, and notices.
+    """Return the form of each run, equal forms as one object, and notices.
 
-    Numbers of more than 8 bits are shown over the range of the training. Of a kind that it had
-    none of, over the one that is found for the new images.
+    Numbers of more than 8 bits are shown over the range of the training. A kind that the training
+    did not have is shown over the range that is found for the new images.
     """
     spreads = measure_files(dict(zip(images.files, images.paths, strict=True)))
     found = choose_ranges(list(spreads.values()))
     forms: list[Form] = []
     by_run, notices = {}, list[str]()
     for run, classifier in classifiers.items():
-        own = classifier.form
-        view = View(own.view.asked, {**found, **own.view.ranges})
-        form = replace(own, view=view)
-        known = next((other for other in forms if other == form), form)
-        forms.append(known)
-        by_run[run] = known
-        notices += _describe_ranges(spreads, own)
+        own, reference = classifier.form, references[run]
+        # A kind of the training without a range is shown over all that its bits can hold.
+        known = {*own.view.ranges, *(reference.kinds if isinstance(reference, Reference) else ())}
+        added = {kind: ends for kind, ends in found.items() if kind not in known}
+        form = replace(own, view=View(own.view.asked, {**added, **own.view.ranges}))
+        by_run[run] = next((other for other in forms if other == form), form)
+        forms.append(by_run[run])
+        if own.view.asked is None:
+            notices += _describe_ranges(added)
     return by_run, list(dict.fromkeys(notices))
 
 
@@ -253,7 +267,7 @@ def _predict_part(
     classifiers: Mapping[str, RestoredClassifier],
     references: Mapping[str, Reference | str],
 ) -> None:
-    """Add what each run says of some images, and how far they are from its training images."""
+    """Add the predictions of each run for some images, and their distances from its training."""
     for run, images in shown.items():
         probabilities = classifiers[run].compute_probabilities(images)
         gathered.probabilities.setdefault(run, []).append(probabilities)
@@ -292,13 +306,16 @@ def _create_comparison(
     copies: Mapping[int, tuple[str, str]],
     is_generated: np.ndarray,
 ) -> Comparison:
-    """Return how images stand to those of a training; copies do not count for the distances."""
+    """Return the comparison with training images; copies of these do not count for distances."""
     is_new = ~is_generated
     is_new[[i for i, (split, _) in copies.items() if split == "train"]] = False
     grays = np.arange(histograms.shape[1])
     means = {"training_mean": float(reference.histogram @ grays)}
+    searched = reference.thumbnails
+    what = "training and validation images"
+    unsearched = describe_search(searched.num_searched, searched.num_images, what=what)
     if not is_new.any():
-        return Comparison({}, copies, {}, means)
+        return Comparison({}, copies, {}, means, unsearched)
     new = np.flatnonzero(is_new)
     some = new[choose_searched(len(new), MOST_COMPARED)]
     is_many = len(new) >= FEWEST
@@ -322,23 +339,24 @@ def _create_comparison(
     }
     is_far = {kind: distances[kind] > d.limit for kind, d in departures.items()}
     means["mean"] = float(histograms[new].mean(axis=0) @ grays)
-    return Comparison(departures, copies, is_far, means)
+    return Comparison(departures, copies, is_far, means, unsearched)
 
 
-def _describe_images(gathered: _Gathered, form: Form) -> list[str]:
-    """Return what is to be said of how the images are shown to the classifier."""
+def _describe_images(gathered: _Gathered, forms: Sequence[Form]) -> list[str]:
+    """Return the notices on how the images are shown to the classifier."""
     cut = compute_cut([width / height for width, height in gathered.sides])
-    small = sum(min(sides) < form.size for sides in gathered.sides)
+    size = max(form.size for form in forms)
+    small = sum(min(sides) < size for sides in gathered.sides)
     few = [f for f, n in gathered.grays.items() if n is not None and n < MIN_GRAYS]
     said = []
-    if form.fit == "crop" and (cut > WORTH_SAYING).any():
+    if any(form.fit == "crop" for form in forms) and (cut > WORTH_SAYING).any():
         said.append(
             f"{int((cut > WORTH_SAYING).sum())} of {len(cut)} images are far from square. The "
             f"classifier sees their central square, as in its training: up to {cut.max():.0%} of "
             "an image is cut off."
         )
     if small:
-        said.append(f"{small} image(s) have fewer than {form.size} pixels a side: enlarged.")
+        said.append(f"{small} image(s) have fewer than {size} pixels a side and are enlarged.")
     if few:
         said.append(
             f"Fewer than {MIN_GRAYS} of 256 grays are in {name_some(sorted(few), 'image')}."
@@ -346,14 +364,10 @@ def _describe_images(gathered: _Gathered, form: Form) -> list[str]:
     return [*said, *describe_ways(gathered.ways)]
 
 
-def _describe_ranges(spreads: Mapping[str, Spread], form: Form) -> list[str]:
-    """Return over which range numbers are shown of which the training has noted none."""
-    found = choose_ranges(list(spreads.values()))
-    new = [kind for kind in sorted(found) if kind not in form.view.ranges]
-    if form.view.asked is not None:
-        return []
+def _describe_ranges(added: Mapping[str, Range]) -> list[str]:
+    """Return a notice for each kind of which the run has no range."""
     return [
-        f"Images of {kind}: {found[kind][0]:g} is shown as black and {found[kind][1]:g} as white. "
-        "The range is that of the new images: the training has noted none of its own."
-        for kind in new
+        f"Images of {kind}: {low:g} is shown as black and {high:g} as white. This is the range of "
+        "the new images: the run has none for this kind."
+        for kind, (low, high) in sorted(added.items())
     ]

@@ -1,4 +1,4 @@
-"""What a prediction leaves: predictions.csv, report.json, report.md, figures; two sentences."""
+"""Write the results of a prediction: predictions.csv, report.json, report.md and figures."""
 
 import csv
 import io
@@ -14,6 +14,7 @@ from jaxgan.core.console import say
 from jaxgan.core.errors import list_some, name_few
 from jaxgan.core.files import make_folder, write_json, write_text
 from jaxgan.core.untrusted import csv_cell, printable
+from jaxgan.core.versions import get_versions
 from jaxgan.data.forms import prepare_image
 from jaxgan.data.limits import read_file
 from jaxgan.experiments.predict import Comparison, FolderPredictions
@@ -37,9 +38,9 @@ _STRANGE = "of a class that the classifier does not know"
 
 @dataclass(frozen=True)
 class Counted:
-    """Which images count: their `indices`, with the `truth` of each; None where none does.
+    """The images that count: their `indices`, and the `truth` of each; None if no image counts.
 
-    `reasons` says of each image why it is left out; "" where it is not.
+    `reasons` has, for each image, why it is left out; "" if it counts.
     """
 
     reasons: tuple[str, ...]
@@ -48,9 +49,9 @@ class Counted:
 
 
 def report_predictions(found: FolderPredictions, out: Path) -> dict[str, Any]:
-    """Write all that is to be said of predictions to the folder `out`, and say it in short.
+    """Write the table, the report and the figures to the folder `out`; print the main results.
 
-    Returns what is in `report.json`.
+    Returns the content of `report.json`.
     """
     counted = count_images(found)
     make_folder(out)
@@ -71,7 +72,7 @@ def report_predictions(found: FolderPredictions, out: Path) -> dict[str, Any]:
 
 
 def count_images(found: FolderPredictions) -> Counted:
-    """Return which images the numbers are of: those of a known class that no training has seen."""
+    """Return the images that count: those of a known class that no training has seen."""
     images, names = found.images, found.class_names
     copied = {
         index
@@ -107,28 +108,34 @@ def _find_reason(found: FolderPredictions, index: int, *, is_copy: bool) -> str:
 
 
 def format_csv(found: FolderPredictions, counted: Counted) -> str:
-    """Return the table of all predictions: a line for each image and run."""
+    """Return the table of all predictions: a line for each image and run.
+
+    A run without an output that another run has leaves its column empty.
+    """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    outputs = next(iter(found.predictions.values())).probabilities.shape[1]
+    outputs = max(p.probabilities.shape[1] for p in found.predictions.values())
     names = [*found.class_names, *(f"outside_{i + 1}" for i in range(outputs))][:outputs]
     has_sources = bool(found.images.sources)
     head = ["run", "file", "patient", *(["source"] if has_sources else [])]
     head += [*(f"p_{name}" for name in names), "predicted", "true", "left_out", "unlike_training"]
     writer.writerow([csv_cell(cell) for cell in head])
     for run in found.predictions:
-        for row in _list_rows(found, counted, run):
+        for row in _list_rows(found, counted, run, outputs):
             writer.writerow([csv_cell(cell) for cell in row])
     return buffer.getvalue()
 
 
-def _list_rows(found: FolderPredictions, counted: Counted, run: str) -> Iterator[list[object]]:
+def _list_rows(
+    found: FolderPredictions, counted: Counted, run: str, outputs: int
+) -> Iterator[list[object]]:
     images, predictions = found.images, found.predictions[run]
     comparison = found.comparisons[run]
     for i, (file, called) in enumerate(zip(images.files, predictions.predicted, strict=True)):
         source = [images.sources[i]] if images.sources else []
         row: list[object] = [run, file, images.patients[i] or "", *source]
         row += [f"{p:.6f}" for p in predictions.probabilities[i]]
+        row += [""] * (outputs - predictions.probabilities.shape[1])
         row += [
             called,
             images.classes[i] or "",
@@ -146,7 +153,7 @@ def _describe_reason(reason: str, comparison: Comparison | str, index: int) -> s
 
 
 def _list_far(comparison: Comparison | str, index: int) -> str:
-    """Return in which kinds of distance an image lies beyond the limit."""
+    """Return the kinds of distance in which an image is beyond the limit."""
     if isinstance(comparison, str):
         return "not known"
     return " and ".join(kind for kind, far in comparison.is_far.items() if far[index])
@@ -156,7 +163,7 @@ def _list_far(comparison: Comparison | str, index: int) -> str:
 
 
 def create_report(found: FolderPredictions, counted: Counted) -> dict[str, Any]:
-    """Return the report as strict JSON has it, but for the figures."""
+    """Return the content of report.json, without the figures."""
     truth, runs = counted.truth, {}
     for run, predictions in found.predictions.items():
         comparison = found.comparisons[run]
@@ -182,6 +189,7 @@ def create_report(found: FolderPredictions, counted: Counted) -> dict[str, Any]:
         "comparisons": comparisons,
         "left_out": _list_left_out(found, counted),
         "skipped": [f"{file} {reason}" for file, reason in found.skipped],
+        "versions": get_versions(),
     }
     sentences = [*_describe_results(report), *_describe_distances(found)]
     return {**report, "sentences": sentences, "notices": _list_notices(found, counted)}
@@ -204,21 +212,21 @@ def _list_left_out(found: FolderPredictions, counted: Counted) -> dict[str, list
 
 
 def _describe_results(report: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a sentence for each run, and one for each two that are compared."""
+    """Yield a sentence for each run, and one for each pair of runs."""
     for run, found in report["runs"].items():
         measured = found["measured"]
         yield _describe_counts(run, found) if measured is None else _describe_run(run, measured)
     for c in report["comparisons"]:
         points, ends = format_difference(c)
         is_clear = c["interval"] and not c["interval"][0] <= 0 <= c["interval"][1]
-        chance = "more than chance with these patients" if is_clear else "no more than chance"
-        yield f"{c['run']} less {c['less']}: {points} points [{ends}], which is {chance}."
+        chance = "more than chance for these patients" if is_clear else "no more than chance"
+        yield f"{c['run']} minus {c['less']}: {points} points [{ends}], which is {chance}."
 
 
 def _describe_counts(run: str, found: Mapping[str, Any]) -> str:
     counts = [f"{count} {name}" for name, count in found["predicted"].items()]
     total = sum(found["predicted"].values())
-    return f"{run} names {total} image(s): {list_some(counts)}. No true classes count here."
+    return f"{run} predicts {total} image(s): {list_some(counts)}. No true class is known."
 
 
 def _describe_run(run: str, measured: Mapping[str, Any]) -> str:
@@ -245,7 +253,7 @@ def _percent(share: float) -> str:
 
 
 def _describe_distances(found: FolderPredictions) -> list[str]:
-    """Return a sentence on how far the images are from the training images, one for equal ones."""
+    """Return a sentence on the distance from the training for each run; equal ones once."""
     sentences = [_describe_distance(c) for c in found.comparisons.values()]
     if len(set(sentences)) == 1:
         return sentences[:1]
@@ -256,15 +264,15 @@ def _describe_distances(found: FolderPredictions) -> list[str]:
 def _describe_distance(comparison: Comparison | str) -> str:
     if isinstance(comparison, str):
         return (
-            "How far these images are from the training images is not known, nor which of them "
-            f"are copies of those: {comparison}"
+            "It is not known how far these images are from the training images, and which of them "
+            f"are copies of these: {comparison}"
         )
     if not comparison.departures:
-        return "All of these images are copies of training images or made by jaxgan."
+        return "All these images are copies of training images, or made by jaxgan."
     reasons = [r for kind, d in comparison.departures.items() for r in _explain(kind, d)]
     if not reasons:
         return (
-            "These images are about as near to the training images as its validation images are, "
+            "These images are about as near to the training images as the validation images are, "
             "by their grays and by their features."
         )
     grays = comparison.grays
@@ -276,19 +284,19 @@ def _describe_distance(comparison: Comparison | str) -> str:
 
 
 def _explain(kind: str, departure: Departure) -> Iterator[str]:
-    """Yield why a kind of distance makes numbers doubtful."""
+    """Yield the reasons why a kind of distance makes the numbers doubtful."""
     if departure.is_whole_beyond and departure.whole is not None:
         times = departure.whole / departure.whole_limit
-        yield f"their {kind} differ {times:.1f} times as much as those of its classes do"
+        yield f"their {kind} differ {times:.1f} times as much as those of the training's classes"
     if departure.has_many_beyond:
         yield (
-            f"{departure.share_beyond:.0%} lie farther away by their {kind} than 95 % of its "
+            f"{departure.share_beyond:.0%} are farther away by their {kind} than 95 % of the "
             "validation images"
         )
 
 
 def _list_notices(found: FolderPredictions, counted: Counted) -> list[str]:
-    """Return what has to be said of the images, apart from the results."""
+    """Return the notices on the images."""
     notices = [*_describe_left_out(found, counted), *found.notices]
     truth = counted.truth
     if truth is not None:
@@ -296,14 +304,14 @@ def _list_notices(found: FolderPredictions, counted: Counted) -> list[str]:
         missing = [name for i, name in enumerate(truth.class_names) if i not in present]
         if missing:
             notices.append(
-                f"No image that counts is of {list_some(missing)}: nothing is measured of "
-                "that, and balanced accuracy is the mean over the other classes."
+                f"No image that counts is of {list_some(missing)}: this is not measured, and "
+                "balanced accuracy is the mean over the other classes."
             )
         unknown = sum(found.images.patients[i] is None for i in counted.indices)
         if unknown:
             notices.append(
-                f"The patient of {unknown} of {len(truth)} images is not known: each counts as "
-                "another patient's. Where patients have several images, intervals are too narrow."
+                f"The patient of {unknown} of {len(truth)} images is not known: each of these "
+                "counts as one patient. If patients have several images, intervals are too narrow."
             )
     if found.skipped:
         named = name_few([f"{file} {reason}" for file, reason in found.skipped])
@@ -325,8 +333,10 @@ def _describe_left_out(found: FolderPredictions, counted: Counted) -> Iterator[s
             if seen:
                 yield (
                     f"{len(seen)} image(s) are copies of validation images of {run}. They count. "
-                    "Where settings or a checkpoint were chosen by these, the numbers are too good."
+                    "If settings or a checkpoint were chosen by these, the numbers are too good."
                 )
+            if comparison.unsearched:
+                yield f"{run}: {comparison.unsearched}"
 
 
 # Figures ----------------------------------------------------------------------------------------
@@ -340,7 +350,7 @@ def _draw(
     out: Path,
     suffix: str,
 ) -> dict[str, str]:
-    """Draw the figures of a run; return their files by what they show."""
+    """Draw the figures of a run; return their files by title."""
     truth, measured = counted.truth, report["runs"][run]["measured"]
     if truth is None:
         return {}
@@ -357,15 +367,15 @@ def _draw(
 
     def draw_mistakes(path: Path) -> None:
         shown = [_read_shown(found, m["index"]) for m in mistakes]
-        words = f"{title}: the mistakes that it was surest of"
+        words = f"{title}: the mistakes with the highest probability"
         prediction_figures.plot_mistakes(shown, mistakes, path, title=words)
 
     drawings: dict[str, tuple[str, Callable[[Path], None]]] = {
         "curves": ("ROC, precision-recall and reliability", draw_curves),
-        "confusion_matrix": ("What is taken for what", draw_confusions),
+        "confusion_matrix": ("Confusion matrix", draw_confusions),
     }
     if mistakes:
-        drawings["mistakes"] = ("The mistakes that it was surest of", draw_mistakes)
+        drawings["mistakes"] = ("The mistakes with the highest probability", draw_mistakes)
     figures = {}
     for name, (words, draw) in drawings.items():
         file = f"figures/{name}{suffix}.png"
@@ -375,7 +385,7 @@ def _draw(
 
 
 def _read_shown(found: FolderPredictions, index: int) -> np.ndarray:
-    """Return an image as it is shown to a reader: uint8 [side, side, 1 or 3]."""
+    """Return an image for the sheet of mistakes: uint8 [side, side, 1 or 3]."""
     form = replace(found.form, size=_SHOWN_SIDE)
     content = read_file(found.images.root / found.images.files[index])
     return prepare_image(content, [form]).pixels[0]

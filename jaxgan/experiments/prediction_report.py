@@ -1,4 +1,4 @@
-"""The numbers of a classifier on new images: measures with intervals over patients, differences."""
+"""Measure classifiers on new images, and their differences, with intervals over patients."""
 
 import itertools
 from collections import Counter
@@ -19,19 +19,19 @@ from jaxgan.study.statistics import (
     estimate_by_patient,
 )
 
-MOST_MISTAKES = 16  # that are shown
-MOST_SOURCES = 20  # that have numbers of their own: the largest
-_MOST_PAIRED = 4  # runs of which each two are compared; of more, each with the first
-_MOST_WEIGHTS = 20_000_000  # how often each image is drawn, in memory at once
+MOST_MISTAKES = 16  # shown at most
+MOST_SOURCES = 20  # the largest ones: only these have their own numbers
+_MOST_PAIRED = 4  # runs that are compared in all pairs; if there are more, each with the first
+_MOST_WEIGHTS = 20_000_000  # counts of draws, for all images, in memory at once
 _FEWEST_DRAWS = 200
-_FEWEST_PATIENTS = 5  # of whom there are intervals
+_FEWEST_PATIENTS = 5  # for an interval
 
 
 @dataclass(frozen=True)
 class Truth:
-    """Images whose class is known and counts: `labels` and `patients` are numbers from 0 [num].
+    """Images of a known class that count: `labels` and `patients` are numbers from 0 [num].
 
-    `sources` says where each comes from; empty where that is not known.
+    `sources` has the source of each; empty if no source is known.
     """
 
     class_names: tuple[str, ...]
@@ -43,20 +43,20 @@ class Truth:
         return len(self.labels)
 
     def take(self, indices: np.ndarray) -> "Truth":
-        """Return the images at `indices`, their patients numbered again from 0."""
+        """Return the images at `indices`, with new numbers from 0 for their patients."""
         patients = number(self.patients[indices])
         sources = tuple(self.sources[i] for i in indices) if self.sources else ()
         return Truth(self.class_names, self.labels[indices], patients, sources)
 
     @property
     def design(self) -> Design:
-        """The same as the statistics of a study take it: all in one fold."""
+        """The design for the statistics of a study: all images in one fold."""
         return Design(self.labels, self.patients, np.zeros(len(self), np.int64))
 
     def draw(self) -> np.ndarray:
         """Return how often each patient is drawn [num_draws, num_patients], always the same.
 
-        Of few patients there are no draws, and so no intervals: they would be far too narrow.
+        With few patients there are no draws, and so no intervals: these would be too narrow.
         """
         most = _MOST_WEIGHTS // max(len(self), 1)
         num_draws = int(np.clip(most, _FEWEST_DRAWS, NUM_BOOTSTRAP))
@@ -66,14 +66,14 @@ class Truth:
 
 
 def number(items: np.ndarray | Sequence[str]) -> np.ndarray:
-    """Return a number from 0 for each item [num], equal for equal ones."""
+    """Return a number from 0 for each item [num]; equal items have the same number."""
     return np.unique(np.asarray(items), return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
 def measure_run(probabilities: np.ndarray, truth: Truth) -> dict[str, Any]:
-    """Return the report of a run's `probabilities` [num, outputs] of images whose class is known.
+    """Return the report on a run's `probabilities` [num, outputs] for images of a known class.
 
-    It is that of a study (`compute_clustered_report`), with the same of each source.
+    It is that of a study (`compute_clustered_report`), and the same for each source.
     """
     report = _measure(probabilities, truth)
     if len(set(truth.sources)) > 1:
@@ -104,7 +104,7 @@ def _measure(probabilities: np.ndarray, truth: Truth) -> dict[str, Any]:
 
 
 def _measure_source(probabilities: np.ndarray, truth: Truth, source: str) -> dict[str, Any]:
-    """Return what counts of one source: it may have one class alone."""
+    """Return the measures of one source, which may have only one class."""
     here = np.flatnonzero(np.array(truth.sources) == source)
     report = _measure(probabilities[here], truth.take(here))
     names = ("images", "patients", "chance", "accuracy", "balanced_accuracy", "per_class")
@@ -139,11 +139,11 @@ def compare_runs(probabilities: Mapping[str, np.ndarray], truth: Truth) -> list[
 
 
 def list_mistakes(probabilities: np.ndarray, truth: Truth) -> list[dict[str, Any]]:
-    """Return the mistakes that the classifier was surest of, as `index` into the images."""
+    """Return the mistakes with the highest probability; `index` is that of the image."""
     predicted = probabilities.argmax(axis=1)
     confidence = probabilities.max(axis=1)
     wrong = np.flatnonzero(predicted != truth.labels)
-    surest = wrong[np.argsort(-confidence[wrong], kind="stable")][:MOST_MISTAKES]
+    chosen = wrong[np.argsort(-confidence[wrong], kind="stable")][:MOST_MISTAKES]
     return [
         {
             "index": int(i),
@@ -151,10 +151,10 @@ def list_mistakes(probabilities: np.ndarray, truth: Truth) -> list[dict[str, Any
             "predicted": name_output(truth.class_names, int(predicted[i])),
             "probability": float(confidence[i]),
         }
-        for i in surest
+        for i in chosen
     ]
 
 
 def name_output(class_names: Sequence[str], output: int) -> str:
-    """Return the class of an output; those beyond the classes are called outside."""
+    """Return the class of an output; "outside" for an output beyond the classes."""
     return class_names[output] if output < len(class_names) else OUTSIDE

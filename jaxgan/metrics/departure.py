@@ -1,18 +1,18 @@
-"""How far are new images from those that a network was trained on? A fixed rule for the answer.
+"""Measure how far new images are from those of a training, and decide by a fixed rule.
 
 There are two kinds of distance: of the gray values, and in features. Each is measured twice. The
-yardstick are the validation images of the training: the network has not learned from them either.
+yardstick is the validation images of the training: the network has not learned from them either.
 
-**Image by image.** Each image has a distance from the training images. The limit is what 95 of 100
-validation images stay within, so that 5 of 100 images of the same kind lie beyond it.
+**Image by image.** Each image has a distance from the training images. 95 of 100 validation images
+are within the limit, so 5 of 100 images of the same kind are beyond it.
 
 **As a whole.** A scanner that makes every image a little darker moves none of them beyond the limit
-and still changes what the network sees. So the images together have a distance from the training
-images as well. Its limit is how far the classes of the training are from one another, on average
-over each two of them. A set that differs by more than that can be taken for another class. Of fewer
-than `FEWEST` images nothing is said as a whole.
+but still changes what the network sees. So the distance of all images together is measured too. Its
+limit is the distance between two classes of the training, the mean over all pairs. A set that
+differs by more can be mistaken for another class. Fewer than `FEWEST` images are not measured as a
+whole.
 
-The rule: where more than `MOST_BEYOND` of the images lie beyond the limit, or the whole does, in
+The rule: if more than `MOST_BEYOND` of the images are beyond the limit, or if the whole is, in
 either kind, every number about these images is doubtful.
 """
 
@@ -37,10 +37,10 @@ _BLOCK = 256  # images whose distances are in memory at once
 class Departure:
     """How far new images are from training images, in one kind of distance.
 
-    `median` and `yardstick_median` are the middle distances of the new images and of the
-    validation images, `limit` is that of the rule, and `share_beyond` the share of the new images
-    beyond it. `whole` is the distance of all of them together (None of too few), `whole_limit` that
-    between the classes of the training.
+    `median` and `yardstick_median` are the median distances of the new images and of the
+    validation images. `share_beyond` is the share of the new images beyond `limit`. `whole` is the
+    distance of all together (None for too few images), `whole_limit` the distance between classes
+    of the training.
     """
 
     median: float
@@ -52,7 +52,7 @@ class Departure:
 
     @property
     def has_many_beyond(self) -> bool:
-        """Whether more images than the rule allows lie beyond the limit."""
+        """Whether more images than the rule allows are beyond the limit."""
         return self.share_beyond > MOST_BEYOND
 
     @property
@@ -73,7 +73,7 @@ class Departure:
 def measure_departure(
     distances: np.ndarray, yardstick: np.ndarray, whole: float | None, whole_limit: float
 ) -> Departure:
-    """Return what the distances [num] of new images say, with validation images' [m] to go by."""
+    """Return the departure for distances [num] of new images and [m] of validation images."""
     limit = compute_limit(yardstick)
     return Departure(
         float(np.median(distances)),
@@ -94,7 +94,7 @@ def compare_classes(
 
 
 def compare_histograms(histograms: np.ndarray, others: np.ndarray) -> float:
-    """Return how far the mean of histograms [num, 256] is from that of others, in grays."""
+    """Return the distance between the means of histograms [num, 256] and others, in grays."""
     return float(compute_gray_distances(histograms.mean(axis=0)[None], others.mean(axis=0))[0])
 
 
@@ -108,8 +108,8 @@ def compare_features(features: np.ndarray, others: np.ndarray) -> float:
 def compute_limit(yardstick: np.ndarray) -> float:
     """Return the distance that a new image of the same kind exceeds in 5 of 100 cases at most.
 
-    It is the k-th smallest of m distances with k = ceil(0.95 (m + 1)), as in conformal prediction;
-    the largest of fewer than 19.
+    It is the k-th smallest of m distances with k = ceil(0.95 (m + 1)), as in conformal prediction.
+    With fewer than 19 it is the largest.
     """
     rank = int(np.ceil(LIMIT * (len(yardstick) + 1)))
     return float(np.sort(yardstick)[min(rank, len(yardstick)) - 1])
@@ -118,7 +118,7 @@ def compute_limit(yardstick: np.ndarray) -> float:
 def compute_histograms(images: np.ndarray) -> np.ndarray:
     """Return the share of each of 256 grays in uint8 images [num, h, w, channels]: [num, 256].
 
-    Of colours the mean of the channels counts.
+    In colour, the mean of the channels counts.
     """
     grays = np.rint(images.mean(axis=-1)).astype(np.uint8).reshape(len(images), -1)
     counts = [np.bincount(gray, minlength=_NUM_GRAYS) for gray in grays]
@@ -126,7 +126,7 @@ def compute_histograms(images: np.ndarray) -> np.ndarray:
 
 
 def compute_gray_distances(histograms: np.ndarray, training: np.ndarray) -> np.ndarray:
-    """Return how far histograms [num, 256] are from the mean one of the training [256], in grays.
+    """Return the distances of histograms [num, 256] from the training's mean [256], in grays.
 
     It is the Wasserstein distance of order 1: how far, on average, the pixels have to move.
     """
@@ -136,7 +136,7 @@ def compute_gray_distances(histograms: np.ndarray, training: np.ndarray) -> np.n
 def compute_feature_distances(features: np.ndarray, training: np.ndarray) -> np.ndarray:
     """Return the mean distance [num] of features [num, d] to the nearest of the training's [n, d].
 
-    As many count as `NUM_NEIGHBOURS` says.
+    `NUM_NEIGHBOURS` of them count.
     """
     num = min(NUM_NEIGHBOURS, len(training))
     lengths = (training**2).sum(axis=1)

@@ -1,4 +1,4 @@
-"""Pictures of a classifier on new images: its curves, and the mistakes that it was surest of."""
+"""Draw a classifier on new images: curves, confusion matrix, mistakes with high probability."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -12,10 +12,14 @@ from jaxgan.metrics.curves import compute_precision_recall, compute_roc
 from jaxgan.reports.classifier_figures import plot_confusion_matrix
 from jaxgan.reports.drawing import BLUE, DPI, GRAY, GREEN, ORANGE, open_figure, write_notes
 
-_MOST_CURVES = 8  # classes with a curve each: of more, the most frequent
-_COLUMNS = 4  # of the sheet of mistakes
-_SIDE, _STEP, _ROW = 2.0, 2.2, 2.55  # inches: an image there, from one to the next, a row
-_LONGEST = 24  # letters of a name
+_MOST_CURVES = 8  # classes that have a curve: the most frequent ones
+_COLUMNS = 4  # in the sheet of mistakes
+_SIDE, _STEP, _ROW = (
+    2.0,
+    2.2,
+    2.55,
+)  # inches: side of an image there, distance between two, height of a row
+_LONGEST = 24  # letters in a name
 
 
 def plot_curves(
@@ -26,10 +30,10 @@ def plot_curves(
     *,
     title: str,
 ) -> None:
-    """Draw, side by side, the ROC and precision-recall curve of each class, and reliability.
+    """Draw the ROC and the precision-recall curve of each class, and reliability, in a row.
 
     `probabilities` [num, outputs], `labels` [num]; `report` is that of
-    `jaxgan.experiments.prediction_report`. A class that all images have, or none, has no curve.
+    `jaxgan.experiments.prediction_report`. A class has no curve if all images have it, or none.
     """
     with open_figure(path, size=(12.0, 4.9)) as figure:
         figure.suptitle(textwrap.fill(title, 120), x=0.01, ha="left")
@@ -51,7 +55,7 @@ def plot_curves(
         recall.set(xlabel="sensitivity (recall)", ylabel="precision", title="Precision-recall")
         error = 100 * report["calibration_error"]["value"]
         words = f"Reliability: {error:.1f} points of error"
-        reliability.set(xlabel="how sure it is", ylabel="how often it is right", title=words)
+        reliability.set(xlabel="probability", ylabel="share that is right", title=words)
         for axes in (roc, recall, reliability):
             axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         if roc.get_legend_handles_labels()[0][:-1]:
@@ -60,7 +64,7 @@ def plot_curves(
 
 
 def _choose(names: Sequence[str], labels: np.ndarray) -> list[tuple[int, str]]:
-    """Return the classes that have a curve, by their numbers."""
+    """Return the classes that have a curve, with their numbers."""
     counts = np.bincount(labels, minlength=len(names))
     usable = [i for i in range(len(names)) if 0 < counts[i] < len(labels)]
     frequent = sorted(usable, key=lambda i: -counts[i])[:_MOST_CURVES]
@@ -71,22 +75,22 @@ def _describe_curves(
     names: Sequence[str], labels: np.ndarray, bins: Sequence[Mapping[str, Any]]
 ) -> list[str]:
     shown = _choose(names, labels)
-    notes = [f"{len(labels)} images; each class against the rest."]
+    notes = [f"{len(labels)} images; each class against all others."]
     if len(shown) < len(names):
         notes.append(f"{len(shown)} of {len(names)} classes have a curve.")
     counts = ", ".join(str(b["count"]) for b in bins)
-    return [*notes, f"Reliability: images behind each dot, from left to right: {counts}."]
+    return [*notes, f"Reliability: number of images at each dot, from left to right: {counts}."]
 
 
 def shorten(name: str) -> str:
-    """Return a name that has room in a picture."""
+    """Return a name that is short enough for a picture."""
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 3]}..."
 
 
 def plot_confusions(
     labels: np.ndarray, predicted: np.ndarray, report: Mapping[str, Any], path: Path, *, title: str
 ) -> None:
-    """Draw what is taken for what: `labels` and `predicted` [num] are numbers of outputs."""
+    """Draw the confusion matrix of `labels` and `predicted` [num], the numbers of outputs."""
     names = list(report["per_class"])
     columns = np.minimum(predicted, len(names))
     counts = np.zeros((len(names), len(names) + 1), np.int64)
@@ -110,7 +114,7 @@ def plot_confusions(
 def plot_mistakes(
     images: Sequence[np.ndarray], mistakes: Sequence[Mapping[str, Any]], path: Path, *, title: str
 ) -> None:
-    """Show images uint8 [h, w, 1 or 3], each with its true class and what it was taken for."""
+    """Draw images uint8 [h, w, 1 or 3], each with its true and its predicted class."""
     rows = -(-len(images) // _COLUMNS)
     height = 0.5 + rows * _ROW
     with open_figure(path, size=(_COLUMNS * _STEP, height)) as figure:
@@ -119,11 +123,11 @@ def plot_mistakes(
             row, column = divmod(place, _COLUMNS)
             bottom = height - 0.5 - (row + 1) * _ROW + 0.1
             called = f"{shorten(mistake['predicted'])} {mistake['probability']:.0%}"
-            words = f"{place + 1}. is {shorten(mistake['true'])}\ncalled {called}"
+            words = f"{place + 1}. is {shorten(mistake['true'])}\npredicted {called}"
             left = column * _STEP + 0.1
             top = (bottom + _SIDE + 0.04) / height
             figure.text(left / (_COLUMNS * _STEP), top, words, fontsize=9, va="bottom")
-            # In the figure's own pixels: to open axes takes longer than to draw on them.
+            # In pixels of the figure: opening axes takes longer than drawing on them.
             figure.figimage(_enlarge(image), xo=round(left * DPI), yo=round(bottom * DPI))
 
 

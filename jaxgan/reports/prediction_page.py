@@ -1,4 +1,4 @@
-"""The page of a prediction: a Markdown text of what its report.json holds."""
+"""Write the page of a prediction: its report.json as Markdown."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -13,12 +13,12 @@ _KINDS = {"grays": "gray values, in levels of 256", "features": "encoder feature
 
 
 def format_prediction(report: Report) -> str:
-    """Return the page of a report, that of `jaxgan.experiments.prediction_output`."""
+    """Return the page of a report of `jaxgan.experiments.prediction_output`."""
     lines = ["# Predictions", "", *_space(report["sentences"])]
     for run, found in report["runs"].items():
         lines += [f"## {markdown_text(run)}", "", *_list_run(found)]
     if report["comparisons"]:
-        lines += ["## The runs side by side", "", *_compare(report["comparisons"])]
+        lines += ["## Differences between the runs", "", *_compare(report["comparisons"])]
     lines += ["## The images", "", *(f"- {markdown_text(said)}" for said in report["notices"])]
     if report["left_out"]:
         lines += ["", "Left out of the numbers:", "", *_list_left_out(report["left_out"])]
@@ -26,9 +26,9 @@ def format_prediction(report: Report) -> str:
 
 
 _ENDING = (
-    "Intervals: 95 %, over patients: whole patients are drawn again and again. They say what other "
-    "patients like these would give, and nothing of another training. predictions.csv has each "
-    "image, report.json all numbers."
+    "Intervals are 95 % intervals over patients (bootstrap of whole patients). They hold for other "
+    "patients like these, not for another training. predictions.csv has each image, report.json "
+    "all numbers."
 )
 
 
@@ -52,7 +52,7 @@ def _list_run(found: Report) -> Iterator[str]:
     for words, file in found["figures"].items():
         yield from (f"![{words}]({file})", "")
     if found["mistakes"]:
-        yield from ("The mistakes that it was surest of:", "")
+        yield from ("The mistakes with the highest probability:", "")
         yield from (*format_markdown(list(_list_mistakes(found["mistakes"]))), "")
 
 
@@ -102,14 +102,14 @@ def _list_sources(by_source: Report) -> Iterator[list[str]]:
 
 
 def _list_mistakes(mistakes: Sequence[Report]) -> Iterator[list[str]]:
-    yield ["", "file", "is", "called", "probability"]
+    yield ["", "file", "is", "predicted", "probability"]
     for number, m in enumerate(mistakes, start=1):
         words = [markdown_text(m[name]) for name in ("file", "true", "predicted")]
         yield [str(number), *words, f"{m['probability']:.0%}"]
 
 
 def _compare(comparisons: Sequence[Report]) -> Iterator[str]:
-    rows = [["run", "less", "balanced accuracy, points", "95 % interval", "p"]]
+    rows = [["run", "minus", "balanced accuracy, points", "95 % interval", "p"]]
     for c in comparisons:
         names = [markdown_text(c[name]) for name in ("run", "less")]
         rows.append([*names, *format_difference(c), f"{c['p']:.3f}"])
