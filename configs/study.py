@@ -65,7 +65,7 @@ def quick() -> ConfigDict:
     config.num_folds = 3
     config.num_seeds = 2
     config.num_gan_seeds = 1
-    config.num_updates = 200
+    config.num_updates = 450
     _take_gan(config, "quick")
     config.gan.image_size = 32
     config.gan_epochs = 150

@@ -19,7 +19,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_multi_string("run", [], "Folder of a classifier's run; A,B for several runs.")
 flags.DEFINE_string("images", None, "Folder of images, or one image file.")
 flags.DEFINE_enum("labels_from", "auto", LABELS_FROM, "Where the true classes come from:")
-flags.DEFINE_enum("checkpoint", "newest", CHECKPOINTS, "Which one of the run; best: as in its report.")
+flags.DEFINE_enum("checkpoint", "newest", CHECKPOINTS, "Which of the run; best: as in its report.")
 flags.DEFINE_string("training_dir", None, "Folder of the run's training images, if moved.")
 flags.DEFINE_string("out", "predictions", "Folder for the table and the report.")
 column = "Column of a table with the images that gives the"
