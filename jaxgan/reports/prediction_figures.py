@@ -59,7 +59,7 @@ def plot_curves(
         for axes in (roc, recall, reliability):
             axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         if roc.get_legend_handles_labels()[0][:-1]:
-            recall.legend(loc="lower left", fontsize=9)
+            recall.legend(loc="best", fontsize=9)
         write_notes(figure, _describe_curves(names, labels, bins))
 
 
