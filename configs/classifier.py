@@ -3,6 +3,7 @@
 `resnet18`, `resnet50`, `vgg16`, `googlenet`, `inception_v3`, `efficientnet_lite0`, `..._lite1`,
 `..._lite2` are the networks as published, at their own image size: for an accelerator. Each also
 has a form for two CPU cores, `resnet18_small` and so on, with fewer features and smaller images.
+`recommended` begins with ImageNet weights. A study takes any of them: `configs/study.py`.
 """
 
 import functools
@@ -14,10 +15,11 @@ from jaxgan.core.configs import choose_variant, load_beside
 
 
 def get_config(variant: str = "resnet18_small") -> ConfigDict:
-    return choose_variant(__file__, _list_variants(), variant)
+    return choose_variant(__file__, list_variants(), variant)
 
 
-def _list_variants() -> dict[str, Callable[[], ConfigDict]]:
+def list_variants() -> dict[str, Callable[[], ConfigDict]]:
+    """Return what makes the config of each variant, by its name."""
     full: dict[str, Callable[[], ConfigDict]] = {
         "resnet18": functools.partial(resnet, 18),
         "resnet50": functools.partial(resnet, 50),
@@ -31,7 +33,21 @@ def _list_variants() -> dict[str, Callable[[], ConfigDict]]:
         f"{name}_small": functools.partial(_shrink, create, sides.get(name, 64))
         for name, create in full.items()
     }
-    return full | small
+    return {"recommended": recommended} | full | small
+
+
+def recommended() -> ConfigDict:
+    """EfficientNet-Lite0 with ImageNet weights; only its head learns: for a few hundred images."""
+    config = efficientnet_lite(0)
+    config.transfer.weights = "imagenet"
+    config.transfer.frozen = "features"
+    config.classifier.image_size = 128
+    config.classifier.channels = 1  # the network sees gray images three times
+    config.num_epochs = 30
+    config.optimizer.name = "adam"
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.momentum = 0.0
+    return config
 
 
 def resnet(depth: int) -> ConfigDict:

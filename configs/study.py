@@ -1,4 +1,8 @@
-"""Studies: `configs/study.py:paper` (the default), `:small`, `:quick`; `:tiny` for coverage."""
+"""Studies: `configs/study.py:paper` (the default), `:small`, `:quick`; `:tiny` for coverage.
+
+A plus and a variant of configs/classifier.py replace GMD by that classifier, for example
+`configs/study.py:small+resnet18_small` or `configs/study.py:small+recommended`.
+"""
 
 from ml_collections import ConfigDict
 
@@ -19,7 +23,21 @@ ARMS = (
 
 def get_config(variant: str = "paper") -> ConfigDict:
     variants = {"paper": paper, "small": small, "quick": quick, "tiny": tiny}
-    return choose_variant(__file__, variants, variant)
+    name, plus, classifier = variant.partition("+")
+    if not plus and name in variants:
+        return choose_variant(__file__, variants, name)
+    known = load_beside(__file__, "classifier").list_variants()
+    if name not in variants or classifier not in known:
+        raise ValueError(
+            f"configs/study.py has no variant {variant!r}: expected one of {', '.join(variants)}. "
+            "Another classifier follows it, as in small+recommended: one of "
+            f"{', '.join(known)}."
+        )
+    config = variants[name]()
+    _take_classifier(config, "classifier", classifier)
+    # Images of the study's GANs are as its classifier sees them: gray, or with colors.
+    config.classifier.channels = config.gan.channels
+    return config
 
 
 def paper() -> ConfigDict:
@@ -40,7 +58,7 @@ def paper() -> ConfigDict:
     config.pool = 4.0  # generated images for the rules of selection, per image to keep
     config.audit = True  # also test the classifier on the frame only, and with the centre black
     _take_gan(config, "paper")
-    _take_classifier(config, "paper")
+    _take_classifier(config, "gmd", "paper")
     config.max_steps_per_dispatch = 50
     config.checkpoint_every_seconds = 60.0  # of a job that is not done yet; 0: never
     config.data = load_beside(__file__, "gmd").paper().data
@@ -53,7 +71,7 @@ def small() -> ConfigDict:
     config.num_seeds = 3
     config.num_updates = 600
     _take_gan(config, "quick")
-    _take_classifier(config, "quick")
+    _take_classifier(config, "gmd", "quick")
     return config
 
 
@@ -69,7 +87,7 @@ def quick() -> ConfigDict:
     _take_gan(config, "quick")
     config.gan.image_size = 32
     config.gan_epochs = 150
-    _take_classifier(config, "quick")
+    _take_classifier(config, "gmd", "quick")
     config.classifier.image_size = 32
     return config
 
@@ -96,9 +114,9 @@ def _take_gan(config: ConfigDict, variant: str) -> None:
     config.targets = run.selection.targets.to_dict()  # images that gan_paper_counts adds to each
 
 
-def _take_classifier(config: ConfigDict, variant: str) -> None:
+def _take_classifier(config: ConfigDict, file: str, variant: str) -> None:
     """Copy the fields of a classifier's config that a study needs, except its length."""
-    run = getattr(load_beside(__file__, "gmd"), variant)()
+    run = load_beside(__file__, file).get_config(variant)
     config.classifier = run.classifier
     config.optimizer = run.optimizer
     config.transfer = run.transfer

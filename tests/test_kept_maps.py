@@ -104,3 +104,23 @@ def test_a_family_without_stages_keeps_nothing(weights):
     toy = ToySettings(image_size=8, channels=1, rate=0.0).create(2)
     start = create_start(create_toy()) if weights else None
     assert keep(toy, start) is None
+
+
+def test_equal_batches_are_computed_once_and_never_differently():
+    """Batches are those of the images' places: the maps have the same bits with a full memory."""
+    sizes = []
+
+    def compute(images):
+        sizes.append(len(images))
+        return images.astype(np.float32).mean(axis=(1, 2)) + np.arange(len(images))[:, None]
+
+    images = make_image_set(8, size=8).images
+    expected = np.concatenate([compute(images[i : i + 3]) for i in (0, 3, 6)])
+    row = expected[:1].nbytes
+    for max_bytes, computed in ((2**20, [3, 3, 2]), (4 * row, [3, 3, 2, 3, 2]), (0, [3, 3, 2] * 2)):
+        sizes.clear()
+        remembered = kept_maps.Remembered(compute, 3, max_bytes)
+        for _ in range(2):
+            np.testing.assert_array_equal(remembered(images), expected)
+        assert sizes == computed
+    assert remembered(images[:0]).shape == (0, 1)

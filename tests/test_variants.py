@@ -28,7 +28,7 @@ def list_variants(config):
     """The variants that a config file has, as its own error message tells them."""
     with pytest.raises(ValueError, match="has no variant '\\?'") as raised:
         config.get_config("?")
-    return re.search("expected one of (.*)[.]", str(raised.value))[1].split(", ")
+    return re.search("expected one of (.*?)[.]", str(raised.value))[1].split(", ")
 
 
 def make_data(size, channels, num=28, num_val=0):

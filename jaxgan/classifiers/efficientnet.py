@@ -168,6 +168,11 @@ class EfficientnetLiteSettings(FamilySettings):
         good = 0.0 < self.norm_momentum < 1.0
         check("norm_momentum", self.norm_momentum, good, "between 0 and 1")
 
+    @property
+    def title(self) -> str:
+        """The name of the network for reports."""
+        return f"EfficientNet-Lite{self.variant}"
+
     def create(self, num_classes: int) -> Classifier:
         """Return an EfficientNet-Lite with an output for each class."""
         return Classifier(

@@ -89,6 +89,11 @@ class GmdSettings(FamilySettings):
         check("width", self.width, self.width >= 8 and self.width % 8 == 0, "a multiple of 8")
         check("num_outputs", self.num_outputs, self.num_outputs >= 0, "0 (one per class) or more")
 
+    @property
+    def title(self) -> str:
+        """The name of the network for reports."""
+        return "GMD"
+
     def create(self, num_classes: int) -> Classifier:
         """Return GMD with one output per class, or with the number of the paper's configuration."""
         num_outputs = self.num_outputs or num_classes

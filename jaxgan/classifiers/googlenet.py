@@ -192,6 +192,11 @@ class GooglenetSettings(FamilySettings):
         blocks.check_common(self.image_size, least, self.channels, self.width, self.dtype)
         blocks.check_share("dropout", self.dropout)
 
+    @property
+    def title(self) -> str:
+        """The name of the network for reports."""
+        return "GoogLeNet"
+
     def create(self, num_classes: int) -> Classifier:
         """Return GoogLeNet with an output for each class."""
         return Classifier(

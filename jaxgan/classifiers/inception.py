@@ -252,6 +252,11 @@ class InceptionSettings(FamilySettings):
         expected = f"False for images of fewer than {_AUXILIARY_SIDE} pixels a side"
         check("auxiliary", self.auxiliary, good, expected)
 
+    @property
+    def title(self) -> str:
+        """The name of the network for reports."""
+        return "Inception v3"
+
     def create(self, num_classes: int) -> Classifier:
         """Return Inception v3 with an output for each class."""
         return Classifier(

@@ -6,6 +6,7 @@ for rounding. This is not true if training changes the images, or has heads on e
 """
 
 import functools
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -32,6 +33,13 @@ class KeptMaps:
 
     learner: Classifier
     compute: Callable[[np.ndarray], np.ndarray]
+
+    def remember(self, batch_size: int) -> "KeptMaps":
+        """Return the same, with the maps of equal batches computed once.
+
+        The batches are those of `keep_maps`: so the maps are the same to the bit.
+        """
+        return replace(self, compute=Remembered(self.compute, batch_size))
 
     def replace(self, images: ImageSet) -> ImageSet:
         """Return a set with maps in place of its images."""
@@ -61,6 +69,37 @@ def keep_maps(
         classifier, input=InputForm(size, channels, _take_as_it_is), method="classify"
     )
     return KeptMaps(learner, lambda images: map_batches(bound, images, batch_size))
+
+
+class Remembered:
+    """The maps of batches that came before, by their content; at most `max_bytes` of them.
+
+    Nothing is dropped to make room: trainings come back to their images in the same order. What was
+    dropped last would be needed first.
+    """
+
+    def __init__(
+        self,
+        compute: Callable[[np.ndarray], np.ndarray],
+        batch_size: int,
+        max_bytes: int = MAX_BYTES,
+    ):
+        self._compute, self._batch_size, self._left = compute, batch_size, max_bytes
+        self._found: dict[bytes, np.ndarray] = {}
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        starts = range(0, max(len(images), 1), self._batch_size)
+        return np.concatenate([self._find(images[i : i + self._batch_size]) for i in starts])
+
+    def _find(self, batch: np.ndarray) -> np.ndarray:
+        key = hashlib.sha256(repr(batch.shape).encode() + batch.tobytes()).digest()
+        if key in self._found:
+            return self._found[key]
+        maps = self._compute(batch)
+        if maps.nbytes <= self._left:
+            self._found[key] = maps
+            self._left -= maps.nbytes
+        return maps
 
 
 def _compute_maps(variables: Params, images: Array, *, classifier: Classifier) -> Array:

@@ -103,6 +103,11 @@ class FamilySettings:
     image_size: int
     channels: int
 
+    @property
+    def title(self) -> str:
+        """The name of the network for reports."""
+        return type(self).__name__.removesuffix("Settings")
+
     def create(self, num_classes: int) -> Classifier:
         """Return the classifier of `num_classes` classes, with at least one output for each."""
         raise NotImplementedError

@@ -119,6 +119,11 @@ class ResnetSettings(FamilySettings):
     def __post_init__(self) -> None:
         blocks.check_common(self.image_size, 1, self.channels, self.width, self.dtype)
 
+    @property
+    def title(self) -> str:
+        """The name of the network for reports."""
+        return f"ResNet-{self.depth}"
+
     def create(self, num_classes: int) -> Classifier:
         """Return a ResNet with an output for each class."""
         dtype = DTYPES[self.dtype]

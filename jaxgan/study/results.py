@@ -1,6 +1,8 @@
 """The results of a study's jobs, for the analysis and the page."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +29,7 @@ class StudyResults:
     failures: list[Failure] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     sources: tuple[str, ...] = ()
+    weights: Mapping[str, Any] | None = None  # of the classifiers at first; None: drawn
 
     @property
     def class_names(self) -> tuple[str, ...]:

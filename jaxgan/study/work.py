@@ -39,6 +39,7 @@ def do_jobs(results: StudyResults, folder: Path, num_devices: int) -> None:
         devices=devices,
         epoch_images=plan.count_real(),
     )
+    results.weights = lab.describe_weights()
     runner = JobRunner(folder, plan.count_jobs())
     work = _Work(results, plan, runner, lab)
     if settings.needs_generators:
