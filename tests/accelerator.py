@@ -243,6 +243,7 @@ def format_table(lines: Sequence[Line]) -> str:
 def check_machine(out: Path, seconds: float, small: bool) -> int:
     """Run all parts, write OUT/accelerator.json, print the table; return the exit code."""
     clock = Clock(seconds)
+    out.mkdir(parents=True, exist_ok=True)
     device = describe_devices(out, clock)
     if not device or (device["backend"] == "cpu" and not small):
         found = "only a CPU" if device else f"no device, see {out / 'devices.log'}"
