@@ -178,11 +178,11 @@ def load_phantom(
     validation; 0: as many as in the paper. `subtlety` is 0 (obvious findings) to 1 (nearly
     invisible).
 
-    >>> films = load_phantom(images_per_class=8)
+    >>> films = load_phantom(images_per_class=12)
     >>> films
-    <Images of phantom: 24 train, 6 val; classes covid, normal, pneumonia>
+    <Images of phantom: 36 train, 9 val; classes covid, normal, pneumonia>
     >>> films.get_images("train", "covid", image_size=32).shape
-    (8, 32, 32, 1)
+    (12, 32, 32, 1)
     """
     if images_per_class < 0:
         raise UserError(f"images_per_class is {images_per_class}, expected 0 or more.")

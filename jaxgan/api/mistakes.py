@@ -1,6 +1,7 @@
 """Report a mistake in a notebook as the commands do: one sentence."""
 
 import contextlib
+import logging
 import re
 from collections.abc import Iterator
 
@@ -17,7 +18,8 @@ def telling_mistakes() -> Iterator[None]:
     These are mistakes, a disk or memory that is full, and a training that the user stopped.
     """
     try:
-        yield
+        with _quiet_orbax():
+            yield
     except UserError as error:
         raise type(error)(_FLAG.sub("", str(error))) from None
     except Stopped as stopped:
@@ -27,3 +29,18 @@ def telling_mistakes() -> Iterator[None]:
         if known is None:
             raise
         raise known from None
+
+
+@contextlib.contextmanager
+def _quiet_orbax() -> Iterator[None]:
+    """Leave out what orbax logs: a notebook would show it, and jaxgan reports errors itself."""
+    logger = logging.getLogger("absl")
+    logger.addFilter(_is_not_of_orbax)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_is_not_of_orbax)
+
+
+def _is_not_of_orbax(record: logging.LogRecord) -> bool:
+    return "orbax" not in record.pathname

@@ -83,6 +83,12 @@ def _change(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     """Return nested values, with those of `changes` at their dotted names."""
     for name, value in changes.items():
         head, _, rest = name.partition(".")
-        inner = _change(dict(values.get(head) or {}), {rest: value}) if rest else value
+        inner = _change(_get_group(values, head), {rest: value}) if rest else value
         values = {**values, head: inner}
     return values
+
+
+def _get_group(values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return a group of fields; an empty one if `name` is none: `read_settings` names it."""
+    found = values.get(name)
+    return dict(found) if isinstance(found, Mapping) else {}

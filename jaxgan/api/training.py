@@ -37,9 +37,9 @@ def train_gan(
     other values; `**{"gan.generator_width": 8}` changes a field of a group. The run is in
     `workdir`/`class_name`; without `workdir` in runs/CONFIG. Raises `UserError`.
 
-    >>> films = jaxgan.load_phantom(images_per_class=8)
-    >>> gan = jaxgan.train_gan("mlp:quick", films, "covid", num_epochs=1)  # doctest: +SLOW
-    >>> gan  # doctest: +SLOW
+    >>> films = jaxgan.load_phantom(images_per_class=12)
+    >>> gan = jaxgan.train_gan("mlp:quick", films, "covid", num_epochs=1)
+    >>> gan
     <TrainedGan in runs/mlp-quick/covid: 1 epochs>
     """
     with telling_mistakes():
@@ -95,9 +95,9 @@ def train_classifier(
     images are added to the training images, and the run is in `workdir`/augmented. Raises
     `UserError`.
 
-    >>> films = jaxgan.load_phantom(images_per_class=8)
+    >>> films = jaxgan.load_phantom(images_per_class=12)
     >>> small = {"classifier.width": 8, "classifier.image_size": 32}
-    >>> jaxgan.train_classifier("gmd:quick", films, num_epochs=1, **small)  # doctest: +SLOW
+    >>> jaxgan.train_classifier("gmd:quick", films, num_epochs=1, **small)
     <TrainedClassifier in runs/gmd-quick/real: 1 epochs, validation accuracy ...>
     """
     with telling_mistakes():
