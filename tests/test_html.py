@@ -96,7 +96,7 @@ def test_images_show_their_classes():
     shown = jaxgan.load_arrays(FILMS, [EVIL, "b"] * 20)._repr_html_()
     found = read(shown)
     assert found.tags.count("img") == 8
-    assert "patients" in found.words and "not known" in found.words
+    assert "Patients: train: not known, val: not known." in found.words
     assert found.words.count("b") == 5  # of the table, and of four images
 
 

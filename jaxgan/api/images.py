@@ -85,13 +85,14 @@ class Images:
         splits = self.shown.splits
         rows: list[Sequence[object]] = [["class", *splits]]
         rows += [[name, *counts.values()] for name, counts in self.count().items()]
-        rows.append(["patients", *(_count_patients(i.patients, i.known) for i in splits.values())])
+        patients = [f"{s}: {_count_patients(i.patients, i.known)}" for s, i in splits.items()]
         train = self.shown.train
         chosen = _choose_shown(train.labels)
         names = [self.class_names[label] for label in train.labels[chosen]]
         return html.show_box(
             f"Images of {self.shown.name}",
             html.show_table(rows),
+            html.show_sentences([f"Patients: {', '.join(patients)}."]),
             html.show_images(train.images[chosen], names),
             html.show_notes(self.notices),
             html.show_notes([f"{f} {why}" for f, why in self.shown.skipped], "Not used"),

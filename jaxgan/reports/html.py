@@ -20,7 +20,7 @@ MOST_ROWS = 20  # of a table
 _SIDE = 96  # pixels of an image in a row
 _LONGEST = 200  # letters of a cell
 _LINE = "border:1px solid rgba(128,128,128,.35)"
-_BOX = f"{_LINE};border-radius:6px;padding:.6em .9em;margin:.2em 0;max-width:56em;overflow-x:auto"
+_BOX = f"{_LINE};border-radius:6px;padding:.6em .9em;margin:.2em 0;max-width:62em;overflow-x:auto"
 _CELL = "padding:.15em .7em;text-align:{};background:transparent;color:inherit;border:0"
 
 

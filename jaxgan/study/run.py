@@ -13,7 +13,7 @@ from jaxgan.data.sets import Dataset, ImageSet, check_classes
 from jaxgan.study.arms import describe_missing_targets
 from jaxgan.study.folds import Folds, create_folds, describe_leaks, join_splits
 from jaxgan.study.notebook import show_study
-from jaxgan.study.page import write_study
+from jaxgan.study.page import WORDS, write_study
 from jaxgan.study.results import StudyResults
 from jaxgan.study.settings import StudySettings
 from jaxgan.study.work import do_jobs
@@ -32,7 +32,7 @@ class Study:
     figures: tuple[Path, ...]
 
     def __repr__(self) -> str:
-        return f"<Study in {self.folder}: {self.report['sentence']}>"
+        return f"<Study in {self.folder}: {WORDS[self.report['verdict']]}>"
 
     def _repr_html_(self) -> str:
         return show_study(self.report, self.page)
