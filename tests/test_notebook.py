@@ -3,7 +3,7 @@
 import ast
 import builtins
 import json
-import time
+import resource
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,8 @@ import pytest
 import jaxgan
 
 NOTEBOOK = Path(__file__).resolve().parents[1] / "docs" / "notebook.ipynb"
-LONGEST = 600  # seconds; four minutes on two cores without other work
+MOST_WORK = 2 * 240  # seconds of processors: four minutes on two cores
+LONGEST = 1800  # seconds of a cell, on a machine with other work
 
 
 def read_code():
@@ -89,12 +90,13 @@ def test_the_notebook_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(NOTEBOOK.parents[1]))
     document = nbformat.read(NOTEBOOK, as_version=4)
     nbformat.validate(document)
-    begin = time.monotonic()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     client = nbclient.NotebookClient(
         document, timeout=LONGEST, resources={"metadata": {"path": str(tmp_path)}}
     )
     client.execute()
-    assert time.monotonic() - begin < LONGEST
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)  # the kernel has ended
+    assert 10 < after.ru_utime - before.ru_utime < MOST_WORK
     shown = [out for cell in document.cells for out in cell.get("outputs", ())]
     pages = [out["data"]["text/html"] for out in shown if "text/html" in out.get("data", {})]
     assert len(pages) == 7

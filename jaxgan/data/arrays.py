@@ -155,9 +155,11 @@ def create_labelled(
 
 
 def _check_each(name: str, values: Sequence[object], num: int) -> None:
-    if np.ndim(values) != 1 or len(values) != num:
-        shape = list(np.shape(values))
-        raise UserError(f"Found {name} {shape} for {num} images: expected one for each image.")
+    shape = np.asarray(values).shape
+    if shape != (num,):
+        raise UserError(
+            f"Found {name} {list(shape)} for {num} images: expected one for each image."
+        )
 
 
 def _name_files(num: int) -> tuple[str, ...]:
