@@ -7,6 +7,7 @@ import os
 import pydoc
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,12 @@ import jaxgan
 from jaxgan.api import trained, training
 from jaxgan.api.mistakes import telling_mistakes
 from jaxgan.core.errors import DiskError, UserError
+from jaxgan.experiments.classifier_runs import describe_training_data
+from jaxgan.experiments.train_classifier import TrainClassifierSettings
 from jaxgan.sampling.runs import RestoredRun
 from jaxgan.sampling.settings import TrainGanSettings
 from jaxgan.training.loop import Stopped
+from jaxgan.training.run_folder import write_record
 from tests.helpers import make_dcgan_settings, write_run, write_split_folder
 
 MODULES = ("settings", "images", "training", "trained", "evaluation")
@@ -168,6 +172,14 @@ def test_trainings_get_the_images_in_their_size_and_record_where_they_are(folder
     assert given["settings"].data.fit == "pad"
 
 
+def test_the_record_of_a_run_finds_the_images_again(folder, tmp_path):
+    settings = training._resolve(TrainClassifierSettings, "gmd:quick", folder, {})
+    write_record(tmp_path, {"kind": "classifier"}, folder.notes)
+    assert describe_training_data(tmp_path, settings, None) == replace(
+        folder.load.args[0], data_dir=folder.root.resolve()
+    )
+
+
 def test_a_study_gets_the_images_in_two_sizes(folder, monkeypatch):
     given = {}
     monkeypatch.setattr(training.studies, "run_study", lambda settings, **o: given.update(o))
@@ -206,13 +218,24 @@ def test_a_run_of_another_kind_has_its_sentence(tmp_path):
 # Examples --------------------------------------------------------------------------------------
 
 
+class LastLines(doctest.OutputChecker):
+    """Compares the end of what was printed: before it, a training says how far it is."""
+
+    def check_output(self, want, got, optionflags):
+        lines = got.splitlines(keepends=True)
+        last = "".join(lines[max(len(lines) - len(want.splitlines()), 0) :])
+        return super().check_output(want, last, optionflags)
+
+
 def run_examples(folder, *, slow):
     """Run the examples of the docstrings in `folder`; return how many ran."""
     kept = os.getcwd()  # noqa: PTH109
     os.chdir(folder)
     try:
         runner = doctest.DocTestRunner(
-            optionflags=doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL, verbose=False
+            LastLines() if slow else doctest.OutputChecker(),
+            optionflags=doctest.ELLIPSIS,
+            verbose=False,
         )
         for module in MODULES:
             found = importlib.import_module(f"jaxgan.api.{module}")
@@ -234,4 +257,4 @@ def test_examples_of_the_docstrings_give_what_they_say(tmp_path, monkeypatch, ca
 @pytest.mark.slow
 def test_long_examples_of_the_docstrings_give_what_they_say(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert run_examples(tmp_path, slow=True) == 16
+    assert run_examples(tmp_path, slow=True) == 19

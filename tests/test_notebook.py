@@ -88,6 +88,7 @@ def test_the_notebook_runs(tmp_path, monkeypatch):
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(NOTEBOOK.parents[1]))
+    monkeypatch.delenv("XLA_FLAGS")  # one device, and programs as a user has them
     document = nbformat.read(NOTEBOOK, as_version=4)
     nbformat.validate(document)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)

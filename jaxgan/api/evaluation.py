@@ -60,11 +60,11 @@ def create_sets(
     labels = np.zeros(len(known), np.int32)
     unseen = hold_out_for_floor(labels, [str(i) for i in range(len(known))], [len(others)])
     return EvaluationSets(
-        generated=NamedImages("generated images", made),
+        generated=NamedImages("array 'generated'", made),
         real=RealImages(
-            train=NamedImages("real images", known),
-            held_out=NamedImages("held-out images", others),
-            remaining=NamedImages("real images", known[choose_remaining(unseen, len(others))]),
+            train=NamedImages("array 'real'", known),
+            held_out=NamedImages("array 'held_out'", others),
+            remaining=NamedImages("array 'real'", known[choose_remaining(unseen, len(others))]),
             encoder_set=(known[~unseen], labels[~unseen]),
         ),
         no_classes=_NO_CLASSES,

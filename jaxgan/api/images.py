@@ -136,7 +136,7 @@ def load_folder(
     >>> load_folder("films")
     Traceback (most recent call last):
         ...
-    jaxgan.core.errors.UserError: The data folder films does not exist.
+    jaxgan.core.errors.UserError: the data folder films does not exist. Expected a folder: ...
     """
     looks = {"fit": fit, "value_range": value_range, "window": window}
     choices = {**looks, "val_fraction": val_fraction, "split_seed": split_seed}
