@@ -198,10 +198,20 @@ _FILE = re.compile(r"\b((?:jaxgan|launch|configs|tests|docs)/[\w/]+\.(?:py|md|sh
 _TEST = re.compile(r"(tests/test_\w+\.py)`?::(test_\w+)|`::(test_\w+)")
 
 
+def list_public():
+    """Return the names that `import jaxgan` offers."""
+    tree = ast.parse((ROOT / "jaxgan" / "__init__.py").read_text())
+    lists = [node.value for node in tree.body if isinstance(node, ast.Assign)]
+    found = [ast.literal_eval(value) for value in lists if isinstance(value, ast.List)]
+    return [*found[0], "__version__"]
+
+
 def is_defined(name):
-    """Whether `jaxgan.a.b` is a module, or b is at the top of the module a."""
+    """Whether `jaxgan.a.b` is a module, or b is at the top of the module a, or public."""
     known = dict(list_modules())
     parts = name.split(".")[1:]
+    if parts[0] in list_public():
+        return len(parts) == 1
     if ".".join(parts) in known or (ROOT / "jaxgan").joinpath(*parts).is_dir():
         return True
     file = known.get(".".join(parts[:-1]))

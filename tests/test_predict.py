@@ -447,14 +447,6 @@ def test_names_of_another_number_are_refused(place):
         predict_images(restored, np.zeros((2, 24, 24), np.uint8), ["a"])
 
 
-def test_colour_becomes_gray_as_pillow_has_it():
-    rng = np.random.default_rng(0)
-    colour = rng.integers(0, 256, (1, 24, 24, 3), np.uint8)
-    found = predict._match_form(colour, Form(24, 1, "crop", AS_STORED))
-    expected = np.asarray(Image.fromarray(colour[0]).convert("L"))
-    assert np.abs(found[0, ..., 0].astype(int) - expected).max() <= 1
-
-
 # Runs ------------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ from jaxgan.ops.pixels import scale_to_unit
 
 
 class Outputs(NamedTuple):
-    """Logits [batch, outputs]; `auxiliary` are those of extra heads, which only training uses.
+    """Logits float [batch, outputs]; `auxiliary` are those of extra heads, only for training.
 
     The first outputs are the classes, in their order. Further outputs are never a target.
     """
@@ -46,6 +46,9 @@ class ClassifierModule(nn.Module):
     def __call__(self, images: Array, *, train: bool) -> Outputs:
         """Return the outputs for images [batch, height, width, channels] as the network sees them.
 
+        Images are float, scaled by `InputForm.scale`: in [-1, 1], or as the pretrained weights need
+        them. Logits are not probabilities: their softmax is.
+
         With `train`, batch norm takes the statistics of the batch, and dropout the key `dropout`.
         """
         maps, auxiliary = self.extract_maps(images, train=train)
@@ -56,7 +59,8 @@ class ClassifierModule(nn.Module):
 class InputForm:
     """The input of a module: square images, and how their bytes are scaled.
 
-    `channels` are those of the stored images; `scale` may make more of them (gray to three).
+    Stored images are uint8 [batch, image_size, image_size, channels]. `scale` maps them to float
+    images: in [-1, 1] with as many channels by default; it may make three channels of one.
     """
 
     image_size: int

@@ -3,7 +3,7 @@
 import errno
 from collections.abc import Iterable, Sequence
 
-from jaxgan.core.untrusted import printable
+from jaxgan.core.untrusted import printable, printable_lines
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Errors of the disk or of its permissions. Any other system error is reported unchanged.
@@ -39,6 +39,10 @@ class UserError(Exception):
     """
 
     exit_code = 2
+
+    def _render_traceback_(self) -> list[str]:
+        """Return what a notebook shows instead of a traceback (IPython calls this method)."""
+        return [f"{type(self).__name__}: {printable_lines(str(self))}"]
 
 
 class DivergedError(UserError):

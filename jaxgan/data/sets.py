@@ -32,6 +32,9 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __repr__(self) -> str:
+        return f"<ImageSet of {len(self)}: {self.images.dtype} {list(self.images.shape)}>"
+
     def take(self, indices: np.ndarray) -> "ImageSet":
         """Return the images at `indices`, in that order."""
         return ImageSet(
@@ -71,6 +74,10 @@ class Dataset:
     skipped: tuple[tuple[str, str], ...] = ()
     look: Mapping[str, Any] = field(default_factory=dict)
     val_was_made: bool = False
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{len(images)} {name}" for name, images in self.splits.items())
+        return f"<{printable(self.name)}: {counts}; classes {list_some(self.class_names)}>"
 
     def describe(self) -> dict[str, Any]:
         """Return the entry for the data in a run's record."""

@@ -27,8 +27,8 @@ from jaxgan.evaluation.subjects import EvaluationSets
 from jaxgan.evaluation.verdict import find_verdict
 from jaxgan.metrics.measure import LEVEL, MIN_IMAGES
 from jaxgan.metrics.memorisation import compute_aligned_distances, find_nearest
-from jaxgan.reports import gan_figures
-from jaxgan.reports.tables import format_evaluation
+from jaxgan.reports import gan_figures, html
+from jaxgan.reports.tables import format_evaluation, list_measures
 
 SHOWN_PAIRS = 8
 
@@ -53,6 +53,24 @@ class Evaluation:
     metrics: dict[str, Any]
     json_path: Path
     figure: Path
+
+    @property
+    def verdict(self) -> str:
+        """What was found, and what to do, in two sentences."""
+        return f"{self.metrics['verdict']['finding']} {self.metrics['verdict']['advice']}"
+
+    def __repr__(self) -> str:
+        return f"<Evaluation: {self.metrics['verdict']['word']}. {self.verdict}>"
+
+    def _repr_html_(self) -> str:
+        metrics, known = self.metrics, self.metrics["against"]["name"]
+        return html.show_box(
+            f"Evaluation: {metrics['verdict']['word']}",
+            html.show_sentences([self.verdict, f"Compared with {known}:"]),
+            html.show_table(list_measures(metrics)),
+            html.show_picture(self.figure, "The nearest pairs of images"),
+            html.show_notes(metrics["notes"]),
+        )
 
 
 def evaluate(

@@ -4,18 +4,20 @@
 the report.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from jaxgan.core.errors import UserError, name_some
+from jaxgan.core.errors import UserError, list_some, name_some
 from jaxgan.core.untrusted import printable
+from jaxgan.data.arrays import check_images, match_form
 from jaxgan.data.copies import choose_searched, describe_search
 from jaxgan.data.fit import WORTH_SAYING, compute_cut
 from jaxgan.data.forms import Form, Part, join_thumbnails, read_parts
-from jaxgan.data.images import measure_files, resize_all
+from jaxgan.data.images import measure_files
 from jaxgan.data.limits import ImageError
 from jaxgan.data.new_images import Asked, NewImages, find_new_images
 from jaxgan.data.values import MIN_GRAYS, Range, View, choose_ranges, describe_ways
@@ -37,6 +39,7 @@ from jaxgan.metrics.departure import (
     compute_histograms,
     measure_departure,
 )
+from jaxgan.reports import html
 
 _ASKED = Asked()
 
@@ -61,6 +64,18 @@ class Predictions:
         outputs = self.probabilities.argmax(axis=1)
         return tuple(name_output(self.class_names, int(output)) for output in outputs)
 
+    def __repr__(self) -> str:
+        counts = Counter(self.predicted).most_common()
+        said = list_some(f"{count} {name}" for name, count in counts)
+        return f"<Predictions of {len(self)} images: {said}>"
+
+    def _repr_html_(self) -> str:
+        names = [name_output(self.class_names, i) for i in range(self.probabilities.shape[1])]
+        rows: list[Sequence[object]] = [["image", "predicted", *names]]
+        found = zip(self.files, self.predicted, self.probabilities, strict=True)
+        rows += [[file, called, *(f"{100 * p:.1f} %" for p in ps)] for file, called, ps in found]
+        return html.show_box(repr(self)[1:-1], html.show_table(rows))
+
 
 def predict_images(
     classifier: RestoredClassifier, images: np.ndarray, files: Sequence[str] = ()
@@ -71,36 +86,11 @@ def predict_images(
     classifier needs it, colours become gray, and gray is repeated three times. `files` are the
     names of the images, by default their numbers. Raises `UserError` for any other array.
     """
-    shown = _match_form(_check_images(images), classifier.form)
+    shown = match_form(check_images(images), classifier.form.size, classifier.form.channels)
     names = tuple(files) or tuple(map(str, range(len(shown))))
     if len(names) != len(shown):
         raise UserError(f"Found {len(shown)} images and {len(names)} names: expected one for each.")
     return Predictions(names, classifier.class_names, classifier.compute_probabilities(shown))
-
-
-def _check_images(images: np.ndarray) -> np.ndarray:
-    """Return images [num, height, width, channels]; refuse other arrays."""
-    images = np.asarray(images)
-    stack = images[..., None] if images.ndim == 3 else images
-    is_one = images.ndim == 3 and images.shape[-1] in (1, 3)  # [height, width, channels]
-    if images.dtype != np.uint8 or stack.ndim != 4 or stack.shape[-1] not in (1, 3) or is_one:
-        raise UserError(
-            f"Found images of {images.dtype} {list(images.shape)}: expected uint8 "
-            "[num, height, width] or [num, height, width, 1 or 3]. For one image, give "
-            "image[None]. For numbers from 0 to 1, give (255 * images).round().astype('uint8')."
-        )
-    if not stack.size:
-        raise UserError(f"Found images of {list(images.shape)}: expected one image or more.")
-    return stack
-
-
-def _match_form(images: np.ndarray, form: Form) -> np.ndarray:
-    if images.shape[-1] != form.channels:
-        weights = np.array([0.299, 0.587, 0.114])  # ITU-R 601-2, as Pillow turns colour to gray
-        is_gray = images.shape[-1] == 1
-        gray = np.rint(images @ weights).astype(np.uint8)[..., None] if not is_gray else images
-        images = np.repeat(gray, form.channels, axis=-1)
-    return resize_all(images, form.size)
 
 
 # Files ------------------------------------------------------------------------------------------

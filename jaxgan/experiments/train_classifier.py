@@ -36,7 +36,7 @@ from jaxgan.devices.parallel import Dispatcher, StepFn, check_batch_size, choose
 from jaxgan.metrics.classification import compute_classification_report
 from jaxgan.networks.optimizers import OptimizerSettings
 from jaxgan.networks.schedules import Pace
-from jaxgan.reports import classifier_figures
+from jaxgan.reports import classifier_figures, html
 from jaxgan.reports.tables import ARMS, format_arms, read_arm
 from jaxgan.sampling.synthetic import load_synthetic
 from jaxgan.training.balanced import create_balanced_feed
@@ -107,6 +107,34 @@ class TrainedClassifier:
     report: Mapping[str, Any] | None
     metrics: Sequence[Mapping[str, float]]
     figures: Sequence[Path]
+
+    def __repr__(self) -> str:
+        if self.report is None:
+            return f"<TrainedClassifier in {self.folder}: no report>"
+        accuracy = html.format_measure(self.report["last"]["val"]["accuracy"])
+        epochs = self.report["epochs"]
+        return (
+            f"<TrainedClassifier in {self.folder}: {epochs} epochs, validation accuracy {accuracy}>"
+        )
+
+    def _repr_html_(self) -> str:
+        if self.report is None:
+            return html.show_box(repr(self)[1:-1])
+        val = self.report["last"]["val"]
+        matrix = val["confusion_matrix"]
+        counts = zip(matrix["rows"], matrix["counts"], strict=True)
+        return html.show_box(
+            f"Classifier in {self.folder}: {self.report['epochs']} epochs",
+            html.show_sentences(
+                [
+                    f"Accuracy on {val['count']} validation images: "
+                    f"{html.format_measure(val['accuracy'])}, 95 % interval in brackets. Balanced "
+                    f"accuracy: {100 * val['balanced_accuracy']:.1f} %.",
+                    "Rows: the true class. Columns: the predicted class.",
+                ]
+            ),
+            html.show_table([["", *matrix["columns"]], *([name, *row] for name, row in counts)]),
+        )
 
 
 def describe_run(

@@ -54,7 +54,7 @@ from jaxgan.experiments.class_run import (
 from jaxgan.gans.protocol import FamilySettings, Gan
 from jaxgan.metrics.kernel_distance import METRIC
 from jaxgan.networks.schedules import Pace
-from jaxgan.reports import drawing, gan_figures
+from jaxgan.reports import drawing, gan_figures, html
 from jaxgan.sampling import kept
 from jaxgan.sampling.runs import ALL_CLASSES, create_sampler, open_checkpoints
 from jaxgan.sampling.settings import TrainGanSettings
@@ -86,6 +86,22 @@ class TrainedGan:
     kept: Sequence[Path]
     figures: Sequence[Path]
     classes: Sequence[Path] = ()
+
+    @property
+    def num_epochs(self) -> int:
+        """The number of epochs that were trained."""
+        return max((int(line["epoch"]) for line in self.metrics), default=0)
+
+    def __repr__(self) -> str:
+        return f"<TrainedGan in {self.folder}: {self.num_epochs} epochs>"
+
+    def _repr_html_(self) -> str:
+        sentences = [] if self.report is None else _list_sentences(self.report)
+        return html.show_box(
+            f"GAN in {self.folder}: {self.num_epochs} epochs",
+            html.show_sentences([*sentences, f"{len(self.kept)} generated images are kept."]),
+            html.show_picture(self.folder / "figures" / "samples.png", "Generated images"),
+        )
 
 
 def describe_run(settings: TrainGanSettings, dataset: Dataset, class_name: str) -> dict[str, Any]:

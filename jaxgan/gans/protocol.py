@@ -63,8 +63,9 @@ class Stage(Generic[State]):
 class Augmentation(Generic[State]):
     """The changes to images before D sees them.
 
-    `changes` names them. `apply` takes a state, images [batch, h, w, c] in [-1, 1] and one key per
-    image. `get_strength` returns the chance of each change.
+    `changes` names them. `apply` takes a state, images float [batch, h, w, c] in [-1, 1] and keys
+    [batch], one for each image; it returns images of the same shape, which may leave that range.
+    `get_strength` takes a state and returns the chance of each change, 0 to 1.
     """
 
     changes: tuple[str, ...]
@@ -76,14 +77,20 @@ class Augmentation(Generic[State]):
 class Gan(Generic[State]):
     """A GAN: how it begins, how it learns, and how to get images and scores from it.
 
-    `create_state` is not traced: it may draw parameters one by one. `draw_latents` maps a key and
-    seeds uint32 [batch] to any tree with one row per seed; each row depends only on its own seed.
-    `generate` maps the generator's variables and latents to images [batch, h, w, c] in [-1, 1] of
-    the final size. `score` maps the critic's variables and images to [batch], higher for more real;
+    `create_state` takes a key. It is not traced: it may draw parameters one by one.
+
+    A training step takes a state, a `Batch` and a key. The batch has `images` uint8 [batch, h, w,
+    c] and `labels` int32 [batch]. The step returns the new state, and metrics by name: means over
+    the whole batch, float []. `draw_latents` maps a key and seeds
+    uint32 [batch] to any tree with one row per seed; each row depends only on its own seed.
+
+    `generate` is the generator: it maps its variables, latents and `Given` to images float
+    [batch, h, w, c] in [-1, 1] of the final size. `score` is the critic: it maps its variables,
+    images float [batch, h, w, c] in [-1, 1] and `Given` to float [batch], higher for more real;
     each score depends only on its image. `score_batch` does the same with the statistics of the
-    batch, as in the paper's listing. `to_probability` turns a score of `score` into the probability
-    of being real. If it is None, no rule may compare with a probability. `meaning` says how to read
-    a score.
+    batch, as in the paper's listing. `to_probability` turns scores [batch] of `score` into the
+    probability of being real, 0 to 1. If it is None, no rule may compare with a probability.
+    `meaning` says how to read a score.
     """
 
     create_state: Callable[[Key], State]

@@ -1,7 +1,9 @@
 """Differentiable augmentation (DiffAugment, Zhao et al. 2020) of both real and fake images.
 
-Every function maps images [batch, height, width, channels] in [-1, 1] to the same shape, with one
-key per image. So the result does not depend on how a batch is split over devices.
+`diffaugment` maps images float [batch, height, width, channels] in [-1, 1] to the same shape and
+dtype, with one key per image. So the result does not depend on how a batch is split over devices.
+A part (`PARTS`) does this for one image and one key. Changed brightness and contrast may leave
+[-1, 1]: the result is not clipped, so that every gradient passes.
 """
 
 import functools
@@ -30,8 +32,8 @@ def diffaugment(
 ) -> Array:
     """Change each image by the policy's parts in turn, each with the chance `strength` (None: 1).
 
-    `keys` is one key per image, [batch]. There is no flip: left and right have a meaning in a
-    radiograph.
+    `keys` is one key per image, [batch]; `strength` is a float [] from 0 to 1. There is no flip:
+    left and right have a meaning in a radiograph.
     """
     return jax.vmap(functools.partial(_diffaugment_one, strength=strength, policy=policy))(
         images, keys

@@ -18,7 +18,7 @@ MAX_CONTRAST = 0.2  # contrast is multiplied by 0.8 to 1.2
 
 
 def augment_classic(images: Array, keys: Key) -> Array:
-    """Return uint8 images [batch, height, width, channels] as float in [0, 255], each changed.
+    """Return uint8 images [batch, height, width, channels] as float32 in [0, 255], each changed.
 
     `keys` is one key per image [batch]; new pixels repeat the edge.
     """

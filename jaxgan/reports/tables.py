@@ -83,6 +83,12 @@ def format_evaluation(result: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def list_measures(result: Mapping[str, Any]) -> list[list[str]]:
+    """Return the rows of a short table of an evaluation: its first comparison, with a heading."""
+    rows = [["measure", "value", "95 % interval", "real against real", "images"]]
+    return rows + [[label.strip(), *cells] for label, cells in _list_scores(result, "") if cells]
+
+
 def format_rules(result: Mapping[str, Any]) -> str:
     """Return a table of a `compare_rules` result, one line per rule, and its answer."""
     names = ("kernel_distance", "precision", "recall", "memorisation")

@@ -25,7 +25,7 @@ MOST_CLASSES = 12  # in a table, and with pictures of their own
 MOST_LISTED = 20  # failures, and confusions of so many classes
 _LONGEST = 40  # letters of a class's name in a file's
 _GAN_CURVES = {"loss_d": "D", "loss_g": "G"}
-_WORDS = {
+WORDS = {
     "incomplete": "Incomplete: no verdict on all arms",
     "helps": "GAN augmentation helps",
     "no_evidence": "No evidence either way",
@@ -45,7 +45,7 @@ def write_study(results: StudyResults, workdir: Path, *, command: str) -> dict[s
     environment = _create_environment()
     words = {
         "report": report,
-        "title": _WORDS[report["verdict"]],
+        "title": WORDS[report["verdict"]],
         "most_listed": MOST_LISTED,
     }
     page = environment.get_template("report.html.j2").render(

@@ -12,7 +12,8 @@ from jaxgan.core.settings import to_dict
 from jaxgan.data.sets import Dataset, ImageSet, check_classes
 from jaxgan.study.arms import describe_missing_targets
 from jaxgan.study.folds import Folds, create_folds, describe_leaks, join_splits
-from jaxgan.study.page import write_study
+from jaxgan.study.notebook import show_study
+from jaxgan.study.page import WORDS, write_study
 from jaxgan.study.results import StudyResults
 from jaxgan.study.settings import StudySettings
 from jaxgan.study.work import do_jobs
@@ -29,6 +30,12 @@ class Study:
     results: StudyResults
     page: Path
     figures: tuple[Path, ...]
+
+    def __repr__(self) -> str:
+        return f"<Study in {self.folder}: {WORDS[self.report['verdict']]}>"
+
+    def _repr_html_(self) -> str:
+        return show_study(self.report, self.page)
 
 
 def describe_study(settings: StudySettings, dataset: Dataset) -> dict[str, Any]:

@@ -1,0 +1,46 @@
+"""Report a mistake in a notebook as the commands do: one sentence."""
+
+import contextlib
+import logging
+import re
+from collections.abc import Iterator
+
+from jaxgan.core.errors import UserError, find_memory_error, find_refusal
+from jaxgan.training.loop import Stopped
+
+_FLAG = re.compile(r"--(?=[a-z])")
+
+
+@contextlib.contextmanager
+def telling_mistakes() -> Iterator[None]:
+    """Raise `UserError` for every error that a user can correct, without the dashes of flags.
+
+    These are mistakes, a disk or memory that is full, and a training that the user stopped.
+    """
+    try:
+        with _quiet_orbax():
+            yield
+    except UserError as error:
+        raise type(error)(_FLAG.sub("", str(error))) from None
+    except Stopped as stopped:
+        raise UserError(str(stopped).replace("command", "call")) from None
+    except Exception as error:
+        known = find_refusal(error) or find_memory_error(error)
+        if known is None:
+            raise
+        raise known from None
+
+
+@contextlib.contextmanager
+def _quiet_orbax() -> Iterator[None]:
+    """Leave out what orbax logs: a notebook would show it, and jaxgan reports errors itself."""
+    logger = logging.getLogger("absl")
+    logger.addFilter(_is_not_of_orbax)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_is_not_of_orbax)
+
+
+def _is_not_of_orbax(record: logging.LogRecord) -> bool:
+    return "orbax" not in record.pathname
