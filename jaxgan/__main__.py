@@ -14,7 +14,7 @@ from jaxgan.core.configs import find_shipped
 _EXIT_CODE = 2  # for every user mistake
 COMMANDS = (
     *("study", "train-dcgan", "train-gmd", "sample", "evaluate", "train-gan", "train-classifier"),
-    *("predict", "ablate", "coverage", "simulate", "benchmark", "cache"),
+    *("predict", "export", "ablate", "coverage", "simulate", "benchmark", "cache"),
 )
 
 

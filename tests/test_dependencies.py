@@ -35,9 +35,10 @@ BY_HAND = {"simple-parsing": "MIT"}
 
 
 def read_requirements():
-    """The project's own requirements: those of every user, and the optional readers."""
+    """The project's own requirements: those of every user, optional readers and writers."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return [*project["dependencies"], *project["optional-dependencies"]["dicom"]]
+    extras = project["optional-dependencies"]
+    return [*project["dependencies"], *extras["dicom"], *extras["onnx"]]
 
 
 def find_installed(requirements):
@@ -104,7 +105,7 @@ def test_every_licence_may_be_combined_with_ours():
         name: read_licence(name, found.metadata)
         for name, found in find_installed(read_requirements())
     }
-    assert {"jax", "numpy", "pillow", "pydicom"} <= licences.keys()
+    assert {"jax", "numpy", "onnx", "pillow", "pydicom"} <= licences.keys()
     refused = {name: found for name, found in licences.items() if not is_allowed(found)}
     assert refused == {}
 

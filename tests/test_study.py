@@ -345,7 +345,7 @@ def test_a_generator_that_copies_test_images_is_found_out():
 
 def test_what_comes_from_files_is_escaped_in_pages_and_cards():
     """A class may be called anything that a folder can be called."""
-    environment = page._create_environment()
+    environment = page.create_environment()
     texts = {
         name: environment.loader.get_source(environment, name)[0]
         for name in ("report.html.j2", "card.md.j2", "summary.md.j2")

@@ -55,6 +55,7 @@ WAYS = {
     ),
     "evaluate rules": ("evaluate", ["--class=left", "--selection"], RULERS),
     "predict": ("predict", ["--run=a", "--images=b"], ["predict_files", "report_predictions"]),
+    "export": ("export", ["--run=a", "--out=b"], ["export_run"]),
     "study": ("study", [], ["run_study"]),
     "ablate": ("ablate", [], ["run_ablation", "run_all_classes"]),
     "coverage": ("coverage", [], ["run_coverage", "write_json", "format_coverage"]),
@@ -84,7 +85,7 @@ OF_FOLDERS = {
 }
 
 
-WITHOUT_DATA = ("evaluate folders", "predict", "sample", "sample accepted")
+WITHOUT_DATA = ("evaluate folders", "export", "predict", "sample", "sample accepted")
 
 
 @pytest.fixture

@@ -81,7 +81,7 @@ class AuxiliaryHead(nn.Module):
         features = scale_filters(_AUXILIARY_FEATURES, self.width)
         x = ConvNorm(self.style, features, 1, norm=self.norm, name="conv")(x, train=train)
         hidden = scale_filters(_AUXILIARY_HIDDEN, self.width)
-        x = nn.relu(self.style.create_dense(hidden, "fc1")(x.reshape(len(x), -1)))
+        x = nn.relu(self.style.create_dense(hidden, "fc1")(x.reshape(x.shape[0], -1)))
         x = Dropout(self.dropout, self.style.axis_name)(x, train=train)
         return blocks.to_logits(self.style.create_dense(self.num_outputs, "fc2")(x))
 

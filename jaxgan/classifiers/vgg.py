@@ -70,7 +70,7 @@ class Vgg16(ClassifierModule):
     def classify_maps(self, maps: Array, *, train: bool) -> Array:
         if self.head == "average":
             return blocks.to_logits(self.output(maps.mean(axis=(1, 2))))
-        x = blocks.adaptive_average_pool(maps, _MAPS).reshape(len(maps), -1)
+        x = blocks.adaptive_average_pool(maps, _MAPS).reshape(maps.shape[0], -1)
         for dense, dropout in zip(self.hidden, self.dropouts, strict=True):
             x = dropout(nn.relu(dense(x)), train=train)
         return blocks.to_logits(self.output(x))

@@ -59,7 +59,12 @@ Form = Winograd | Direct | Library
 
 
 def choose(product: str, g: Geometry, batch: int, inputs: int, outputs: int) -> Form:
-    """Choose the form of a product: 'forward', 'input_gradient' or 'kernel_gradient'."""
+    """Choose the form of a product: 'forward', 'input_gradient' or 'kernel_gradient'.
+
+    An exported program takes any number of images: its `batch` is a symbol. It uses XLA's form.
+    """
+    if not isinstance(batch, int):
+        return Library()
     if min(batch, *g.size, *g.out, inputs, outputs) < 1:
         return Library()
     if g.out == (1, 1) and g.stride == 1:

@@ -28,7 +28,7 @@ def _sum_taps(x: Array, kernel: Array, strides: int) -> Array:
     for i in range(size[0]):
         for j in range(size[1]):
             ends = (i + (height - 1) * strides + 1, j + (width - 1) * strides + 1)
-            seen = lax.slice(padded, (0, i, j, 0), (len(x), *ends, x.shape[3]), (1, *steps, 1))
+            seen = lax.slice(padded, (0, i, j, 0), (x.shape[0], *ends, x.shape[3]), (1, *steps, 1))
             parts.append(seen * kernel[i, j, 0])
     return functools.reduce(jnp.add, parts)
 

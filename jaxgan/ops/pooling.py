@@ -17,9 +17,13 @@ def max_pool_2x2(x: Array) -> Array:
 
 
 def _corners(x: Array) -> list[Array]:
-    """Split even rows and columns of x into the four places of its 2x2 windows."""
+    """Split even rows and columns of x into the four places of its 2x2 windows.
+
+    With a symbol as batch, as in an exported program, indexing would become a gather.
+    """
     h, w = (n // 2 * 2 for n in x.shape[1:3])
-    return [x[:, p:h:2, q:w:2] for p in range(2) for q in range(2)]
+    ends, steps = (x.shape[0], h, w, x.shape[3]), (1, 2, 2, 1)
+    return [lax.slice(x, (0, p, q, 0), ends, steps) for p in range(2) for q in range(2)]
 
 
 def _max_pool_fwd(x: Array) -> tuple[Array, tuple[Array, Array]]:

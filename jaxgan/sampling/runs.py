@@ -91,12 +91,26 @@ def restore_run(run: Path, checkpoint: str | None = None) -> RestoredRun:
     `checkpoint` is "best" or "newest"; None: as in the settings. If nothing was measured, the
     newest is used.
     """
-    settings = read_run_settings(run)
-    label = read_record(run).get("label")
+    settings, label = read_run_settings(run), read_record(run).get("label")
     if settings.gan.num_classes and label is None:
         raise UserError(
             f"{run} is the run of a model of all classes: choose one of them with --class=NAME."
         )
+    return _restore(run, settings, label, checkpoint)
+
+
+def restore_model(run: Path, checkpoint: str | None = None) -> RestoredRun:
+    """Return a run as `restore_run` does, also if it is the run of a model of all classes.
+
+    Then its sampler has no label, and cannot draw.
+    """
+    settings = read_run_settings(run)
+    return _restore(run, settings, read_record(run).get("label"), checkpoint)
+
+
+def _restore(
+    run: Path, settings: TrainGanSettings, label: int | None, checkpoint: str | None
+) -> RestoredRun:
     gan = settings.create_gan()
     model = find_model(run)
     with read_checkpoints(model) as checkpoints:

@@ -42,7 +42,7 @@ def write_study(results: StudyResults, workdir: Path, *, command: str) -> dict[s
     report["command"] = command
     write_json(workdir / "report.json", report)
     pictures = draw_pictures(results, report, workdir / "figures")
-    environment = _create_environment()
+    environment = create_environment()
     words = {
         "report": report,
         "title": WORDS[report["verdict"]],
@@ -90,7 +90,8 @@ def _shorten_data(data: Mapping[str, Any]) -> dict[str, Any]:
     return {**data, "classes": classes}
 
 
-def _create_environment() -> jinja2.Environment:
+def create_environment() -> jinja2.Environment:
+    """Return the templates of pages and cards, with the filters that they use."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("jaxgan.study"),
         autoescape=jinja2.select_autoescape(enabled_extensions=("html.j2",), default=False),
