@@ -1,0 +1,182 @@
+"""Where classifiers look: Grad-CAM in closed form, for every family, and on known lesions."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxgan.classifiers.gmd import Gmd
+from jaxgan.classifiers.heatmaps import (
+    compute_heatmaps,
+    count_places,
+    create_explain,
+    create_spread,
+    explain_predictions,
+)
+from jaxgan.classifiers.protocol import Classifier, ClassifierModule, InputForm
+from jaxgan.classifiers.step import create_classifier_state
+from jaxgan.metrics.regions import share_inside
+from tests.helpers import make_image_set
+from tests.test_classifiers import VALUES, make_settings, try_families
+
+
+class Linear(ClassifierModule):
+    """The image, and its negative, as maps; the head is linear in the means of the maps."""
+
+    @nn.compact
+    def classify_maps(self, maps, *, train):
+        return maps.mean(axis=(1, 2)) @ self.param("head", nn.initializers.zeros, (2, 3))
+
+    def extract_maps(self, images, *, train):
+        return jnp.concatenate([images, -images], axis=-1), ()
+
+
+def create_linear(size=4):
+    scale = functools.partial(jnp.asarray, dtype=jnp.float32)
+    return Classifier(lambda axis_name: Linear(), InputForm(size, 1, scale))
+
+
+HEAD = np.array([[1.0, -1.0, 0.0], [-2.0, 0.5, 0.0]], np.float32)
+VARIABLES = {"params": {"head": HEAD}}
+
+
+def make_pixels(num=3, size=4, seed=0):
+    return np.random.default_rng(seed).integers(1, 256, (num, size, size, 1), dtype=np.uint8)
+
+
+def test_heat_of_a_linear_head_is_the_class_activation_map():
+    """Zhou et al. 2016: the maps, weighted by the head, where the sum is positive."""
+    images = make_pixels()
+    outputs = np.array([0, 1, 0])
+    heat = compute_heatmaps(VARIABLES, images, outputs, classifier=create_linear())
+    x = images[..., 0].astype(np.float64)
+    weights = HEAD[0, outputs] - HEAD[1, outputs]  # of the image, and of its negative
+    expected = np.maximum(weights[:, None, None] * x, 0.0)
+    expected /= np.maximum(expected.max(axis=(1, 2), keepdims=True), 1e-12)
+    np.testing.assert_allclose(heat, expected, atol=1e-6)
+    assert heat.dtype == np.float32 and heat[0].max() == 1.0
+    assert not heat[1].any()  # nothing speaks for this output: the weights are negative
+
+
+def test_a_prediction_is_explained_by_its_own_output():
+    images = make_pixels()
+    classifier = create_linear()
+    found = explain_predictions(VARIABLES, images, classifier=classifier)
+    expected = compute_heatmaps(VARIABLES, images, np.zeros(3, int), classifier=classifier)
+    np.testing.assert_array_equal(found, expected)  # the logits of 0 are 3 x, of 1 -1.5 x
+
+
+def test_weights_are_the_mean_slopes_of_the_logit():
+    """By finite differences, through a head that is not linear."""
+
+    class Curved(Linear):
+        def classify_maps(self, maps, *, train):
+            where = jnp.arange(16.0).reshape(4, 4, 1)
+            return jnp.stack(
+                [(jnp.tanh(maps / 255) * where).sum(axis=(1, 2, 3)), maps[:, 0, 0, 0]], 1
+            )
+
+        def extract_maps(self, images, *, train):
+            return jnp.concatenate([images, 255 - images], axis=-1), ()
+
+    classifier = Classifier(lambda axis_name: Curved(), create_linear().input)
+    images = make_pixels(1)
+    maps = np.asarray(
+        Curved().apply({}, images.astype(np.float32), train=False, method="extract_maps")[0]
+    )
+    weights = np.zeros(2)
+    for feature in range(2):  # all places of a map at once: the sum of its slopes
+        up, down = (maps.copy() for _ in range(2))
+        up[..., feature] += 0.5
+        down[..., feature] -= 0.5
+        one, other = (
+            Curved().apply({}, m, train=False, method="classify_maps")[0, 0] for m in (up, down)
+        )
+        weights[feature] = float(one - other) / 16
+    expected = np.maximum((maps * weights).sum(axis=-1), 0.0)
+    found = compute_heatmaps({}, images, np.array([0]), classifier=classifier)
+    np.testing.assert_allclose(found, expected / expected.max(), rtol=1e-3)
+
+
+def test_what_fills_a_batch_up_changes_no_heat():
+    images, classifier = make_pixels(5), create_linear()
+    expected = explain_predictions(VARIABLES, images, classifier=classifier)
+    for size in (2, 8):
+        found = create_explain(classifier, size)(VARIABLES, images)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@try_families("gmd", "toy")
+def test_every_family_is_explained(name, monkeypatch):
+    classifier = make_settings(name).classifier.create(2)
+    state = create_classifier_state(
+        jax.random.key(0), classifier=classifier, optimizer=optax.sgd(0.1)
+    )
+    side = VALUES[name]["image_size"]
+    images = make_image_set(2, size=side).images
+    heat = np.asarray(
+        jax.jit(functools.partial(explain_predictions, classifier=classifier))(
+            state.variables, images
+        )
+    )
+    assert heat.shape == (2, side, side) and heat.dtype == np.float32
+    assert np.isfinite(heat).all() and heat.min() >= 0 and set(heat.max(axis=(1, 2))) <= {0.0, 1.0}
+    assert min(count_places(state.variables, classifier)) >= 1
+
+
+# Places and pixels ------------------------------------------------------------------------------
+
+
+def test_places_lie_where_unpadded_convolutions_see():
+    """GMD at 64 pixels has 12 x 12 places, 4 pixels apart; the first sees pixels 0 to 19."""
+    model = Gmd(2, 8)
+    variables = model.init(jax.random.key(0), jnp.zeros((1, 64, 64, 1)), train=False)
+
+    def sum_place(image):
+        return model.apply(variables, image, train=False, method="extract_maps")[0][0, 0, 3].sum()
+
+    image = jax.random.normal(jax.random.key(1), (1, 64, 64, 1))
+    seen = np.flatnonzero(np.abs(jax.grad(sum_place)(image)).sum(axis=(0, 1, 3)))
+    assert (seen.min() + seen.max()) / 2 == pytest.approx(9.5 + 3 * 4, abs=1.5)
+    spread = create_spread(64, 12, 16)  # 16 more places for 64 more pixels
+    np.testing.assert_allclose(np.arange(64) @ spread[:, 3] / spread[:, 3].sum(), 9.5 + 3 * 4)
+
+
+@pytest.mark.parametrize(("size", "num", "more"), [(64, 12, 16), (64, 4, 4), (7, 1, 0), (32, 8, 0)])
+def test_heat_is_spread_linearly_and_evenly(size, num, more):
+    spread = create_spread(size, num, more)
+    np.testing.assert_allclose(spread.sum(axis=1), 1.0, atol=1e-5)  # even heat stays even
+    np.testing.assert_allclose(spread, spread[::-1, ::-1], atol=1e-5)
+    assert spread.min() >= 0 and (spread > 0).sum(axis=1).max() <= 2
+
+
+# What is known to be there ----------------------------------------------------------------------
+
+
+class Spots(ClassifierModule):
+    """A network made by hand: its maps are bright 4 x 4 blocks, of the corner and of the rest."""
+
+    def extract_maps(self, images, *, train):
+        blocks = nn.relu(nn.avg_pool(images, (4, 4), (4, 4)) - 0.5)
+        corner = jnp.zeros(blocks.shape[1:3]).at[:2, :2].set(1.0)[..., None]
+        return jnp.concatenate([blocks * corner, blocks * (1 - corner)], axis=-1), ()
+
+    def classify_maps(self, maps, *, train):
+        return maps.sum(axis=(1, 2))
+
+
+@pytest.mark.parametrize("output", [0, 1])
+def test_a_network_made_for_a_corner_points_there_and_one_for_lesions_at_them(output):
+    images = np.zeros((1, 32, 32, 1), np.uint8)
+    images[:, :8, :8] = 255
+    images[:, 16:24, 20:28] = 255
+    lesion, corner = np.zeros((2, 32, 32), bool)
+    corner[:8, :8] = lesion[16:24, 20:28] = True
+    classifier = Classifier(lambda axis_name: Spots(), InputForm(32, 1))
+    heat = np.asarray(compute_heatmaps({}, images, np.array([output]), classifier=classifier))
+    inside = [share_inside(heat, mask)[0] for mask in (corner, lesion)]
+    assert inside[output] > 0.6 and inside[1 - output] == 0
