@@ -85,7 +85,7 @@ def _draw_scale(figure: "Figure", size: tuple[float, float]) -> None:
     bar = np.broadcast_to(color_heat(steps), (round(0.12 * DPI), len(steps), 3))
     figure.figimage(bar, xo=round(left * DPI), yo=round(bottom * DPI))
     for at, words, side in (
-        (left - 0.06, "no heat", "right"),
+        (left - 0.06, "little", "right"),
         (left + width + 0.06, "most", "left"),
     ):
         figure.text(at / size[0], bottom / size[1], words, fontsize=9, ha=side)

@@ -44,7 +44,7 @@ def audit_heat(results: StudyResults, design: Design, counts: np.ndarray) -> dic
     done = _find_heat(results)
     if not done:
         return None
-    side = results.settings.classifier.image_size
+    side = results.folds.images.images.shape[1]
     shares = {name: _join(results, done, f"heat_{name}") for name in _REGIONS}
 
     def measure(here: np.ndarray) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def draw_heat(results: StudyResults, path: Path) -> str | None:
     seed, fold = min(done)
     result, test = done[seed, fold], results.folds.get_test(fold)
     films = test.take(result["heat_shown"])
-    names, outputs = results.class_names, result["probabilities"][result["heat_shown"]]
+    names, outputs = _name_classes(results), result["probabilities"][result["heat_shown"]]
     shown = [
         {
             "true": names[label],
@@ -105,7 +105,17 @@ def draw_heat(results: StudyResults, path: Path) -> str | None:
     where = f"fold {fold + 1}, seed {seed}"
     title = f"Where the classifier looks: {where}"
     plot_heatmaps(films.images, result["heat_maps"] / 255.0, shown, path, title=title)
+    numbered = [f"{n} is {c}" for n, c in zip(names, results.class_names, strict=True) if n != c]
     return (
         f"The first test films of each class ({where}), unchosen, each beside itself under the "
         "classifier's heat. Yellow is where it looks most, for the class that it predicts."
+        + (f" In the picture, {', '.join(numbered[:_MOST_CLASSES])}." if numbered else "")
     )
+
+
+def _name_classes(results: StudyResults) -> list[str]:
+    """Return the classes, or numbers: the font of figures lacks the letters of many languages."""
+    return [
+        name if name.isascii() else f"class {label + 1}"
+        for label, name in enumerate(results.class_names)
+    ]
