@@ -22,7 +22,7 @@ from jaxgan.evaluation import reference
 from jaxgan.evaluation.encoder import TrainedEncoder
 from jaxgan.experiments import classifier_runs, predict
 from jaxgan.experiments.classifier_runs import read_flags, restore_classifier
-from jaxgan.experiments.predict import predict_files, predict_images
+from jaxgan.experiments.predict import explain_images, predict_files, predict_images
 from jaxgan.experiments.prediction_output import (
     count_images,
     create_report,
@@ -496,6 +496,15 @@ def test_where_a_run_looks_is_measured_and_drawn(show, tmp_path, labels_from):
     else:
         indices = [m["index"] for m in run["mistakes"]]
         assert [shown["index"] for shown in run["heat"]["shown"]] == indices
+
+
+def test_arrays_of_any_size_and_colour_are_explained(place):
+    classifier = restore_once(place / "run0" / "real", cache_dir=place / "cache")
+    images = np.random.default_rng(0).integers(0, 256, (3, 40, 40, 3), np.uint8)
+    heat = explain_images(classifier, images)
+    assert heat.shape == (3, 24, 24) and heat.min() >= 0 and heat.max() <= 1
+    with pytest.raises(UserError, match="expected uint8"):
+        explain_images(classifier, images / 255)
 
 
 def test_a_report_without_heatmaps_says_nothing_of_heat(show, tmp_path):

@@ -1,9 +1,13 @@
-"""Where a classifier looks: Grad-CAM (Selvaraju et al. 2017, "Grad-CAM", section 3).
+"""Where a classifier looks: Grad-CAM (Selvaraju et al. 2017, section 3), place by place.
 
-A feature map counts by the mean slope of a class's logit with respect to it (eq. 1). The heat is
-the sum of the maps with these weights, where it is positive (eq. 2). This needs only the two parts
-of a `ClassifierModule`, so it is the same for all families. The heat has as few places as the last
-maps: with 2 x 2 places it says little.
+The heat is the sum of the last maps, each times the slope of a class's logit with respect to it,
+where the sum is positive (eq. 2). Grad-CAM takes the mean slope over all places of a map (eq. 1).
+We take the slope at each place (HiResCAM, Draelos and Carin 2020). Both are equal if the head reads
+the means of the maps. A dense head (GMD, VGG16) counts each place by itself: there, the mean would
+put heat where the classifier does not look.
+
+This needs only the two parts of a `ClassifierModule`, so it is the same for all families. The heat
+has as few places as the last maps: with 2 x 2 places it says little.
 """
 
 import functools
@@ -86,8 +90,7 @@ def _draw_heat(
     variables: Params, images: Array, maps: Array, slopes: Array, classifier: Classifier
 ) -> Array:
     maps, slopes = maps.astype(jnp.float32), slopes.astype(jnp.float32)
-    weights = slopes.mean(axis=(1, 2), keepdims=True)
-    heat = jax.nn.relu((weights * maps).sum(axis=-1))
+    heat = jax.nn.relu((slopes * maps).sum(axis=-1))
     rows, columns = (
         create_spread(images.shape[axis], maps.shape[axis], more)
         for axis, more in zip((1, 2), _count_more(variables, images, classifier), strict=True)

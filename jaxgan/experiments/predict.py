@@ -79,6 +79,15 @@ def predict_images(
     return Predictions(names, classifier.class_names, classifier.compute_probabilities(shown))
 
 
+def explain_images(classifier: RestoredClassifier, images: np.ndarray) -> np.ndarray:
+    """Return where the classifier looks in the images of `predict_images`.
+
+    Returns float32 [num, size, size], 0 to 1, for the images as the classifier sees them; see
+    `jaxgan.classifiers.heatmaps`. Raises `UserError` as `predict_images` does.
+    """
+    return classifier.compute_heatmaps(_match_form(_check_images(images), classifier.form))
+
+
 def _check_images(images: np.ndarray) -> np.ndarray:
     """Return images [num, height, width, channels]; refuse other arrays."""
     images = np.asarray(images)

@@ -29,7 +29,7 @@ def describe_heat(heat: Mapping[str, Any]) -> str:
     said = (
         f"Of the classifier's heat, {frame:.0%} lies in the frame, which is {area['frame']:.0%} of "
         f"the area, and {centre:.0%} in the centre, which is {area['centre']:.0%}. The heat "
-        f"(Grad-CAM, for the predicted class) has {rows} x {columns} places."
+        f"for the predicted class has {rows} x {columns} places."
     )
     if min(rows, columns) < FEW_PLACES:
         said += " That is too coarse to say where in these regions it lies: use larger images."

@@ -1,4 +1,4 @@
-"""The part of the audit that asks where the classifiers of the arm `real` look (Grad-CAM)."""
+"""The part of the audit that asks where the classifiers of the arm `real` look."""
 
 from collections.abc import Mapping
 from pathlib import Path
