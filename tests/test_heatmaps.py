@@ -246,5 +246,5 @@ def test_training_on_lesions_points_at_them_and_on_a_mark_at_the_mark(seed):
     by_mark = np.nanmean(share_inside(heat, lesions[is_test])[both]) / area[both].mean()
     ratios = f"{at_lesions:.2f} {at_corner:.2f} {by_mark:.2f}"
     print(f"seed {seed}: accuracies {accuracy:.3f} {accuracy_of_mark:.3f}, ratios {ratios}")
-    assert accuracy > 0.75 and at_lesions > 2.0
+    assert accuracy > 0.65 and at_lesions > 2.0
     assert accuracy_of_mark > 0.9 and at_corner > 5.0 and by_mark < 1.0
