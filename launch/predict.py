@@ -22,6 +22,7 @@ flags.DEFINE_enum("labels_from", "auto", LABELS_FROM, "Where the true classes co
 flags.DEFINE_enum("checkpoint", "newest", CHECKPOINTS, "Which of the run; best: as in its report.")
 flags.DEFINE_string("training_dir", None, "Folder of the run's training images, if moved.")
 flags.DEFINE_string("out", "predictions", "Folder for the table and the report.")
+flags.DEFINE_bool("heatmaps", False, "Also draw and measure where the classifier looks.")
 column = "Column of a table with the images that gives the"
 flags.DEFINE_string("label_column", None, f"{column} class.")
 flags.DEFINE_string("patient_column", None, f"{column} patient.")
@@ -61,6 +62,7 @@ def main() -> None:
         asked=asked,
         checkpoint=FLAGS.checkpoint,
         training_dir=Path(FLAGS.training_dir) if FLAGS.training_dir else None,
+        heatmaps=FLAGS.heatmaps,
     )
     report_predictions(found, Path(FLAGS.out))
 

@@ -22,7 +22,7 @@ from jaxgan.evaluation import reference
 from jaxgan.evaluation.encoder import TrainedEncoder
 from jaxgan.experiments import classifier_runs, predict
 from jaxgan.experiments.classifier_runs import read_flags, restore_classifier
-from jaxgan.experiments.predict import predict_files, predict_images
+from jaxgan.experiments.predict import explain_images, predict_files, predict_images
 from jaxgan.experiments.prediction_output import (
     count_images,
     create_report,
@@ -464,6 +464,45 @@ def test_runs_that_can_not_be_shown_anything_have_their_sentence(place, tmp_path
     shutil.rmtree(tmp_path / "run" / "real" / "checkpoints")
     with pytest.raises(UserError, match="has no checkpoint yet"):
         restore_classifier(tmp_path / "run" / "real", cache_dir=tmp_path)
+
+
+@pytest.mark.parametrize("labels_from", ["auto", "none"])
+def test_where_a_run_looks_is_measured_and_drawn(show, tmp_path, labels_from):
+    found = show("new", heatmaps=True, asked={"labels_from": labels_from})
+    report = report_predictions(found, tmp_path)
+    (run,) = report["runs"].values()
+    (heat,) = found.heat.values()
+    known = np.isfinite(heat.shares["frame"])
+    assert run["heat"]["without_heat"] == (~known).sum() < 22 == run["heat"]["images"]
+    mean = heat.shares["frame"][known].mean()
+    assert run["heat"]["all"]["frame"]["value"] == pytest.approx(mean)
+    low, high = run["heat"]["all"]["frame"]["interval"]
+    assert low <= mean <= high
+    counts = [of_class["count"] for of_class in run["heat"]["by_predicted"].values()]
+    assert sum(counts) == 22 and run["heat"]["places"] == [2, 2]
+    page = (tmp_path / "report.md").read_text()
+    assert f"{mean:.0%} lies in the frame, which is" in page and "too coarse" in page
+    assert "figures/heatmaps.png" in page and (tmp_path / "figures" / "heatmaps.png").is_file()
+    if labels_from == "none":
+        assert "mistakes" not in "".join(run["figures"]) and len(run["heat"]["shown"]) == 16
+    else:
+        indices = [m["index"] for m in run["mistakes"]]
+        assert [shown["index"] for shown in run["heat"]["shown"]] == indices
+
+
+def test_arrays_of_any_size_and_colour_are_explained(place):
+    classifier = restore_once(place / "run0" / "real", cache_dir=place / "cache")
+    images = np.random.default_rng(0).integers(0, 256, (3, 40, 40, 3), np.uint8)
+    heat = explain_images(classifier, images)
+    assert heat.shape == (3, 24, 24) and heat.min() >= 0 and heat.max() <= 1
+    with pytest.raises(UserError, match="expected uint8"):
+        explain_images(classifier, images / 255)
+
+
+def test_a_report_without_heatmaps_says_nothing_of_heat(show, tmp_path):
+    report = report_predictions(show("new"), tmp_path)
+    assert "heat" not in (tmp_path / "report.md").read_text().replace("theat", "")
+    assert all("heat" not in run for run in report["runs"].values())
 
 
 @pytest.mark.slow

@@ -144,16 +144,29 @@ def draw_film(
     for name, value in (("seed", seed), ("patient", patient), ("film", film)):
         _check_range(name, value, 0, math.inf)
     _check_range("size", size, MIN_SIZE, FILM)
-    anatomy = create_anatomy(_create_rng(seed, _ANATOMY_STREAM, patient))
-    rng = _create_rng(seed, _FILM_STREAM, patient, film)
-    thorax = draw_thorax(anatomy, create_posture(rng))
-    exposure = create_exposure(rng, anatomy)
-    disease_rng = _create_rng(seed, _DISEASE_STREAM, patient)
+    rng, anatomy, posture, exposure = place_patient(seed=seed, patient=patient, film=film)
+    thorax = draw_thorax(anatomy, posture)
+    disease_rng = create_disease_rng(seed=seed, patient=patient)
     density = thorax.density + draw_finding(disease_rng, thorax, finding, subtlety)
     image = expose(rng, density, exposure)
     if size != FILM:
         image = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BOX))
     return (255.0 * np.clip(image, 0.0, 1.0)).round().astype(np.uint8)
+
+
+def place_patient(
+    *, seed: int, patient: int, film: int
+) -> tuple[np.random.Generator, Anatomy, Posture, Exposure]:
+    """Draw all of a film except its grain; the generator goes on with the grain."""
+    anatomy = create_anatomy(_create_rng(seed, _ANATOMY_STREAM, patient))
+    rng = _create_rng(seed, _FILM_STREAM, patient, film)
+    posture = create_posture(rng)
+    return rng, anatomy, posture, create_exposure(rng, anatomy)
+
+
+def create_disease_rng(*, seed: int, patient: int) -> np.random.Generator:
+    """Return the generator of a patient's finding."""
+    return _create_rng(seed, _DISEASE_STREAM, patient)
 
 
 def _create_rng(seed: int, *keys: int) -> np.random.Generator:
@@ -261,7 +274,7 @@ def create_exposure(rng: np.random.Generator, anatomy: Anatomy) -> Exposure:
 
 def expose(rng: np.random.Generator, density: np.ndarray, exposure: Exposure) -> np.ndarray:
     """Turn a map of density [GRID, GRID] into grey values, float32 [FILM, FILM], about 0 to 1."""
-    film = _project(density, exposure)
+    film = project(density, exposure)
     coarse = _blur_coarsely(film)
     film = film - exposure.detail * (coarse - TYPICAL_DENSITY)
     film = scipy.ndimage.gaussian_filter(film, exposure.blur, truncate=3.0)
@@ -272,7 +285,7 @@ def expose(rng: np.random.Generator, density: np.ndarray, exposure: Exposure) ->
     film = exposure.black + (exposure.white - exposure.black) * film + exposure.grain * grain
     if exposure.marker:
         _stamp_letter(film, exposure.marker)
-    return film * _draw_collimator(exposure.borders)
+    return film * draw_collimator(exposure.borders)
 
 
 def _develop(level: np.ndarray) -> np.ndarray:
@@ -297,7 +310,7 @@ _INTO_KNOTS = _KNOTS / _KNOTS.sum(axis=1, keepdims=True)
 _FROM_KNOTS = _KNOTS / _KNOTS.sum(axis=0, keepdims=True)
 
 
-def _project(density: np.ndarray, exposure: Exposure) -> np.ndarray:
+def project(density: np.ndarray, exposure: Exposure) -> np.ndarray:
     """Cut the film out of the drawn square, turned, scaled and shifted; float32 [FILM, FILM]."""
     cos, sin = math.cos(exposure.turn) / exposure.zoom, math.sin(exposure.turn) / exposure.zoom
     matrix = np.array([[cos, -sin], [sin, cos]])
@@ -315,7 +328,7 @@ def _stamp_letter(film: np.ndarray, place: tuple[float, float]) -> None:
     film[row + 8 : row + 11, column : column + 8] = 0.95
 
 
-def _draw_collimator(borders: np.ndarray) -> np.ndarray:
+def draw_collimator(borders: np.ndarray) -> np.ndarray:
     """Return 0 where the collimator's leaves lie and 1 elsewhere, float32 [FILM, FILM]."""
     place = np.linspace(0.0, 1.0, FILM, dtype=np.float32)
     left, right, top, bottom = borders

@@ -226,7 +226,7 @@ def draw_lungs(
     side = np.abs(X)
     from_heart = side - np.where(X < 0, medial[0][:, None], medial[1][:, None])
     from_wall = np.minimum(lateral[:, None] - side, Y - anatomy.apex)
-    depth = np.minimum(from_wall, _compute_diaphragm(anatomy, base) - Y)
+    depth = np.minimum(from_wall, compute_diaphragm(anatomy, base) - Y)
     fullness = 1.0 - (1.0 - np.clip(np.minimum(depth, from_heart) / 0.25, 0.0, 1.0)) ** 2
     return ramp(depth, 0.02) * ramp(from_heart, 0.035) * (0.72 + 0.28 * fullness)
 
@@ -243,7 +243,7 @@ def compute_aeration(anatomy: Anatomy, posture: Posture, base: float) -> np.ndar
     return (1.0 - bases) * (1.0 - sides) * (1.0 + 0.06 * noise)
 
 
-def _compute_diaphragm(anatomy: Anatomy, base: float) -> np.ndarray:
+def compute_diaphragm(anatomy: Anatomy, base: float) -> np.ndarray:
     """Return the y of both domes by column, [1, GRID]: steep to the sides, flat to the heart."""
     from_top = np.abs(X) / anatomy.chest - 0.48
     fall = np.where(from_top > 0, (from_top / 0.52) ** 2, 0.5 * (from_top / 0.48) ** 2)

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxgan.classifiers.heatmaps import count_places, create_explain
 from jaxgan.classifiers.predict import create_predict
 from jaxgan.classifiers.protocol import Classifier
 from jaxgan.classifiers.step import ClassifierState, create_classifier_state
@@ -60,6 +61,22 @@ class RestoredClassifier:
     def compute_probabilities(self, images: np.ndarray) -> np.ndarray:
         """Return [num, outputs] for uint8 images [num, size, size, channels] of its form."""
         return np.asarray(self._compute(self.variables, images))
+
+    @functools.cached_property
+    def _explain(self) -> Any:
+        return create_explain(self.classifier, self.settings.eval_batch_size)
+
+    def compute_heatmaps(self, images: np.ndarray) -> np.ndarray:
+        """Return where the classifier looks for its predictions: float32 [num, size, size].
+
+        `images` are those of `compute_probabilities`; see `jaxgan.classifiers.heatmaps`.
+        """
+        return np.asarray(self._explain(self.variables, images))
+
+    @property
+    def places(self) -> tuple[int, int]:
+        """The rows and columns of places that heat can have."""
+        return count_places(self.variables, self.classifier)
 
 
 # The network ------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ the report.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -39,6 +39,7 @@ from jaxgan.metrics.departure import (
     compute_histograms,
     measure_departure,
 )
+from jaxgan.metrics.regions import create_regions, share_inside
 from jaxgan.reports import html
 
 _ASKED = Asked()
@@ -93,6 +94,16 @@ def predict_images(
     return Predictions(names, classifier.class_names, classifier.compute_probabilities(shown))
 
 
+def explain_images(classifier: RestoredClassifier, images: np.ndarray) -> np.ndarray:
+    """Return where the classifier looks in the images of `predict_images`.
+
+    Returns float32 [num, size, size], 0 to 1, for the images as the classifier sees them; see
+    `jaxgan.classifiers.heatmaps`. Raises `UserError` as `predict_images` does.
+    """
+    form = classifier.form
+    return classifier.compute_heatmaps(match_form(check_images(images), form.size, form.channels))
+
+
 # Files ------------------------------------------------------------------------------------------
 
 
@@ -113,11 +124,25 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Heat:
+    """Where a classifier looks for its predictions: `shares` [num] of heat by region.
+
+    A share is NaN for an image without heat. `explain` maps images in the classifier's `form` to
+    heatmaps.
+    """
+
+    shares: Mapping[str, np.ndarray]
+    places: tuple[int, int]
+    form: Form
+    explain: Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
 class FolderPredictions:
     """The predictions of classifiers for the images of a folder: `predictions` by run.
 
     `comparisons` holds, by run, the comparison with its training images, or why there is none.
-    `is_generated` [num]: which images jaxgan has made.
+    `is_generated` [num]: which images jaxgan has made. `heat` is empty unless it was asked for.
     """
 
     images: NewImages
@@ -128,6 +153,7 @@ class FolderPredictions:
     form: Form
     notices: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...]
+    heat: Mapping[str, Heat] = field(default_factory=dict)
 
 
 @dataclass
@@ -138,6 +164,7 @@ class _Gathered:
     probabilities: dict[str, list[np.ndarray]] = field(default_factory=dict)
     features: dict[str, list[np.ndarray]] = field(default_factory=dict)
     histograms: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    shares: dict[str, list[dict[str, np.ndarray]]] = field(default_factory=dict)
     thumbnails: list[list[np.ndarray]] = field(default_factory=list)
     sides: list[tuple[int, int]] = field(default_factory=list)
     is_generated: list[bool] = field(default_factory=list)
@@ -153,11 +180,13 @@ def predict_files(
     asked: Asked = _ASKED,
     checkpoint: str = "newest",
     training_dir: Path | None = None,
+    heatmaps: bool = False,
 ) -> FolderPredictions:
     """Return the predictions of the runs in folders `runs` for the images in a folder or file.
 
     All runs see the same images, each in the form of its own training. `training_dir` is where the
-    training images are now. Raises `UserError`.
+    training images are now. With `heatmaps`, it is measured where each classifier looks. Raises
+    `UserError`.
     """
     classifiers = {
         str(run): restore_classifier(
@@ -177,6 +206,8 @@ def predict_files(
         shown = {run: part.pixels[unique.index(form)] for run, form in forms.items()}
         _gather(gathered, part, images.files)
         _predict_part(gathered, shown, classifiers, references)
+        if heatmaps:
+            _explain_part(gathered, shown, classifiers)
     if not gathered.indices:
         file, reason = bad[0]
         raise UserError(
@@ -196,6 +227,10 @@ def predict_files(
         form,
         (*images.notices, *notices, *_describe_images(gathered, unique)),
         tuple((file, str(reason)) for file, reason in bad),
+        {
+            run: _join_heat(parts, classifiers[run], forms[run])
+            for run, parts in gathered.shares.items()
+        },
     )
 
 
@@ -266,6 +301,26 @@ def _predict_part(
             features = reference.compute_features(images)
             gathered.features.setdefault(run, []).append(features)
             gathered.histograms.setdefault(run, []).append(compute_histograms(images))
+
+
+def _explain_part(
+    gathered: _Gathered,
+    shown: Mapping[str, np.ndarray],
+    classifiers: Mapping[str, RestoredClassifier],
+) -> None:
+    """Add the shares of heat in each region, of each run for some images."""
+    for run, images in shown.items():
+        heat = classifiers[run].compute_heatmaps(images)
+        regions = create_regions(images.shape[1])
+        shares = {name: share_inside(heat, mask) for name, mask in regions.items()}
+        gathered.shares.setdefault(run, []).append(shares)
+
+
+def _join_heat(
+    parts: Sequence[Mapping[str, np.ndarray]], classifier: RestoredClassifier, form: Form
+) -> Heat:
+    shares = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return Heat(shares, classifier.places, form, classifier.compute_heatmaps)
 
 
 def _compare(

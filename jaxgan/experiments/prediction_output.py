@@ -18,6 +18,7 @@ from jaxgan.core.versions import get_versions
 from jaxgan.data.forms import prepare_image
 from jaxgan.data.limits import read_file
 from jaxgan.experiments.predict import Comparison, FolderPredictions
+from jaxgan.experiments.prediction_heat import describe_heat, draw_heat
 from jaxgan.experiments.prediction_report import (
     Truth,
     compare_runs,
@@ -60,6 +61,8 @@ def report_predictions(found: FolderPredictions, out: Path) -> dict[str, Any]:
     for number_of_run, run in enumerate(found.predictions, start=1):
         suffix = f"_{number_of_run}" if len(found.predictions) > 1 else ""
         report["runs"][run]["figures"] = _draw(found, counted, report, run, out, suffix)
+        if run in found.heat:
+            _add_heat(found, counted, report["runs"][run], run, out, suffix)
     write_json(out / "report.json", report)
     write_text(out / "report.md", format_prediction(report))
     for sentence in (*report["sentences"], *report["notices"]):
@@ -382,6 +385,23 @@ def _draw(
         draw(out / file)
         figures[words] = file
     return figures
+
+
+def _add_heat(
+    found: FolderPredictions,
+    counted: Counted,
+    described: dict[str, Any],
+    run: str,
+    out: Path,
+    suffix: str,
+) -> None:
+    """Add to a run's report where it looks; without true classes, in all images that are new."""
+    is_new = [reason in ("", _NO_CLASS, _STRANGE) for reason in counted.reasons]
+    indices = counted.indices if counted.truth else np.flatnonzero(is_new)
+    if len(indices):
+        described["heat"] = describe_heat(found, run, indices, described["mistakes"])
+        file = f"figures/heatmaps{suffix}.png"
+        described["figures"] |= draw_heat(found, run, described["heat"], out, file)
 
 
 def _read_shown(found: FolderPredictions, index: int) -> np.ndarray:

@@ -155,6 +155,20 @@ def list_mistakes(probabilities: np.ndarray, truth: Truth) -> list[dict[str, Any
     ]
 
 
+def list_confident(probabilities: np.ndarray, class_names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the predictions with the highest probability; `index` is that of the image."""
+    confidence = probabilities.max(axis=1)
+    chosen = np.argsort(-confidence, kind="stable")[:MOST_MISTAKES]
+    return [
+        {
+            "index": int(i),
+            "predicted": name_output(class_names, int(probabilities[i].argmax())),
+            "probability": float(confidence[i]),
+        }
+        for i in chosen
+    ]
+
+
 def name_output(class_names: Sequence[str], output: int) -> str:
     """Return the class of an output; "outside" for an output beyond the classes."""
     return class_names[output] if output < len(class_names) else OUTSIDE

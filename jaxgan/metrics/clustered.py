@@ -180,6 +180,20 @@ def _list_confusions(
     ]
 
 
+def estimate_mean(
+    values: np.ndarray, patients: np.ndarray, counts: np.ndarray
+) -> Mapping[str, Any]:
+    """Return the mean of `values` [num_images] and its interval over patients; NaN is left out.
+
+    `patients` and `counts` are those of `compute_clustered_report`.
+    """
+    known, num = np.isfinite(values), counts.shape[1]
+    sums = np.bincount(patients[known], values[known], minlength=num)
+    images = np.bincount(patients[known], minlength=num)
+    drawn = np.concatenate([np.ones((1, num)), counts])
+    return _summarise(_divide(drawn @ sums, drawn @ images))
+
+
 def _summarise(values: np.ndarray) -> Mapping[str, Any]:
     """Return the value and its percentile interval over the draws that have one."""
     draws = values[1:][np.isfinite(values[1:])]

@@ -29,6 +29,8 @@ T = TypeVar("T")
 # The colours of Okabe and Ito: colour-blind readers can distinguish them too.
 BLUE, ORANGE, GREEN, GRAY = "#0072B2", "#D55E00", "#009E73", "#767676"
 
+HEAT_COLORS = "viridis"  # from blue to yellow, always brighter: for colour-blind readers too
+HEAT_COVER = 0.7  # how much of the image the highest heat covers
 DPI = 120
 MOST_ROWS = 16  # of a figure with one row per class
 _GAP = 2  # pixels between tiled images
@@ -90,6 +92,23 @@ def tile(images: np.ndarray, *, columns: int, scale: int | None) -> np.ndarray:
         left = index % columns * (width + _GAP)
         sheet[top : top + height, left : left + width] = image
     return sheet
+
+
+def overlay_heat(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """Return uint8 [h, w, 3]: an image [h, w, 1 or 3] under its heat [h, w], 0 to 1.
+
+    Without heat the image is unchanged. The colours are those of `HEAT_COLORS`.
+    """
+    cover = (HEAT_COVER * heat.clip(0.0, 1.0))[..., None]
+    mixed = (1.0 - cover) * image + cover * 255.0 * color_heat(heat)
+    return mixed.round().astype(np.uint8)
+
+
+def color_heat(heat: np.ndarray) -> np.ndarray:
+    """Return the colours [..., 3], 0 to 1, of heat from 0 to 1."""
+    import matplotlib
+
+    return np.asarray(matplotlib.colormaps[HEAT_COLORS](heat))[..., :3]
 
 
 def plot_rows(rows: Sequence[tuple[str, np.ndarray]], path: Path, *, title: str) -> None:

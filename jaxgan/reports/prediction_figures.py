@@ -128,11 +128,11 @@ def plot_mistakes(
             top = (bottom + _SIDE + 0.04) / height
             figure.text(left / (_COLUMNS * _STEP), top, words, fontsize=9, va="bottom")
             # In pixels of the figure: opening axes takes longer than drawing on them.
-            figure.figimage(_enlarge(image), xo=round(left * DPI), yo=round(bottom * DPI))
+            figure.figimage(enlarge(image, _SIDE), xo=round(left * DPI), yo=round(bottom * DPI))
 
 
-def _enlarge(image: np.ndarray) -> np.ndarray:
+def enlarge(image: np.ndarray, inches: float) -> np.ndarray:
     """Return uint8 [side, side, 3] of an image [height, width, 1 or 3], pixel by pixel."""
-    side = round(_SIDE * DPI)
+    side = round(inches * DPI)
     rows, columns = (np.arange(side) * length // side for length in image.shape[:2])
     return np.broadcast_to(image[rows][:, columns], (side, side, 3))

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jaxgan.core.untrusted import markdown_text
+from jaxgan.reports.heatmaps import describe_heat
 from jaxgan.reports.tables import format_markdown
 
 Report = Mapping[str, Any]
@@ -43,17 +44,39 @@ def _list_run(found: Report) -> Iterator[str]:
     if found["departure"]:
         yield from (*format_markdown(list(_list_distances(found["departure"]))), "")
     measured = found["measured"]
-    if measured is None:
-        return
-    yield from (*format_markdown(list(_list_measures(measured))), "")
-    yield from (*format_markdown(list(_list_classes(measured["per_class"]))), "")
-    if "by_source" in measured:
-        yield from (*format_markdown(list(_list_sources(measured["by_source"]))), "")
+    if measured is not None:
+        yield from _list_measured(measured)
+    if "heat" in found:
+        yield from _list_heat(found["heat"])
     for words, file in found["figures"].items():
         yield from (f"![{words}]({file})", "")
     if found["mistakes"]:
         yield from ("The mistakes with the highest probability:", "")
         yield from (*format_markdown(list(_list_mistakes(found["mistakes"]))), "")
+
+
+def _list_measured(measured: Report) -> Iterator[str]:
+    yield from (*format_markdown(list(_list_measures(measured))), "")
+    yield from (*format_markdown(list(_list_classes(measured["per_class"]))), "")
+    if "by_source" in measured:
+        yield from (*format_markdown(list(_list_sources(measured["by_source"]))), "")
+
+
+def _list_heat(heat: Report) -> Iterator[str]:
+    """Yield where the classifier looks."""
+    yield from (describe_heat(heat), "")
+    area = heat["area"]
+    head = [f"{name}, % (area {100 * area[name]:.0f})" for name in ("centre", "frame")]
+    rows = [["heat of", "images", *head], _list_shares("all images", heat["all"])]
+    for kind, words in (("by_predicted", "predicted"), ("by_source", "source")):
+        for name, found in list(heat.get(kind, {}).items())[:_MOST_CLASSES]:
+            rows.append(_list_shares(f"{words} {markdown_text(name)}", found))
+    yield from (*format_markdown(rows), "")
+
+
+def _list_shares(words: str, found: Report) -> list[str]:
+    cells = [" ".join(_format_measure(found[name])) for name in ("centre", "frame")]
+    return [words, str(found["count"]), *cells]
 
 
 def _list_distances(departure: Report) -> Iterator[list[str]]:

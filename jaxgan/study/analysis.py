@@ -14,6 +14,7 @@ from jaxgan.study import memory
 from jaxgan.study.arms import Arm, find_controls, find_reference
 from jaxgan.study.audit import PADDED_VIEWS, Audit, run_probes
 from jaxgan.study.folds import Folds, describe_leaks
+from jaxgan.study.heat import audit_heat
 from jaxgan.study.network import describe_network
 from jaxgan.study.results import StudyResults
 from jaxgan.study.statistics import (
@@ -82,7 +83,7 @@ def analyse(results: StudyResults) -> dict[str, Any]:
         "arms": arms,
         "comparisons": [_describe_comparison(c) for c in comparisons],
         "smallest_difference_of_one_arm": _compute_single(comparisons),
-        "audit": _describe_audit(audit),
+        "audit": {**_describe_audit(audit), "heat": audit_heat(results, design, counts)},
         "leaks": _describe_leaks(results),
         "memory": nearness,
         "nearest_pairs": pairs,

@@ -14,9 +14,8 @@ from sklearn.preprocessing import StandardScaler
 from jaxgan.data.images import shrink_gray, to_gray
 from jaxgan.data.sets import ImageSet
 from jaxgan.metrics.classification import compute_balanced_accuracy
+from jaxgan.metrics.regions import CENTRE, FRAME, measure_edges
 
-FRAME = 3 / 32  # of the side: the outer frame, where no lung is
-CENTRE = 5 / 8  # of the side: the square in the middle, where the lungs are
 EXPLAINS_MOST = 0.5  # share of the accuracy above chance that a shortcut may reach
 _LEAST_ABOVE = 0.05  # below that, the whole image is too close to chance for a share of it
 _ALPHA = 0.05
@@ -47,7 +46,7 @@ def mask_images(images: np.ndarray, view: str) -> np.ndarray:
     if view == "intensities":
         flat = images.reshape(len(images), -1, images.shape[-1])
         return np.sort(flat, axis=1).reshape(images.shape)
-    edge = max(1, round(side * FRAME)) if view == "frame" else round(side * (1 - CENTRE) / 2)
+    edge = measure_edges(side)["frame" if view == "frame" else "centre"]
     masked = images.copy()
     masked[:, edge : side - edge, edge : side - edge] = 0
     return masked

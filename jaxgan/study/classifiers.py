@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxgan.classifiers.heatmaps import count_places, create_explain
 from jaxgan.classifiers.kept_maps import keep_maps
 from jaxgan.classifiers.predict import create_predict
 from jaxgan.classifiers.protocol import Classifier
@@ -17,8 +18,10 @@ from jaxgan.classifiers.transfer import NO_TRANSFER, begin, create_optimizer
 from jaxgan.classifiers.weights import Start, read_start
 from jaxgan.core.errors import UserError
 from jaxgan.core.settings import to_dict
+from jaxgan.core.types import Params
 from jaxgan.data.sets import ImageSet
 from jaxgan.networks.schedules import Pace
+from jaxgan.study.heat import measure_heat
 from jaxgan.study.settings import StudySettings
 from jaxgan.training.epochs import EpochPlan
 from jaxgan.training.jobs import Job, Result, describe_family, drop_constant
@@ -48,6 +51,8 @@ class ClassifierLab:
         self._epoch_images = epoch_images or capacity
         pace = _create_pace(settings, self._epoch_images)
         classifier = settings.transfer.apply(settings.classifier.create(num_classes))
+        self._classifier = classifier
+        self._compute_heat = create_explain(classifier, settings.eval_batch_size)
         optimizer = create_optimizer(settings.optimizer.create(), classifier, settings.transfer)
         self._start = start = read_start(settings.transfer.weights, classifier)
         size = settings.eval_batch_size
@@ -98,10 +103,12 @@ class ClassifierLab:
         is_classic: bool,
         seed: int,
         kind: str = "classifier",
+        explains: bool = False,
     ) -> Job:
         """Return the job that trains on `train` and predicts `test`; `record` describes both.
 
         Training stops after the study's number of updates: nothing is chosen by the test images.
+        With `explains`, the result also says where the classifier looks in the test images.
         """
         constant = self._settings.optimizer.schedule.is_constant
         full = {
@@ -113,10 +120,19 @@ class ClassifierLab:
             **record,
         }
         run = functools.partial(self._train, train, test, is_classic=is_classic, seed=seed)
+        if explains:
+            run = functools.partial(run, films=test)
         return Job(kind, name, full, run)
 
     def _train(
-        self, train: ImageSet, test: ImageSet, partial: Path, *, is_classic: bool, seed: int
+        self,
+        train: ImageSet,
+        test: ImageSet,
+        partial: Path,
+        *,
+        is_classic: bool,
+        seed: int,
+        films: ImageSet | None = None,
     ) -> Result:
         curves = Curves()
         if self._kept is not None and not is_classic:
@@ -141,7 +157,12 @@ class ClassifierLab:
             "probabilities": probabilities,
             "test_files": np.array(json.dumps(list(test.files))),
             "num_train": np.array(len(train)),
+            **(self._explain(state.variables, films) if films is not None else {}),
         }
+
+    def _explain(self, variables: Params, films: ImageSet) -> Result:
+        heat = self._compute_heat(variables, films.images)
+        return measure_heat(heat, films.labels, count_places(variables, self._classifier))
 
 
 def describe_classifier(settings: StudySettings, start: Start | None = None) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from jaxgan.core.untrusted import markdown_text
 from jaxgan.reports import drawing, study_figures
 from jaxgan.study.analysis import analyse
 from jaxgan.study.generators import describe_generator
+from jaxgan.study.heat import draw_heat
 from jaxgan.study.memory import join_generated
 from jaxgan.study.results import StudyResults
 from jaxgan.study.settings import SEED_STRIDE
@@ -181,6 +182,7 @@ def draw_pictures(
     pictures = [*_draw_generated(results, folder), *_draw_pairs(results, report, folder)]
     pictures += _draw_classifier_curves(results, folder)
     pictures += _draw_reliability(report, folder)
+    pictures += _draw_heat(results, report, folder / "heatmaps.png")
     return pictures
 
 
@@ -336,6 +338,15 @@ def _draw_reliability(report: Mapping[str, Any], folder: Path) -> list[dict[str,
     errors = ", ".join(f"{name} {100 * value:.0f} points" for name, value in worst.items())
     alt = f"{caption} Mean distance from the diagonal: {errors}."
     return [_picture("reliability", path, caption, alt)]
+
+
+def _draw_heat(
+    results: StudyResults, report: Mapping[str, Any], path: Path
+) -> list[dict[str, str]]:
+    caption = draw_heat(results, path)
+    if caption is None:
+        return []
+    return [_picture("heat", path, caption, f"{caption} {report['audit']['heat']['sentence']}")]
 
 
 def name_file(label: int, name: str) -> str:

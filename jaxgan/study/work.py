@@ -12,6 +12,7 @@ from jaxgan.core.errors import UserError, list_some
 from jaxgan.data.sets import ImageSet
 from jaxgan.devices.parallel import check_batch_size, choose_devices
 from jaxgan.study import audit as audits
+from jaxgan.study import heat
 from jaxgan.study.added import Request
 from jaxgan.study.arms import Arm
 from jaxgan.study.classifiers import ClassifierLab
@@ -112,6 +113,7 @@ class _Work:
             },
             is_classic=arm.is_classic,
             seed=seed * SEED_STRIDE + fold,
+            explains=results.settings.audit and arm.name == heat.ARM,
         )
         done = self.runner.run(job)
         if done is not None:

@@ -1,0 +1,91 @@
+"""Show where a classifier looks: a sheet of images under their heat, and sentences."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxgan.reports.drawing import DPI, color_heat, open_figure, overlay_heat
+from jaxgan.reports.prediction_figures import enlarge, shorten
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FEW_PLACES = 6  # of heat along a side: with fewer, a place is wider than the frame
+_COLUMNS = 4
+_SIDE, _HEAD, _WORDS = 1.5, 0.8, 0.5  # inches: an image, title and scale, words above an image
+_CELL = 2 * _SIDE + 0.2
+
+
+def describe_heat(heat: Mapping[str, Any]) -> str:
+    """Return in sentences where a classifier looks."""
+    frame, centre = (heat["all"][name]["value"] for name in ("frame", "centre"))
+    rows, columns = heat["places"]
+    if frame is None:
+        return "The classifier has no heat in any of these images."
+    area = heat["area"]
+    said = (
+        f"Of the classifier's heat, {frame:.0%} lies in the frame, which is {area['frame']:.0%} of "
+        f"the area, and {centre:.0%} in the centre, which is {area['centre']:.0%}. The heat "
+        f"for the predicted class has {rows} x {columns} places."
+    )
+    if min(rows, columns) < FEW_PLACES:
+        said += " That is too coarse to say where in these regions it lies: use larger images."
+    if heat["without_heat"]:
+        said += f" {heat['without_heat']} image(s) have no heat and do not count here."
+    return said
+
+
+def plot_heatmaps(
+    images: np.ndarray,
+    heat: np.ndarray,
+    shown: Sequence[Mapping[str, Any]],
+    path: Path,
+    *,
+    title: str,
+) -> None:
+    """Draw images uint8 [num, h, w, 1 or 3], each beside itself under its heat [num, h, w].
+
+    `shown` has the prediction, its probability and, where it is known, the true class of each.
+    """
+    columns = min(_COLUMNS, len(images))
+    rows = -(-len(images) // columns)
+    size = (max(columns * _CELL, 5.0), _HEAD + rows * (_SIDE + _WORDS))
+    with open_figure(path, size=size) as figure:
+        wrapped = textwrap.fill(title, int(10 * size[0]))
+        figure.text(0.08 / size[0], 1 - 0.1 / size[1], wrapped, va="top", fontsize=13)
+        _draw_scale(figure, size)
+        pairs = zip(images, heat, shown, strict=True)
+        for place, (image, warmth, named) in enumerate(pairs):
+            row, column = divmod(place, columns)
+            left = column * _CELL + 0.08
+            bottom = size[1] - _HEAD - (row + 1) * (_SIDE + _WORDS) + 0.08
+            top = (bottom + _SIDE + 0.04) / size[1]
+            words = _describe_shown(place + 1, named)
+            figure.text(left / size[0], top, words, fontsize=9, va="bottom")
+            for i, picture in enumerate((image, overlay_heat(image, warmth))):
+                at = left + i * (_SIDE + 0.02)
+                shape = enlarge(picture, _SIDE)
+                figure.figimage(shape, xo=round(at * DPI), yo=round(bottom * DPI))
+
+
+def _describe_shown(number: int, named: Mapping[str, Any]) -> str:
+    called = f"predicted {shorten(named['predicted'])} {named['probability']:.0%}"
+    if "true" not in named:
+        return f"{number}. {called}"
+    return f"{number}. is {shorten(named['true'])}\n{called}"
+
+
+def _draw_scale(figure: "Figure", size: tuple[float, float]) -> None:
+    """Draw the colours of heat below the title, from none to the highest of an image."""
+    bottom, left, width = size[1] - _HEAD + 0.02, 0.75, 1.6
+    steps = np.linspace(0.0, 1.0, round(width * DPI))
+    bar = np.broadcast_to(color_heat(steps), (round(0.12 * DPI), len(steps), 3))
+    figure.figimage(bar, xo=round(left * DPI), yo=round(bottom * DPI))
+    for at, words, side in (
+        (left - 0.06, "little", "right"),
+        (left + width + 0.06, "most", "left"),
+    ):
+        figure.text(at / size[0], bottom / size[1], words, fontsize=9, ha=side)

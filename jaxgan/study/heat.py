@@ -1,0 +1,121 @@
+"""The part of the audit that asks where the classifiers of the arm `real` look."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxgan.metrics.clustered import estimate_mean
+from jaxgan.metrics.regions import create_regions, share_inside
+from jaxgan.reports.heatmaps import describe_heat, plot_heatmaps
+from jaxgan.study.results import StudyResults
+from jaxgan.study.statistics import Design
+from jaxgan.training.jobs import Result
+
+ARM = "real"
+_SHOWN = 3  # films of a class
+_MOST_CLASSES = 12  # that have films in the picture
+_REGIONS = ("centre", "frame")
+
+
+def measure_heat(heat: np.ndarray, labels: np.ndarray, places: tuple[int, int]) -> Result:
+    """Return what a job keeps of heatmaps [num, side, side] of its test images.
+
+    The shares of heat by region, and the heatmaps of the first films of each class.
+    """
+    regions = create_regions(heat.shape[1])
+    first = [np.flatnonzero(labels == label)[:_SHOWN] for label in np.unique(labels)]
+    shown = np.concatenate(first[:_MOST_CLASSES])
+    return {
+        **{f"heat_{name}": share_inside(heat, regions[name]) for name in _REGIONS},
+        "heat_places": np.array(places),
+        "heat_shown": shown,
+        "heat_maps": (255 * heat[shown]).round().astype(np.uint8),
+    }
+
+
+def audit_heat(results: StudyResults, design: Design, counts: np.ndarray) -> dict[str, Any] | None:
+    """Return the mean shares of heat over all test images, and by class; None without any.
+
+    `counts` are the draws of patients for the intervals. Jobs of an earlier version of jaxgan, or
+    without `config.audit`, have no heat.
+    """
+    done = _find_heat(results)
+    if not done:
+        return None
+    side = results.folds.images.images.shape[1]
+    shares = {name: _join(results, done, f"heat_{name}") for name in _REGIONS}
+
+    def measure(here: np.ndarray) -> dict[str, Any]:
+        found = {name: np.where(here, values, np.nan) for name, values in shares.items()}
+        means = {n: estimate_mean(v, design.patients, counts) for n, v in found.items()}
+        return {"count": int(here.sum()), **means}
+
+    heat = {
+        "places": next(iter(done.values()))["heat_places"].tolist(),
+        "area": {name: float(mask.mean()) for name, mask in create_regions(side).items()},
+        "trainings": len(done),
+        "without_heat": int(np.isnan(shares["frame"][_is_tested(results, done)]).sum()),
+        "all": measure(np.ones(len(design.labels), bool)),
+        "per_class": {
+            name: measure(design.labels == label) for label, name in enumerate(results.class_names)
+        },
+    }
+    return {**heat, "sentence": describe_heat(heat)}
+
+
+def _find_heat(results: StudyResults) -> dict[tuple[int, int], Result]:
+    found = results.classifiers.get(ARM, {})
+    return {place: result for place, result in found.items() if "heat_maps" in result}
+
+
+def _is_tested(results: StudyResults, done: Mapping[tuple[int, int], Result]) -> np.ndarray:
+    return np.isin(results.folds.fold_of, [fold for _, fold in done])
+
+
+def _join(results: StudyResults, done: Mapping[tuple[int, int], Result], name: str) -> np.ndarray:
+    """Return the mean over seeds of a share, for each image; NaN where there is no heat."""
+    seeds = sorted({seed for seed, _ in done})
+    shares = np.full((len(seeds), len(results.folds.images)), np.nan)
+    for (seed, fold), result in done.items():
+        shares[seeds.index(seed), results.folds.fold_of == fold] = result[name]
+    known = np.isfinite(shares)
+    sums, nums = np.where(known, shares, 0.0).sum(axis=0), known.sum(axis=0)
+    return np.divide(sums, nums, out=np.full(len(sums), np.nan), where=nums > 0)
+
+
+def draw_heat(results: StudyResults, path: Path) -> str | None:
+    """Draw a few test films per class under their heat; return words on them, None without any."""
+    done = _find_heat(results)
+    if not done:
+        return None
+    seed, fold = min(done)
+    result, test = done[seed, fold], results.folds.get_test(fold)
+    films = test.take(result["heat_shown"])
+    names, outputs = _name_classes(results), result["probabilities"][result["heat_shown"]]
+    shown = [
+        {
+            "true": names[label],
+            "predicted": names[p.argmax()] if p.argmax() < len(names) else "outside",
+            "probability": float(p.max()),
+        }
+        for label, p in zip(films.labels, outputs, strict=True)
+    ]
+    where = f"fold {fold + 1}, seed {seed}"
+    title = f"Where the classifier looks: {where}"
+    plot_heatmaps(films.images, result["heat_maps"] / 255.0, shown, path, title=title)
+    numbered = [f"{n} is {c}" for n, c in zip(names, results.class_names, strict=True) if n != c]
+    return (
+        f"The first test films of each class ({where}), unchosen, each beside itself under the "
+        "classifier's heat. Yellow is where it looks most, for the class that it predicts."
+        + (f" In the picture, {', '.join(numbered[:_MOST_CLASSES])}." if numbered else "")
+    )
+
+
+def _name_classes(results: StudyResults) -> list[str]:
+    """Return the classes, or numbers: the font of figures lacks the letters of many languages."""
+    return [
+        name if name.isascii() else f"class {label + 1}"
+        for label, name in enumerate(results.class_names)
+    ]
