@@ -468,6 +468,11 @@ def test_classes_of_a_run_without_a_report_are_those_of_its_data(place, tmp_path
 def test_runs_that_can_not_be_shown_anything_have_their_sentence(place, tmp_path):
     with pytest.raises(UserError, match="is not the folder of a run"):
         restore_classifier(tmp_path, cache_dir=tmp_path)
+    with pytest.raises(UserError, match=r"but has runs in it: give --run=.*run0/real\."):
+        restore_classifier(place / "run0", cache_dir=tmp_path)
+    with pytest.raises(UserError, match="--arm=real is for the folder of a study"):
+        run = place / "run0" / "real"
+        predict_files([run], place / "new", cache_dir=place / "cache", arms=["real"])
     shutil.copytree(place / "run0", tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "real" / "checkpoints")
     with pytest.raises(UserError, match="has no checkpoint yet"):

@@ -38,6 +38,7 @@ def _space(sentences: Sequence[str]) -> Iterator[str]:
 
 
 def _list_run(found: Report) -> Iterator[str]:
+    yield from (_describe_origin(found["origin"]), "")
     counts = [f"{markdown_text(name)} {count}" for name, count in found["predicted"].items()]
     yield from (f"Predicted: {', '.join(counts)}.", "")
     if found["departure"]:
@@ -54,6 +55,16 @@ def _list_run(found: Report) -> Iterator[str]:
     if found["mistakes"]:
         yield from ("The mistakes with the highest probability:", "")
         yield from (*format_markdown(list(_list_mistakes(found["mistakes"]))), "")
+
+
+def _describe_origin(origin: Report) -> str:
+    folder = markdown_text(origin["folder"])
+    if "arm" not in origin:
+        return f"The classifier of step {origin['step']} in {folder}."
+    return (
+        f"The mean of {origin['classifiers']} of {origin['wanted']} classifiers of the arm "
+        f"{markdown_text(origin['arm'])} in {folder}, each after {origin['step']} updates."
+    )
 
 
 def _list_distances(departure: Report) -> Iterator[list[str]]:

@@ -19,6 +19,7 @@ from jaxgan.core.errors import UserError
 from jaxgan.core.settings import to_dict
 from jaxgan.data.sets import ImageSet
 from jaxgan.networks.schedules import Pace
+from jaxgan.study.kept import write_variables
 from jaxgan.study.settings import StudySettings
 from jaxgan.training.epochs import EpochPlan
 from jaxgan.training.jobs import Job, Result, describe_family, drop_constant
@@ -49,6 +50,7 @@ class ClassifierLab:
         pace = _create_pace(settings, self._epoch_images)
         classifier = settings.transfer.apply(settings.classifier.create(num_classes))
         optimizer = create_optimizer(settings.optimizer.create(), classifier, settings.transfer)
+        self._classifier = classifier
         self._start = start = read_start(settings.transfer.weights, classifier)
         size = settings.eval_batch_size
         kept = keep_maps(classifier, start, num_images=capacity, batch_size=size)
@@ -98,8 +100,11 @@ class ClassifierLab:
         is_classic: bool,
         seed: int,
         kind: str = "classifier",
+        keep_in: Path | None = None,
     ) -> Job:
         """Return the job that trains on `train` and predicts `test`; `record` describes both.
+
+        The trained classifier is written to the folder `keep_in`, in a file with the job's key.
 
         Training stops after the study's number of updates: nothing is chosen by the test images.
         """
@@ -112,11 +117,20 @@ class ClassifierLab:
             **({} if constant else {"epoch_images": self._epoch_images}),
             **record,
         }
-        run = functools.partial(self._train, train, test, is_classic=is_classic, seed=seed)
+        run = functools.partial(
+            self._train, train, test, is_classic=is_classic, seed=seed, keep_in=keep_in
+        )
         return Job(kind, name, full, run)
 
     def _train(
-        self, train: ImageSet, test: ImageSet, partial: Path, *, is_classic: bool, seed: int
+        self,
+        train: ImageSet,
+        test: ImageSet,
+        partial: Path,
+        *,
+        is_classic: bool,
+        seed: int,
+        keep_in: Path | None,
     ) -> Result:
         curves = Curves()
         if self._kept is not None and not is_classic:
@@ -136,6 +150,9 @@ class ClassifierLab:
             raise UserError(
                 "the classifier has diverged: try a lower config.optimizer.learning_rate"
             )
+        if keep_in is not None:
+            key = partial.stem.rpartition("-")[2]
+            write_variables(keep_in / f"{key}.npz", state.variables, self._classifier)
         return {
             **curves.to_arrays(),
             "probabilities": probabilities,
