@@ -13,8 +13,9 @@ from jaxgan.classifiers.weights import create_shapes
 from jaxgan.core.errors import UserError
 from jaxgan.data.source import DataSpec, load_dataset
 from jaxgan.experiments.predict import predict_files
-from jaxgan.experiments.prediction_output import report_predictions
+from jaxgan.experiments.prediction_output import count_images, create_report, format_csv
 from jaxgan.experiments.study_runs import restore_arm
+from jaxgan.reports.prediction_page import format_prediction
 from jaxgan.study import run
 from jaxgan.study.kept import FOLDER, measure_files, read_index, read_variables, write_variables
 from jaxgan.training.many import Trainer
@@ -128,7 +129,7 @@ def test_each_predicts_as_in_its_job(place):
         np.testing.assert_array_equal(found, expected)
 
 
-def test_predictions_are_the_mean_with_a_spread(place, tmp_path, monkeypatch, capsys):
+def test_predictions_are_the_mean_with_a_spread(place, monkeypatch):
     use_no_encoder(monkeypatch)
     arms = ("real", "duplicates")
     found = predict_files([place / "study"], place / "new", cache_dir=place / "cache", arms=arms)
@@ -137,8 +138,9 @@ def test_predictions_are_the_mean_with_a_spread(place, tmp_path, monkeypatch, ca
     real = found.predictions[names[0]]
     assert real.members.shape == (4, 12, 2)
     np.testing.assert_allclose(real.probabilities, real.members.mean(axis=0), rtol=1e-6)
-    report = report_predictions(found, tmp_path)
-    rows = list(csv.DictReader(io.StringIO((tmp_path / "predictions.csv").read_text())))
+    counted = count_images(found)
+    report = create_report(found, counted)
+    rows = list(csv.DictReader(io.StringIO(format_csv(found, counted))))
     outputs = real.probabilities.argmax(axis=1)
     spread = [real.members[:, i, outputs[i]].std(ddof=1) for i in range(12)]
     np.testing.assert_allclose([float(r["spread"]) for r in rows[:12]], spread, atol=1e-6)
@@ -146,10 +148,14 @@ def test_predictions_are_the_mean_with_a_spread(place, tmp_path, monkeypatch, ca
     assert single["classifiers"] == 4
     assert single["lowest"] == min(single["balanced_accuracy"])
     assert "the mean of 4 classifiers; each alone has" in report["sentences"][0]
-    page = (tmp_path / "report.md").read_text()
+    page = format_prediction(add_no_figures(report))
     assert "The mean of 4 of 4 classifiers of the arm duplicates in" in page
     assert "each after 3 updates" in page
-    capsys.readouterr()
+
+
+def add_no_figures(report):
+    runs = {name: {**found, "figures": {}} for name, found in report["runs"].items()}
+    return {**report, "runs": runs}
 
 
 def test_images_of_any_fold_are_training_images(place, monkeypatch):
