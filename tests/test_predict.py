@@ -177,7 +177,7 @@ def test_numbers_are_shown_over_the_range_of_the_training(place, tmp_path, monke
     record = read_record(run)
     changed = {**record, "data": {**record["data"], "look": {"value_ranges": ranges}}}
     monkeypatch.setattr(classifier_runs, "read_record", lambda path: changed)
-    form = classifier_runs._describe_form(run, SETTINGS)
+    form = classifier_runs.describe_form(run, SETTINGS)
     assert form.view.ranges == ranges
     Image.fromarray(np.full((24, 24), 500, np.uint16)).save(tmp_path / "a.png")
     restored = replace(restore_once(run, cache_dir=place / "cache"), form=form)
