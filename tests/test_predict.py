@@ -176,11 +176,12 @@ def test_numbers_are_shown_over_the_range_of_the_training(place, tmp_path, monke
     run = place / "run0" / "real"
     record = read_record(run)
     changed = {**record, "data": {**record["data"], "look": {"value_ranges": ranges}}}
+    restored = restore_once(run, cache_dir=place / "cache")
     monkeypatch.setattr(classifier_runs, "read_record", lambda path: changed)
     form = classifier_runs.describe_form(run, SETTINGS)
     assert form.view.ranges == ranges
     Image.fromarray(np.full((24, 24), 500, np.uint16)).save(tmp_path / "a.png")
-    restored = replace(restore_once(run, cache_dir=place / "cache"), form=form)
+    restored = replace(restored, form=form)
     images = find_new_images(tmp_path, NAMES, Asked())
     forms, notices = predict._find_forms(images, {"run": restored}, {"run": "not known"})
     assert (forms["run"].view.ranges, notices) == (ranges, [])
