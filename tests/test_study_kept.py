@@ -133,7 +133,7 @@ def test_predictions_are_the_mean_with_a_spread(place, monkeypatch):
     use_no_encoder(monkeypatch)
     arms = ("real", "duplicates")
     found = predict_files([place / "study"], place / "new", cache_dir=place / "cache", arms=arms)
-    names = [f"{place / 'study'}, arm {arm}" for arm in arms]
+    names = [f"{place / 'study'} (arm {arm})" for arm in arms]
     assert list(found.predictions) == names
     real = found.predictions[names[0]]
     assert real.members.shape == (4, 12, 2)

@@ -236,7 +236,7 @@ def _restore_all(
     found: dict[str, Restored] = {}
     for run in runs:
         if is_study(run):
-            found |= {f"{run}, arm {arm}": restore_arm(run, arm) for arm in arms or [""]}
+            found |= {f"{run} (arm {arm})": restore_arm(run, arm) for arm in arms or [""]}
         else:
             found[str(run)] = restore_classifier(
                 run, checkpoint, cache_dir=cache_dir, training_dir=training_dir
