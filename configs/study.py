@@ -57,6 +57,7 @@ def paper() -> ConfigDict:
     config.holdout = 0.1
     config.pool = 4.0  # generated images for the rules of selection, per image to keep
     config.audit = True  # also test the classifier on the frame only, and with the centre black
+    config.keep_classifiers = False  # in the work folder, for launch/predict.py
     _take_gan(config, "paper")
     _take_classifier(config, "gmd", "paper")
     config.max_steps_per_dispatch = 50

@@ -17,6 +17,7 @@ from jaxgan.experiments.prediction_output import report_predictions
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string("run", [], "Folder of a classifier's run; A,B for several runs.")
+flags.DEFINE_list("arm", [], "Of a study that keeps its classifiers: an arm; A,B for several.")
 flags.DEFINE_string("images", None, "Folder of images, or one image file.")
 flags.DEFINE_enum("labels_from", "auto", LABELS_FROM, "Where the true classes come from:")
 flags.DEFINE_enum("checkpoint", "newest", CHECKPOINTS, "Which of the run; best: as in its report.")
@@ -63,6 +64,7 @@ def main() -> None:
         checkpoint=FLAGS.checkpoint,
         training_dir=Path(FLAGS.training_dir) if FLAGS.training_dir else None,
         heatmaps=FLAGS.heatmaps,
+        arms=tuple(dict.fromkeys(FLAGS.arm)),
     )
     report_predictions(found, Path(FLAGS.out))
 

@@ -176,11 +176,12 @@ def test_numbers_are_shown_over_the_range_of_the_training(place, tmp_path, monke
     run = place / "run0" / "real"
     record = read_record(run)
     changed = {**record, "data": {**record["data"], "look": {"value_ranges": ranges}}}
+    restored = restore_once(run, cache_dir=place / "cache")
     monkeypatch.setattr(classifier_runs, "read_record", lambda path: changed)
-    form = classifier_runs._describe_form(run, SETTINGS)
+    form = classifier_runs.describe_form(run, SETTINGS)
     assert form.view.ranges == ranges
     Image.fromarray(np.full((24, 24), 500, np.uint16)).save(tmp_path / "a.png")
-    restored = replace(restore_once(run, cache_dir=place / "cache"), form=form)
+    restored = replace(restored, form=form)
     images = find_new_images(tmp_path, NAMES, Asked())
     forms, notices = predict._find_forms(images, {"run": restored}, {"run": "not known"})
     assert (forms["run"].view.ranges, notices) == (ranges, [])
@@ -460,6 +461,11 @@ def test_classes_of_a_run_without_a_report_are_those_of_its_data(place, tmp_path
 def test_runs_that_can_not_be_shown_anything_have_their_sentence(place, tmp_path):
     with pytest.raises(UserError, match="is not the folder of a run"):
         restore_classifier(tmp_path, cache_dir=tmp_path)
+    with pytest.raises(UserError, match=r"but has runs in it: give --run=.*run0/real\."):
+        restore_classifier(place / "run0", cache_dir=tmp_path)
+    with pytest.raises(UserError, match="--arm=real is for the folder of a study"):
+        run = place / "run0" / "real"
+        predict_files([run], place / "new", cache_dir=place / "cache", arms=["real"])
     shutil.copytree(place / "run0", tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "real" / "checkpoints")
     with pytest.raises(UserError, match="has no checkpoint yet"):

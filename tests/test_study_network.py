@@ -109,7 +109,7 @@ def test_a_study_with_weights_of_a_file_comes_to_its_page(tmp_path):
     named = found.report["classifier"]
     assert named["weights"] == "mine.npz" and named["frozen"] == "features"
     job = next((tmp_path / "study" / "jobs").glob("classifier-*.npz"))
-    record = json.loads(str(np.load(job)["record"]))
+    record = json.loads(str(np.load(job, allow_pickle=False)["record"]))
     assert record["settings"]["weights"] == named["sha256"]
     for file in ("report.html", "summary.md"):
         text = (tmp_path / "study" / file).read_text()

@@ -234,7 +234,7 @@ def note_study(settings, folder, monkeypatch):
     if settings.needs_generators:
         run_of_gan = (settings.gan, settings.gan_epochs, settings.gan_batch_size)
         programs.append(trace_once(trace_gan, *run_of_gan))
-    return [noted, loaded, programs]
+    return [noted, loaded, programs, (folder / "classifiers").exists()]
 
 
 def without_effect(name, unused):

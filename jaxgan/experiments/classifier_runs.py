@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -30,10 +30,13 @@ from jaxgan.evaluation.reference import (
     name_reference,
 )
 from jaxgan.experiments.train_classifier import TrainClassifierSettings
+from jaxgan.reports.tables import ARMS
+from jaxgan.study.settings import StudySettings
 from jaxgan.training.checkpoint import Checkpoints
 from jaxgan.training.run_folder import read_data, read_notes, read_record, read_report
 
 CHECKPOINTS = ("newest", "best")
+LearnerSettings = TrainClassifierSettings | StudySettings
 PHANTOM = "the phantom"  # as a run notes it
 # The flags of a training's command that say where patients and classes come from.
 _DATA_FLAGS = ("patient_column", "patient_pattern", "patients_from", "label_column")
@@ -53,6 +56,20 @@ class RestoredClassifier:
     variables: Params
     step: int
     form: Form
+
+    def describe(self) -> dict[str, Any]:
+        """Return the origin of the predictions, for reports."""
+        return {"folder": str(self.run), "step": self.step}
+
+    def compute_members(self, images: np.ndarray) -> np.ndarray:
+        """Return the probabilities of this one classifier [1, num, outputs]."""
+        return self.compute_probabilities(images)[None]
+
+    def find_reference(self, cache_dir: Path, training_dir: Path | None) -> Reference:
+        """Return the reference of the training images: see `find_reference`."""
+        return find_reference(
+            self.run, self.settings, cache_dir=cache_dir, training_dir=training_dir
+        )
 
     @functools.cached_property
     def _compute(self) -> Any:
@@ -84,6 +101,7 @@ class RestoredClassifier:
 
 def read_classifier_settings(run: Path) -> TrainClassifierSettings:
     """Return the settings of the run in folder `run`. Raises `UserError` for other runs."""
+    _check_is_run(run)
     record = read_record(run)
     if record["kind"] != "classifier":
         raise UserError(f"{run} is a run of a {record['kind']}: expected one of a classifier.")
@@ -94,6 +112,16 @@ def read_classifier_settings(run: Path) -> TrainClassifierSettings:
             f"{printable(str(run / 'config.json'))} was edited, or belongs to another version of "
             f"jaxgan: {error} Put back what was written."
         ) from None
+
+
+def _check_is_run(run: Path) -> None:
+    """Raise `UserError` if a folder has runs in it in place of a run."""
+    runs = [run / arm for arm in ARMS if (run / arm / "config.json").is_file()]
+    if runs and not (run / "config.json").exists():
+        raise UserError(
+            f"{run} is not the folder of a run, but has runs in it: give --run="
+            f"{' or --run='.join(map(str, runs))}."
+        )
 
 
 def restore_classifier(
@@ -110,7 +138,7 @@ def restore_classifier(
         names = load_training_data(run, settings, cache_dir, training_dir).class_names
     classifier = settings.create_classifier(len(names))
     step, state = _restore(run, settings, classifier, checkpoint)
-    form = _describe_form(run, settings)
+    form = describe_form(run, settings)
     return RestoredClassifier(run, settings, names, classifier, state.variables, step, form)
 
 
@@ -147,7 +175,7 @@ def _read_class_names(run: Path) -> tuple[str, ...] | None:
     return tuple(names) if is_list and names else None
 
 
-def _describe_form(run: Path, settings: TrainClassifierSettings) -> Form:
+def describe_form(run: Path, settings: LearnerSettings) -> Form:
     """Return how images are prepared: as in the training of the run."""
     learner, data = settings.classifier, settings.data
     look = read_record(run).get("data", {}).get("look", {})
@@ -168,7 +196,7 @@ def _get_ranges(look: Mapping[str, Any]) -> Any:
 
 def find_reference(
     run: Path,
-    settings: TrainClassifierSettings,
+    settings: LearnerSettings,
     *,
     cache_dir: Path,
     training_dir: Path | None = None,
@@ -191,7 +219,7 @@ def find_reference(
 
 def load_training_data(
     run: Path,
-    settings: TrainClassifierSettings,
+    settings: LearnerSettings,
     cache_dir: Path,
     training_dir: Path | None = None,
 ) -> Dataset:
@@ -216,7 +244,7 @@ def load_training_data(
 
 
 def describe_training_data(
-    run: Path, settings: TrainClassifierSettings, training_dir: Path | None
+    run: Path, settings: LearnerSettings, training_dir: Path | None
 ) -> DataSpec:
     """Return which data `run` was trained on: the folder and the command in its notes.
 
@@ -268,7 +296,19 @@ def _take_value(following: str) -> str:
     return "" if following.startswith("-") else following
 
 
-def check_same_classes(classifiers: Sequence[RestoredClassifier]) -> None:
+class Named(Protocol):
+    """Anything with a run and the names of its classes."""
+
+    @property
+    def run(self) -> Path:
+        """The folder of the run."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes, in the order of the outputs."""
+
+
+def check_same_classes(classifiers: Sequence[Named]) -> None:
     """Raise `UserError` if the classifiers do not all have the same classes, in the same order."""
     first = classifiers[0]
     for other in classifiers[1:]:

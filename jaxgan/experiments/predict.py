@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,10 +26,10 @@ from jaxgan.evaluation.reference import MOST_COMPARED, Reference
 from jaxgan.experiments.classifier_runs import (
     RestoredClassifier,
     check_same_classes,
-    find_reference,
     restore_classifier,
 )
 from jaxgan.experiments.prediction_report import name_output
+from jaxgan.experiments.study_runs import RestoredArm, is_study, restore_arm
 from jaxgan.metrics.departure import (
     FEWEST,
     Departure,
@@ -43,18 +44,21 @@ from jaxgan.metrics.regions import create_regions, share_inside
 from jaxgan.reports import html
 
 _ASKED = Asked()
+Restored = RestoredClassifier | RestoredArm
 
 
 @dataclass(frozen=True)
 class Predictions:
     """The predictions of one classifier: `probabilities` [num, outputs] of the images `files`.
 
-    The first outputs are the classes, in the order of `class_names`.
+    The first outputs are the classes, in the order of `class_names`. If `probabilities` are a mean,
+    `members` [classifiers, num, outputs] has those of each classifier.
     """
 
     files: tuple[str, ...]
     class_names: tuple[str, ...]
     probabilities: np.ndarray
+    members: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.files)
@@ -64,6 +68,18 @@ class Predictions:
         """The class with the highest probability, for each image."""
         outputs = self.probabilities.argmax(axis=1)
         return tuple(name_output(self.class_names, int(output)) for output in outputs)
+
+    @property
+    def spread(self) -> np.ndarray | None:
+        """The standard deviation over the classifiers of the predicted class's probability [num].
+
+        It is that of a sample. None if there is only one classifier.
+        """
+        if self.members is None or len(self.members) < 2:
+            return None
+        outputs = self.probabilities.argmax(axis=1)
+        chosen = np.take_along_axis(self.members, outputs[None, :, None], axis=2)[..., 0]
+        return np.asarray(chosen.std(axis=0, ddof=1))
 
     def __repr__(self) -> str:
         counts = Counter(self.predicted).most_common()
@@ -142,13 +158,15 @@ class FolderPredictions:
     """The predictions of classifiers for the images of a folder: `predictions` by run.
 
     `comparisons` holds, by run, the comparison with its training images, or why there is none.
-    `is_generated` [num]: which images jaxgan has made. `heat` is empty unless it was asked for.
+    `origins` holds, by run, its folder and which of its classifiers predict. `is_generated` [num]:
+    which images jaxgan has made. `heat` is empty unless it was asked for.
     """
 
     images: NewImages
     class_names: tuple[str, ...]
     predictions: Mapping[str, Predictions]
     comparisons: Mapping[str, Comparison | str]
+    origins: Mapping[str, Mapping[str, Any]]
     is_generated: np.ndarray
     form: Form
     notices: tuple[str, ...]
@@ -161,7 +179,7 @@ class _Gathered:
     """The results for images that are read in parts."""
 
     indices: list[int] = field(default_factory=list)
-    probabilities: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    members: dict[str, list[np.ndarray]] = field(default_factory=dict)
     features: dict[str, list[np.ndarray]] = field(default_factory=dict)
     histograms: dict[str, list[np.ndarray]] = field(default_factory=dict)
     shares: dict[str, list[dict[str, np.ndarray]]] = field(default_factory=dict)
@@ -180,20 +198,16 @@ def predict_files(
     asked: Asked = _ASKED,
     checkpoint: str = "newest",
     training_dir: Path | None = None,
+    arms: Sequence[str] = (),
     heatmaps: bool = False,
 ) -> FolderPredictions:
     """Return the predictions of the runs in folders `runs` for the images in a folder or file.
 
     All runs see the same images, each in the form of its own training. `training_dir` is where the
-    training images are now. With `heatmaps`, it is measured where each classifier looks. Raises
-    `UserError`.
+    training images are now. Of a run that is a study, the kept classifiers of each of its `arms`
+    predict. With `heatmaps`, it is measured where each classifier looks. Raises `UserError`.
     """
-    classifiers = {
-        str(run): restore_classifier(
-            run, checkpoint, cache_dir=cache_dir, training_dir=training_dir
-        )
-        for run in runs
-    }
+    classifiers = _restore_all(runs, arms, checkpoint, cache_dir, training_dir)
     check_same_classes(list(classifiers.values()))
     names = next(iter(classifiers.values())).class_names
     images = find_new_images(path, names, asked)
@@ -219,10 +233,11 @@ def predict_files(
         taken,
         names,
         {
-            run: Predictions(taken.files, names, np.concatenate(found))
-            for run, found in gathered.probabilities.items()
+            run: _join_members(taken.files, names, np.concatenate(found, axis=1))
+            for run, found in gathered.members.items()
         },
         _compare(gathered, references),
+        {run: classifier.describe() for run, classifier in classifiers.items()},
         np.array(gathered.is_generated),
         form,
         (*images.notices, *notices, *_describe_images(gathered, unique)),
@@ -234,16 +249,47 @@ def predict_files(
     )
 
 
+def _restore_all(
+    runs: Sequence[Path],
+    arms: Sequence[str],
+    checkpoint: str,
+    cache_dir: Path,
+    training_dir: Path | None,
+) -> dict[str, Restored]:
+    """Return the classifiers by name: the folder of the run, with the arm if it is a study."""
+    found: dict[str, Restored] = {}
+    for run in runs:
+        if is_study(run):
+            found |= {f"{run} (arm {arm})": restore_arm(run, arm) for arm in arms or [""]}
+        else:
+            found[str(run)] = restore_classifier(
+                run, checkpoint, cache_dir=cache_dir, training_dir=training_dir
+            )
+    if arms and not any(is_study(run) for run in runs):
+        raise UserError(
+            f"--arm={','.join(arms)} is for the folder of a study, and {runs[0]} is none: leave it "
+            "out, or give the study with --run."
+        )
+    return found
+
+
+def _join_members(
+    files: tuple[str, ...], class_names: tuple[str, ...], members: np.ndarray
+) -> Predictions:
+    """Return the mean predictions of classifiers [classifiers, num, outputs]."""
+    is_one = len(members) == 1
+    mean = members[0] if is_one else members.mean(axis=0)
+    return Predictions(files, class_names, mean, None if is_one else members)
+
+
 def _find_references(
-    classifiers: Mapping[str, RestoredClassifier], cache_dir: Path, training_dir: Path | None
+    classifiers: Mapping[str, Restored], cache_dir: Path, training_dir: Path | None
 ) -> dict[str, Reference | str]:
     """Return, by run, the reference of its training images, or why there is none."""
     found: dict[str, Reference | str] = {}
     for name, classifier in classifiers.items():
         try:
-            found[name] = find_reference(
-                classifier.run, classifier.settings, cache_dir=cache_dir, training_dir=training_dir
-            )
+            found[name] = classifier.find_reference(cache_dir, training_dir)
         except UserError as error:
             found[name] = str(error)
     return found
@@ -251,7 +297,7 @@ def _find_references(
 
 def _find_forms(
     images: NewImages,
-    classifiers: Mapping[str, RestoredClassifier],
+    classifiers: Mapping[str, Restored],
     references: Mapping[str, Reference | str],
 ) -> tuple[dict[str, Form], list[str]]:
     """Return the form of each run, equal forms as one object, and notices.
@@ -289,13 +335,13 @@ def _gather(gathered: _Gathered, part: Part, files: Sequence[str]) -> None:
 def _predict_part(
     gathered: _Gathered,
     shown: Mapping[str, np.ndarray],
-    classifiers: Mapping[str, RestoredClassifier],
+    classifiers: Mapping[str, Restored],
     references: Mapping[str, Reference | str],
 ) -> None:
     """Add the predictions of each run for some images, and their distances from its training."""
     for run, images in shown.items():
-        probabilities = classifiers[run].compute_probabilities(images)
-        gathered.probabilities.setdefault(run, []).append(probabilities)
+        members = classifiers[run].compute_members(images)
+        gathered.members.setdefault(run, []).append(members)
         reference = references[run]
         if isinstance(reference, Reference):
             features = reference.compute_features(images)
@@ -306,7 +352,7 @@ def _predict_part(
 def _explain_part(
     gathered: _Gathered,
     shown: Mapping[str, np.ndarray],
-    classifiers: Mapping[str, RestoredClassifier],
+    classifiers: Mapping[str, Restored],
 ) -> None:
     """Add the shares of heat in each region, of each run for some images."""
     for run, images in shown.items():
@@ -316,9 +362,7 @@ def _explain_part(
         gathered.shares.setdefault(run, []).append(shares)
 
 
-def _join_heat(
-    parts: Sequence[Mapping[str, np.ndarray]], classifier: RestoredClassifier, form: Form
-) -> Heat:
+def _join_heat(parts: Sequence[Mapping[str, np.ndarray]], classifier: Restored, form: Form) -> Heat:
     shares = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return Heat(shares, classifier.places, form, classifier.compute_heatmaps)
 

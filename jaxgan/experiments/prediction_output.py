@@ -23,6 +23,7 @@ from jaxgan.experiments.prediction_report import (
     Truth,
     compare_runs,
     list_mistakes,
+    measure_members,
     measure_run,
     number,
 )
@@ -121,16 +122,25 @@ def format_csv(found: FolderPredictions, counted: Counted) -> str:
     names = [*found.class_names, *(f"outside_{i + 1}" for i in range(outputs))][:outputs]
     has_sources = bool(found.images.sources)
     head = ["run", "file", "patient", *(["source"] if has_sources else [])]
-    head += [*(f"p_{name}" for name in names), "predicted", "true", "left_out", "unlike_training"]
+    has_spread = any(p.spread is not None for p in found.predictions.values())
+    spread = ["spread"] if has_spread else []
+    head += [
+        *(f"p_{name}" for name in names),
+        *spread,
+        "predicted",
+        "true",
+        "left_out",
+        "unlike_training",
+    ]
     writer.writerow([csv_cell(cell) for cell in head])
     for run in found.predictions:
-        for row in _list_rows(found, counted, run, outputs):
+        for row in _list_rows(found, counted, run, outputs, has_spread=has_spread):
             writer.writerow([csv_cell(cell) for cell in row])
     return buffer.getvalue()
 
 
 def _list_rows(
-    found: FolderPredictions, counted: Counted, run: str, outputs: int
+    found: FolderPredictions, counted: Counted, run: str, outputs: int, *, has_spread: bool
 ) -> Iterator[list[object]]:
     images, predictions = found.images, found.predictions[run]
     comparison = found.comparisons[run]
@@ -139,6 +149,8 @@ def _list_rows(
         row: list[object] = [run, file, images.patients[i] or "", *source]
         row += [f"{p:.6f}" for p in predictions.probabilities[i]]
         row += [""] * (outputs - predictions.probabilities.shape[1])
+        if has_spread:
+            row.append("" if predictions.spread is None else f"{predictions.spread[i]:.6f}")
         row += [
             called,
             images.classes[i] or "",
@@ -173,10 +185,12 @@ def create_report(found: FolderPredictions, counted: Counted) -> dict[str, Any]:
         chosen = predictions.probabilities[counted.indices]
         mistakes = list_mistakes(chosen, truth) if truth else []
         runs[run] = {
+            "origin": dict(found.origins[run]),
             "predicted": dict(Counter(predictions.predicted).most_common()),
             "departure": _describe_departure(comparison),
             "departure_unknown": comparison if isinstance(comparison, str) else None,
             "measured": measure_run(chosen, truth) if truth else None,
+            "single": _measure_single(predictions.members, counted),
             "mistakes": [
                 {**m, "index": int(i), "file": found.images.files[i]}
                 for m in mistakes
@@ -196,6 +210,13 @@ def create_report(found: FolderPredictions, counted: Counted) -> dict[str, Any]:
     }
     sentences = [*_describe_results(report), *_describe_distances(found)]
     return {**report, "sentences": sentences, "notices": _list_notices(found, counted)}
+
+
+def _measure_single(members: np.ndarray | None, counted: Counted) -> dict[str, Any] | None:
+    """Return the balanced accuracy of each classifier of a mean; None if there is no mean."""
+    if members is None or counted.truth is None:
+        return None
+    return measure_members(members[:, counted.indices], counted.truth)
 
 
 def _describe_departure(comparison: Comparison | str) -> dict[str, Any]:
@@ -218,7 +239,8 @@ def _describe_results(report: Mapping[str, Any]) -> Iterator[str]:
     """Yield a sentence for each run, and one for each pair of runs."""
     for run, found in report["runs"].items():
         measured = found["measured"]
-        yield _describe_counts(run, found) if measured is None else _describe_run(run, measured)
+        said = _describe_counts(run, found) if measured is None else _describe_run(run, measured)
+        yield f"{said}{_describe_single(found['single'])}"
     for c in report["comparisons"]:
         points, ends = format_difference(c)
         is_clear = c["interval"] and not c["interval"][0] <= 0 <= c["interval"][1]
@@ -249,6 +271,13 @@ def _describe_run(run: str, measured: Mapping[str, Any]) -> str:
         f"{right} Its balanced accuracy is {_percent(balanced['value'])} %{ends}; guessing gives "
         f"{_percent(measured['chance'])} %."
     )
+
+
+def _describe_single(single: Mapping[str, Any] | None) -> str:
+    if single is None:
+        return ""
+    ends = " to ".join(_percent(single[end]) for end in ("lowest", "highest"))
+    return f" This is the mean of {single['classifiers']} classifiers; each alone has {ends} %."
 
 
 def _percent(share: float) -> str:

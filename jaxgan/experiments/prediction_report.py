@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxgan.metrics.classification import OUTSIDE
+from jaxgan.metrics.classification import OUTSIDE, compute_balanced_accuracy
 from jaxgan.metrics.clustered import compute_clustered_report
 from jaxgan.metrics.curves import compute_average_precision
 from jaxgan.study.statistics import (
@@ -109,6 +109,13 @@ def _measure_source(probabilities: np.ndarray, truth: Truth, source: str) -> dic
     report = _measure(probabilities[here], truth.take(here))
     names = ("images", "patients", "chance", "accuracy", "balanced_accuracy", "per_class")
     return {name: report[name] for name in names}
+
+
+def measure_members(members: np.ndarray, truth: Truth) -> dict[str, Any]:
+    """Return the balanced accuracies of classifiers [classifiers, num, outputs] by themselves."""
+    values = [compute_balanced_accuracy(truth.labels, p.argmax(axis=1)) for p in members]
+    ends = {"lowest": min(values), "highest": max(values)}
+    return {"classifiers": len(values), **ends, "balanced_accuracy": values}
 
 
 def compare_runs(probabilities: Mapping[str, np.ndarray], truth: Truth) -> list[dict[str, Any]]:

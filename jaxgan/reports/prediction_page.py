@@ -39,6 +39,7 @@ def _space(sentences: Sequence[str]) -> Iterator[str]:
 
 
 def _list_run(found: Report) -> Iterator[str]:
+    yield from (_describe_origin(found["origin"]), "")
     counts = [f"{markdown_text(name)} {count}" for name, count in found["predicted"].items()]
     yield from (f"Predicted: {', '.join(counts)}.", "")
     if found["departure"]:
@@ -77,6 +78,16 @@ def _list_heat(heat: Report) -> Iterator[str]:
 def _list_shares(words: str, found: Report) -> list[str]:
     cells = [" ".join(_format_measure(found[name])) for name in ("centre", "frame")]
     return [words, str(found["count"]), *cells]
+
+
+def _describe_origin(origin: Report) -> str:
+    folder = markdown_text(origin["folder"])
+    if "arm" not in origin:
+        return f"The classifier of step {origin['step']} in {folder}."
+    return (
+        f"The mean of {origin['classifiers']} of {origin['wanted']} classifiers of the arm "
+        f"{markdown_text(origin['arm'])} in {folder}, each after {origin['step']} updates."
+    )
 
 
 def _list_distances(departure: Report) -> Iterator[list[str]]:

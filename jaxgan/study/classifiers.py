@@ -22,6 +22,7 @@ from jaxgan.core.types import Params
 from jaxgan.data.sets import ImageSet
 from jaxgan.networks.schedules import Pace
 from jaxgan.study.heat import measure_heat
+from jaxgan.study.kept import write_variables
 from jaxgan.study.settings import StudySettings
 from jaxgan.training.epochs import EpochPlan
 from jaxgan.training.jobs import Job, Result, describe_family, drop_constant
@@ -104,8 +105,11 @@ class ClassifierLab:
         seed: int,
         kind: str = "classifier",
         explains: bool = False,
+        keep_in: Path | None = None,
     ) -> Job:
         """Return the job that trains on `train` and predicts `test`; `record` describes both.
+
+        The trained classifier is written to the folder `keep_in`, in a file with the job's key.
 
         Training stops after the study's number of updates: nothing is chosen by the test images.
         With `explains`, the result also says where the classifier looks in the test images.
@@ -119,9 +123,15 @@ class ClassifierLab:
             **({} if constant else {"epoch_images": self._epoch_images}),
             **record,
         }
-        run = functools.partial(self._train, train, test, is_classic=is_classic, seed=seed)
-        if explains:
-            run = functools.partial(run, films=test)
+        run = functools.partial(
+            self._train,
+            train,
+            test,
+            is_classic=is_classic,
+            seed=seed,
+            keep_in=keep_in,
+            films=test if explains else None,
+        )
         return Job(kind, name, full, run)
 
     def _train(
@@ -132,7 +142,8 @@ class ClassifierLab:
         *,
         is_classic: bool,
         seed: int,
-        films: ImageSet | None = None,
+        keep_in: Path | None,
+        films: ImageSet | None,
     ) -> Result:
         curves = Curves()
         if self._kept is not None and not is_classic:
@@ -152,6 +163,9 @@ class ClassifierLab:
             raise UserError(
                 "the classifier has diverged: try a lower config.optimizer.learning_rate"
             )
+        if keep_in is not None:
+            key = partial.stem.rpartition("-")[2]
+            write_variables(keep_in / f"{key}.npz", state.variables, self._classifier)
         return {
             **curves.to_arrays(),
             "probabilities": probabilities,

@@ -9,6 +9,7 @@ import numpy as np
 from jaxgan.data.sets import Dataset
 from jaxgan.study.arms import Arm
 from jaxgan.study.folds import Folds
+from jaxgan.study.kept import Kept
 from jaxgan.study.settings import StudySettings
 from jaxgan.training.jobs import Failure, Result
 
@@ -29,6 +30,7 @@ class StudyResults:
     failures: list[Failure] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     sources: tuple[str, ...] = ()
+    kept: list[Kept] = field(default_factory=list)
     weights: Mapping[str, Any] | None = None  # of the classifiers at first; None: drawn
 
     @property

@@ -12,6 +12,7 @@ from jaxgan.core.settings import to_dict
 from jaxgan.data.sets import Dataset, ImageSet, check_classes
 from jaxgan.study.arms import describe_missing_targets
 from jaxgan.study.folds import Folds, create_folds, describe_leaks, join_splits
+from jaxgan.study.kept import describe_not_kept, measure_files, write_index
 from jaxgan.study.notebook import show_study
 from jaxgan.study.page import WORDS, write_study
 from jaxgan.study.results import StudyResults
@@ -41,12 +42,17 @@ class Study:
 def describe_study(settings: StudySettings, dataset: Dataset) -> dict[str, Any]:
     """Return the study as `--dry_run` prints it. Raises `UserError` if it has only one class."""
     check_classes(dataset, "a study measures how well a classifier distinguishes classes")
-    return {
+    arms = [arm.name for arm in settings.create_arms()]
+    described = {
         "kind": "study",
         "data": dataset.describe(),
-        "arms": [arm.name for arm in settings.create_arms()],
+        "arms": arms,
         "settings": to_dict(settings),
     }
+    if settings.keep_classifiers:
+        num = len(arms) * settings.num_folds * settings.num_seeds
+        described["kept"] = measure_files(settings, len(dataset.class_names), num)
+    return described
 
 
 def run_study(
@@ -107,7 +113,17 @@ def run_jobs(
             f"{len(set(results.folds.images.patients))} patients ({dataset.name}), in {workdir}."
         )
         do_jobs(results, workdir / "jobs", num_devices)
+        if settings.keep_classifiers:
+            _note_kept(workdir, record, results)
         return results
+
+
+def _note_kept(workdir: Path, record: Mapping[str, Any], results: StudyResults) -> None:
+    """Write the index of the kept classifiers; say so if some are not kept."""
+    write_index(workdir, record, results.class_names, results.kept)
+    missing = sum(map(len, results.classifiers.values())) - len(results.kept)
+    if missing:
+        say(describe_not_kept(missing))
 
 
 def open_results(

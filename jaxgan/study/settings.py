@@ -46,6 +46,7 @@ class StudySettings:
     checkpoint_every_seconds: float
     data: DataSettings
     transfer: TransferSettings = NO_TRANSFER
+    keep_classifiers: bool = False
 
     def __post_init__(self) -> None:
         self._check_numbers()

@@ -70,6 +70,7 @@ def find_unused_by_coverage(settings: StudySettings) -> dict[str, str]:
         **{f"config.{name}": studies for name in _UNUSED_BY_COVERAGE},
         **NEVER_READ,
         "config.checkpoint_every_seconds": restarted,
+        "config.keep_classifiers": "the classifiers of coverage studies are not kept",
         **prefix_unused("config.optimizer", settings.optimizer.find_unused()),
         **prefix_unused("config.transfer", settings.transfer.find_unused()),
     }

@@ -17,10 +17,11 @@ from jaxgan.study.added import Request
 from jaxgan.study.arms import Arm
 from jaxgan.study.classifiers import ClassifierLab
 from jaxgan.study.generators import GeneratorLab, join_results
+from jaxgan.study.kept import FOLDER, Kept
 from jaxgan.study.plan import StudyPlan
 from jaxgan.study.results import StudyResults, name_training
 from jaxgan.study.settings import SEED_STRIDE
-from jaxgan.training.jobs import JobRunner, Result
+from jaxgan.training.jobs import Job, JobRunner, Result
 
 
 def do_jobs(results: StudyResults, folder: Path, num_devices: int) -> None:
@@ -42,7 +43,8 @@ def do_jobs(results: StudyResults, folder: Path, num_devices: int) -> None:
     )
     results.weights = lab.describe_weights()
     runner = JobRunner(folder, plan.count_jobs())
-    work = _Work(results, plan, runner, lab)
+    keep_in = folder.with_name(FOLDER) if settings.keep_classifiers else None
+    work = _Work(results, plan, runner, lab, keep_in)
     if settings.needs_generators:
         work.train_generators(devices)
     for seed, fold in itertools.product(range(settings.num_seeds), range(settings.num_folds)):
@@ -73,6 +75,7 @@ class _Work:
     plan: StudyPlan
     runner: JobRunner
     lab: ClassifierLab
+    keep_in: Path | None
 
     def train_generators(self, devices: Sequence[jax.Device]) -> None:
         """Train a GAN on the training images of each class in each fold, for each GAN seed."""
@@ -114,12 +117,19 @@ class _Work:
             is_classic=arm.is_classic,
             seed=seed * SEED_STRIDE + fold,
             explains=results.settings.audit and arm.name == heat.ARM,
+            keep_in=self.keep_in,
         )
         done = self.runner.run(job)
         if done is not None:
+            self._note_kept(job, arm, fold, seed)
             results.classifiers.setdefault(arm.name, {})[seed, fold] = done
             counts = results.added.setdefault(arm.name, {})
             counts[seed, fold] = [len(images) for images in more]
+
+    def _note_kept(self, job: Job, arm: Arm, fold: int, seed: int) -> None:
+        file = f"{job.key}.npz"
+        if self.keep_in is not None and (self.keep_in / file).exists():
+            self.results.kept.append(Kept(arm.name, fold, seed, file, job.record))
 
     def train_audits(self) -> None:
         """Train one classifier for each view of the audit and each fold."""
