@@ -25,6 +25,7 @@ import dataclasses
 import math
 
 from jaxgan.ops.geometry import Geometry
+from jaxgan.ops.pointwise import is_pointwise
 
 _MIN_CHANNELS = 8
 _MIN_TILES = 32
@@ -55,7 +56,12 @@ class Library:
     """XLA's convolution."""
 
 
-Form = Winograd | Direct | Library
+@dataclasses.dataclass(frozen=True)
+class Pointwise:
+    """One matrix product over pixels."""
+
+
+Form = Winograd | Direct | Library | Pointwise
 
 
 def choose(product: str, g: Geometry, batch: int, inputs: int, outputs: int) -> Form:
@@ -64,11 +70,15 @@ def choose(product: str, g: Geometry, batch: int, inputs: int, outputs: int) -> 
         return Library()
     if g.out == (1, 1) and g.stride == 1:
         return Direct()
+    if is_pointwise(g):
+        return Pointwise()
+    if (g.kernel, g.stride) == ((8, 8), 2):
+        return Direct() if inputs < _MIN_CHANNELS else Library()
     if (g.kernel, g.stride) not in {((3, 3), 1), ((4, 4), 2)}:
         return Library()
     if min(inputs, outputs) < _MIN_CHANNELS:
         return Direct()
-    m = 2 if g.stride == 2 and min(g.out) < 8 else 4
+    m = 2 if min(g.out) < (8 if g.stride == 2 else 3) else 4
     if batch * math.prod(-(-n // m) for n in g.out) < _MIN_TILES:
         return Library()
     return _choose_blocks(product, g, batch, inputs, outputs, m)

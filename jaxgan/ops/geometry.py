@@ -35,6 +35,17 @@ class Geometry:
         return self.padding_to(self.out)
 
 
+def widen(g: Geometry) -> Geometry:
+    """Return the convolution of stride 2 for a kernel with one more row and column of zeros.
+
+    Then an odd kernel covers the same number of pixels of every phase. Other convolutions stay as
+    they are.
+    """
+    if g.stride != 2 or any(k == 1 or k % 2 == 0 for k in g.kernel):
+        return g
+    return dataclasses.replace(g, kernel=tuple(k + 1 for k in g.kernel))
+
+
 def conv_geometry(size: Sizes, kernel: Sizes, stride: int, padding: Padding) -> Geometry:
     """Resolve the padding of `flax.linen.Conv` on an image of `size`."""
     axes = list(zip(size, kernel, strict=True))
