@@ -105,7 +105,7 @@ def test_statistics_are_those_of_torchvision():
         apply = functools.partial(classifier.module.apply, train=True, mutable=["batch_stats"])
         _, updates = jax.jit(apply)(variables, images)
     twin.compute_logits(images, train=True)
-    found, state = updates["batch_stats"]["bn1"], twin.network.state_dict()
+    found, state = jax.device_get(updates["batch_stats"]["bn1"]), twin.network.state_dict()
     count = len(images) * 32 * 32  # what the first batch norm averages over
     begin = variables["batch_stats"]["bn1"]["var"]
     unbiased = begin * 0.9 + (found["var"] - begin * 0.9) * count / (count - 1)

@@ -29,6 +29,7 @@ from jaxgan.ops.pointwise import is_pointwise
 
 _MIN_CHANNELS = 8
 _MIN_TILES = 32
+_TINY = 2  # pixels on the side of a result
 # Bytes of transformed images: those that stay in cache, and the limit if sharing saves time.
 _CACHED_BYTES = 6 << 20
 _SHARED_BYTES = 512 << 20
@@ -72,16 +73,23 @@ def choose(product: str, g: Geometry, batch: int, inputs: int, outputs: int) -> 
         return Direct()
     if is_pointwise(g):
         return Pointwise()
-    if (g.kernel, g.stride) == ((8, 8), 2):
-        return Direct() if inputs < _MIN_CHANNELS else Library()
+    if max(g.out) <= _TINY and _is_slow_in_library(product, g):
+        return Direct()
     if (g.kernel, g.stride) not in {((3, 3), 1), ((4, 4), 2)}:
         return Library()
     if min(inputs, outputs) < _MIN_CHANNELS:
         return Direct()
-    m = 2 if min(g.out) < (8 if g.stride == 2 else 3) else 4
+    m = 2 if g.stride == 2 and min(g.out) < 8 else 4
     if batch * math.prod(-(-n // m) for n in g.out) < _MIN_TILES:
         return Library()
     return _choose_blocks(product, g, batch, inputs, outputs, m)
+
+
+def _is_slow_in_library(product: str, g: Geometry) -> bool:
+    """Whether XLA's convolution of tiny maps takes a slow path for this product."""
+    if g.kernel != (3, 3):
+        return False
+    return g.stride == 1 or (g.stride == 2 and product == "input_gradient")
 
 
 def _choose_blocks(

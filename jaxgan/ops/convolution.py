@@ -85,7 +85,7 @@ def _transposed(x: Array, kernel: Array, g: Geometry) -> Array:
 @functools.partial(jax.jit, static_argnums=(0, 3, 4))
 def _dispatch(product: str, a: Array, b: Array, g: Geometry, channels: tuple[int, ...]) -> Array:
     """Compute a product in the chosen form on a CPU, by XLA's convolution elsewhere."""
-    form = choice.choose(product, widen(g), a.shape[0], *channels)
+    form = choice.choose(product, g, a.shape[0], *channels)
     by_library = functools.partial(getattr(library, product), g=g)
     if isinstance(form, choice.Library):
         return by_library(a, b)

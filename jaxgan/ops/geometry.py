@@ -36,14 +36,13 @@ class Geometry:
 
 
 def widen(g: Geometry) -> Geometry:
-    """Return the convolution of stride 2 for a kernel with one more row and column of zeros.
+    """Return a 3x3 convolution of stride 2 as one of 4x4; others stay as they are.
 
-    Then an odd kernel covers the same number of pixels of every phase. Other convolutions stay as
-    they are.
+    The kernel gets one more row and column of zeros. Then it covers the same number of pixels of
+    every phase.
     """
-    if g.stride != 2 or any(k == 1 or k % 2 == 0 for k in g.kernel):
-        return g
-    return dataclasses.replace(g, kernel=tuple(k + 1 for k in g.kernel))
+    is_odd = (g.kernel, g.stride) == ((3, 3), 2)
+    return dataclasses.replace(g, kernel=(4, 4)) if is_odd else g
 
 
 def conv_geometry(size: Sizes, kernel: Sizes, stride: int, padding: Padding) -> Geometry:

@@ -38,17 +38,17 @@ def plane_kernel(kernel: Array, g: Geometry) -> Array:
     """Order a kernel [k, k, i, o] as the plane's [r, r, channels, o]."""
     if g.stride == 1:
         return kernel
-    r, i, o = kernel.shape[0] // 2, *kernel.shape[2:]
-    return kernel.reshape(r, 2, r, 2, i, o).transpose(0, 2, 1, 3, 4, 5).reshape(r, r, 4 * i, o)
+    _, _, i, o = kernel.shape
+    return kernel.reshape(2, 2, 2, 2, i, o).transpose(0, 2, 1, 3, 4, 5).reshape(2, 2, 4 * i, o)
 
 
 def image_kernel(kernel: Array, g: Geometry) -> Array:
     """Undo `plane_kernel`."""
     if g.stride == 1:
         return kernel
-    r, i, o = kernel.shape[0], *kernel.shape[2:]
-    kernel = kernel.reshape(r, r, 2, 2, i // 4, o).transpose(0, 2, 1, 3, 4, 5)
-    return kernel.reshape(2 * r, 2 * r, i // 4, o)
+    _, _, i, o = kernel.shape
+    kernel = kernel.reshape(2, 2, 2, 2, i // 4, o).transpose(0, 2, 1, 3, 4, 5)
+    return kernel.reshape(4, 4, i // 4, o)
 
 
 def pad(x: Array, padding: Sequence[tuple[int, int]]) -> Array:

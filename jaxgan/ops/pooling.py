@@ -109,21 +109,25 @@ def _max_pool_windows_bwd(
 
 def _spread_taps(x: Array, y: Array, g: Array, size: int, strides: int, pads: Pads) -> Array:
     """Add each gradient to the first maximum of its window."""
-    zero, taken = jnp.zeros((), g.dtype), jnp.zeros(y.shape, bool)
-    total = None
-    for place, tap in _list_taps(x, size, strides, pads):
-        here = (tap == y) & ~taken
-        taken = taken | here
-        part = jnp.where(here, g, zero)
-        sizes = [n + low + high for n, (low, high) in zip(x.shape[1:3], pads, strict=True)]
-        after = [
-            whole - begin - strides * (n - 1) - 1
-            for whole, begin, n in zip(sizes, place, y.shape[1:3], strict=True)
+    first = jnp.full(y.shape, size**2, jnp.int32)
+    taps = list(_list_taps(x, size, strides, pads))
+    for number, (_, tap) in reversed(list(enumerate(taps))):
+        first = jnp.where(tap == y, number, first)
+    # Computed once, and not again for each place.
+    first = lax.optimization_barrier(first)
+    zero, sizes = (
+        jnp.zeros((), g.dtype),
+        [n + sum(pad) for n, pad in zip(x.shape[1:3], pads, strict=True)],
+    )
+    parts = []
+    for number, (place, _) in enumerate(taps):
+        spaces = [
+            (begin, whole - begin - strides * (n - 1) - 1, strides - 1)
+            for begin, whole, n in zip(place, sizes, y.shape[1:3], strict=True)
         ]
-        spaces = [(b, a, strides - 1) for b, a in zip(place, after, strict=True)]
-        moved = lax.pad(part, zero, [(0, 0, 0), *spaces, (0, 0, 0)])
-        total = moved if total is None else total + moved
-    assert total is not None
+        part = jnp.where(first == number, g, zero)
+        parts.append(lax.pad(part, zero, [(0, 0, 0), *spaces, (0, 0, 0)]))
+    total = functools.reduce(jnp.add, parts)
     return lax.pad(total, zero, _create_pads(tuple((-low, -high) for low, high in pads)))
 
 
