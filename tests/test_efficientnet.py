@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan.classifiers import blocks
+from jaxgan.classifiers import blocks, torch_names
 from jaxgan.classifiers.efficientnet import DropConnect, EfficientnetLiteSettings
 from jaxgan.core.errors import UserError
 from tests import twins
@@ -79,6 +79,13 @@ def create_network(variant, size):
     )
 
 
+def create_undropping_network(variant, size):
+    network = create_network(variant, size)
+    network._global_params = network._global_params._replace(drop_connect_rate=0.0)
+    network._dropout.p = 0.0
+    return network
+
+
 CASES = [(0, 97), (0, 128), (0, 224), (1, 240), (2, 260)]
 
 
@@ -89,6 +96,13 @@ def test_logits_are_those_of_the_package(variant, size, dtype):
     classifier = create(variant=variant, image_size=size)
     network = functools.partial(create_network, variant, size)
     assert twins.compute_difference(classifier, network, dtype) < twins.TOLERANCE[dtype]
+
+
+@pytest.mark.slow
+def test_gradients_are_those_of_the_package():
+    classifier = create(image_size=128, drop_connect=0.0, dropout=0.0)
+    network = functools.partial(create_undropping_network, 0, 128)
+    assert twins.compute_gradient_difference(classifier, network) < 1e-9
 
 
 # What the test of parity has to notice --------------------------------------------------------
@@ -111,6 +125,15 @@ def test_symmetric_padding_would_be_noticed():
     module = classifier.module.clone(style=SymmetricStyle(**vars(style)))
     network = functools.partial(create_network, 0, 64)
     assert twins.compute_difference(classifier, network, "float32", module) > 1e-2
+
+
+@pytest.mark.slow
+def test_a_swap_of_mean_and_variance_would_be_noticed(monkeypatch):
+    swapped = {"mean": "running_var", "var": "running_mean"}
+    monkeypatch.setattr(torch_names, "_LEAVES", torch_names._LEAVES | swapped)
+    network = functools.partial(create_network, 0, 64)
+    # A variance may then be negative, and its root no number, which is no small difference.
+    assert not twins.compute_difference(create(image_size=64), network, "float32") < 1e-2
 
 
 class SymmetricStyle(blocks.Style):

@@ -125,6 +125,15 @@ def test_logits_of_all_heads_in_training_are_those_of_torchvision():
         np.testing.assert_allclose(ours, expected, atol=1e-9 * np.abs(expected).max())
 
 
+@pytest.mark.slow
+def test_gradients_are_those_of_torchvision():
+    """Through both auxiliary heads too."""
+    classifier = create(image_size=64, dropout=0.0)
+    module = classifier.module.clone(auxiliary_dropout=0.0)
+    network = functools.partial(create_network, dropout=0.0, dropout_aux=0.0)
+    assert twins.compute_gradient_difference(classifier, network, module) < 1e-9
+
+
 # What the test of parity has to notice --------------------------------------------------------
 
 
@@ -154,3 +163,13 @@ def test_a_swap_of_mean_and_variance_would_be_noticed(monkeypatch):
     # A variance may then be negative, and its root no number, which is no small difference.
     difference = twins.compute_difference(create(image_size=97), create_network, "float32")
     assert not difference < 1e-2
+
+
+@pytest.mark.slow
+def test_maps_in_another_order_would_be_noticed_by_the_auxiliary_heads():
+    classifier = create(image_size=64, dropout=0.0)
+    names = dataclasses.replace(classifier.torch_names, maps={})
+    wrong = dataclasses.replace(classifier, torch_names=names)
+    module = classifier.module.clone(auxiliary_dropout=0.0)
+    network = functools.partial(create_network, dropout=0.0, dropout_aux=0.0)
+    assert twins.compute_gradient_difference(wrong, network, module) > 1e-2

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan.classifiers import inception
+from jaxgan.classifiers import inception, torch_names
 from jaxgan.classifiers.inception import InceptionSettings
 from jaxgan.core.errors import UserError
 from tests import twins
@@ -119,6 +119,13 @@ def test_logits_of_both_heads_in_training_are_those_of_torchvision():
         np.testing.assert_allclose(ours, expected, atol=1e-9 * np.abs(expected).max())
 
 
+@pytest.mark.slow
+def test_gradients_are_those_of_torchvision():
+    """Through the auxiliary head too."""
+    network = functools.partial(create_network, aux_logits=True, dropout=0.0)
+    assert twins.compute_gradient_difference(create(dropout=0.0), network) < 1e-9
+
+
 # What the test of parity has to notice --------------------------------------------------------
 
 
@@ -137,3 +144,11 @@ def test_an_average_that_leaves_the_padding_out_would_be_noticed(monkeypatch):
     average = functools.partial(nn.avg_pool, count_include_pad=False)
     monkeypatch.setattr(inception.nn, "avg_pool", average)
     assert twins.compute_difference(create_without(75), create_network, "float32") > 1e-3
+
+
+@pytest.mark.slow
+def test_a_swap_of_mean_and_variance_would_be_noticed(monkeypatch):
+    swapped = {"mean": "running_var", "var": "running_mean"}
+    monkeypatch.setattr(torch_names, "_LEAVES", torch_names._LEAVES | swapped)
+    # A variance may then be negative, and its root no number, which is no small difference.
+    assert not twins.compute_difference(create_without(75), create_network, "float32") < 1e-2

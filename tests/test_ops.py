@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jaxgan import ops
-from jaxgan.ops import choice, direct, library, winograd
+from jaxgan.ops import choice, convolution, direct, library, pointwise, pooling, winograd
 from jaxgan.ops.geometry import conv_geometry, conv_transpose_geometry
 from tests.xla_flags import EMITTED_AS_AT_USERS
 
@@ -307,7 +307,55 @@ def test_wrong_arguments_are_named():
         ops.conv(jnp.ones((2, 8, 8, 3)), jnp.ones((3, 3, 3, 8)), strides=1, padding="CIRCULAR")
 
 
+@pytest.mark.parametrize("product", REFERENCES)
+@pytest.mark.parametrize(("size", "stride"), [((3, 4), 1), ((5, 4), 2), ((7, 8), 3)])
+def test_a_kernel_of_one_pixel_equals_the_sum(product, size, stride):
+    g = conv_geometry(size, (1, 1), stride, "VALID")
+    assert choice.choose(product, g, 2, 3, 5) == choice.Pointwise()
+    a, b = operands(product, g, 2, 3, 5)
+    with jax.enable_x64(True):
+        found = getattr(pointwise, product)(jnp.asarray(a), jnp.asarray(b), g)
+        assert_close(found, product, a, b, g, FLOAT64_BOUND)
+
+
+@pytest.mark.parametrize("size", [(4, 4), (3, 4)])
+def test_tiny_maps_of_a_kernel_with_stride_equal_the_sum(size):
+    """By a kernel with one more row and column of zeros."""
+    product, g = "input_gradient", conv_geometry(size, (3, 3), 2, ((1, 1), (1, 1)))
+    assert choice.choose(product, g, 2, 9, 10) == choice.Direct()
+    a, b = operands(product, g, 2, 9, 10)
+    with jax.enable_x64(True):
+        found = convolution._dispatch(product, jnp.asarray(a), jnp.asarray(b), g, (9, 10))
+        assert_close(found, product, a, b, g, FLOAT64_BOUND)
+
+
+def test_a_kernel_of_one_pixel_with_padding_is_left_to_the_library():
+    g = conv_geometry((4, 4), (1, 1), 1, ((1, 1), (1, 1)))
+    assert choice.choose("forward", g, 2, 3, 5) == choice.Library()
+
+
 # --- pooling
+
+
+@pytest.mark.parametrize(
+    ("size", "strides", "pads"),
+    [
+        (3, 2, ((1, 1), (1, 1))),
+        (3, 1, ((1, 1), (1, 1))),
+        (3, 2, ((0, 1), (0, 2))),
+        (2, 2, ((0, 0), (0, 1))),
+    ],
+)
+def test_pooling_of_any_window_equals_linen_even_for_ties(size, strides, pads):
+    x = np.round(normal(0, 2, 6, 7, 3))
+    theirs = functools.partial(
+        nn.max_pool, window_shape=(size, size), strides=(strides, strides), padding=pads
+    )
+    expected, pull = jax.vjp(theirs, x)
+    found, ours = jax.vjp(lambda x: pooling.max_pool(x, size, strides, pads), x)
+    np.testing.assert_array_equal(found, expected)
+    g = normal(1, *found.shape)
+    np.testing.assert_allclose(ours(g)[0], pull(g)[0], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [(4, 6), (5, 7), (73, 2)])

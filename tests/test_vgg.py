@@ -1,6 +1,7 @@
 """VGG16: parameter counts, heads, names; its logits against torchvision's with the same weights."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -93,14 +94,14 @@ def test_a_wrong_field_is_named(changes, sentence):
         VggSettings(**PRINTED | changes)
 
 
-def create_network():
+def create_network(**changes):
     _, torchvision = twins.import_torchvision()
-    return torchvision.models.vgg16(num_classes=twins.NUM_CLASSES)
+    return torchvision.models.vgg16(num_classes=twins.NUM_CLASSES, **changes)
 
 
-def create_normed_network():
+def create_normed_network(**changes):
     _, torchvision = twins.import_torchvision()
-    return torchvision.models.vgg16_bn(num_classes=twins.NUM_CLASSES)
+    return torchvision.models.vgg16_bn(num_classes=twins.NUM_CLASSES, **changes)
 
 
 @pytest.mark.slow
@@ -115,6 +116,19 @@ def test_logits_are_those_of_torchvision(size, dtype):
 def test_logits_with_batch_norm_are_those_of_torchvision():
     classifier = create(image_size=64, norm=True)
     assert twins.compute_difference(classifier, create_normed_network, "float64") < 1e-10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("norm", "network"), [(False, create_network), (True, create_normed_network)]
+)
+def test_gradients_are_those_of_torchvision(norm, network):
+    classifier = create(image_size=64, norm=norm, dropout=0.0)
+    network = functools.partial(network, dropout=0.0)
+    assert twins.compute_gradient_difference(classifier, network) < 1e-9
+
+
+# What the test of parity has to notice --------------------------------------------------------
 
 
 @pytest.mark.slow

@@ -10,16 +10,18 @@ import importlib.util
 import tempfile
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax.traverse_util import unflatten_dict
+from flax.traverse_util import flatten_dict, unflatten_dict
 
-from jaxgan.classifiers import torch_names
+from jaxgan.classifiers import torch_names, weight_files
 from jaxgan.classifiers.protocol import Classifier, ClassifierModule
 from jaxgan.classifiers.weight_files import read_arrays
+from jaxgan.networks.losses import softmax_cross_entropy
 
 TOLERANCE = {"float32": 1e-4, "float64": 1e-10}  # of the largest logit
 NUM_CLASSES = 5
@@ -56,7 +58,9 @@ class Twin:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "weights.pth"
             torch.save(self.network.state_dict(), path)
-            arrays = read_arrays(path)
+            # VGG16 in float64 is larger than any file that a user has.
+            with mock.patch.object(weight_files, "MAX_BYTES", 2**31):
+                arrays = read_arrays(path)
         return {name: array for name, array in arrays.items() if "num_batches" not in name}
 
     def compute_logits(self, images: np.ndarray, *, train: bool = False) -> list[np.ndarray]:
@@ -88,9 +92,10 @@ def create_twin(create_network, dtype: str) -> Twin:
 
 
 def draw_images(size: int, dtype: str, num: int = 2) -> np.ndarray:
-    """Draw noise, of another strength in each image."""
-    noise = np.random.default_rng(0).normal(size=(num, size, size, 3))
-    return (noise * np.linspace(1.0, 0.3, num)[:, None, None, None]).astype(dtype)
+    """Draw noise, of another strength and another color in each image."""
+    rng = np.random.default_rng(0)
+    noise, color = rng.normal(size=(num, size, size, 3)), rng.normal(size=(num, 1, 1, 3))
+    return (noise * np.linspace(1.0, 0.3, num)[:, None, None, None] + color).astype(dtype)
 
 
 def take_variables(classifier: Classifier, twin: Twin) -> Any:
@@ -145,4 +150,52 @@ def compute_difference(classifier: Classifier, create_network, dtype: str, modul
         found = jax.device_get(apply(variables, images))
     (expected,) = twin.compute_logits(images)
     assert np.ptp(expected, axis=0).max() > 0.05 * np.abs(expected).max(), "the images look equal"
-    return float(np.abs(found - expected).max() / np.abs(expected).max())
+    difference = float(np.abs(found - expected).max() / np.abs(expected).max())
+    size = classifier.input.image_size
+    print(f"{dtype}, {size} pixels: logits differ by {difference:.1e} of the largest")
+    return difference
+
+
+def compute_gradient_difference(classifier: Classifier, create_network, module=None) -> float:
+    """Return the largest difference of a gradient, as a part of the largest in its array.
+
+    Of one training step of four images in float64, by the statistics of the batch, with the losses
+    of the auxiliary heads. Nothing may be dropped.
+    """
+    size, labels = classifier.input.image_size, np.array([0, 3, 1, 4])
+    with jax.enable_x64(True):
+        twin = create_twin(create_network, "float64")
+        images = draw_images(size, "float64", len(labels))
+        variables = take_variables(classifier, twin)
+        bound = {"module": module or classifier.module, "weight": classifier.auxiliary_weight}
+        gradients = jax.jit(jax.grad(functools.partial(_compute_loss, **bound)))(
+            variables["params"], variables.get("batch_stats", {}), images, labels
+        )
+        gradients = flatten_dict(jax.device_get(gradients))
+    _compute_torch_gradients(twin.network, images, labels, classifier.auxiliary_weight)
+    places, differences = name_places(classifier), []
+    for name, parameter in twin.network.named_parameters():
+        expected = torch_names.to_ours(places[name], parameter.grad.numpy())
+        found = gradients.pop(places[name].path[1:])
+        differences.append(np.abs(found - expected).max() / np.abs(expected).max())
+    assert not gradients
+    print(f"{size} pixels: gradients differ by {max(differences):.1e} of the largest of an array")
+    return float(max(differences))
+
+
+def _compute_loss(params, stats, images, labels, *, module, weight):
+    variables = {"params": params, "batch_stats": stats}
+    outputs, _ = module.apply(variables, images, train=True, mutable=["batch_stats"])
+    losses = [
+        softmax_cross_entropy(logits=logits, labels=labels).mean()
+        for logits in (outputs.logits, *outputs.auxiliary)
+    ]
+    return losses[0] + weight * sum(losses[1:])
+
+
+def _compute_torch_gradients(network, images, labels, weight):
+    torch, _ = import_torchvision()
+    found = network.train()(torch.tensor(images.transpose(0, 3, 1, 2)))
+    logits, *auxiliary = found if isinstance(found, tuple) else (found,)
+    entropy, labels = torch.nn.functional.cross_entropy, torch.tensor(labels)
+    (entropy(logits, labels) + weight * sum(entropy(a, labels) for a in auxiliary)).backward()

@@ -56,3 +56,22 @@ def count_gmd_step(width: int, image_size: int) -> int:
     """Count a training step of GMD per image: the gradient of the pixels is not needed."""
     layers = count_gmd_layers(width, image_size)
     return 3 * sum(layers) - layers[0]
+
+
+def count_resnet18_layers(features: Sequence[int], image_size: int) -> list[int]:
+    """Count ResNet-18's layers per image of 3 channels; `features` are those of the four stages."""
+    size = -(-image_size // 2)
+    layers = [2 * size**2 * 49 * 3 * features[0]]
+    size, inputs = -(-size // 2), features[0]
+    for stage, outputs in enumerate(features):
+        size = -(-size // 2) if stage else size
+        layers += [2 * size**2 * 9 * inputs * outputs] + [2 * size**2 * 9 * outputs**2] * 3
+        layers += [2 * size**2 * inputs * outputs] if stage else []
+        inputs = outputs
+    return [*layers, 2 * inputs * 3]
+
+
+def count_resnet18_step(features: Sequence[int], image_size: int) -> int:
+    """Count a training step of ResNet-18 per image: the gradient of the pixels is not needed."""
+    layers = count_resnet18_layers(features, image_size)
+    return 3 * sum(layers) - layers[0]

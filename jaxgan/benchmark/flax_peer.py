@@ -16,6 +16,8 @@ from jax import Array, lax
 
 from jaxgan.benchmark import ours
 from jaxgan.benchmark.workload import Workload
+from jaxgan.classifiers.blocks import IMAGENET_MEAN as MEAN
+from jaxgan.classifiers.blocks import IMAGENET_SPREAD as SPREAD
 
 
 class _State(TrainState):
@@ -74,12 +76,35 @@ class Gmd(nn.Module):
         return nn.Dense(4)(x)
 
 
-def _create_state(network: nn.Module, example: Array, seed: int) -> _State:
+class Resnet18(nn.Module):
+    """ResNet-18 with three outputs."""
+
+    width: int
+
+    @nn.compact
+    def __call__(self, images: Array, train: bool = True) -> Array:
+        conv = functools.partial(nn.Conv, use_bias=False)
+        norm = functools.partial(nn.BatchNorm, use_running_average=not train, momentum=0.9)
+        x = nn.relu(norm()(conv(self.width, (7, 7), (2, 2), padding=3)(images)))
+        x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        for block in range(8):
+            features, strides = self.width << block // 2, 2 if block in (2, 4, 6) else 1
+            y = nn.relu(norm()(conv(features, (3, 3), (strides, strides), padding=1)(x)))
+            y = norm()(conv(features, (3, 3), padding=1)(y))
+            if strides == 2:
+                x = norm()(conv(features, (1, 1), (2, 2))(x))
+            x = nn.relu(x + y)
+        return nn.Dense(3)(x.mean(axis=(1, 2)))
+
+
+def _create_state(
+    network: nn.Module, example: Array, seed: int, optimizer: optax.GradientTransformation
+) -> _State:
     variables = network.init(jax.random.key(seed), example)
     return _State.create(
         apply_fn=network.apply,
         params=variables["params"],
-        tx=optax.adam(2e-4, b1=0.5),
+        tx=optimizer,
         batch_stats=variables["batch_stats"],
     )
 
@@ -124,9 +149,10 @@ def dcgan_train(*, batch_size: int, width: int) -> Workload:
     """One step of D and G."""
     images = jnp.asarray(ours.draw_pixels(batch_size, 64, 3))
     latents = jnp.zeros((1, ours.LATENT_SIZE))
+    adam = optax.adam(2e-4, b1=0.5)
     states = (
-        _create_state(Generator(width), latents, 0),
-        _create_state(Discriminator(width), jnp.zeros((1, 64, 64, 3)), 1),
+        _create_state(Generator(width), latents, 0, adam),
+        _create_state(Discriminator(width), jnp.zeros((1, 64, 64, 3)), 1, adam),
     )
     step = jax.jit(_train_step, donate_argnums=0)
     return Workload(ours.repeat(step, states, images), batch_size)
@@ -156,6 +182,30 @@ def gmd_train(*, batch_size: int, width: int, image_size: int) -> Workload:
     return Workload(
         ours.repeat(jax.jit(_classifier_step, donate_argnums=0), state, batch), batch_size
     )
+
+
+def _resnet_step(state: _State, batch: tuple[Array, Array], key: Array) -> tuple[_State, Array]:
+    del key
+    images, labels = batch
+    scaled = (images.astype(jnp.float32) / 255.0 - jnp.array(MEAN)) / jnp.array(SPREAD)
+
+    def loss_fn(params: Any) -> tuple[Array, Any]:
+        logits, stats = _apply(state, params, scaled)
+        loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        return loss.mean(), stats
+
+    (loss, stats), gradients = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+    return state.apply_gradients(grads=gradients, batch_stats=stats), loss
+
+
+def resnet18_train(*, batch_size: int, width: int, image_size: int) -> Workload:
+    """One step of ResNet-18 with SGD."""
+    example = jnp.zeros((1, image_size, image_size, 3))
+    state = _create_state(Resnet18(width), example, 0, optax.sgd(1e-3))
+    pixels = jnp.asarray(ours.draw_pixels(batch_size, image_size, 3))
+    batch = pixels, jnp.arange(batch_size, dtype=jnp.int32) % 3
+    step = jax.jit(_resnet_step, donate_argnums=0)
+    return Workload(ours.repeat(step, state, batch), batch_size)
 
 
 def sample(*, batch_size: int, width: int) -> Workload:

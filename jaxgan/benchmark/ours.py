@@ -10,10 +10,17 @@ import numpy as np
 import optax
 
 from jaxgan import ops
-from jaxgan.benchmark.count import count_gan_step, count_generator, count_gmd_step, count_product
+from jaxgan.benchmark.count import (
+    count_gan_step,
+    count_generator,
+    count_gmd_step,
+    count_product,
+    count_resnet18_step,
+)
 from jaxgan.benchmark.workload import Workload
 from jaxgan.classifiers.gmd import Gmd
 from jaxgan.classifiers.protocol import Classifier, InputForm
+from jaxgan.classifiers.resnet import ResnetSettings
 from jaxgan.classifiers.step import create_classifier_state, train_step
 from jaxgan.core.types import Batch
 from jaxgan.gans.dcgan import DcganSettings
@@ -92,11 +99,27 @@ def dcgan_train(*, batch_size: int, width: int) -> Workload:
 def gmd_train(*, batch_size: int, width: int, image_size: int) -> Workload:
     """One step of GMD with SGD."""
     model, form = Gmd(width=width), InputForm(image_size, channels=3)
-    bound = {"classifier": Classifier(lambda axis_name: model, form), "optimizer": optax.sgd(1e-3)}
+    classifier = Classifier(lambda axis_name: model, form)
+    return _classifier_train(classifier, batch_size, count_gmd_step(width, image_size))
+
+
+def resnet18_train(*, batch_size: int, width: int, image_size: int) -> Workload:
+    """One step of ResNet-18 with SGD; `width` is the number of features of the first stage."""
+    settings = ResnetSettings(
+        image_size=image_size, channels=3, depth=18, width=width / 64, dtype="float32"
+    )
+    features = [width << stage for stage in range(4)]
+    flop = count_resnet18_step(features, image_size)
+    return _classifier_train(settings.create(3), batch_size, flop)
+
+
+def _classifier_train(classifier: Classifier, batch_size: int, flop: int) -> Workload:
+    """One step with SGD; `flop` are those of one image."""
+    bound = {"classifier": classifier, "optimizer": optax.sgd(1e-3)}
     step = compile_step(functools.partial(train_step, **bound))
     state = create_classifier_state(jax.random.key(0), **bound)
-    flop = count_gmd_step(width, image_size) * batch_size
-    return Workload(repeat(step, state, draw_batch(batch_size, image_size)), batch_size, flop)
+    batch = draw_batch(batch_size, classifier.input.image_size)
+    return Workload(repeat(step, state, batch), batch_size, flop * batch_size)
 
 
 def sample(*, batch_size: int, width: int) -> Workload:

@@ -66,6 +66,13 @@ def _gmd_train(peers: Sequence[str], small: bool) -> Iterator[Case]:
         yield Case("gmd_train", f"{size}x{size}, batch {batch_size}", arguments, contenders)
 
 
+def _resnet18_train(peers: Sequence[str], small: bool) -> Iterator[Case]:
+    batch_size, size, width = (4, 32, 8) if small else (32, 64, 64)
+    arguments = {"batch_size": batch_size, "width": width, "image_size": size}
+    contenders = _contend("resnet18_train", peers)
+    yield Case("resnet18_train", f"{size}x{size}, batch {batch_size}", arguments, contenders)
+
+
 def _sample(peers: Sequence[str], small: bool) -> Iterator[Case]:
     for batch_size in (4,) if small else (64, 1):
         arguments = {"batch_size": batch_size, "width": 8 if small else 64}
@@ -150,6 +157,7 @@ def _together(peers: Sequence[str], small: bool) -> Iterator[Case]:
 _CASES: dict[str, Callable[[Sequence[str], bool], Iterator[Case]]] = {
     "dcgan_train": _dcgan_train,
     "gmd_train": _gmd_train,
+    "resnet18_train": _resnet18_train,
     "sample": _sample,
     "convolutions": _convolutions,
     "scaling": _scaling,

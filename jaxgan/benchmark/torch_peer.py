@@ -12,6 +12,7 @@ from typing import Any
 
 from jaxgan.benchmark import ours
 from jaxgan.benchmark.workload import Workload
+from jaxgan.classifiers.blocks import IMAGENET_MEAN, IMAGENET_SPREAD
 
 # imported by name: PyTorch is an extra, and type-checking goes the same way with it and without
 torch: Any = importlib.import_module("torch")
@@ -57,6 +58,35 @@ def _create_gmd(width: int, image_size: int) -> Any:
         size //= 2
     layers += [nn.Flatten(), nn.Linear(inputs * size**2, 100), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers, nn.Linear(100, 60), nn.ReLU(inplace=True), nn.Linear(60, 4))
+
+
+class _Block(torch.nn.Module):
+    """Two convolutions of ResNet-18, and the shortcut."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int):
+        super().__init__()
+        nn = torch.nn
+        conv, relu = functools.partial(nn.Conv2d, bias=False), nn.ReLU(inplace=True)
+        first = [conv(inputs, outputs, 3, stride, 1), nn.BatchNorm2d(outputs), relu]
+        second = [conv(outputs, outputs, 3, 1, 1), nn.BatchNorm2d(outputs)]
+        shorten = [conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs)]
+        self.deep = nn.Sequential(*first, *second)
+        self.short = nn.Sequential(*(shorten if stride == 2 else []))
+
+    def forward(self, x: Any) -> Any:
+        return torch.nn.functional.relu(self.deep(x) + self.short(x), inplace=True)
+
+
+def _create_resnet18(width: int) -> Any:
+    nn = torch.nn
+    layers: list[Any] = [nn.Conv2d(3, width, 7, 2, 3, bias=False), nn.BatchNorm2d(width)]
+    layers += [nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)]
+    inputs = width
+    for block in range(8):
+        outputs = width << block // 2
+        layers += [_Block(inputs, outputs, 2 if block in (2, 4, 6) else 1)]
+        inputs = outputs
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, 3))
 
 
 def _device() -> str:
@@ -131,6 +161,25 @@ def _gmd_train(variant: str, *, batch_size: int, width: int, image_size: int) ->
     return Workload(_finish(run), batch_size)
 
 
+def _resnet18_train(variant: str, *, batch_size: int, width: int, image_size: int) -> Workload:
+    network = _place(_create_resnet18(width), variant)
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
+    pixels = _place_images(ours.draw_pixels(batch_size, image_size, 3), variant)
+    labels = torch.arange(batch_size, device=_device()) % 3
+    mean, spread = (
+        torch.tensor(row, device=_device())[:, None, None]
+        for row in (IMAGENET_MEAN, IMAGENET_SPREAD)
+    )
+
+    def run() -> None:
+        optimizer.zero_grad()
+        logits = network((pixels.float() / 255.0 - mean) / spread)
+        torch.nn.functional.cross_entropy(logits, labels).backward()
+        optimizer.step()
+
+    return Workload(_finish(run), batch_size)
+
+
 class _ToBytes(torch.nn.Module):
     """Images [batch, c, h, w] in [-1, 1] to bytes [batch, h, w, c]."""
 
@@ -185,6 +234,7 @@ def _convolution(
 _WORKLOADS: dict[str, Callable[..., Workload]] = {
     "dcgan_train": _dcgan_train,
     "gmd_train": _gmd_train,
+    "resnet18_train": _resnet18_train,
     "sample": _sample,
     "convolution": _convolution,
 }

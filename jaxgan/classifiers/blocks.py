@@ -12,6 +12,7 @@ import numpy as np
 from jaxgan.core.settings import check, check_choice
 from jaxgan.core.types import Array
 from jaxgan.networks.layers import DTYPES, Conv, Dtype, he_init, spread
+from jaxgan.ops import pooling
 from jaxgan.ops.geometry import Padding
 from jaxgan.ops.pixels import scale_to_unit
 
@@ -114,7 +115,7 @@ def max_pool(x: Array, size: int, strides: int, *, padding: int = 0, ceil: bool 
             num -= (num - 1) * strides >= n + padding
             high = max(padding, (num - 1) * strides + size - n - padding)
         pads.append((padding, high))
-    return nn.max_pool(x, (size, size), (strides, strides), pads)
+    return pooling.max_pool(x, size, strides, tuple(pads))
 
 
 def adaptive_average_pool(x: Array, num: int) -> Array:

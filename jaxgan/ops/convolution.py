@@ -12,8 +12,14 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxgan.ops import choice, direct, library, taps, winograd
-from jaxgan.ops.geometry import Geometry, Padding, conv_geometry, conv_transpose_geometry
+from jaxgan.ops import choice, direct, library, pointwise, taps, winograd
+from jaxgan.ops.geometry import (
+    Geometry,
+    Padding,
+    conv_geometry,
+    conv_transpose_geometry,
+    widen,
+)
 
 
 def conv(x: Array, kernel: Array, *, strides: int, padding: Padding) -> Array:
@@ -83,17 +89,34 @@ def _dispatch(product: str, a: Array, b: Array, g: Geometry, channels: tuple[int
     by_library = functools.partial(getattr(library, product), g=g)
     if isinstance(form, choice.Library):
         return by_library(a, b)
-    if isinstance(form, choice.Direct):
-        by_form = functools.partial(getattr(direct, product), g=g)
-    else:
-        by_form = functools.partial(getattr(winograd, product), g=g, form=form)
+    by_form = _bind(product, form, widen(g))
 
     def on_cpu(a: Array, b: Array) -> Array:
         # half precision would be lost in the transforms' sums
         wide = jnp.promote_types(a.dtype, jnp.float32)
-        return by_form(a.astype(wide), b.astype(wide)).astype(a.dtype)
+        a, b = a.astype(wide), b.astype(wide)
+        if widen(g) == g:
+            return by_form(a, b).astype(dtype)
+        return _widened(product, by_form, a, b, g).astype(dtype)
 
+    dtype = a.dtype
     return lax.platform_dependent(a, b, cpu=on_cpu, default=by_library)
+
+
+def _bind(product: str, form: choice.Form, g: Geometry) -> Callable[[Array, Array], Array]:
+    if isinstance(form, choice.Winograd):
+        return functools.partial(getattr(winograd, product), g=g, form=form)
+    module = direct if isinstance(form, choice.Direct) else pointwise
+    return functools.partial(getattr(module, product), g=g)
+
+
+def _widened(
+    product: str, by_form: Callable[[Array, Array], Array], a: Array, b: Array, g: Geometry
+) -> Array:
+    """Compute a product with a kernel that has one more row and column of zeros."""
+    if product == "kernel_gradient":
+        return by_form(a, b)[: g.kernel[0], : g.kernel[1]]
+    return by_form(a, jnp.pad(b, ((0, 1), (0, 1), (0, 0), (0, 0))))
 
 
 Pair = tuple[Array, Array]

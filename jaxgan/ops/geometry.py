@@ -35,6 +35,16 @@ class Geometry:
         return self.padding_to(self.out)
 
 
+def widen(g: Geometry) -> Geometry:
+    """Return a 3x3 convolution of stride 2 as one of 4x4; others stay as they are.
+
+    The kernel gets one more row and column of zeros. Then it covers the same number of pixels of
+    every phase.
+    """
+    is_odd = (g.kernel, g.stride) == ((3, 3), 2)
+    return dataclasses.replace(g, kernel=(4, 4)) if is_odd else g
+
+
 def conv_geometry(size: Sizes, kernel: Sizes, stride: int, padding: Padding) -> Geometry:
     """Resolve the padding of `flax.linen.Conv` on an image of `size`."""
     axes = list(zip(size, kernel, strict=True))
