@@ -136,7 +136,7 @@ def test_a_classifier_predicts_the_same_without_jaxgan(
     place = tmp_path / "probabilities.npy"
     call_loader(monkeypatch, exported / f"load_{name}.py", tmp_path / "images.npy", place)
     expected = classifier.compute_probabilities(images)
-    found = np.load(place)
+    found = np.load(place, allow_pickle=False)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, rtol=0.0, atol=1e-6)
     assert capsys.readouterr().out.startswith("['left', 'right']")
@@ -148,7 +148,7 @@ def test_a_loader_runs_in_a_process_of_its_own(exported, name, tmp_path):
     place = tmp_path / "probabilities.npy"
     result = run_loader(exported / f"load_{name}.py", tmp_path / "images.npy", place)
     assert result.returncode == 0, result.stderr
-    np.testing.assert_allclose(np.load(place).sum(axis=1), 1.0, atol=1e-6)
+    np.testing.assert_allclose(np.load(place, allow_pickle=False).sum(axis=1), 1.0, atol=1e-6)
 
 
 def test_the_outputs_that_are_no_class_are_named(classifier, exported):
@@ -174,7 +174,7 @@ def test_a_generator_draws_the_same_without_jaxgan(
     expected = np.asarray(model.program.create_function()(latents)).astype(int)
     assert np.ptp(expected) > 50 and expected.shape == (5, 32, 32, 1)
     for name in ("stablehlo", "onnx"):
-        found = np.load(tmp_path / f"{name}.npy")
+        found = np.load(tmp_path / f"{name}.npy", allow_pickle=False)
         assert found.dtype == np.uint8
         assert np.abs(found - expected).max() <= 1  # at a border between two grays
         assert (found == expected).mean() > 0.999
