@@ -1,0 +1,77 @@
+"""Compare two kinds of classifiers on the same images, each trained several times.
+
+Example, for classifiers with seeds 0 to 4 in runs/new/SEED and runs/old/SEED:
+
+    python docs/compare_classifiers.py DIR 'runs/new/*/real' 'runs/old/*/real'
+
+DIR has images of known classes, as for predict. Copies of training images do not count. The mean
+over the seeds is taken within each draw of patients. So the interval is for other patients and
+these trainings.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from jaxgan.experiments.predict import FolderPredictions, predict_files
+from jaxgan.experiments.prediction_output import count_images
+from jaxgan.experiments.prediction_report import Truth
+from jaxgan.study.statistics import bootstrap_balanced, estimate_by_patient
+
+CACHE = Path.home() / ".cache" / "jaxgan"
+
+
+def main(images: str, *patterns: str) -> None:
+    """Print the balanced accuracy of each group of runs, and the differences from the last."""
+    groups = {pattern: find_runs(pattern) for pattern in patterns}
+    runs = [run for group in groups.values() for run in group]
+    found = predict_files(runs, Path(images), cache_dir=CACHE)
+    counted = count_images(found)
+    assert counted.truth is not None, "no image of a known class counts"
+    right = {
+        name: compare(found, group, counted.indices, counted.truth)
+        for name, group in groups.items()
+    }
+    for name, values in right.items():
+        print(f"{name}: {describe(values, counted.truth)}")
+    for name in patterns[:-1]:
+        difference = right[name] - right[patterns[-1]]
+        print(f"{name} minus {patterns[-1]}: {describe(difference, counted.truth)}")
+
+
+def find_runs(pattern: str) -> list[Path]:
+    """Return the folders that a pattern names."""
+    runs = (
+        sorted(Path().glob(pattern))
+        if not Path(pattern).is_absolute()
+        else [*sorted(Path("/").glob(pattern[1:]))]
+    )
+    assert runs, f"no folder is named {pattern}"
+    return runs
+
+
+def compare(
+    found: FolderPredictions, runs: Sequence[Path], indices: np.ndarray, truth: Truth
+) -> np.ndarray:
+    """Return where each run is right [runs, num]: 1, otherwise 0."""
+    outputs = [found.predictions[str(run)].probabilities[indices].argmax(axis=1) for run in runs]
+    return np.array([output == truth.labels for output in outputs], np.float64)
+
+
+def describe(values: np.ndarray, truth: Truth) -> str:
+    """Return the balanced mean of values [runs, num] in percent, with an interval over patients."""
+    draws = bootstrap_balanced(values.mean(axis=0), truth.design, truth.draw())
+    found = estimate_by_patient(values.mean(axis=0)[None], truth.design, draws)
+    ends = found.interval
+    said = "no interval" if ends is None else f"[{100 * ends[0]:+.1f}, {100 * ends[1]:+.1f}]"
+    ones = [
+        bootstrap_balanced(v, truth.design, np.ones((1, truth.design.num_patients))) for v in values
+    ]
+    each = ", ".join(f"{100 * float(np.ravel(one)[0]):.1f}" for one in ones)
+    return f"{100 * found.estimate:+.1f} {said}; each seed: {each}"
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
