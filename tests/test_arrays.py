@@ -61,7 +61,7 @@ def test_arrays_are_split_by_patient():
             number = int(file.removeprefix("image "))
             np.testing.assert_array_equal(image[..., 0], FILMS[number])
             assert (label, patient) == (number % 2, f"p{number // 4}")
-    assert data.notices == ("20% of the images were set apart by patient (seed 0).",)
+    assert data.notices == ("20% of the images are for validation, split by patient (seed 0).",)
 
 
 def test_copies_stay_on_one_side_and_the_notices_say_so():

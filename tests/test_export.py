@@ -336,8 +336,8 @@ def test_formats_are_checked_and_chosen(monkeypatch, capsys):
         choose_formats(("tflite",))
     monkeypatch.setattr(export, "is_installed", lambda: False)
     assert choose_formats(()) == ("stablehlo",)
-    assert "pip install 'jaxgan[onnx]'" in capsys.readouterr().out
-    with pytest.raises(UserError, match=r"pip install 'jaxgan\[onnx\]'"):
+    assert "pip install -e '.[onnx]'" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"pip install -e '\.\[onnx\]'"):
         choose_formats(("onnx",))
 
 

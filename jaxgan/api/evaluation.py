@@ -96,8 +96,8 @@ def _check_no_copies(held_out: np.ndarray, real: np.ndarray) -> None:
     if len(pairs):
         raise UserError(
             f"{len(set(pairs[:, 0]))} of the {len(held_out)} held-out images are copies of real "
-            f"images (for example, number {pairs[0, 0]} of number {pairs[0, 1]}), expected none: with "
-            "copies, memorisation cannot be found. Remove them, or give images of other patients."
+            f"images (for example, {pairs[0, 0]} of {pairs[0, 1]}), expected none. With copies, "
+            "memorisation cannot be found: remove them, or give images of other patients."
         )
 
 

@@ -58,7 +58,7 @@ class ClassifierLab:
         self._start = start = read_start(settings.transfer.weights, classifier)
         size = settings.eval_batch_size
         kept = keep_maps(classifier, start, num_images=capacity, batch_size=size)
-        self._kept = None if kept is None else kept.remember(size)
+        self._kept = None if kept is None else kept.with_cache(size)
         learner = classifier if kept is None else kept.learner
         predict = create_predict(classifier, size)
         self._predict = {False: predict, True: predict}
