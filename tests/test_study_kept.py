@@ -178,7 +178,7 @@ def test_a_study_that_kept_nothing_trains_nothing_again_and_says_so(place, tmp_p
     try:
         capsys.readouterr()
         do_study(place, SETTINGS)
-        assert "1 classifier(s) of this study were trained before" in capsys.readouterr().out
+        assert "1 classifier(s) of this study were trained earlier" in capsys.readouterr().out
         assert {path: path.stat().st_mtime_ns for path in files} == files
         assert len(read_index(study)[2]) == len(kept) - 1
     finally:
