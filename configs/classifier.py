@@ -3,7 +3,7 @@
 `resnet18`, `resnet50`, `vgg16`, `googlenet`, `inception_v3`, `efficientnet_lite0`, `..._lite1`,
 `..._lite2` are the networks as published, at their own image size: for an accelerator. Each also
 has a form for two CPU cores, `resnet18_small` and so on, with fewer features and smaller images.
-`recommended` begins with ImageNet weights. A study takes any of them: `configs/study.py`.
+`recommended` starts from ImageNet weights. A study can use any variant: `configs/study.py`.
 """
 
 import functools
@@ -19,7 +19,7 @@ def get_config(variant: str = "resnet18_small") -> ConfigDict:
 
 
 def list_variants() -> dict[str, Callable[[], ConfigDict]]:
-    """Return what makes the config of each variant, by its name."""
+    """Return the functions that create the configs, by the name of the variant."""
     full: dict[str, Callable[[], ConfigDict]] = {
         "resnet18": functools.partial(resnet, 18),
         "resnet50": functools.partial(resnet, 50),
@@ -37,12 +37,12 @@ def list_variants() -> dict[str, Callable[[], ConfigDict]]:
 
 
 def recommended() -> ConfigDict:
-    """EfficientNet-Lite0 with ImageNet weights; only its head learns: for a few hundred images."""
+    """EfficientNet-Lite0 with ImageNet weights, for a few hundred images; only its head learns."""
     config = efficientnet_lite(0)
     config.transfer.weights = "imagenet"
     config.transfer.frozen = "features"
     config.classifier.image_size = 128
-    config.classifier.channels = 1  # the network sees gray images three times
+    config.classifier.channels = 1  # the network repeats a gray image three times
     config.num_epochs = 30
     config.optimizer.name = "adam"
     config.optimizer.learning_rate = 1e-3

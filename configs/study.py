@@ -1,7 +1,7 @@
 """Studies: `configs/study.py:paper` (the default), `:small`, `:quick`; `:tiny` for coverage.
 
-A plus and a variant of configs/classifier.py replace GMD by that classifier, for example
-`configs/study.py:small+resnet18_small` or `configs/study.py:small+recommended`.
+Add a plus and a variant of configs/classifier.py to use that classifier in place of GMD, for
+example `configs/study.py:small+resnet18_small` or `configs/study.py:small+recommended`.
 """
 
 from ml_collections import ConfigDict
@@ -30,12 +30,12 @@ def get_config(variant: str = "paper") -> ConfigDict:
     if name not in variants or classifier not in known:
         raise ValueError(
             f"configs/study.py has no variant {variant!r}: expected one of {', '.join(variants)}. "
-            "Another classifier follows it, as in small+recommended: one of "
+            "For another classifier, add a plus and its variant, as in small+recommended: one of "
             f"{', '.join(known)}."
         )
     config = variants[name]()
     _take_classifier(config, "classifier", classifier)
-    # Images of the study's GANs are as its classifier sees them: gray, or with colors.
+    # The classifier sees as many channels as the GANs of the study make: gray or color.
     config.classifier.channels = config.gan.channels
     return config
 
@@ -57,7 +57,7 @@ def paper() -> ConfigDict:
     config.holdout = 0.1
     config.pool = 4.0  # generated images for the rules of selection, per image to keep
     config.audit = True  # also test the classifier on the frame only, and with the centre black
-    config.keep_classifiers = False  # in the work folder, for launch/predict.py
+    config.keep_classifiers = False  # True: write them to the work folder, for launch/predict.py
     _take_gan(config, "paper")
     _take_classifier(config, "gmd", "paper")
     config.max_steps_per_dispatch = 50

@@ -1,6 +1,6 @@
 """jaxgan: does GAN augmentation help your medical-image classifier?
 
-Load images: from a folder, from arrays, or the phantom that jaxgan draws itself.
+Load images: a folder, arrays, or the phantom (films that jaxgan draws).
 
     import jaxgan
 
@@ -16,7 +16,7 @@ Train a GAN of one class, draw from it, and measure its images:
     held_out = films.get_images("val", "pneumonia", image_size=64)
     jaxgan.evaluate(generated, real, held_out)
 
-Train a classifier, and show it new images:
+Train a classifier, and predict new images:
 
     gmd = jaxgan.train_classifier("gmd:quick", films, num_epochs=3)
     jaxgan.load_classifier(gmd.folder).predict(images).predicted
@@ -25,9 +25,9 @@ Ask whether generated images help the classifier:
 
     jaxgan.run_study("study:quick", films)
 
-Every result shows itself in a notebook. Arrays of images are uint8. A mistake is one sentence, a
-`jaxgan.UserError`. A config is named by file and variant, as in the folder `configs/`; give a field
-another value by its name, such as `num_epochs=3` or `**{"gan.generator_width": 8}`.
+A notebook displays every result. Arrays of images are uint8. If you can correct an error, it is a
+`jaxgan.UserError`. The name of a config is a file and a variant of the folder `configs/`. To change
+a field, give its name and value, such as `num_epochs=3` or `**{"gan.generator_width": 8}`.
 """
 
 import importlib
@@ -65,8 +65,8 @@ __all__ = [
     "train_gan",
 ]
 
-# The module of each name. It is imported when the name is used: that takes seconds.
-_HOMES = {
+# The module of each name. It is imported when the name is first used, because that takes seconds.
+_MODULES = {
     "UserError": "core.errors",
     "evaluate": "api.evaluation",
     **dict.fromkeys(("Images", "load_arrays", "load_folder", "load_phantom"), "api.images"),
@@ -79,9 +79,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'jaxgan' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"jaxgan.{_HOMES[name]}"), name)
+    value = getattr(importlib.import_module(f"jaxgan.{_MODULES[name]}"), name)
     globals()[name] = value
     return value
 

@@ -12,9 +12,9 @@ from jaxgan.core.errors import UserError
 from jaxgan.experiments.export import export_run
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("run", None, "Folder of a run, e.g. runs/gmd/real, runs/dcgan/pneumonia.")
+flags.DEFINE_string("run", None, "Folder of a run, e.g. runs/gmd/real or runs/dcgan/pneumonia.")
 flags.DEFINE_string("out", None, "Folder for the files and their model card.")
-flags.DEFINE_list("format", [], "stablehlo, onnx. Default: all that can be written here.")
+flags.DEFINE_list("format", [], "stablehlo, onnx. Default: both, if the package onnx is installed.")
 flags.DEFINE_enum(
     "checkpoint", None, ["best", "newest"], "Default: a classifier's newest, a GAN's own setting."
 )
@@ -23,7 +23,7 @@ cli.define_cache_flag()
 
 
 def main() -> None:
-    """Flags to one call."""
+    """Call `export_run` with the flags."""
     if not FLAGS.run or not FLAGS.out:
         raise UserError(
             "Expected --run=FOLDER, the run of a classifier or of a GAN, and --out=FOLDER."

@@ -17,13 +17,15 @@ from jaxgan.experiments.prediction_output import report_predictions
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string("run", [], "Folder of a classifier's run; A,B for several runs.")
-flags.DEFINE_list("arm", [], "Of a study that keeps its classifiers: an arm; A,B for several.")
+flags.DEFINE_list(
+    "arm", [], "If --run is a study that keeps its classifiers: its arm; A,B for several."
+)
 flags.DEFINE_string("images", None, "Folder of images, or one image file.")
 flags.DEFINE_enum("labels_from", "auto", LABELS_FROM, "Where the true classes come from:")
 flags.DEFINE_enum("checkpoint", "newest", CHECKPOINTS, "Which of the run; best: as in its report.")
 flags.DEFINE_string("training_dir", None, "Folder of the run's training images, if moved.")
 flags.DEFINE_string("out", "predictions", "Folder for the table and the report.")
-flags.DEFINE_bool("heatmaps", False, "Also draw and measure where the classifier looks.")
+flags.DEFINE_bool("heatmaps", False, "Also draw heatmaps: where the classifier looks.")
 column = "Column of a table with the images that gives the"
 flags.DEFINE_string("label_column", None, f"{column} class.")
 flags.DEFINE_string("patient_column", None, f"{column} patient.")

@@ -24,7 +24,7 @@ FILMS = RNG.integers(0, 256, (48, 24, 24), np.uint8)
         (FILMS[0], r"uint8 \[24, 24\] .*For one image, give image\[None\]"),
         (FILMS[0][..., None], r"For one image, give image\[None\]"),
         (FILMS[:0], "expected one image or more"),
-        (FILMS[..., None].repeat(2, axis=-1), r"\[48, 24, 24, 2\].*Move or drop"),
+        (FILMS[..., None].repeat(2, axis=-1), r"\[48, 24, 24, 2\].*Move or remove"),
         (np.full((2, 3, 4), np.nan), "Some values are not finite"),
         (np.full((2, 4, 4), "a"), "Give the gray values"),
     ],
@@ -61,7 +61,7 @@ def test_arrays_are_split_by_patient():
             number = int(file.removeprefix("image "))
             np.testing.assert_array_equal(image[..., 0], FILMS[number])
             assert (label, patient) == (number % 2, f"p{number // 4}")
-    assert data.notices == ("20% of the images were set apart by patient (seed 0).",)
+    assert data.notices == ("20% of the images are for validation, split by patient (seed 0).",)
 
 
 def test_copies_stay_on_one_side_and_the_notices_say_so():

@@ -290,7 +290,7 @@ def test_a_report_that_is_absent_or_was_edited_gives_no_numbers():
 
 def test_the_range_that_a_user_gave_is_named():
     sentences = describe_preparation(Form(64, 3, "pad", View((-1000.0, 400.0), {})))
-    assert sentences[-1] == "Images of more than 8 bits: -1000 is 0 and 400 is 255."
+    assert sentences[-1] == "Images of more than 8 bits: -1000 becomes 0 and 400 becomes 255."
     assert "black margins" in sentences[0] and "RGB" in sentences[2]
 
 
@@ -317,13 +317,13 @@ def test_another_network_is_refused_and_the_same_one_is_written_again(
     assert set(json.loads((out / NOTE).read_text())["files"]) == {"model.stablehlo", "model.onnx"}
     assert "`model.onnx`" in (out / "README.md").read_text()
     run = tmp_path / "dcgan" / "left"
-    with pytest.raises(UserError, match="holds the export of another network, of step 12"):
+    with pytest.raises(UserError, match="has the export of another network, of step 12"):
         export_it(run, make_generator(run))
 
 
 def test_a_run_of_another_kind_is_refused(tmp_path):
     write_record(tmp_path / "run", {"kind": "study", "settings": {}, "data": {}})
-    with pytest.raises(UserError, match="is a run of a study: expected one of a classifier"):
+    with pytest.raises(UserError, match="is the run of a study: expected the run of a classifier"):
         export_run(tmp_path / "run", tmp_path / "out", cache_dir=tmp_path)
     with pytest.raises(UserError, match="is not the folder of a run"):
         export_run(tmp_path / "none", tmp_path / "out", cache_dir=tmp_path)
@@ -336,8 +336,8 @@ def test_formats_are_checked_and_chosen(monkeypatch, capsys):
         choose_formats(("tflite",))
     monkeypatch.setattr(export, "is_installed", lambda: False)
     assert choose_formats(()) == ("stablehlo",)
-    assert "pip install 'jaxgan[onnx]'" in capsys.readouterr().out
-    with pytest.raises(UserError, match=r"pip install 'jaxgan\[onnx\]'"):
+    assert "pip install -e '.[onnx]'" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"pip install -e '\.\[onnx\]'"):
         choose_formats(("onnx",))
 
 

@@ -102,7 +102,7 @@ def test_images_show_their_classes():
 
 def test_a_trained_gan_shows_its_sentences(tmp_path):
     bare = TrainedGan(tmp_path, None, [], [], [])
-    assert f"{tmp_path / 'figures' / 'samples.png'} is gone." in read(bare._repr_html_()).words
+    assert f"{tmp_path / 'figures' / 'samples.png'} is missing." in read(bare._repr_html_()).words
     collapsed = TrainedGan(tmp_path, {"collapse": EVIL}, [{"step": 1, "epoch": 7}], [], [])
     assert "7 epochs" in repr(collapsed)
     assert len(read(collapsed._repr_html_()).words) == 4

@@ -119,8 +119,8 @@ def test_equal_batches_are_computed_once_and_never_differently():
     row = expected[:1].nbytes
     for max_bytes, computed in ((2**20, [3, 3, 2]), (4 * row, [3, 3, 2, 3, 2]), (0, [3, 3, 2] * 2)):
         sizes.clear()
-        remembered = kept_maps.Remembered(compute, 3, max_bytes)
+        cached = kept_maps.MapCache(compute, 3, max_bytes)
         for _ in range(2):
-            np.testing.assert_array_equal(remembered(images), expected)
+            np.testing.assert_array_equal(cached(images), expected)
         assert sizes == computed
-    assert remembered(images[:0]).shape == (0, 1)
+    assert cached(images[:0]).shape == (0, 1)

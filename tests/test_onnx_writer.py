@@ -123,7 +123,7 @@ def test_the_file_is_of_the_promised_version_and_holds_the_notes():
 
 REFUSED = {
     "'sort'": lambda x: jnp.sort(x),
-    "whose kernel is not a weight": lambda x: convolve(x, x.sum(0)[..., None], (1, 1), "SAME"),
+    "kernel of a convolution": lambda x: convolve(x, x.sum(0)[..., None], (1, 1), "SAME"),
     "wide margins": lambda x: convolve(x, KERNEL, (1, 1), ((3, 3), (0, 0)), lhs_dilation=(2, 2)),
     "other axes than height and width": lambda x: lax.reduce_window(
         x, -jnp.inf, lax.max, (1, 1, 1, 2), (1, 1, 1, 1), "VALID"
@@ -141,7 +141,7 @@ def test_what_is_not_known_is_a_sentence_that_names_the_other_format(words):
 def test_without_the_package_the_sentence_names_the_extra(monkeypatch):
     monkeypatch.setattr(onnx_writer, "is_installed", lambda: False)
     program = Program("f", (Argument("x", (3,), "float32"),), "y", lambda x: x)
-    with pytest.raises(UserError, match=r"pip install 'jaxgan\[onnx\]'"):
+    with pytest.raises(UserError, match=r"pip install -e '\.\[onnx\]'"):
         to_onnx(program, {})
 
 

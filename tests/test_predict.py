@@ -487,7 +487,7 @@ def test_where_a_run_looks_is_measured_and_drawn(show, tmp_path, labels_from):
     counts = [of_class["count"] for of_class in run["heat"]["by_predicted"].values()]
     assert sum(counts) == 22 and run["heat"]["places"] == [2, 2]
     page = (tmp_path / "report.md").read_text()
-    assert f"{mean:.0%} lies in the frame, which is" in page and "too coarse" in page
+    assert f"{mean:.0%} of the classifier's heat is in the frame" in page and "too coarse" in page
     assert "figures/heatmaps.png" in page and (tmp_path / "figures" / "heatmaps.png").is_file()
     if labels_from == "none":
         assert "mistakes" not in "".join(run["figures"]) and len(run["heat"]["shown"]) == 16

@@ -65,7 +65,7 @@ def test_the_page_says_how_much_heat_lies_in_the_frame(tmp_path, brightness):
     assert found["sentence"] in (tmp_path / "summary.md").read_text()
     assert found["sentence"].replace("'", "&#39;") in text
     assert (tmp_path / "figures" / "heatmaps.png").is_file()
-    assert "under the classifier&#39;s heat" in text
+    assert "without and with the classifier&#39;s heat" in text
 
 
 def test_a_study_of_an_earlier_version_says_that_it_is_not_known(tmp_path):

@@ -147,7 +147,7 @@ def test_predictions_are_the_mean_with_a_spread(place, monkeypatch):
     single = report["runs"][names[0]]["single"]
     assert single["classifiers"] == 4
     assert single["lowest"] == min(single["balanced_accuracy"])
-    assert "the mean of 4 classifiers; each alone has" in report["sentences"][0]
+    assert "the mean of 4 classifiers; single classifiers have" in report["sentences"][0]
     page = format_prediction(add_no_figures(report))
     assert "The mean of 4 of 4 classifiers of the arm duplicates in" in page
     assert "each after 3 updates" in page
@@ -178,7 +178,7 @@ def test_a_study_that_kept_nothing_trains_nothing_again_and_says_so(place, tmp_p
     try:
         capsys.readouterr()
         do_study(place, SETTINGS)
-        assert "1 classifier(s) of this study were trained before" in capsys.readouterr().out
+        assert "1 classifier(s) of this study were trained earlier" in capsys.readouterr().out
         assert {path: path.stat().st_mtime_ns for path in files} == files
         assert len(read_index(study)[2]) == len(kept) - 1
     finally:
@@ -187,7 +187,7 @@ def test_a_study_that_kept_nothing_trains_nothing_again_and_says_so(place, tmp_p
 
 
 def test_what_can_not_predict_has_its_sentence(place, tmp_path, capsys):
-    for arm, words in (("", "is a study: give --arm=NAME"), ("gan", "of an arm 'gan'")):
+    for arm, words in (("", "is a study: give --arm=NAME"), ("gan", "of arm 'gan'")):
         with pytest.raises(UserError, match=f"{words}.*real, duplicates"):
             restore_arm(place / "study", arm)
     with pytest.raises(UserError, match="has kept no classifiers, or has not ended yet"):

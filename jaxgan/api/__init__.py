@@ -1,5 +1,5 @@
-"""Use jaxgan from Python: `import jaxgan` offers all public names of this room.
+"""Use jaxgan from Python: `import jaxgan` has all public names.
 
 `settings` reads configs, `images` loads data, `training` trains, `trained` restores runs,
-`evaluation` measures generated images. Each takes and gives numpy arrays.
+`evaluation` measures generated images. All take and return numpy arrays.
 """

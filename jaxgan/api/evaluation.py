@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxgan.api.errors import convert_errors
 from jaxgan.api.images import choose_cache
-from jaxgan.api.mistakes import telling_mistakes
 from jaxgan.core.errors import UserError
 from jaxgan.data.arrays import check_images
 from jaxgan.data.copies import find_copies_between
@@ -30,8 +30,8 @@ def evaluate(
     """Measure generated images against real ones of the same class; the verdict comes first.
 
     All are uint8 [num, size, size] or [num, size, size, 1 or 3]. `real` are the images that the
-    generator was trained on, `held_out` are other real images, of other patients: with them, copies
-    of training images are found. The report is in `out`. Raises `UserError`.
+    generator was trained on. `held_out` are real images of other patients: they show whether
+    the generator copies its training images. The report is in `out`. Raises `UserError`.
 
     >>> films = np.random.default_rng(0).integers(0, 256, (40, 32, 32), np.uint8)
     >>> jaxgan.evaluate(films / 255, films)
@@ -39,7 +39,7 @@ def evaluate(
         ...
     jaxgan.core.errors.UserError: Found generated images of float64 [40, 32, 32] with values ...
     """
-    with telling_mistakes():
+    with convert_errors():
         sets = create_sets(generated, real, held_out)
         out = Path(out).expanduser()
         return evaluation.evaluate(sets, out=out, cache_dir=choose_cache(cache_dir))
@@ -48,7 +48,7 @@ def evaluate(
 def create_sets(
     generated: np.ndarray, real: np.ndarray, held_out: np.ndarray | None
 ) -> EvaluationSets:
-    """Return checked arrays as the images of a comparison. Raises `UserError`."""
+    """Check the arrays and return them as the sets of an evaluation. Raises `UserError`."""
     made = check_images(generated, "generated images")
     known = check_images(real, "real images")
     others = known[:0] if held_out is None else check_images(held_out, "held-out images")
@@ -78,14 +78,14 @@ def _check_form(name: str, images: np.ndarray, made: np.ndarray) -> None:
     if height != width or height < MIN_SIDE:
         raise UserError(
             f"The {name} images are {height} x {width} pixels: expected squares of at least "
-            f"{MIN_SIDE} x {MIN_SIDE}. Images.at(image_size) gives such images."
+            f"{MIN_SIDE} x {MIN_SIDE}. Images.at(image_size) returns such images."
         )
     if images.shape[1:] != made.shape[1:]:
         side, colours = made.shape[1], made.shape[3]
         raise UserError(
-            f"The {name} images have {height} x {width} pixels and {channels} channel(s), the "
-            f"generated ones {side} x {side} and {colours}: expected the same. Load the real "
-            f"images with Images.at({side}, {colours})."
+            f"The {name} images have {height} x {width} pixels and {channels} channel(s), but the "
+            f"generated images have {side} x {side} and {colours}: expected the same. Load the "
+            f"real images with Images.at({side}, {colours})."
         )
 
 
@@ -96,8 +96,8 @@ def _check_no_copies(held_out: np.ndarray, real: np.ndarray) -> None:
     if len(pairs):
         raise UserError(
             f"{len(set(pairs[:, 0]))} of the {len(held_out)} held-out images are copies of real "
-            f"images (such as number {pairs[0, 0]} of number {pairs[0, 1]}), expected none: with "
-            "copies, memorisation can not be found. Remove them, or give images of other patients."
+            f"images (for example, {pairs[0, 0]} of {pairs[0, 1]}), expected none. With copies, "
+            "memorisation cannot be found: remove them, or give images of other patients."
         )
 
 

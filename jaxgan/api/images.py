@@ -1,4 +1,4 @@
-"""Images for a notebook: a folder, arrays or the phantom, in any size."""
+"""Load images from a folder, from arrays or as the phantom, and give them in any size."""
 
 import functools
 import shlex
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxgan.api.mistakes import telling_mistakes
+from jaxgan.api.errors import convert_errors
 from jaxgan.core.errors import UserError, list_some
 from jaxgan.data.arrays import create_labelled
 from jaxgan.data.phantom import TABLE_1
@@ -27,9 +27,9 @@ _VAL_SHARE = 0.2
 class Images:
     """The images of one source, by split, with their classes and patients.
 
-    Trainings and studies take it as `data` and choose the size themselves. `at` gives the images
+    Trainings and studies take it as `data` and choose the size themselves. `at` returns the images
     as arrays. `shown` are the images in a size for notebooks. `choices` are fields of a run's
-    settings `data`, `notes` say where the images are, `root` is their folder.
+    settings `data`. `notes` say where the images are. `root` is their folder.
     """
 
     load: Callable[[int, int], Dataset]
@@ -45,7 +45,7 @@ class Images:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What jaxgan has noticed about the images, as sentences."""
+        """The notices about the images, as sentences."""
         return self.shown.notices
 
     def at(self, image_size: int, channels: int = 1) -> Dataset:
@@ -54,7 +54,7 @@ class Images:
         `channels` is 1 (gray) or 3. The fields of each split are `images`, `labels` int32 [num],
         `files` and `patients`.
         """
-        with telling_mistakes():
+        with convert_errors():
             return self.load(image_size, channels)
 
     def get_images(
@@ -62,7 +62,7 @@ class Images:
     ) -> np.ndarray:
         """Return the images of a class, uint8 [num, image_size, image_size, channels].
 
-        `split` is "train", "val", perhaps "test". Raises `UserError` for another name.
+        `split` is "train", "val" or, if there is one, "test". Raises `UserError` for other names.
         """
         dataset = self.at(image_size, channels)
         if split not in dataset.splits:
@@ -107,7 +107,7 @@ def _count_patients(patients: Sequence[str], known: np.ndarray | None) -> str:
 
 
 def _choose_shown(labels: np.ndarray) -> np.ndarray:
-    """Return the indices of a few images: the classes in turn."""
+    """Return the indices of a few images, one class after the other in turn."""
     by_class = [np.flatnonzero(labels == label) for label in np.unique(labels)[:_SHOWN]]
     return np.array([i for row in zip(*by_class, strict=False) for i in row][:_SHOWN], np.int64)
 
@@ -175,9 +175,9 @@ def load_phantom(
 ) -> Images:
     """Return the phantom: chest films that jaxgan draws itself, of three classes.
 
-    `images_per_class` is the number of training images of each class, with a quarter as many for
-    validation; 0: as many as in the paper. `subtlety` is 0 (obvious findings) to 1 (nearly
-    invisible).
+    `images_per_class` is the number of training images of each class; a quarter of this number is
+    added for validation. 0: the numbers of the paper. `subtlety` is 0 (obvious findings) to 1
+    (nearly invisible).
 
     >>> films = load_phantom(images_per_class=12)
     >>> films
@@ -208,11 +208,11 @@ def load_arrays(
     val_fraction: float = _VAL_SHARE,
     split_seed: int = 0,
 ) -> Images:
-    """Return images that you have as an array, split into training and validation images.
+    """Return the images of an array, split into training and validation images.
 
     `images` is uint8 [num, height, width] or [num, height, width, 1 or 3]. `labels` [num] are
-    classes and `patients` [num] are patients: words or numbers. All images of a patient are on one
-    side, and all copies of an image. Raises `UserError`.
+    classes and `patients` [num] are patients: words or numbers. All images of a patient are in the
+    same split. All copies of an image are, too. Raises `UserError`.
 
     >>> films = np.random.default_rng(0).integers(0, 256, (40, 32, 32), np.uint8)
     >>> load_arrays(films, ["healthy", "ill"] * 20)
@@ -222,7 +222,7 @@ def load_arrays(
         ...
     jaxgan.core.errors.UserError: Found images of float64 [40, 32, 32] with values from 0 to 1: ...
     """
-    with telling_mistakes():
+    with convert_errors():
         given = create_labelled(
             name, images, labels, patients, val_fraction=val_fraction, split_seed=split_seed
         )
@@ -236,7 +236,7 @@ def _create(
     notes: Mapping[str, str],
     root: Path | None = None,
 ) -> Images:
-    with telling_mistakes():
+    with convert_errors():
         return Images(load, load(_SHOWN_SIDE, 1), choices, notes, root)
 
 

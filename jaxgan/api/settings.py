@@ -1,4 +1,4 @@
-"""Settings by name, with changes: the files in `configs/` have them."""
+"""Read settings by name from the files in `configs/`, and change their fields."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,7 +50,7 @@ def load_study_settings(name: str, changes: Mapping[str, Any] = _NOTHING) -> Stu
 def resolve(
     cls: type[Settings], config: "str | Settings", changes: Mapping[str, Any] = _NOTHING
 ) -> Settings:
-    """Return settings by name, or given settings, with `changes`. Raises `UserError`."""
+    """Return the settings `config` (a name or settings) with `changes`. Raises `UserError`."""
     values = _load(config) if isinstance(config, str) else to_dict(config)
     return read_settings(cls, _change(values, changes))
 
@@ -80,7 +80,7 @@ def _load(name: str) -> dict[str, Any]:
 
 
 def _change(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return nested values, with those of `changes` at their dotted names."""
+    """Return nested values with `changes`, which have dotted names."""
     for name, value in changes.items():
         head, _, rest = name.partition(".")
         inner = _change(_get_group(values, head), {rest: value}) if rest else value
@@ -89,6 +89,6 @@ def _change(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
 
 
 def _get_group(values: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return a group of fields; an empty one if `name` is none: `read_settings` names it."""
+    """Return a group of fields; empty if `name` is no group: `read_settings` then reports it."""
     found = values.get(name)
     return dict(found) if isinstance(found, Mapping) else {}

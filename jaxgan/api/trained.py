@@ -1,4 +1,4 @@
-"""Trained networks: a generator to draw images from, a classifier to predict with."""
+"""Restore trained networks: a generator that draws images, a classifier that predicts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxgan.api.errors import convert_errors
 from jaxgan.api.images import choose_cache
-from jaxgan.api.mistakes import telling_mistakes
 from jaxgan.core.errors import UserError
 from jaxgan.experiments.classifier_runs import RestoredClassifier, restore_classifier
 from jaxgan.experiments.predict import Predictions, predict_images
@@ -27,12 +27,11 @@ class Generator:
     def sample(self, num: int, *, seed: int = 0) -> np.ndarray:
         """Return `num` images uint8 [num, size, size, channels].
 
-        Image i is that of the seed `seed` + i: the same seed gives the same image. Raises
-        `UserError`.
+        Image i has the seed `seed` + i: the same seed gives the same image. Raises `UserError`.
         """
         if num < 1:
             raise UserError(f"num is {num}, expected 1 or more.")
-        with telling_mistakes():
+        with convert_errors():
             return self.restored.sampler.draw(self.restored.networks, seed, num)
 
     def __repr__(self) -> str:
@@ -59,11 +58,11 @@ class Classifier:
     def predict(self, images: np.ndarray, files: Sequence[str] = ()) -> Predictions:
         """Return predictions for images uint8 [num, height, width] or [..., 1 or 3].
 
-        `probabilities` [num, classes] and `predicted` (the class of each image) are its results.
-        Images of another size are cut to the central square and scaled. `files` are names for the
+        The results have `probabilities` [num, classes] and `predicted` (the class of each image).
+        Images of another size are cut to the central square and scaled. `files` are names of the
         images. Raises `UserError` for other arrays, such as float images.
         """
-        with telling_mistakes():
+        with convert_errors():
             return predict_images(self.restored, images, files)
 
     def __repr__(self) -> str:
@@ -90,7 +89,7 @@ def load_generator(run: Path | str, *, checkpoint: str | None = None) -> Generat
         ...
     jaxgan.core.errors.UserError: runs/none is not the folder of a run: it has no config.json.
     """
-    with telling_mistakes():
+    with convert_errors():
         return Generator(Path(run), restore_run(Path(run).expanduser(), checkpoint))
 
 
@@ -112,7 +111,7 @@ def load_classifier(
         ...
     jaxgan.core.errors.UserError: runs/none is not the folder of a run: it has no config.json.
     """
-    with telling_mistakes():
+    with convert_errors():
         folder = Path(run).expanduser()
         restored = restore_classifier(folder, checkpoint, cache_dir=choose_cache(cache_dir))
         return Classifier(Path(run), restored)

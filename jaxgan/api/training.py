@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from jaxgan.api.errors import convert_errors
 from jaxgan.api.images import Images
-from jaxgan.api.mistakes import telling_mistakes
 from jaxgan.api.settings import choose_workdir, resolve
 from jaxgan.core.errors import UserError
 from jaxgan.experiments import train_classifier as classifiers
@@ -31,18 +31,18 @@ def train_gan(
     num_devices: int = 0,
     **changes: Any,
 ) -> TrainedGan:
-    """Train the GAN of one class, from where an earlier call with the same folder stopped.
+    """Train the GAN of one class; continue where an earlier call with this folder stopped.
 
-    `config` is the name of a config ("dcgan:quick") or its settings. `changes` are fields with
-    other values; `**{"gan.generator_width": 8}` changes a field of a group. The run is in
-    `workdir`/`class_name`; without `workdir` in runs/CONFIG. Raises `UserError`.
+    `config` is the name of a config ("dcgan:quick") or its settings. `changes` are new values of
+    fields; `**{"gan.generator_width": 8}` changes a field of a group. The run is in
+    `workdir`/`class_name`. Without `workdir` it is in runs/CONFIG. Raises `UserError`.
 
     >>> films = jaxgan.load_phantom(images_per_class=12)
     >>> gan = jaxgan.train_gan("mlp:quick", films, "covid", num_epochs=1)
     >>> gan
     <TrainedGan in runs/mlp-quick/covid: 1 epochs>
     """
-    with telling_mistakes():
+    with convert_errors():
         settings = _resolve(TrainGanSettings, config, data, changes)
         return gans.train_gan(
             settings,
@@ -66,7 +66,7 @@ def train_conditional_gan(
 
     The model is in `workdir`/all; `load_generator` takes the folder of a class, `workdir`/CLASS.
     """
-    with telling_mistakes():
+    with convert_errors():
         settings = _resolve(TrainGanSettings, config, data, changes)
         dataset = data.load(settings.gan.image_size, settings.gan.channels)
         return gans.train_conditional(
@@ -88,11 +88,11 @@ def train_classifier(
     num_devices: int = 0,
     **changes: Any,
 ) -> TrainedClassifier:
-    """Train a classifier, from where an earlier call with the same folder stopped.
+    """Train a classifier; continue where an earlier call with this folder stopped.
 
-    `config`, `workdir` and `changes` are those of `train_gan`; the run is in `workdir`/real. With
-    `synthetic_dir`, the `workdir` of GANs of all classes (or of `augment_classes`), their kept
-    images are added to the training images, and the run is in `workdir`/augmented. Raises
+    `config`, `workdir` and `changes` are those of `train_gan`; the run is in `workdir`/real.
+    `synthetic_dir` is the `workdir` of GANs of all classes (or of `augment_classes`). Their kept
+    images are then added to the training images, and the run is in `workdir`/augmented. Raises
     `UserError`.
 
     >>> films = jaxgan.load_phantom(images_per_class=12)
@@ -100,7 +100,7 @@ def train_classifier(
     >>> jaxgan.train_classifier("gmd:quick", films, num_epochs=1, **small)
     <TrainedClassifier in runs/gmd-quick/real: 1 epochs, validation accuracy ...>
     """
-    with telling_mistakes():
+    with convert_errors():
         settings = _resolve(TrainClassifierSettings, config, data, changes)
         learner = settings.classifier
         return classifiers.train_classifier(
@@ -123,13 +123,13 @@ def run_study(
     num_devices: int = 0,
     **changes: Any,
 ) -> Study:
-    """Ask whether generated images help the classifier: train all arms, and give a verdict.
+    """Study whether generated images help the classifier: train all arms, and give a verdict.
 
-    `config` ("study:quick"), `workdir` and `changes` are those of `train_gan`. What is done in
-    `workdir` is not done again. `source_column` is the column of manifest.csv that names the
+    `config` ("study:quick"), `workdir` and `changes` are those of `train_gan`. Finished jobs in
+    `workdir` are not done again. `source_column` is the column of manifest.csv that names the
     hospital of each image. Raises `UserError`.
     """
-    with telling_mistakes():
+    with convert_errors():
         settings = _resolve(StudySettings, config, data, changes)
         learner, gan = settings.classifier, settings.gan
         dataset = data.load(learner.image_size, learner.channels)
@@ -153,7 +153,7 @@ def _resolve(
     owned = [name for name in changes if name.removeprefix("data.") in data.choices]
     if owned:
         raise UserError(
-            f"{owned[0]} was changed for a training, but the images are loaded already: give it to "
+            f"{owned[0]} is set when images are loaded, and these are loaded already: give it to "
             "load_folder, load_arrays or load_phantom."
         )
     return resolve(cls, config, {**changes, **{f"data.{n}": v for n, v in data.choices.items()}})
@@ -162,6 +162,6 @@ def _resolve(
 def _check_data(data: Images) -> None:
     if not isinstance(data, Images):
         raise UserError(
-            f"Found data of type {type(data).__name__}: expected what load_folder(FOLDER), "
-            "load_arrays(images, labels) or load_phantom() returns."
+            f"Found data of type {type(data).__name__}: expected the result of "
+            "load_folder(FOLDER), load_arrays(images, labels) or load_phantom()."
         )

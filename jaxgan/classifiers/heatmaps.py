@@ -1,13 +1,13 @@
 """Where a classifier looks: Grad-CAM (Selvaraju et al. 2017, section 3), place by place.
 
-The heat is the sum of the last maps, each times the slope of a class's logit with respect to it,
-where the sum is positive (eq. 2). Grad-CAM takes the mean slope over all places of a map (eq. 1).
-We take the slope at each place (HiResCAM, Draelos and Carin 2020). Both are equal if the head reads
-the means of the maps. A dense head (GMD, VGG16) counts each place by itself: there, the mean would
-put heat where the classifier does not look.
+The heat is the sum of the last maps, each times the gradient of a class's logit with respect to it,
+where the sum is positive (eq. 2). Grad-CAM takes the mean gradient over all places of a map (eq.
+1). We take the gradient at each place (HiResCAM, Draelos and Carin 2020). Both are equal if the
+head reads the means of the maps. A dense head (GMD, VGG16) has a separate weight for each place.
+There, the mean would put heat where the classifier does not look.
 
 This needs only the two parts of a `ClassifierModule`, so it is the same for all families. The heat
-has as few places as the last maps: with 2 x 2 places it says little.
+has only as many places as the last maps: 2 x 2 places say little.
 """
 
 import functools
@@ -30,21 +30,21 @@ Explain = Callable[[Params, np.ndarray], np.ndarray]
 def compute_heatmaps(
     variables: Params, images: Array, outputs: Array, *, classifier: Classifier
 ) -> Array:
-    """Return what speaks for the outputs [num] in uint8 images [num, h, w, c]: float32 [num, h, w].
+    """Return the heatmaps float32 [num, h, w] of outputs [num] in uint8 images [num, h, w, c].
 
-    The highest value of a heatmap is 1; it is 0 everywhere if nothing speaks for the output.
+    The highest value of a heatmap is 1. It is 0 everywhere if no place is evidence for the output.
     """
     maps = _extract(variables, images, classifier)
-    logits, pull = jax.vjp(_bind_head(variables, classifier), maps)
-    return _draw_heat(variables, images, maps, pull(_mark(outputs, logits))[0], classifier)
+    logits, backward = jax.vjp(_bind_head(variables, classifier), maps)
+    return _draw_heat(variables, images, maps, backward(_mark(outputs, logits))[0], classifier)
 
 
 def explain_predictions(variables: Params, images: Array, *, classifier: Classifier) -> Array:
     """Return the heatmaps [num, h, w] of uint8 images [num, h, w, c], each for its prediction."""
     maps = _extract(variables, images, classifier)
-    logits, pull = jax.vjp(_bind_head(variables, classifier), maps)
-    slopes = pull(_mark(logits.argmax(axis=-1), logits))[0]
-    return _draw_heat(variables, images, maps, slopes, classifier)
+    logits, backward = jax.vjp(_bind_head(variables, classifier), maps)
+    gradients = backward(_mark(logits.argmax(axis=-1), logits))[0]
+    return _draw_heat(variables, images, maps, gradients, classifier)
 
 
 def create_explain(classifier: Classifier, batch_size: int) -> Explain:
@@ -87,10 +87,10 @@ def _mark(outputs: Array, logits: Array) -> Array:
 
 
 def _draw_heat(
-    variables: Params, images: Array, maps: Array, slopes: Array, classifier: Classifier
+    variables: Params, images: Array, maps: Array, gradients: Array, classifier: Classifier
 ) -> Array:
-    maps, slopes = maps.astype(jnp.float32), slopes.astype(jnp.float32)
-    heat = jax.nn.relu((slopes * maps).sum(axis=-1))
+    maps, gradients = maps.astype(jnp.float32), gradients.astype(jnp.float32)
+    heat = jax.nn.relu((gradients * maps).sum(axis=-1))
     rows, columns = (
         create_spread(images.shape[axis], maps.shape[axis], more)
         for axis, more in zip((1, 2), _count_more(variables, images, classifier), strict=True)
@@ -106,9 +106,9 @@ def _draw_heat(
 def create_spread(size: int, num: int, more: int) -> np.ndarray:
     """Return the matrix [size, num] that spreads `num` places over `size` pixels, linearly.
 
-    `more` is by how much `num` grows with an image of 64 more pixels. This gives the distance of
-    two places in pixels. Convolutions without padding have places nearer to each other than
-    `size / num`: then the outermost ones lie farther inside.
+    `more` is how much `num` grows if the image has 64 more pixels. This gives the distance of two
+    places in pixels. Without padding, this distance is less than `size / num`. The outermost
+    places are then farther from the edge.
     """
     distance = _MORE / more if more > 0 else size / num
     at = (np.arange(size) - (size - 1) / 2) / distance + (num - 1) / 2
@@ -128,6 +128,6 @@ def _count_more(variables: Params, images: Array, classifier: Classifier) -> lis
 def _measure_maps(
     variables: Params, images: jax.ShapeDtypeStruct, classifier: Classifier
 ) -> tuple[int, ...]:
-    """Return rows and columns of the maps of images of this shape; nothing is computed."""
+    """Return the rows and columns of the maps for this shape of images, without computing maps."""
     extract = functools.partial(_extract, classifier=classifier)
     return jax.eval_shape(extract, variables, images).shape[1:3]

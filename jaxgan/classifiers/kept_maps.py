@@ -34,12 +34,12 @@ class KeptMaps:
     learner: Classifier
     compute: Callable[[np.ndarray], np.ndarray]
 
-    def remember(self, batch_size: int) -> "KeptMaps":
-        """Return the same, with the maps of equal batches computed once.
+    def with_cache(self, batch_size: int) -> "KeptMaps":
+        """Return the same with a cache: the maps of equal batches are computed once.
 
-        The batches are those of `keep_maps`: so the maps are the same to the bit.
+        The batches have the size of `keep_maps`, so that the maps are the same to the bit.
         """
-        return replace(self, compute=Remembered(self.compute, batch_size))
+        return replace(self, compute=MapCache(self.compute, batch_size))
 
     def replace(self, images: ImageSet) -> ImageSet:
         """Return a set with maps in place of its images."""
@@ -71,11 +71,11 @@ def keep_maps(
     return KeptMaps(learner, lambda images: map_batches(bound, images, batch_size))
 
 
-class Remembered:
-    """The maps of batches that came before, by their content; at most `max_bytes` of them.
+class MapCache:
+    """Compute maps in batches; keep at most `max_bytes` of them, by the content of the batch.
 
-    Nothing is dropped to make room: trainings come back to their images in the same order. What was
-    dropped last would be needed first.
+    A full cache takes no new maps and drops none. Trainings use their images again in the same
+    order, so the maps that were dropped last would be needed first.
     """
 
     def __init__(

@@ -47,7 +47,7 @@ class ClassifierModule(nn.Module):
         """Return the outputs for images [batch, height, width, channels] as the network sees them.
 
         Images are float, scaled by `InputForm.scale`: in [-1, 1], or as the pretrained weights need
-        them. Logits are not probabilities: their softmax is.
+        them. The softmax of the logits gives the probabilities.
 
         With `train`, batch norm takes the statistics of the batch, and dropout the key `dropout`.
         """
@@ -60,7 +60,8 @@ class InputForm:
     """The input of a module: square images, and how their bytes are scaled.
 
     Stored images are uint8 [batch, image_size, image_size, channels]. `scale` maps them to float
-    images: in [-1, 1] with as many channels by default; it may make three channels of one.
+    images. By default these are in [-1, 1] with the same channels. It may repeat one channel
+    three times.
     """
 
     image_size: int

@@ -1,4 +1,4 @@
-"""Images that a user gives as arrays: check them, bring them into a form, split them."""
+"""Images that a user gives as arrays: check them, resize them, split them."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ def check_images(images: np.ndarray, name: str = "images") -> np.ndarray:
     if images.dtype != np.uint8:
         raise UserError(f"{_describe(images, name)}: {_EXPECTED}. {_advise(images)}")
     if stack.ndim != 4 or stack.shape[-1] not in (1, 3):
-        raise UserError(f"{_describe(images, name)}: {_EXPECTED}. Move or drop the other axes.")
+        raise UserError(f"{_describe(images, name)}: {_EXPECTED}. Move or remove the other axes.")
     if not stack.size:
         raise UserError(f"{_describe(images, name)}: expected one image or more.")
     return stack
@@ -50,7 +50,7 @@ def _advise(images: np.ndarray) -> str:
         return "Give the gray values from 0 (black) to 255 (white) as uint8."
     low, high = float(np.min(images)), float(np.max(images))
     if not np.isfinite([low, high]).all():
-        return "Some values are not finite: correct these first."
+        return "Some values are not finite: correct them first."
     if images.dtype.kind != "f" and low >= 0 and high <= 255:
         return "Give images.astype('uint8')."
     if low >= 0 and high <= 1:
@@ -79,8 +79,8 @@ def match_form(images: np.ndarray, size: int, channels: int) -> np.ndarray:
 class LabelledArrays:
     """Checked images uint8 [num, h, w, 1 or 3], and the class and patient of each.
 
-    `films` [num] are the numbers of the films that the images show: copies have the same number.
-    `parts` has the indices of each split.
+    `films` [num] numbers the films: all copies of a film have the same number. `parts` has the
+    indices of each split.
     """
 
     name: str
@@ -122,9 +122,9 @@ def create_labelled(
     val_fraction: float,
     split_seed: int,
 ) -> LabelledArrays:
-    """Check arrays and split them by patient, all copies of a film on one side.
+    """Check arrays and split them by patient, with all copies of a film in the same split.
 
-    `labels` and `patients` have a class and a patient for each image [num]: words or numbers.
+    `labels` and `patients` are the class and the patient of each image [num]: words or numbers.
     Raises `UserError`.
     """
     images = check_images(images)
@@ -167,12 +167,12 @@ def _name_files(num: int) -> tuple[str, ...]:
 
 
 def _describe_split(is_known: bool, val_fraction: float, split_seed: int) -> str:
+    share = f"{val_fraction:.0%} of the images are for validation"
     if is_known:
-        return f"{val_fraction:.0%} of the images were set apart by patient (seed {split_seed})."
+        return f"{share}, split by patient (seed {split_seed})."
     return (
-        f"{val_fraction:.0%} of the images were set apart by image (seed {split_seed}), because no "
-        "patients are given. If a patient has several images, accuracies are too high: give "
-        "patients."
+        f"{share}, split by image (seed {split_seed}), because no patients are given. If a "
+        "patient has several images, accuracies are too high: give patients."
     )
 
 

@@ -157,7 +157,7 @@ def draw_film(
 def place_patient(
     *, seed: int, patient: int, film: int
 ) -> tuple[np.random.Generator, Anatomy, Posture, Exposure]:
-    """Draw all of a film except its grain; the generator goes on with the grain."""
+    """Draw all of a film except its grain; the returned generator then draws the grain."""
     anatomy = create_anatomy(_create_rng(seed, _ANATOMY_STREAM, patient))
     rng = _create_rng(seed, _FILM_STREAM, patient, film)
     posture = create_posture(rng)
@@ -165,7 +165,7 @@ def place_patient(
 
 
 def create_disease_rng(*, seed: int, patient: int) -> np.random.Generator:
-    """Return the generator of a patient's finding."""
+    """Return the random generator of a patient's finding."""
     return _create_rng(seed, _DISEASE_STREAM, patient)
 
 

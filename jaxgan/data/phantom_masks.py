@@ -1,4 +1,4 @@
-"""Where lungs, heart and finding lie on a phantom film: exact masks, as the film is drawn."""
+"""The exact masks of lungs, heart and finding on a phantom film, as the film is drawn."""
 
 from typing import NamedTuple
 
@@ -25,12 +25,12 @@ from jaxgan.data.phantom_anatomy import (
     draw_thorax,
 )
 
-_LESION = 0.25  # of a finding's highest density: what is denser belongs to its mask
+_LESION = 0.25  # of a finding's highest density: its mask has the pixels above this
 _HEART = 0.5  # its upper edge, between the lungs' tops (0) and the right dome (1): a convention
 
 
 class PhantomMasks(NamedTuple):
-    """Where the parts of a film lie: bool [size, size] each; `lesion` is empty in a normal film."""
+    """The masks of a film, bool [size, size] each; `lesion` is empty in a normal film."""
 
     lungs: np.ndarray
     heart: np.ndarray
@@ -52,7 +52,7 @@ def draw_masks(*, seed: int, patient: int, film: int, finding: str, size: int) -
 
 
 def _outline(anatomy: Anatomy, posture: Posture) -> tuple[np.ndarray, np.ndarray]:
-    """Return lungs and heart, bool [GRID, GRID]: the lungs as if they were evenly filled."""
+    """Return the masks of lungs and heart, bool [GRID, GRID], with evenly filled lungs."""
     base = anatomy.base + posture.inspiration
     lateral, medial = compute_lung_borders(anatomy, base)
     hearts = compute_heart_borders(anatomy, posture, base)
@@ -68,7 +68,7 @@ def _outline(anatomy: Anatomy, posture: Posture) -> tuple[np.ndarray, np.ndarray
 
 
 def _show(part: np.ndarray, exposure: Exposure, size: int) -> np.ndarray:
-    """Return a part of the grid, bool [GRID, GRID], as it lies on the film."""
+    """Return a mask on the grid, bool [GRID, GRID], as a mask on the film, bool [size, size]."""
     film = project(part.astype(np.float32), exposure) * draw_collimator(exposure.borders)
     if size != FILM:
         film = np.asarray(Image.fromarray(film).resize((size, size), Image.Resampling.BOX))

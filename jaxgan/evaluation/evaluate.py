@@ -56,7 +56,7 @@ class Evaluation:
 
     @property
     def verdict(self) -> str:
-        """What was found, and what to do, in two sentences."""
+        """The finding and the advice, in two sentences."""
         return f"{self.metrics['verdict']['finding']} {self.metrics['verdict']['advice']}"
 
     def __repr__(self) -> str:

@@ -62,7 +62,7 @@ class RestoredClassifier:
         return {"folder": str(self.run), "step": self.step}
 
     def compute_members(self, images: np.ndarray) -> np.ndarray:
-        """Return the probabilities of this one classifier [1, num, outputs]."""
+        """Return the probabilities of this classifier [1, num, outputs], as of an arm."""
         return self.compute_probabilities(images)[None]
 
     def find_reference(self, cache_dir: Path, training_dir: Path | None) -> Reference:
@@ -84,7 +84,7 @@ class RestoredClassifier:
         return create_explain(self.classifier, self.settings.eval_batch_size)
 
     def compute_heatmaps(self, images: np.ndarray) -> np.ndarray:
-        """Return where the classifier looks for its predictions: float32 [num, size, size].
+        """Return the heatmaps of the predictions: float32 [num, size, size].
 
         `images` are those of `compute_probabilities`; see `jaxgan.classifiers.heatmaps`.
         """
@@ -115,7 +115,7 @@ def read_classifier_settings(run: Path) -> TrainClassifierSettings:
 
 
 def _check_is_run(run: Path) -> None:
-    """Raise `UserError` if a folder has runs in it in place of a run."""
+    """Raise `UserError` if a folder is not a run but has runs in it."""
     runs = [run / arm for arm in ARMS if (run / arm / "config.json").is_file()]
     if runs and not (run / "config.json").exists():
         raise UserError(
@@ -297,7 +297,7 @@ def _take_value(following: str) -> str:
 
 
 class Named(Protocol):
-    """Anything with a run and the names of its classes."""
+    """A classifier of a run, with the names of its classes."""
 
     @property
     def run(self) -> Path:

@@ -47,7 +47,7 @@ class Model:
     """The network of a run, ready to be exported.
 
     `what` is "classifier" or "generator". `classes` are in the order of the outputs, or of the
-    labels that the program takes. `facts` are for its card.
+    labels that the program takes. `facts` are for the model card.
     """
 
     what: str
@@ -58,7 +58,7 @@ class Model:
     facts: Mapping[str, Any]
 
     def describe(self) -> dict[str, Any]:
-        """Return what identifies the network, and what its program takes and gives."""
+        """Return what identifies the network, and the inputs and output of its program."""
         digest = hashlib.sha256()
         for leaf in jax.tree.leaves(self.variables):
             digest.update(np.ascontiguousarray(leaf).tobytes())
@@ -85,11 +85,11 @@ def export_run(
     checkpoint: str | None = None,
     training_dir: Path | None = None,
 ) -> None:
-    """Write the network of the run in folder `run` to `out`, with a card and programs to load it.
+    """Write the network of a run to the folder `out`, with a model card and programs to load it.
 
     `formats` are some of `FORMATS`; none: all that can be written here. `checkpoint` is "best" or
-    "newest"; None: a GAN's own setting, a classifier's newest. Raises `UserError` if `out` holds
-    anything but an earlier export of the same network.
+    "newest"; None: a GAN's own setting, a classifier's newest. Raises `UserError` if `out` has
+    other files than an earlier export of the same network.
     """
     formats = choose_formats(formats)
     model = load_model(run, checkpoint, cache_dir=cache_dir, training_dir=training_dir)
@@ -107,7 +107,7 @@ def export_run(
     files = {f"model.{name}": _hash_file(out / f"model.{name}") for name in found}
     write_json(out / NOTE, {**described, "versions": versions, "files": files})
     sizes = [f"{name} ({(out / name).stat().st_size / 1000:,.0f} kB)" for name in files]
-    say(f"Wrote {' and '.join(sizes)} to {printable(str(out))}. README.md there is the model card.")
+    say(f"Wrote {' and '.join(sizes)} to {printable(str(out))}. README.md is the model card.")
 
 
 def choose_formats(asked: Sequence[str]) -> tuple[str, ...]:
@@ -117,13 +117,13 @@ def choose_formats(asked: Sequence[str]) -> tuple[str, ...]:
     """
     unknown = [name for name in asked if name not in FORMATS]
     if unknown:
-        raise UserError(f"--format names {list_some(unknown)}: expected {' or '.join(FORMATS)}.")
+        raise UserError(f"--format is {list_some(unknown)}: expected {' or '.join(FORMATS)}.")
     if "onnx" in asked and not is_installed():
         raise UserError(f"--format=onnx needs the package onnx: {INSTALL}")
     if asked:
         return tuple(name for name in FORMATS if name in asked)
     if not is_installed():
-        say(f"Only StableHLO is written: ONNX needs the package onnx ({INSTALL}).")
+        say(f"Only StableHLO is written, because ONNX needs the package onnx: {INSTALL}")
         return ("stablehlo",)
     return FORMATS
 
@@ -148,7 +148,7 @@ def _hash_file(file: Path) -> str:
 def load_model(
     run: Path, checkpoint: str | None, *, cache_dir: Path, training_dir: Path | None = None
 ) -> Model:
-    """Return the network of a run, of a classifier or of a GAN. Raises `UserError` for others."""
+    """Return the network of a classifier's or a GAN's run. Raises `UserError` for other runs."""
     kind = read_record(run)["kind"]
     if kind == "classifier":
         newest = checkpoint or "newest"
@@ -156,11 +156,11 @@ def load_model(
         return create_classifier_model(restored, newest)
     if kind == "gan":
         return create_generator_model(run, restore_model(run, checkpoint))
-    raise UserError(f"{run} is a run of a {kind}: expected one of a classifier or of a GAN.")
+    raise UserError(f"{run} is the run of a {kind}: expected the run of a classifier or a GAN.")
 
 
 def create_classifier_model(restored: RestoredClassifier, checkpoint: str) -> Model:
-    """Return a classifier as the program from uint8 images to probabilities."""
+    """Return a classifier as a program that maps uint8 images to probabilities."""
     classifier, variables = restored.classifier, restored.variables
 
     def compute(images: Any) -> Any:
@@ -175,7 +175,7 @@ def create_classifier_model(restored: RestoredClassifier, checkpoint: str) -> Mo
 
 
 def create_generator_model(run: Path, restored: RestoredRun) -> Model:
-    """Return a generator as the program from latents, and labels, to uint8 images.
+    """Return a generator as a program that maps latents, and labels, to uint8 images.
 
     The program of one class of a class-conditional model takes no labels. Raises `UserError` if the
     latents of the family are not one array [batch, size].
@@ -185,8 +185,8 @@ def create_generator_model(run: Path, restored: RestoredRun) -> Model:
     latents = jax.eval_shape(gan.draw_latents, jax.random.key(0), seeds)
     if not isinstance(latents, jax.ShapeDtypeStruct) or latents.ndim != 2:
         raise UserError(
-            f"The latents of the GAN in {run} are not one array [batch, size]: this family can not "
-            "be exported."
+            f"The latents of the GAN in {run} are not one array [batch, size]: a GAN of this "
+            "family cannot be exported."
         )
     classes = _read_classes(run) if _takes_labels(restored) else ()
 
@@ -224,20 +224,20 @@ def _read_classes(run: Path) -> tuple[str, ...]:
 
 
 def _open_out(out: Path, described: Mapping[str, Any]) -> None:
-    """Create the folder of an export; refuse a folder with other things, or of another network."""
+    """Create the folder of an export; raise if it has other files, or another network."""
     if out.exists() and not out.is_dir():
         raise UserError(f"--out={out} is a file: expected a folder.")
     names = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
     note = _read_note(out / NOTE)
     if names and note is None:
         raise UserError(
-            f"{out} is not empty ({printable(list_some(names))}), and holds no export: choose "
+            f"{out} is not empty ({printable(list_some(names))}) and is not an export: choose "
             "another --out."
         )
     same = ("what", "variables_sha256", "inputs", "classes")
     if note is not None and any(note.get(name) != described[name] for name in same):
         raise UserError(
-            f"{out} holds the export of another network, of step {note.get('step')}: choose "
+            f"{out} has the export of another network, of step {note.get('step')}: choose "
             "another --out, or remove that folder."
         )
     make_folder(out)

@@ -1,6 +1,6 @@
 """The model card of an exported network, and the short programs that load it.
 
-A card names no file, patient or folder. It has what the run's record and report say.
+A card names no file, patient or folder. Its facts are from the record and the report of the run.
 """
 
 from collections.abc import Mapping
@@ -40,12 +40,12 @@ def render_loader(what: str, name: str, words: Mapping[str, Any]) -> str:
 def describe_classifier(
     restored: RestoredClassifier, num_outputs: int, checkpoint: str
 ) -> dict[str, Any]:
-    """Return what the card of a classifier says, apart from what is said of every export."""
+    """Return the facts on a classifier for its card, without those of every export."""
     record, settings = read_record(restored.run), restored.settings
     report = read_report(restored.run) or {}
     values = to_dict(settings)
     is_file = settings.transfer.weights not in ("", IMAGENET)
-    if is_file:  # a path may name a person
+    if is_file:  # a path can contain the name of a person
         values["transfer"]["weights"] = "FILE"
     weights = record.get("weights")
     return {
@@ -64,7 +64,7 @@ def describe_classifier(
 
 
 def _name_outside(restored: RestoredClassifier, num_outputs: int) -> list[str]:
-    """Return names for the outputs that are no class, as in predictions.csv."""
+    """Return the names of outputs that are no class, as in predictions.csv."""
     return [f"outside_{i + 1}" for i in range(num_outputs - len(restored.class_names))]
 
 
@@ -79,21 +79,21 @@ def describe_preparation(form: Form) -> list[str]:
     size = f"{form.size}x{form.size}"
     steps = [
         f"{_FITS[form.fit]}.",
-        f"Scale it to {size} pixels: the mean of an area down, bilinear up.",
+        f"Scale it to {size} pixels: shrink by the mean of an area, or enlarge bilinearly.",
         f"Give {gray} values as uint8: 0 is black, 255 is white.",
     ]
     shown = [
-        f"Images of {kind}: {low:g} is 0 and {high:g} is 255."
+        f"Images of {kind}: {low:g} becomes 0 and {high:g} becomes 255."
         for kind, (low, high) in sorted(form.view.ranges.items())
     ]
     if form.view.asked is not None:
         low, high = form.view.asked
-        shown = [f"Images of more than 8 bits: {low:g} is 0 and {high:g} is 255."]
+        shown = [f"Images of more than 8 bits: {low:g} becomes 0 and {high:g} becomes 255."]
     return [*steps, *shown]
 
 
 def read_measures(report: Mapping[str, Any], which: str, part: str) -> dict[str, Any] | None:
-    """Return the measures of a classifier's report: None if it has none, or was edited."""
+    """Return the measures of a classifier's report; None if they are missing or damaged."""
     try:
         found = report[which][part]
         return {
@@ -128,7 +128,7 @@ def _read_measure(measure: Mapping[str, Any]) -> dict[str, Any]:
 def describe_generator(
     run: Path, restored: RestoredRun, image_shape: tuple[int, ...]
 ) -> dict[str, Any]:
-    """Return what the card of a generator says, apart from what is said of every export."""
+    """Return the facts on a generator for its card, without those of every export."""
     settings, record = restored.settings, read_record(run)
     model, report = find_model(run), read_report(run) or {}
     lines = [line for line in read_metrics(model) if METRIC in line]

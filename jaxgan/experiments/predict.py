@@ -51,8 +51,8 @@ Restored = RestoredClassifier | RestoredArm
 class Predictions:
     """The predictions of one classifier: `probabilities` [num, outputs] of the images `files`.
 
-    The first outputs are the classes, in the order of `class_names`. If `probabilities` are a mean,
-    `members` [classifiers, num, outputs] has those of each classifier.
+    The first outputs are the classes, in the order of `class_names`. If `probabilities` are a mean
+    over several classifiers, `members` [classifiers, num, outputs] has those of each one.
     """
 
     files: tuple[str, ...]
@@ -71,9 +71,9 @@ class Predictions:
 
     @property
     def spread(self) -> np.ndarray | None:
-        """The standard deviation over the classifiers of the predicted class's probability [num].
+        """The standard deviation of the predicted class's probability over the classifiers [num].
 
-        It is that of a sample. None if there is only one classifier.
+        It divides by the number of classifiers minus 1. None if there is only one classifier.
         """
         if self.members is None or len(self.members) < 2:
             return None
@@ -90,7 +90,7 @@ class Predictions:
         names = [name_output(self.class_names, i) for i in range(self.probabilities.shape[1])]
         rows: list[Sequence[object]] = [["image", "predicted", *names]]
         found = zip(self.files, self.predicted, self.probabilities, strict=True)
-        rows += [[file, called, *(f"{100 * p:.1f} %" for p in ps)] for file, called, ps in found]
+        rows += [[file, name, *(f"{100 * p:.1f} %" for p in ps)] for file, name, ps in found]
         return html.show_box(repr(self)[1:-1], html.show_table(rows))
 
 
@@ -100,21 +100,23 @@ def predict_images(
     """Return the predictions for images uint8 [num, height, width] or [..., 1 or 3].
 
     Images of another size are cut to the central square and scaled (`resize_all`). If the
-    classifier needs it, colours become gray, and gray is repeated three times. `files` are the
+    classifier needs it, colours become gray, or gray is repeated three times. `files` are the
     names of the images, by default their numbers. Raises `UserError` for any other array.
     """
     shown = match_form(check_images(images), classifier.form.size, classifier.form.channels)
     names = tuple(files) or tuple(map(str, range(len(shown))))
     if len(names) != len(shown):
-        raise UserError(f"Found {len(shown)} images and {len(names)} names: expected one for each.")
+        raise UserError(
+            f"Found {len(shown)} images and {len(names)} names: expected a name for each image."
+        )
     return Predictions(names, classifier.class_names, classifier.compute_probabilities(shown))
 
 
 def explain_images(classifier: RestoredClassifier, images: np.ndarray) -> np.ndarray:
-    """Return where the classifier looks in the images of `predict_images`.
+    """Return heatmaps float32 [num, size, size], 0 to 1: where the classifier looks.
 
-    Returns float32 [num, size, size], 0 to 1, for the images as the classifier sees them; see
-    `jaxgan.classifiers.heatmaps`. Raises `UserError` as `predict_images` does.
+    They are of the images as the classifier sees them: see `jaxgan.classifiers.heatmaps`. `images`
+    and `UserError` are those of `predict_images`.
     """
     form = classifier.form
     return classifier.compute_heatmaps(match_form(check_images(images), form.size, form.channels))
@@ -141,9 +143,9 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Heat:
-    """Where a classifier looks for its predictions: `shares` [num] of heat by region.
+    """The heatmaps of a classifier for its predictions: `shares` [num] of heat by region.
 
-    A share is NaN for an image without heat. `explain` maps images in the classifier's `form` to
+    The share is NaN for an image without heat. `explain` maps images in the classifier's `form` to
     heatmaps.
     """
 
@@ -157,9 +159,9 @@ class Heat:
 class FolderPredictions:
     """The predictions of classifiers for the images of a folder: `predictions` by run.
 
-    `comparisons` holds, by run, the comparison with its training images, or why there is none.
-    `origins` holds, by run, its folder and which of its classifiers predict. `is_generated` [num]:
-    which images jaxgan has made. `heat` is empty unless it was asked for.
+    `comparisons` has, by run, the comparison with its training images, or why there is none.
+    `origins` has, by run, its folder and which of its classifiers predict. `is_generated` [num]
+    marks the images that jaxgan has made. `heat` is empty without `heatmaps`.
     """
 
     images: NewImages
@@ -204,8 +206,8 @@ def predict_files(
     """Return the predictions of the runs in folders `runs` for the images in a folder or file.
 
     All runs see the same images, each in the form of its own training. `training_dir` is where the
-    training images are now. Of a run that is a study, the kept classifiers of each of its `arms`
-    predict. With `heatmaps`, it is measured where each classifier looks. Raises `UserError`.
+    training images are now. If a run is a study, the kept classifiers of each of its `arms`
+    predict. `heatmaps` also measures where each classifier looks. Raises `UserError`.
     """
     classifiers = _restore_all(runs, arms, checkpoint, cache_dir, training_dir)
     check_same_classes(list(classifiers.values()))
@@ -267,8 +269,8 @@ def _restore_all(
             )
     if arms and not any(is_study(run) for run in runs):
         raise UserError(
-            f"--arm={','.join(arms)} is for the folder of a study, and {runs[0]} is none: leave it "
-            "out, or give the study with --run."
+            f"--arm={','.join(arms)} is for the folder of a study, and {runs[0]} is no study: "
+            "remove --arm, or give the folder of the study with --run."
         )
     return found
 
@@ -354,7 +356,7 @@ def _explain_part(
     shown: Mapping[str, np.ndarray],
     classifiers: Mapping[str, Restored],
 ) -> None:
-    """Add the shares of heat in each region, of each run for some images."""
+    """Add the share of heat in each region, for each run and some images."""
     for run, images in shown.items():
         heat = classifiers[run].compute_heatmaps(images)
         regions = create_regions(images.shape[1])

@@ -1,4 +1,4 @@
-"""Measure where classifiers look in new images, and draw it (`jaxgan.classifiers.heatmaps`)."""
+"""Measure and draw where classifiers look in new images (`jaxgan.classifiers.heatmaps`)."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -27,9 +27,10 @@ def describe_heat(
     indices: np.ndarray,
     mistakes: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """Return the report on a run's heat in the images `indices`, and the images of its picture.
+    """Return the report on a run's heat in the images `indices`, and the images to draw.
 
-    These are the `mistakes`; if there are none, the predictions with the highest probability.
+    The images to draw are the `mistakes`. Without any, they are the predictions with the highest
+    probability.
     """
     heat, probabilities = found.heat[run], found.predictions[run].probabilities
     side = heat.form.size
@@ -50,12 +51,12 @@ def describe_heat(
 def _measure(
     found: FolderPredictions, heat: Heat, indices: np.ndarray, predicted: Sequence[str]
 ) -> dict[str, Any]:
-    """Return the mean shares of heat: of all images, by predicted class and by source."""
+    """Return the mean shares of heat: in all images, by predicted class and by source."""
     images = found.images
     owners = number([images.patients[i] or f"\0{images.files[i]}" for i in indices])
     counts = Truth(found.class_names, np.zeros(len(indices), np.int64), owners).draw()
-    called = np.array([predicted[i] for i in indices])
-    sources = np.array([images.sources[i] for i in indices]) if images.sources else called[:0]
+    classes = np.array([predicted[i] for i in indices])
+    sources = np.array([images.sources[i] for i in indices]) if images.sources else classes[:0]
 
     def measure(here: np.ndarray) -> dict[str, Any]:
         means = {
@@ -67,7 +68,7 @@ def _measure(
     report: dict[str, Any] = {
         "all": measure(np.ones(len(indices), bool)),
         "by_predicted": {
-            str(name): measure(called == name) for name, _ in Counter(called).most_common()
+            str(name): measure(classes == name) for name, _ in Counter(classes).most_common()
         },
     }
     if len(set(sources)) > 1:

@@ -213,7 +213,7 @@ def create_report(found: FolderPredictions, counted: Counted) -> dict[str, Any]:
 
 
 def _measure_single(members: np.ndarray | None, counted: Counted) -> dict[str, Any] | None:
-    """Return the balanced accuracy of each classifier of a mean; None if there is no mean."""
+    """Return the balanced accuracy of each single classifier; None if there is only one."""
     if members is None or counted.truth is None:
         return None
     return measure_members(members[:, counted.indices], counted.truth)
@@ -277,7 +277,8 @@ def _describe_single(single: Mapping[str, Any] | None) -> str:
     if single is None:
         return ""
     ends = " to ".join(_percent(single[end]) for end in ("lowest", "highest"))
-    return f" This is the mean of {single['classifiers']} classifiers; each alone has {ends} %."
+    num = single["classifiers"]
+    return f" This is the mean of {num} classifiers; single classifiers have {ends} %."
 
 
 def _percent(share: float) -> str:
@@ -424,7 +425,7 @@ def _add_heat(
     out: Path,
     suffix: str,
 ) -> None:
-    """Add to a run's report where it looks; without true classes, in all images that are new."""
+    """Add the heat to a run's report; without true classes, that of all new images."""
     is_new = [reason in ("", _NO_CLASS, _STRANGE) for reason in counted.reasons]
     indices = counted.indices if counted.truth else np.flatnonzero(is_new)
     if len(indices):

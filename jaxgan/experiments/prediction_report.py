@@ -112,7 +112,7 @@ def _measure_source(probabilities: np.ndarray, truth: Truth, source: str) -> dic
 
 
 def measure_members(members: np.ndarray, truth: Truth) -> dict[str, Any]:
-    """Return the balanced accuracies of classifiers [classifiers, num, outputs] by themselves."""
+    """Return the balanced accuracy of each classifier of `members` [classifiers, num, outputs]."""
     values = [compute_balanced_accuracy(truth.labels, p.argmax(axis=1)) for p in members]
     ends = {"lowest": min(values), "highest": max(values)}
     return {"classifiers": len(values), **ends, "balanced_accuracy": values}

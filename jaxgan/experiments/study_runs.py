@@ -1,4 +1,4 @@
-"""Read the kept classifiers of a study from its folder: those of an arm predict together."""
+"""Restore the kept classifiers of a study from its folder: those of an arm predict together."""
 
 import functools
 from collections.abc import Sequence
@@ -39,7 +39,10 @@ class RestoredArm:
         return create_predict(self.classifier, self.settings.eval_batch_size)
 
     def describe(self) -> dict[str, Any]:
-        """Return the origin of the predictions, for reports; `wanted` is the study's number."""
+        """Return the origin of the predictions, for reports.
+
+        `wanted` is the number of classifiers that the study trains for the arm.
+        """
         settings = self.settings
         return {
             "folder": str(self.run),
@@ -67,7 +70,8 @@ class RestoredArm:
     def compute_heatmaps(self, images: np.ndarray) -> np.ndarray:
         """Return the mean heat of the classifiers, each for its own prediction [num, size, size].
 
-        The highest value is 1, as of one classifier; see `jaxgan.classifiers.heatmaps`.
+        The highest value of an image is 1, as for one classifier; see
+        `jaxgan.classifiers.heatmaps`.
         """
         heat = np.mean([self._explain(variables, images) for variables in self.members], axis=0)
         highest = heat.max(axis=(1, 2), keepdims=True)
@@ -79,7 +83,7 @@ class RestoredArm:
         return count_places(self.members[0], self.classifier)
 
     def find_reference(self, cache_dir: Path, training_dir: Path | None) -> Reference:
-        """Return the reference of the study's images: each is a training image in some fold."""
+        """Return the reference of the study's images. Each is a training image in some fold."""
         found = find_reference(
             self.run, self.settings, cache_dir=cache_dir, training_dir=training_dir
         )
@@ -98,8 +102,8 @@ def restore_arm(run: Path, arm: str) -> RestoredArm:
     chosen = _choose(run, arm, kept)
     if study["data"]["fingerprint"] != read_data(run)["fingerprint"]:
         raise UserError(
-            f"The images of {run} have changed since it kept its classifiers: run the study to its "
-            "end, with --config.keep_classifiers."
+            f"The images of {run} have changed since the study kept its classifiers: run the study "
+            "to its end with --config.keep_classifiers."
         )
     settings = read_settings(StudySettings, study["settings"])
     classifier = settings.transfer.apply(settings.classifier.create(len(class_names)))
@@ -112,7 +116,9 @@ def _choose(run: Path, arm: str, kept: Sequence[Kept]) -> list[Kept]:
     """Return the kept classifiers of an arm. Raises `UserError` if there are none."""
     chosen = [k for k in kept if k.arm == arm]
     if not chosen:
-        known = ", ".join(dict.fromkeys(k.arm for k in kept)) or "none: all were trained before"
-        what = f"has no kept classifiers of an arm {arm!r}" if arm else "is a study"
+        known = (
+            ", ".join(dict.fromkeys(k.arm for k in kept)) or "none, because all were trained before"
+        )
+        what = f"has kept no classifiers of arm {arm!r}" if arm else "is a study"
         raise UserError(f"{run} {what}: give --arm=NAME, one of its kept arms ({known}).")
     return chosen

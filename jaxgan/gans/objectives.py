@@ -1,7 +1,7 @@
 """Per-example losses on logits: finite and with a finite gradient everywhere.
 
-Logits are float [batch], one for each image, of any size; losses are float [batch], and the step
-takes their mean. D's loss has two parts, of the real and of the fake images.
+Logits are float [batch], one for each image, without limits. Losses are float [batch]; the step
+takes their mean. D's loss has two parts: one of the real and one of the fake images.
 
 With D(x) = sigmoid(logit), log D = -softplus(-logit) and log(1 - D) = -softplus(logit). The losses
 after those of the paper use the output of D's last layer without a sigmoid.

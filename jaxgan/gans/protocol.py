@@ -65,7 +65,7 @@ class Augmentation(Generic[State]):
 
     `changes` names them. `apply` takes a state, images float [batch, h, w, c] in [-1, 1] and keys
     [batch], one for each image; it returns images of the same shape, which may leave that range.
-    `get_strength` takes a state and returns the chance of each change, 0 to 1.
+    `get_strength` takes a state and returns the probability of each change, 0 to 1.
     """
 
     changes: tuple[str, ...]
@@ -86,11 +86,11 @@ class Gan(Generic[State]):
 
     `generate` is the generator: it maps its variables, latents and `Given` to images float
     [batch, h, w, c] in [-1, 1] of the final size. `score` is the critic: it maps its variables,
-    images float [batch, h, w, c] in [-1, 1] and `Given` to float [batch], higher for more real;
-    each score depends only on its image. `score_batch` does the same with the statistics of the
-    batch, as in the paper's listing. `to_probability` turns scores [batch] of `score` into the
-    probability of being real, 0 to 1. If it is None, no rule may compare with a probability.
-    `meaning` says how to read a score.
+    images float [batch, h, w, c] in [-1, 1] and `Given` to float [batch]. A higher score is more
+    real. Each score depends only on its image. `score_batch` does the same with the statistics of
+    the batch, as in the paper's listing. `to_probability` turns scores [batch] of `score` into the
+    probability that an image is real, 0 to 1. If it is None, no rule may compare with a
+    probability. `meaning` says how to read a score.
     """
 
     create_state: Callable[[Key], State]

@@ -7,7 +7,7 @@ CENTRE = 5 / 8  # of the side: the square in the middle, where the lungs are
 
 
 def measure_edges(side: int) -> dict[str, int]:
-    """Return the width in pixels of the frame, and of what lies around the centre."""
+    """Return the width in pixels of the frame, and of the margin around the centre."""
     return {"frame": max(1, round(side * FRAME)), "centre": round(side * (1 - CENTRE) / 2)}
 
 

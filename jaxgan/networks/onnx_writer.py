@@ -1,8 +1,8 @@
 """Write a program as ONNX: each operation of JAX becomes one or a few operations of ONNX.
 
-Only the operations that the networks of jaxgan use are known. What depends on no input is computed
-here, so weights are written as they are used. Images stay [batch, h, w, c] at both ends. ONNX
-convolves [batch, c, h, w]: the transpositions around a convolution cancel when it is loaded.
+Only the operations that the networks of jaxgan use are known. Values that depend on no input are
+computed here, so weights are written as they are used. The input and output images stay [batch, h,
+w, c]. ONNX convolves [batch, c, h, w]: the reader removes transpositions that cancel.
 bfloat16 becomes float32, because ONNX Runtime has no convolution of bfloat16 on a CPU.
 
 The package `onnx` (the extra `jaxgan[onnx]`) is imported only here, and only when it is used.
@@ -20,8 +20,8 @@ from jax.extend.core import Literal
 from jaxgan.core.errors import UserError
 from jaxgan.networks.programs import BATCH, Program
 
-INSTALL = "pip install 'jaxgan[onnx]'"
-OPSET = 18  # of December 2022, so that readers of several years know it
+INSTALL = "pip install -e '.[onnx]'"
+OPSET = 18  # of December 2022, so that older readers know it too
 _IR_VERSION = 8  # the version of the file format that came with this set of operations
 _TO_CHANNELS_FIRST, _TO_CHANNELS_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
 _IMAGE_AXES = 4
@@ -143,7 +143,7 @@ def _add_jaxpr(
 def _add_equation(graph: _Graph, equation: Any, values: list[Value]) -> list[Value]:
     name, params = equation.primitive.name, equation.params
     inner = params.get("jaxpr") or params.get("call_jaxpr")
-    if name == "platform_index":  # the way of all platforms that have none of their own
+    if name == "platform_index":  # the default, for platforms without an own branch
         return [np.int32(params["platforms"].index(None))]
     if name == "cond" and not isinstance(values[0], str):
         inner, values = params["branches"][int(values[0])], values[1:]
@@ -152,12 +152,12 @@ def _add_equation(graph: _Graph, equation: Any, values: list[Value]) -> list[Val
         return _add_jaxpr(graph, inner.jaxpr, constants, values)
     if not any(isinstance(value, str) for value in values) and _is_static(equation):
         return [_compute(equation, values)]
-    if name not in _WAYS:
+    if name not in _CONVERTERS:
         raise UserError(
-            f"The network uses the operation {name!r}, which jaxgan can not write as ONNX: give "
+            f"The network uses the operation {name!r}, which jaxgan cannot write as ONNX: give "
             "--format=stablehlo."
         )
-    return [_WAYS[name](graph, equation, values)]
+    return [_CONVERTERS[name](graph, equation, values)]
 
 
 def _is_static(equation: Any) -> bool:
@@ -172,11 +172,11 @@ def _compute(equation: Any, values: Sequence[np.ndarray]) -> np.ndarray:
     return np.asarray(equation.primitive.bind(*arrays, **equation.params))
 
 
-Way = Callable[[_Graph, Any, list[Value]], Value]
+Converter = Callable[[_Graph, Any, list[Value]], Value]
 
 
-def _by_one(operation: str) -> Way:
-    """Return the way of an operation that ONNX has too, under another name."""
+def _one_to_one(operation: str) -> Converter:
+    """Return the converter of an operation that ONNX also has, under another name."""
     return lambda graph, equation, values: graph.add(operation, *values)
 
 
@@ -189,7 +189,7 @@ def _select(graph: _Graph, _equation: Any, values: list[Value]) -> Value:
     return graph.add("Where", which, when_true, when_false)
 
 
-def _reduce(operation: str) -> Way:
+def _reduce(operation: str) -> Converter:
     def add(graph: _Graph, equation: Any, values: list[Value]) -> Value:
         axes = np.array(equation.params["axes"], np.int64)
         return graph.add(operation, values[0], axes, keepdims=0)
@@ -229,7 +229,7 @@ def _broadcast(graph: _Graph, equation: Any, values: list[Value]) -> Value:
 
 
 def _add_expand(graph: _Graph, value: Value, sizes: Sequence[Any], shape: Sequence[Any]) -> str:
-    """Expand the axes of size 1; a batch that is there already stays as it is."""
+    """Expand the axes of size 1, except a batch that already has its size."""
     wanted = [1 if size == n else n for size, n in zip(sizes, shape, strict=True)]
     if all(isinstance(n, int) for n in wanted):
         return graph.add("Expand", value, np.array(wanted, np.int64))
@@ -258,7 +258,7 @@ def _gather(graph: _Graph, equation: Any, values: list[Value]) -> Value:
     takes_rows = numbers.start_index_map == (0,) and numbers.collapsed_slice_dims == (0,)
     if not takes_rows or tuple(equation.params["slice_sizes"]) != (1, *shape[1:]):
         raise UserError(
-            "The network takes parts of an array in a form that jaxgan can not write as ONNX: give "
+            "The network takes parts of an array in a form that jaxgan cannot write as ONNX: give "
             "--format=stablehlo."
         )
     rows = graph.add("Squeeze", values[1], np.array([-1], np.int64))
@@ -269,7 +269,7 @@ def _gather(graph: _Graph, equation: Any, values: list[Value]) -> Value:
 
 
 def _dot(graph: _Graph, equation: Any, values: list[Value]) -> Value:
-    """Write the product as a sum over letters: those of the batch, the left, the right factor."""
+    """Write the product as an Einsum: letters for the axes of batch, left and right factor."""
     (left_summed, right_summed), (left_batch, right_batch) = equation.params["dimension_numbers"]
     letters = iter("abcdefghijklmnopqrstuvwxyz")
     left = [next(letters) for _ in equation.invars[0].aval.shape]
@@ -295,8 +295,8 @@ def _convolve(graph: _Graph, equation: Any, values: list[Value]) -> Value:
     image, kernel = values
     if isinstance(kernel, str) or params["batch_group_count"] != 1:
         raise UserError(
-            "The network has a convolution whose kernel is not a weight, which jaxgan can not "
-            "write as ONNX: give --format=stablehlo."
+            "The kernel of a convolution is not a weight. jaxgan cannot write such a network as "
+            "ONNX: give --format=stablehlo."
         )
     kernel = kernel.transpose(numbers.rhs_spec)  # [out, in / groups, height, width]
     padding, dilation = params["padding"], params["lhs_dilation"]
@@ -324,18 +324,18 @@ def _convolve(graph: _Graph, equation: Any, values: list[Value]) -> Value:
 
 
 def _check_transposed(params: Mapping[str, Any], sides: Sequence[int]) -> None:
-    """Raise `UserError` for dilated images that ONNX's transposed convolution does not do."""
+    """Raise `UserError` for dilated images that ONNX's transposed convolution cannot handle."""
     is_plain = set(params["window_strides"]) == {1} and params["feature_group_count"] == 1
     fits = all(max(pads) < n for n, pads in zip(sides, params["padding"], strict=True))
     if not is_plain or not fits or set(params["rhs_dilation"]) != {1}:
         raise UserError(
             "The network has a transposed convolution with strides, groups or wide margins, which "
-            "jaxgan can not write as ONNX: give --format=stablehlo."
+            "jaxgan cannot write as ONNX: give --format=stablehlo."
         )
 
 
 def _crop(graph: _Graph, image: Value, sizes: Sequence[int], padding: Any) -> Value:
-    """Cut off the pixels that no window reaches, for which JAX has a padding below 0."""
+    """Cut off the pixels that no window reaches: JAX has a padding below 0 for them."""
     if min(_list_pads(padding)) >= 0:
         return image
     starts = [max(-low, 0) for low, _ in padding]
@@ -356,7 +356,7 @@ def _list_pads(padding: Sequence[tuple[int, int]]) -> list[int]:
     return [int(pad) for ends in zip(*padding, strict=True) for pad in ends]
 
 
-def _pool(operation: str, **options: Any) -> Way:
+def _pool(operation: str, **options: Any) -> Converter:
     def add(graph: _Graph, equation: Any, values: list[Value]) -> Value:
         params = equation.params
         first_last = [
@@ -364,7 +364,7 @@ def _pool(operation: str, **options: Any) -> Way:
         ]
         if len(params["window_dimensions"]) != _IMAGE_AXES or first_last != [(1, 1), (1, 1)]:
             raise UserError(
-                "The network pools over other axes than height and width, which jaxgan can not "
+                "The network pools over other axes than height and width, which jaxgan cannot "
                 "write as ONNX: give --format=stablehlo."
             )
         return _add_by_channels(
@@ -382,19 +382,19 @@ def _pool(operation: str, **options: Any) -> Way:
 
 
 def _pool_sum(graph: _Graph, equation: Any, values: list[Value]) -> Value:
-    """ONNX has only the mean of a window: the sum is the mean times the number of pixels."""
+    """Sum each window: ONNX has only the mean, so multiply it by the number of pixels."""
     mean = _pool("AveragePool", count_include_pad=1)(graph, equation, values)
     num_pixels = int(np.prod(equation.params["window_dimensions"]))
     return graph.add("Mul", mean, np.float32(num_pixels))
 
 
-_WAYS: Mapping[str, Way] = {
-    **{name: _by_one(name.capitalize()) for name in ("add", "sub", "mul", "div", "max", "min")},
-    **{name: _by_one(name.capitalize()) for name in ("exp", "tanh", "erf", "round", "sqrt")},
-    "neg": _by_one("Neg"),
-    "stop_gradient": _by_one("Identity"),
-    "logistic": _by_one("Sigmoid"),
-    "lt": _by_one("Less"),
+_CONVERTERS: Mapping[str, Converter] = {
+    **{name: _one_to_one(name.capitalize()) for name in ("add", "sub", "mul", "div", "max", "min")},
+    **{name: _one_to_one(name.capitalize()) for name in ("exp", "tanh", "erf", "round", "sqrt")},
+    "neg": _one_to_one("Neg"),
+    "stop_gradient": _one_to_one("Identity"),
+    "logistic": _one_to_one("Sigmoid"),
+    "lt": _one_to_one("Less"),
     "convert_element_type": _cast,
     "select_n": _select,
     "reduce_max": _reduce("ReduceMax"),

@@ -1,7 +1,7 @@
 """Programs of trained networks: one function of arrays, with the weights inside.
 
-They run without jaxgan, for any number of images. The form of StableHLO needs JAX, on a CPU or a
-CUDA GPU. The form of ONNX is in `jaxgan.networks.onnx_writer`.
+They run without jaxgan, for any number of images. StableHLO needs JAX, on a CPU or a CUDA GPU.
+`jaxgan.networks.onnx_writer` writes ONNX.
 """
 
 from collections.abc import Callable
@@ -26,9 +26,9 @@ class Argument:
 
 @dataclass(frozen=True)
 class Program:
-    """A function of `arguments` that returns one array [batch, ...], called `output`.
+    """A function of `arguments` that returns one array [batch, ...] with the name `output`.
 
-    It is named `name`, and it can be traced by JAX with a symbol as batch.
+    Its name is `name`. JAX can trace it with a symbol as batch.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Program:
 
     def list_shapes(self) -> list[jax.ShapeDtypeStruct]:
         """Return the shapes of the arguments, with a symbol as batch."""
-        # Imported here: no other command needs it.
+        # Imported here because no other command needs it.
         from jax import export
 
         (batch,) = export.symbolic_shape(BATCH)
@@ -58,7 +58,7 @@ class Program:
 
 
 def to_stablehlo(program: Program) -> bytes:
-    """Return a program as the bytes that `jax.export.deserialize` reads."""
+    """Return a program as bytes for `jax.export.deserialize`."""
     from jax import export
 
     exported = export.export(program.create_function(), platforms=PLATFORMS)

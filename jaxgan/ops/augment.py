@@ -3,7 +3,7 @@
 `diffaugment` maps images float [batch, height, width, channels] in [-1, 1] to the same shape and
 dtype, with one key per image. So the result does not depend on how a batch is split over devices.
 A part (`PARTS`) does this for one image and one key. Changed brightness and contrast may leave
-[-1, 1]: the result is not clipped, so that every gradient passes.
+[-1, 1]. The result is not clipped, because clipping would stop the gradient.
 """
 
 import functools

@@ -17,10 +17,10 @@ process, both single products and full training steps, inside `lax.fori_loop`:
   in blocks.
 - Fewer than 32 tiles in a batch: the transformed kernel costs more than the tiles save. Drawing one
   image took 16 ms by Winograd, 6 ms by XLA's convolution; four 18 and 10 ms.
-- On two cores of an Intel Xeon, in the layers of ResNet-18 at 64x64 (batch 32; milliseconds of CPU
-  time on a busy machine): at 2x2 results of 512 channels XLA's convolution took seconds (forward,
-  and the gradient by the image), Winograd's form of tiles of 4 61, 90 and 34 ms, gathered windows
-  11, 6 and 7 ms. A kernel of one pixel is one matrix product: 0.4 to 0.9 ms, by XLA 0.6 to 1.9 ms.
+- Layers of ResNet-18 at 64x64, batch 32, two cores of an Intel Xeon (CPU time, busy machine).
+  With 2x2 results of 512 channels, XLA's convolution took seconds (forward, and the gradient by the
+  image). Winograd's form with tiles of 4 took 61, 90 and 34 ms, gathered windows 11, 6 and 7 ms.
+  A kernel of one pixel is one matrix product: it took 0.4 to 0.9 ms, by XLA 0.6 to 1.9 ms.
 - Fewer than 8 channels: gathering windows is as fast forward and 5 times as fast in the kernel
   gradient (14 to 68 ms at 64x64x3 -> 64).
 """
@@ -72,7 +72,7 @@ Form = Winograd | Direct | Library | Pointwise
 def choose(product: str, g: Geometry, batch: int, inputs: int, outputs: int) -> Form:
     """Choose the form of a product: 'forward', 'input_gradient' or 'kernel_gradient'.
 
-    An exported program takes any number of images: its `batch` is a symbol. It uses XLA's form.
+    The `batch` of an exported program is a symbol (any number of images). It uses XLA's form.
     """
     if not isinstance(batch, int):
         return Library()

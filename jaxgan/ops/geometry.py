@@ -36,10 +36,10 @@ class Geometry:
 
 
 def widen(g: Geometry) -> Geometry:
-    """Return a 3x3 convolution of stride 2 as one of 4x4; others stay as they are.
+    """Return a 3x3 convolution of stride 2 as a 4x4 convolution; others are unchanged.
 
-    The kernel gets one more row and column of zeros. Then it covers the same number of pixels of
-    every phase.
+    The kernel gets one more row and column of zeros. Then it covers equally many pixels of every
+    phase.
     """
     is_odd = (g.kernel, g.stride) == ((3, 3), 2)
     return dataclasses.replace(g, kernel=(4, 4)) if is_odd else g

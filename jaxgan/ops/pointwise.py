@@ -1,4 +1,4 @@
-"""Convolutions with a kernel of one pixel: one matrix product over the pixels that are read."""
+"""Convolutions with a kernel of one pixel, as one matrix product over pixels."""
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -7,7 +7,7 @@ from jaxgan.ops.geometry import Geometry
 
 
 def is_pointwise(g: Geometry) -> bool:
-    """Whether a result depends on one pixel, and no padding is read."""
+    """Whether each result depends on one pixel, and on no padding."""
     return g.kernel == (1, 1) and all(low == 0 >= high for low, high in g.padding)
 
 

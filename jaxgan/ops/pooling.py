@@ -24,7 +24,7 @@ def max_pool_2x2(x: Array) -> Array:
 def _corners(x: Array) -> list[Array]:
     """Split even rows and columns of x into the four places of its 2x2 windows.
 
-    With a symbol as batch, as in an exported program, indexing would become a gather.
+    In an exported program the batch is a symbol: there, indexing would become a gather.
     """
     h, w = (n // 2 * 2 for n in x.shape[1:3])
     ends, steps = (x.shape[0], h, w, x.shape[3]), (1, 2, 2, 1)
@@ -59,7 +59,7 @@ def max_pool(x: Array, size: int, strides: int, pads: Pads) -> Array:
     """Take the maximum of windows of `size` x `size`: [b, h, w, c] -> [b, h', w', c].
 
     Equals `flax.linen.max_pool`, also in its gradient. XLA's own gradient is slow on a CPU: it
-    looks for the maximum of each window again, one number at a time.
+    searches the maximum of each window again, one number at a time.
     """
     by_taps = functools.partial(_pool_taps, size=size, strides=strides, pads=pads)
     by_library = functools.partial(_reduce_windows, size=size, strides=strides, pads=pads)
@@ -117,7 +117,7 @@ def _spread_taps(x: Array, y: Array, g: Array, size: int, strides: int, pads: Pa
     taps = list(_list_taps(x, size, strides, pads))
     for number, (_, tap) in reversed(list(enumerate(taps))):
         first = jnp.where(tap == y, number, first)
-    # Computed once, and not again for each place.
+    # The barrier makes XLA compute this once, and not again for each place.
     first = lax.optimization_barrier(first)
     zero, sizes = (
         jnp.zeros((), g.dtype),

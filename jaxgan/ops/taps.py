@@ -14,7 +14,7 @@ _FEW = 8  # images: from this number on, flipping a kernel costs little in compa
 
 def is_spread_of_few(g: Geometry, batch: int) -> bool:
     """Whether each of a few pixels becomes an image of the kernel's size."""
-    is_few = isinstance(batch, int) and batch < _FEW  # it is a symbol in an exported program
+    is_few = isinstance(batch, int) and batch < _FEW  # a symbol in an exported program
     return is_few and g.out == (1, 1) and g.stride == 1 and g.size == g.kernel
 
 

@@ -29,8 +29,8 @@ T = TypeVar("T")
 # The colours of Okabe and Ito: colour-blind readers can distinguish them too.
 BLUE, ORANGE, GREEN, GRAY = "#0072B2", "#D55E00", "#009E73", "#767676"
 
-HEAT_COLORS = "viridis"  # from blue to yellow, always brighter: for colour-blind readers too
-HEAT_COVER = 0.7  # how much of the image the highest heat covers
+HEAT_COLORS = "viridis"  # from dark blue to bright yellow: colour-blind readers can read it too
+HEAT_COVER = 0.7  # opacity of the highest heat over the image
 DPI = 120
 MOST_ROWS = 16  # of a figure with one row per class
 _GAP = 2  # pixels between tiled images

@@ -1,4 +1,4 @@
-"""Show where a classifier looks: a sheet of images under their heat, and sentences."""
+"""Show where a classifier looks: a picture of heatmaps, and sentences."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -27,12 +27,12 @@ def describe_heat(heat: Mapping[str, Any]) -> str:
         return "The classifier has no heat in any of these images."
     area = heat["area"]
     said = (
-        f"Of the classifier's heat, {frame:.0%} lies in the frame, which is {area['frame']:.0%} of "
-        f"the area, and {centre:.0%} in the centre, which is {area['centre']:.0%}. The heat "
-        f"for the predicted class has {rows} x {columns} places."
+        f"{frame:.0%} of the classifier's heat is in the frame ({area['frame']:.0%} of the area), "
+        f"and {centre:.0%} is in the centre ({area['centre']:.0%} of the area). The heat for the "
+        f"predicted class has {rows} x {columns} places."
     )
     if min(rows, columns) < FEW_PLACES:
-        said += " That is too coarse to say where in these regions it lies: use larger images."
+        said += " This is too coarse to say where in these regions the heat is: use larger images."
     if heat["without_heat"]:
         said += f" {heat['without_heat']} image(s) have no heat and do not count here."
     return said
@@ -46,9 +46,9 @@ def plot_heatmaps(
     *,
     title: str,
 ) -> None:
-    """Draw images uint8 [num, h, w, 1 or 3], each beside itself under its heat [num, h, w].
+    """Draw images uint8 [num, h, w, 1 or 3], each without and with its heat [num, h, w].
 
-    `shown` has the prediction, its probability and, where it is known, the true class of each.
+    `shown` has the prediction, its probability and, if it is known, the true class of each.
     """
     columns = min(_COLUMNS, len(images))
     rows = -(-len(images) // columns)
@@ -58,28 +58,28 @@ def plot_heatmaps(
         figure.text(0.08 / size[0], 1 - 0.1 / size[1], wrapped, va="top", fontsize=13)
         _draw_scale(figure, size)
         pairs = zip(images, heat, shown, strict=True)
-        for place, (image, warmth, named) in enumerate(pairs):
+        for place, (image, image_heat, named) in enumerate(pairs):
             row, column = divmod(place, columns)
             left = column * _CELL + 0.08
             bottom = size[1] - _HEAD - (row + 1) * (_SIDE + _WORDS) + 0.08
             top = (bottom + _SIDE + 0.04) / size[1]
             words = _describe_shown(place + 1, named)
             figure.text(left / size[0], top, words, fontsize=9, va="bottom")
-            for i, picture in enumerate((image, overlay_heat(image, warmth))):
+            for i, picture in enumerate((image, overlay_heat(image, image_heat))):
                 at = left + i * (_SIDE + 0.02)
                 shape = enlarge(picture, _SIDE)
                 figure.figimage(shape, xo=round(at * DPI), yo=round(bottom * DPI))
 
 
 def _describe_shown(number: int, named: Mapping[str, Any]) -> str:
-    called = f"predicted {shorten(named['predicted'])} {named['probability']:.0%}"
+    prediction = f"predicted {shorten(named['predicted'])} {named['probability']:.0%}"
     if "true" not in named:
-        return f"{number}. {called}"
-    return f"{number}. is {shorten(named['true'])}\n{called}"
+        return f"{number}. {prediction}"
+    return f"{number}. is {shorten(named['true'])}\n{prediction}"
 
 
 def _draw_scale(figure: "Figure", size: tuple[float, float]) -> None:
-    """Draw the colours of heat below the title, from none to the highest of an image."""
+    """Draw the colours of heat below the title, from none to the highest heat of an image."""
     bottom, left, width = size[1] - _HEAD + 0.02, 0.75, 1.6
     steps = np.linspace(0.0, 1.0, round(width * DPI))
     bar = np.broadcast_to(color_heat(steps), (round(0.12 * DPI), len(steps), 3))

@@ -30,7 +30,7 @@ def escape(text: object) -> str:
 
 
 def show_box(title: str, *parts: str) -> str:
-    """Return HTML `parts`, made by the functions here, below a title in one frame."""
+    """Return a frame with a title and HTML `parts` of the functions in this module."""
     head = f'<div style="font-weight:600;margin-bottom:.4em">{escape(title)}</div>'
     return f'<div class="jaxgan" style="{_BOX}">{head}{"".join(parts)}</div>'
 
@@ -41,7 +41,7 @@ def show_sentences(sentences: Iterable[str]) -> str:
 
 
 def show_notes(sentences: Sequence[str], title: str = "Notes") -> str:
-    """Return sentences that are folded away below their number; nothing if there are none."""
+    """Return sentences that a click unfolds, with their number; nothing if there are none."""
     if not sentences:
         return ""
     head = f'<summary style="cursor:pointer">{escape(title)} ({len(sentences)})</summary>'
@@ -51,7 +51,7 @@ def show_notes(sentences: Sequence[str], title: str = "Notes") -> str:
 def show_table(rows: Sequence[Sequence[object]], *, most: int = MOST_ROWS) -> str:
     """Return a table; the first row is the heading. The first column is words, others numbers.
 
-    Of more than `most` rows the others are only counted.
+    It shows at most `most` rows, and the number of the other rows.
     """
     head, *lines = rows
     shown = [_show_row(head, "th"), *(_show_row(line, "td") for line in lines[:most])]
@@ -95,9 +95,9 @@ def _show_image(image: np.ndarray, caption: str) -> str:
 
 
 def show_picture(path: Path, alt: str) -> str:
-    """Return the PNG in a file; a sentence if the file is gone."""
+    """Return the PNG in a file, or a sentence if the file is missing."""
     if not path.is_file():
-        return show_sentences([f"{path} is gone."])
+        return show_sentences([f"{path} is missing."])
     style = "max-width:100%;max-height:30em;background:white;margin:.4em 0"
     uri = _embed(path.read_bytes())
     return f'<img src="{uri}" alt="{escape(alt)}" style="{style}">'

@@ -64,7 +64,7 @@ def _list_measured(measured: Report) -> Iterator[str]:
 
 
 def _list_heat(heat: Report) -> Iterator[str]:
-    """Yield where the classifier looks."""
+    """Yield the lines on where the classifier looks."""
     yield from (describe_heat(heat), "")
     area = heat["area"]
     head = [f"{name}, % (area {100 * area[name]:.0f})" for name in ("centre", "frame")]

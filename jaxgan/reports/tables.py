@@ -84,7 +84,7 @@ def format_evaluation(result: Mapping[str, Any]) -> str:
 
 
 def list_measures(result: Mapping[str, Any]) -> list[list[str]]:
-    """Return the rows of a short table of an evaluation: its first comparison, with a heading."""
+    """Return the rows of a short table: the heading and the first comparison of an evaluation."""
     rows = [["measure", "value", "95 % interval", "real against real", "images"]]
     return rows + [[label.strip(), *cells] for label, cells in _list_scores(result, "") if cells]
 

@@ -100,9 +100,9 @@ def restore_run(run: Path, checkpoint: str | None = None) -> RestoredRun:
 
 
 def restore_model(run: Path, checkpoint: str | None = None) -> RestoredRun:
-    """Return a run as `restore_run` does, also if it is the run of a model of all classes.
+    """Return a run as `restore_run` does, and also the run of a model of all classes.
 
-    Then its sampler has no label, and cannot draw.
+    The sampler of such a model has no label, and cannot draw.
     """
     settings = read_run_settings(run)
     return _restore(run, settings, read_record(run).get("label"), checkpoint)

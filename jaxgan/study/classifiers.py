@@ -58,7 +58,7 @@ class ClassifierLab:
         self._start = start = read_start(settings.transfer.weights, classifier)
         size = settings.eval_batch_size
         kept = keep_maps(classifier, start, num_images=capacity, batch_size=size)
-        self._kept = None if kept is None else kept.remember(size)
+        self._kept = None if kept is None else kept.with_cache(size)
         learner = classifier if kept is None else kept.learner
         predict = create_predict(classifier, size)
         self._predict = {False: predict, True: predict}
@@ -91,7 +91,7 @@ class ClassifierLab:
         }
 
     def describe_weights(self) -> dict[str, Any] | None:
-        """Return the entry of the first weights for the report, None if they are drawn."""
+        """Return the entry of the initial weights for the report; None if they are random."""
         return None if self._start is None else self._start.describe()
 
     def create_job(
@@ -109,10 +109,10 @@ class ClassifierLab:
     ) -> Job:
         """Return the job that trains on `train` and predicts `test`; `record` describes both.
 
-        The trained classifier is written to the folder `keep_in`, in a file with the job's key.
+        The trained classifier is written to the folder `keep_in`, to a file with the job's key.
 
         Training stops after the study's number of updates: nothing is chosen by the test images.
-        With `explains`, the result also says where the classifier looks in the test images.
+        With `explains`, the result also has the heatmaps of test images.
         """
         constant = self._settings.optimizer.schedule.is_constant
         full = {

@@ -1,4 +1,4 @@
-"""The part of the audit that asks where the classifiers of the arm `real` look."""
+"""The part of the audit that measures where the classifiers of the arm `real` look."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,9 +20,9 @@ _REGIONS = ("centre", "frame")
 
 
 def measure_heat(heat: np.ndarray, labels: np.ndarray, places: tuple[int, int]) -> Result:
-    """Return what a job keeps of heatmaps [num, side, side] of its test images.
+    """Return the part of heatmaps [num, side, side] of test images that a job keeps.
 
-    The shares of heat by region, and the heatmaps of the first films of each class.
+    These are the shares of heat by region, and the heatmaps of the first films of each class.
     """
     regions = create_regions(heat.shape[1])
     first = [np.flatnonzero(labels == label)[:_SHOWN] for label in np.unique(labels)]
@@ -36,7 +36,7 @@ def measure_heat(heat: np.ndarray, labels: np.ndarray, places: tuple[int, int]) 
 
 
 def audit_heat(results: StudyResults, design: Design, counts: np.ndarray) -> dict[str, Any] | None:
-    """Return the mean shares of heat over all test images, and by class; None without any.
+    """Return the mean shares of heat over all test images, and by class; None without heat.
 
     `counts` are the draws of patients for the intervals. Jobs of an earlier version of jaxgan, or
     without `config.audit`, have no heat.
@@ -47,10 +47,10 @@ def audit_heat(results: StudyResults, design: Design, counts: np.ndarray) -> dic
     side = results.folds.images.images.shape[1]
     shares = {name: _join(results, done, f"heat_{name}") for name in _REGIONS}
 
-    def measure(here: np.ndarray) -> dict[str, Any]:
-        found = {name: np.where(here, values, np.nan) for name, values in shares.items()}
+    def measure(chosen: np.ndarray) -> dict[str, Any]:
+        found = {name: np.where(chosen, values, np.nan) for name, values in shares.items()}
         means = {n: estimate_mean(v, design.patients, counts) for n, v in found.items()}
-        return {"count": int(here.sum()), **means}
+        return {"count": int(chosen.sum()), **means}
 
     heat = {
         "places": next(iter(done.values()))["heat_places"].tolist(),
@@ -75,7 +75,7 @@ def _is_tested(results: StudyResults, done: Mapping[tuple[int, int], Result]) ->
 
 
 def _join(results: StudyResults, done: Mapping[tuple[int, int], Result], name: str) -> np.ndarray:
-    """Return the mean over seeds of a share, for each image; NaN where there is no heat."""
+    """Return the mean over seeds of each image's share of heat; NaN for images without heat."""
     seeds = sorted({seed for seed, _ in done})
     shares = np.full((len(seeds), len(results.folds.images)), np.nan)
     for (seed, fold), result in done.items():
@@ -86,7 +86,7 @@ def _join(results: StudyResults, done: Mapping[tuple[int, int], Result], name: s
 
 
 def draw_heat(results: StudyResults, path: Path) -> str | None:
-    """Draw a few test films per class under their heat; return words on them, None without any."""
+    """Draw a few test films per class with their heat; return the caption, None without heat."""
     done = _find_heat(results)
     if not done:
         return None
@@ -107,14 +107,14 @@ def draw_heat(results: StudyResults, path: Path) -> str | None:
     plot_heatmaps(films.images, result["heat_maps"] / 255.0, shown, path, title=title)
     numbered = [f"{n} is {c}" for n, c in zip(names, results.class_names, strict=True) if n != c]
     return (
-        f"The first test films of each class ({where}), unchosen, each beside itself under the "
+        f"The first test films of each class ({where}, not selected), each without and with the "
         "classifier's heat. Yellow is where it looks most, for the class that it predicts."
         + (f" In the picture, {', '.join(numbered[:_MOST_CLASSES])}." if numbered else "")
     )
 
 
 def _name_classes(results: StudyResults) -> list[str]:
-    """Return the classes, or numbers: the font of figures lacks the letters of many languages."""
+    """Return the classes, or numbers if the font of figures may not have their letters."""
     return [
         name if name.isascii() else f"class {label + 1}"
         for label, name in enumerate(results.class_names)

@@ -23,14 +23,14 @@ from jaxgan.study.settings import StudySettings
 
 FOLDER = "classifiers"  # in the folder of a study
 _INDEX = "index.json"
-_FROZEN = "frozen"  # an array with the name of the file of the layers that do not learn
+_FROZEN = "frozen"  # an array: the name of the file with the layers that do not learn
 
 Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Kept:
-    """A classifier that a study has kept: its place in the study, its file and its job's record."""
+    """A classifier that a study has kept: its arm, fold and seed, its file and its job's record."""
 
     arm: str
     fold: int
@@ -43,7 +43,7 @@ class Kept:
 
 
 def write_variables(path: Path, variables: Params, classifier: Classifier) -> None:
-    """Write the variables of a trained classifier to `path`, frozen layers to a file beside it."""
+    """Write the variables of a classifier to `path`, frozen layers to a file in the same folder."""
     arrays = {n: np.asarray(a) for n, a in flatten_dict(variables, sep="/").items()}
     frozen = {n: a for n, a in arrays.items() if _is_frozen(n, classifier)}
     own = {n: a for n, a in arrays.items() if n not in frozen}
@@ -63,12 +63,12 @@ def read_variables(path: Path, classifier: Classifier) -> Params:
         arrays |= _read(path.parent / Path(str(shared)).name)
     shapes = flatten_dict(create_shapes(classifier), sep="/")
     if {n: a.shape for n, a in arrays.items()} != {n: s.shape for n, s in shapes.items()}:
-        raise UserError(f"{path} is of another network than its study. {_AGAIN}")
+        raise UserError(f"{path} is of another network than its study. {_ADVICE}")
     return unflatten_dict(arrays, sep="/")
 
 
 def measure_files(settings: StudySettings, num_classes: int, num_files: int) -> dict[str, Any]:
-    """Return how many classifiers a study keeps, and the megabytes that they need on the disk."""
+    """Return the number of classifiers that a study keeps, and their megabytes on the disk."""
     classifier = settings.transfer.apply(settings.classifier.create(num_classes))
     own = shared = 0
     for name, leaf in flatten_dict(create_shapes(classifier), sep="/").items():
@@ -77,7 +77,7 @@ def measure_files(settings: StudySettings, num_classes: int, num_files: int) -> 
     return {"classifiers": num_files, "megabytes": round((own * num_files + shared) / 1e6, 1)}
 
 
-_AGAIN = "Remove the files jobs/classifier-*.npz of the study and run it again: it trains again."
+_ADVICE = "Remove the files jobs/classifier-*.npz of the study and run it again: it trains again."
 
 
 def _is_frozen(name: str, classifier: Classifier) -> bool:
@@ -99,7 +99,7 @@ def _write(path: Path, arrays: Arrays) -> None:
 def _read(path: Path) -> Arrays:
     arrays = read_arrays(path)
     if arrays is None:
-        raise UserError(f"{printable(str(path))} is damaged or gone. {_AGAIN}")
+        raise UserError(f"{printable(str(path))} is damaged or gone. {_ADVICE}")
     return arrays
 
 
@@ -109,7 +109,7 @@ def _read(path: Path) -> Arrays:
 def write_index(
     workdir: Path, study: Mapping[str, Any], class_names: Sequence[str], kept: Sequence[Kept]
 ) -> None:
-    """Write what the files of kept classifiers are; `study` is the record of the study."""
+    """Write the index of the kept classifiers; `study` is the record of the study."""
     described = {"study": study, "classes": class_names, "classifiers": [vars(k) for k in kept]}
     write_json(workdir / FOLDER / _INDEX, described)
 
@@ -126,20 +126,20 @@ def read_index(workdir: Path) -> tuple[dict[str, Any], tuple[str, ...], list[Kep
     except FileNotFoundError:
         raise UserError(
             f"{workdir} is a study that has kept no classifiers, or has not ended yet. Run the "
-            "study with --config.keep_classifiers, in another --workdir: jobs that are done do "
+            "study with --config.keep_classifiers in another --workdir, because finished jobs do "
             "not train again."
         ) from None
     except (ValueError, TypeError, LookupError, AttributeError):
         raise UserError(
-            f"{path} is damaged: the study's command with --config.keep_classifiers writes it "
-            "again."
+            f"{path} is damaged. To write it again, run the study's command with "
+            "--config.keep_classifiers."
         ) from None
 
 
 def describe_not_kept(num: int) -> str:
-    """Return the sentence about classifiers that were trained before the study kept them."""
+    """Return the message on classifiers that were trained before the study kept them."""
     return (
-        f"{num} classifier(s) of this study were trained before and not kept. They do not train "
-        "again by themselves. To keep them, remove the study's files jobs/classifier-*.npz and run "
-        "the same command: they train again, with the same results."
+        f"{num} classifier(s) of this study were trained earlier and not kept. Finished jobs do "
+        "not train again. To keep these classifiers, remove the study's files "
+        "jobs/classifier-*.npz and run the same command. They train again, with the same results."
     )

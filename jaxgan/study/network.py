@@ -1,4 +1,4 @@
-"""What the page says of the classifier of all arms: its network, its weights, its images."""
+"""Describe the classifier of all arms for the page: its network, weights and images."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ _FROZEN = {
 
 
 def describe_network(results: StudyResults) -> dict[str, Any]:
-    """Return the classifier's network, size, width and first weights, and sentences about them."""
+    """Return the classifier's network, sizes and initial weights, and sentences about them."""
     settings, weights = results.settings, results.weights
     classifier, transfer = settings.classifier, settings.transfer
     source = None if weights is None else name_weights(transfer.weights, weights)
@@ -35,7 +35,7 @@ def describe_network(results: StudyResults) -> dict[str, Any]:
 
 
 def name_weights(asked: str, weights: Mapping[str, Any]) -> str:
-    """Return a name for the weights of `config.transfer.weights`, as its record describes them."""
+    """Return a name for the weights of `config.transfer.weights`; `weights` is their record."""
     return "ImageNet" if asked == IMAGENET else printable(str(weights["file"]))
 
 
@@ -54,11 +54,11 @@ def _describe(settings: StudySettings, weights: str | None) -> str:
 def describe_sizes(settings: StudySettings) -> str | None:
     """Return a sentence if generated images are enlarged for the classifier, otherwise None."""
     arms = [arm.name for arm in settings.create_arms() if arm.needs_generator]
-    made, seen = settings.gan.image_size, settings.classifier.image_size
-    if not arms or made >= seen:
+    generated, real = settings.gan.image_size, settings.classifier.image_size
+    if not arms or generated >= real:
         return None
     return (
-        f"The classifier sees real images at {seen} pixels, and generated images that are enlarged "
-        f"from {made} pixels. So the generated images of {', '.join(arms)} are less sharp than "
-        "real ones, and a classifier can learn that difference."
+        f"The classifier sees real images at {real} pixels, and generated images that are enlarged "
+        f"from {generated} pixels. So the generated images of {', '.join(arms)} are less sharp "
+        "than real images. A classifier can learn that difference."
     )

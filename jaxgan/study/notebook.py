@@ -19,7 +19,7 @@ def show_study(report: Mapping[str, Any], page: Path) -> str:
         WORDS[report["verdict"]],
         html.show_sentences([report["sentence"]]),
         *groups,
-        html.show_sentences([f"The page with everything else: {page}"]),
+        html.show_sentences([f"All results are on this page: {page}"]),
     )
 
 
@@ -35,17 +35,17 @@ def _show_row(row: Mapping[str, Any]) -> str:
     ends = "" if interval is None else f" [{100 * interval[0]:+.1f}, {100 * interval[1]:+.1f}]"
     words = f"{row['arm']}: {100 * row['difference']:+.1f}{ends}"
     bars = [_draw(50, 50, "height:1.1em;top:0;width:1px;opacity:.4")]
-    for name, look in (("wide", "height:1px;top:.55em"), ("narrow", "height:.3em;top:.4em")):
+    for name, style in (("wide", "height:1px;top:.55em"), ("narrow", "height:.3em;top:.4em")):
         if row[name] is not None:
             left, right = row[name]
-            bars.append(_draw(left, right, f"{look};opacity:.7"))
+            bars.append(_draw(left, right, f"{style};opacity:.7"))
     bars.append(_draw(row["at"], row["at"], "width:.5em;height:.5em;top:.3em;margin-left:-.25em"))
     picture = f'<span style="{_RAIL}">{"".join(bars)}</span>'
-    style = "display:flex;gap:1em;align-items:center"
-    return f'<div style="{style}">{picture}<span>{html.escape(words)}</span></div>'
+    row_style = "display:flex;gap:1em;align-items:center"
+    return f'<div style="{row_style}">{picture}<span>{html.escape(words)}</span></div>'
 
 
-def _draw(left: float, right: float, look: str) -> str:
+def _draw(left: float, right: float, style: str) -> str:
     """Return a bar from `left` to `right`, in percent of the plot."""
     width = f"width:{right - left:.2f}%;" if right > left else ""
-    return f'<span style="{_MARK};left:{left:.2f}%;{width}{look}"></span>'
+    return f'<span style="{_MARK};left:{left:.2f}%;{width}{style}"></span>'

@@ -31,7 +31,7 @@ class StudyResults:
     notices: list[str] = field(default_factory=list)
     sources: tuple[str, ...] = ()
     kept: list[Kept] = field(default_factory=list)
-    weights: Mapping[str, Any] | None = None  # of the classifiers at first; None: drawn
+    weights: Mapping[str, Any] | None = None  # initial ones of the classifiers; None: random
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -119,7 +119,7 @@ def run_jobs(
 
 
 def _note_kept(workdir: Path, record: Mapping[str, Any], results: StudyResults) -> None:
-    """Write the index of the kept classifiers; say so if some are not kept."""
+    """Write the index of the kept classifiers; print a message if some are not kept."""
     write_index(workdir, record, results.class_names, results.kept)
     missing = sum(map(len, results.classifiers.values())) - len(results.kept)
     if missing:

@@ -1,4 +1,4 @@
-"""Report a mistake in a notebook as the commands do: one sentence."""
+"""Report errors in a notebook as the commands do: a short message, without a traceback."""
 
 import contextlib
 import logging
@@ -12,10 +12,10 @@ _FLAG = re.compile(r"--(?=[a-z])")
 
 
 @contextlib.contextmanager
-def telling_mistakes() -> Iterator[None]:
+def convert_errors() -> Iterator[None]:
     """Raise `UserError` for every error that a user can correct, without the dashes of flags.
 
-    These are mistakes, a disk or memory that is full, and a training that the user stopped.
+    Such errors are wrong arguments, a full disk, full memory, and a training that the user stopped.
     """
     try:
         with _quiet_orbax():
@@ -33,7 +33,7 @@ def telling_mistakes() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet_orbax() -> Iterator[None]:
-    """Leave out what orbax logs: a notebook would show it, and jaxgan reports errors itself."""
+    """Hide the log of orbax: a notebook would show it, and jaxgan reports errors itself."""
     logger = logging.getLogger("absl")
     logger.addFilter(_is_not_of_orbax)
     try:
