@@ -84,11 +84,29 @@ def test_settings_are_those_of_a_config_with_changes():
         ("dcgan:quik", {}, "has no variant 'quik'"),
         ("dcgan:quick", {"gan.width": 8}, "config.gan.width is not known"),
         ("dcgan:quick", {"gan.widths.first": 8}, "config.gan.widths is not known"),
+        (None, {}, "a config of type NoneType: expected a name, such as 'dcgan:quick'"),
     ],
 )
 def test_a_mistake_is_a_sentence(name, changes, sentence):
     with pytest.raises(UserError, match=sentence):
         jaxgan.load_gan_settings(name, changes)
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda films: films.at(0), "image_size is 0, expected a whole number, 1 or more"),
+        (lambda films: films.at("32"), "image_size is '32'"),
+        (lambda films: films.at(32, 2), r"channels is 2, expected 1 \(gray\) or 3"),
+        (lambda films: jaxgan.load_phantom(images_per_class=2.5), "images_per_class is 2.5"),
+        (lambda films: jaxgan.load_phantom(seed=-1), "seed is -1, expected a whole number, 0"),
+        (lambda films: jaxgan.load_arrays([], [], val_fraction="0.2"), "val_fraction is '0.2'"),
+    ],
+)
+def test_a_wrong_number_is_a_sentence(make, sentence):
+    films = np.random.default_rng(0).integers(0, 256, (40, 16, 16), np.uint8)
+    with pytest.raises(UserError, match=sentence):
+        make(jaxgan.load_arrays(films, ["healthy", "ill"] * 20))
 
 
 # Mistakes --------------------------------------------------------------------------------------

@@ -52,9 +52,12 @@ class Images:
         """Return the images by split, uint8 [num, image_size, image_size, channels].
 
         `channels` is 1 (gray) or 3. The fields of each split are `images`, `labels` int32 [num],
-        `files` and `patients`.
+        `files` and `patients`. Raises `UserError`.
         """
         with telling_mistakes():
+            _check_whole("image_size", image_size, least=1)
+            if channels not in (1, 3):
+                raise UserError(f"channels is {channels!r}, expected 1 (gray) or 3.")
             return self.load(image_size, channels)
 
     def get_images(
@@ -97,6 +100,11 @@ class Images:
             html.show_notes(self.notices),
             html.show_notes([f"{f} {why}" for f, why in self.shown.skipped], "Not used"),
         )
+
+
+def _check_whole(name: str, value: object, least: int = 0) -> None:
+    if not isinstance(value, int | np.integer) or value < least:
+        raise UserError(f"{name} is {value!r}, expected a whole number, {least} or more.")
 
 
 def _count_patients(patients: Sequence[str], known: np.ndarray | None) -> str:
@@ -185,8 +193,8 @@ def load_phantom(
     >>> films.get_images("train", "covid", image_size=32).shape
     (12, 32, 32, 1)
     """
-    if images_per_class < 0:
-        raise UserError(f"images_per_class is {images_per_class}, expected 0 or more.")
+    _check_whole("images_per_class", images_per_class)
+    _check_whole("seed", seed)
     sizes = {"train": images_per_class, "val": max(images_per_class // 4, 1)}
     counts = {s: dict.fromkeys(TABLE_1["train"], n) for s, n in sizes.items()}
     spec = DataSpec(
@@ -222,6 +230,8 @@ def load_arrays(
         ...
     jaxgan.core.errors.UserError: Found images of float64 [40, 32, 32] with values from 0 to 1: ...
     """
+    if not isinstance(val_fraction, float | int):
+        raise UserError(f"val_fraction is {val_fraction!r}, expected a number, such as 0.2.")
     with telling_mistakes():
         given = create_labelled(
             name, images, labels, patients, val_fraction=val_fraction, split_seed=split_seed
