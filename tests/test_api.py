@@ -225,12 +225,16 @@ def test_a_generator_draws_by_seed_and_shows_its_images(tmp_path, monkeypatch):
     assert repr(generator) == f"<Generator of {tmp_path}: dcgan, images of 32x32x1>"
     with pytest.raises(UserError, match="num is 0"):
         generator.sample(0)
+    with pytest.raises(UserError, match=r"seed is 1\.5, expected a whole number, 0 or more"):
+        generator.sample(2, seed=1.5)
 
 
 def test_a_run_of_another_kind_has_its_sentence(tmp_path):
     run = write_run(tmp_path, label=0)  # no state is made for it
     with pytest.raises(UserError, match="run of a gan: expected one of a classifier"):
         jaxgan.load_classifier(run)
+    with pytest.raises(UserError, match="The checkpoint is 'last': expected 'best' or 'newest'"):
+        jaxgan.load_generator(run, checkpoint="last")
 
 
 # Examples --------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxgan.api.mistakes import telling_mistakes
+from jaxgan.api.mistakes import check_whole, telling_mistakes
 from jaxgan.core.errors import UserError, list_some
 from jaxgan.data.arrays import create_labelled
 from jaxgan.data.phantom import TABLE_1
@@ -55,7 +55,7 @@ class Images:
         `files` and `patients`. Raises `UserError`.
         """
         with telling_mistakes():
-            _check_whole("image_size", image_size, least=1)
+            check_whole("image_size", image_size, least=1)
             if channels not in (1, 3):
                 raise UserError(f"channels is {channels!r}, expected 1 (gray) or 3.")
             return self.load(image_size, channels)
@@ -100,11 +100,6 @@ class Images:
             html.show_notes(self.notices),
             html.show_notes([f"{f} {why}" for f, why in self.shown.skipped], "Not used"),
         )
-
-
-def _check_whole(name: str, value: object, least: int = 0) -> None:
-    if not isinstance(value, int | np.integer) or value < least:
-        raise UserError(f"{name} is {value!r}, expected a whole number, {least} or more.")
 
 
 def _count_patients(patients: Sequence[str], known: np.ndarray | None) -> str:
@@ -193,8 +188,8 @@ def load_phantom(
     >>> films.get_images("train", "covid", image_size=32).shape
     (12, 32, 32, 1)
     """
-    _check_whole("images_per_class", images_per_class)
-    _check_whole("seed", seed)
+    check_whole("images_per_class", images_per_class)
+    check_whole("seed", seed)
     sizes = {"train": images_per_class, "val": max(images_per_class // 4, 1)}
     counts = {s: dict.fromkeys(TABLE_1["train"], n) for s, n in sizes.items()}
     spec = DataSpec(

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxgan.api.images import choose_cache
-from jaxgan.api.mistakes import telling_mistakes
-from jaxgan.core.errors import UserError
+from jaxgan.api.mistakes import check_whole, telling_mistakes
 from jaxgan.experiments.classifier_runs import RestoredClassifier, restore_classifier
 from jaxgan.experiments.predict import Predictions, predict_images
 from jaxgan.reports import html
@@ -30,8 +29,8 @@ class Generator:
         Image i is that of the seed `seed` + i: the same seed gives the same image. Raises
         `UserError`.
         """
-        if num < 1:
-            raise UserError(f"num is {num}, expected 1 or more.")
+        check_whole("num", num, least=1)
+        check_whole("seed", seed)
         with telling_mistakes():
             return self.restored.sampler.draw(self.restored.networks, seed, num)
 

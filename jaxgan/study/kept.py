@@ -93,7 +93,7 @@ def _hash(arrays: Arrays) -> str:
 
 def _write(path: Path, arrays: Arrays) -> None:
     with written_beside(path) as beside, beside.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        np.savez(file, **arrays)  # numpy 2.0 would keep `allow_pickle` as an array
 
 
 def _read(path: Path) -> Arrays:
