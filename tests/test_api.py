@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,11 +85,34 @@ def test_settings_are_those_of_a_config_with_changes():
         ("dcgan:quik", {}, "has no variant 'quik'"),
         ("dcgan:quick", {"gan.width": 8}, "config.gan.width is not known"),
         ("dcgan:quick", {"gan.widths.first": 8}, "config.gan.widths is not known"),
+        (None, {}, "a config of type NoneType: expected a name, such as 'dcgan:quick'"),
     ],
 )
 def test_a_mistake_is_a_sentence(name, changes, sentence):
     with pytest.raises(UserError, match=sentence):
         jaxgan.load_gan_settings(name, changes)
+
+
+# Wrong types are given on purpose.
+_phantom: Any = jaxgan.load_phantom
+_arrays: Any = jaxgan.load_arrays
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda films: films.at(0), "image_size is 0, expected a whole number, 1 or more"),
+        (lambda films: films.at("32"), "image_size is '32'"),
+        (lambda films: films.at(32, 2), r"channels is 2, expected 1 \(gray\) or 3"),
+        (lambda films: _phantom(images_per_class=2.5), "images_per_class is 2.5"),
+        (lambda films: jaxgan.load_phantom(seed=-1), "seed is -1, expected a whole number, 0"),
+        (lambda films: _arrays([], [], val_fraction="0.2"), "val_fraction is '0.2'"),
+    ],
+)
+def test_a_wrong_number_is_a_sentence(make, sentence):
+    films = np.random.default_rng(0).integers(0, 256, (40, 16, 16), np.uint8)
+    with pytest.raises(UserError, match=sentence):
+        make(jaxgan.load_arrays(films, ["healthy", "ill"] * 20))
 
 
 # Mistakes --------------------------------------------------------------------------------------
@@ -207,12 +231,16 @@ def test_a_generator_draws_by_seed_and_shows_its_images(tmp_path, monkeypatch):
     assert repr(generator) == f"<Generator of {tmp_path}: dcgan, images of 32x32x1>"
     with pytest.raises(UserError, match="num is 0"):
         generator.sample(0)
+    with pytest.raises(UserError, match=r"seed is 1\.5, expected a whole number, 0 or more"):
+        generator.sample(2, seed=1.5)
 
 
 def test_a_run_of_another_kind_has_its_sentence(tmp_path):
     run = write_run(tmp_path, label=0)  # no state is made for it
     with pytest.raises(UserError, match="run of a gan: expected one of a classifier"):
         jaxgan.load_classifier(run)
+    with pytest.raises(UserError, match="The checkpoint is 'last': expected 'best' or 'newest'"):
+        jaxgan.load_generator(run, checkpoint="last")
 
 
 # Examples --------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ FILMS = RNG.integers(0, 256, (48, 24, 24), np.uint8)
         (FILMS[..., None].repeat(2, axis=-1), r"\[48, 24, 24, 2\].*Move or remove"),
         (np.full((2, 3, 4), np.nan), "Some values are not finite"),
         (np.full((2, 4, 4), "a"), "Give the gray values"),
+        ([FILMS[0], FILMS[0, :9]], "do not all have the same shape.*load_folder"),
     ],
 )
 def test_other_arrays_are_refused_with_what_to_do(images, sentence):
@@ -91,6 +92,10 @@ def test_the_fingerprint_depends_on_pixels_classes_and_split():
     [
         (["a"] * 9, None, r"Found labels \[9\] for 48 images"),
         (["a", "b"] * 24, ["p"], r"Found patients \[1\] for 48 images"),
+        ([["a"], ["a", "b"]] * 24, None, "The labels do not all have the same shape"),
+        (["a", None] * 24, None, "24 of the 48 labels are missing, such as that of image 1"),
+        (["a", float("nan")] * 24, None, "24 of the 48 labels are missing"),
+        (["a", "b"] * 24, [float("nan"), *range(47)], "1 of the 48 patients are missing"),
         (["..", "b"] * 24, None, "can not name the folder"),
         (["a", "b"] * 24, ["p", "q"] * 24, "patients"),
     ],

@@ -11,10 +11,19 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from jaxgan.classifiers.weights import create_shapes
 from jaxgan.core.errors import UserError
+from jaxgan.data.forms import prepare_image
+from jaxgan.data.limits import read_file
+from jaxgan.data.new_images import Asked, find_new_images
 from jaxgan.data.source import DataSpec, load_dataset
 from jaxgan.experiments.predict import predict_files
-from jaxgan.experiments.prediction_output import count_images, create_report, format_csv
+from jaxgan.experiments.prediction_output import (
+    count_images,
+    create_report,
+    format_csv,
+    report_predictions,
+)
 from jaxgan.experiments.study_runs import restore_arm
+from jaxgan.metrics.regions import create_regions, share_inside
 from jaxgan.reports.prediction_page import format_prediction
 from jaxgan.study import run
 from jaxgan.study.kept import FOLDER, measure_files, read_index, read_variables, write_variables
@@ -69,6 +78,10 @@ def test_a_file_of_another_network_is_a_sentence(tmp_path):
     larger = ToySettings(image_size=16, channels=1, rate=0.5).create(2)
     with pytest.raises(UserError, match="is of another network"):
         read_variables(tmp_path / "a.npz", larger)
+    arrays = flatten_dict(draw_variables(toy), sep="/")
+    np.savez(tmp_path / "b.npz", **{name: array.astype("U9") for name, array in arrays.items()})
+    with pytest.raises(UserError, match="is of another network"):
+        read_variables(tmp_path / "b.npz", toy)
 
 
 def test_the_disk_that_they_need_is_known_before():
@@ -153,6 +166,30 @@ def test_predictions_are_the_mean_with_a_spread(place, monkeypatch):
     assert "each after 3 updates" in page
 
 
+def test_where_an_arm_looks_is_the_mean_of_its_classifiers(place, tmp_path, monkeypatch):
+    use_no_encoder(monkeypatch)
+    found = predict_files(
+        [place / "study"], place / "new", cache_dir=place / "cache", arms=["real"], heatmaps=True
+    )
+    (heat,) = found.heat.values()
+    arm = restore_arm(place / "study", "real")
+    files = find_new_images(place / "new", arm.class_names, Asked()).paths
+    images = np.stack([prepare_image(read_file(f), [arm.form]).pixels[0] for f in files])
+    maps = arm.compute_heatmaps(images)
+    single = [arm._explain(variables, images) for variables in arm.members]
+    mean = np.mean(single, axis=0)
+    looks = mean.max(axis=(1, 2)) > 0
+    assert looks.any() and maps.shape == (12, 24, 24)
+    np.testing.assert_allclose(maps[looks].max(axis=(1, 2)), 1.0)
+    np.testing.assert_allclose(maps * mean.max(axis=(1, 2), keepdims=True), mean, atol=1e-6)
+    frame = share_inside(maps, create_regions(24)["frame"])
+    np.testing.assert_allclose(heat.shares["frame"], frame, rtol=1e-6)
+    report = report_predictions(found, tmp_path)
+    (described,) = report["runs"].values()
+    assert described["heat"]["images"] == 12 and described["heat"]["places"] == [2, 2]
+    assert (tmp_path / "figures" / "heatmaps.png").is_file()
+
+
 def add_no_figures(report):
     runs = {name: {**found, "figures": {}} for name, found in report["runs"].items()}
     return {**report, "runs": runs}
@@ -193,9 +230,13 @@ def test_what_can_not_predict_has_its_sentence(place, tmp_path, capsys):
     with pytest.raises(UserError, match="has kept no classifiers, or has not ended yet"):
         restore_arm(tmp_path, "real")
     (tmp_path / FOLDER).mkdir()
-    (tmp_path / FOLDER / "index.json").write_text("[]")
-    with pytest.raises(UserError, match="is damaged"):
-        restore_arm(tmp_path, "real")
+    good = json.loads((place / "study" / FOLDER / "index.json").read_text())
+    without_settings = {**good, "study": {**good["study"], "settings": None}}
+    damaged = ({**good, "study": {}}, {**good, "study": {"data": "x"}}, without_settings, [])
+    for text in (*map(json.dumps, damaged), "", "[" * 100_000):
+        (tmp_path / FOLDER / "index.json").write_text(text)
+        with pytest.raises(UserError, match="is damaged"):
+            restore_arm(tmp_path, "real")
 
 
 def test_without_keeping_nothing_is_written(place, tmp_path, monkeypatch):

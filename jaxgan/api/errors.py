@@ -5,6 +5,8 @@ import logging
 import re
 from collections.abc import Iterator
 
+import numpy as np
+
 from jaxgan.core.errors import UserError, find_memory_error, find_refusal
 from jaxgan.training.loop import Stopped
 
@@ -29,6 +31,12 @@ def convert_errors() -> Iterator[None]:
         if known is None:
             raise
         raise known from None
+
+
+def check_whole(name: str, value: object, least: int = 0) -> None:
+    """Raise `UserError` if an argument is no whole number, or is less than `least`."""
+    if not isinstance(value, int | np.integer) or value < least:
+        raise UserError(f"{name} is {value!r}, expected a whole number, {least} or more.")
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxgan.api.errors import convert_errors
+from jaxgan.api.errors import check_whole, convert_errors
 from jaxgan.core.errors import UserError, list_some
 from jaxgan.data.arrays import create_labelled
 from jaxgan.data.phantom import TABLE_1
@@ -52,9 +52,12 @@ class Images:
         """Return the images by split, uint8 [num, image_size, image_size, channels].
 
         `channels` is 1 (gray) or 3. The fields of each split are `images`, `labels` int32 [num],
-        `files` and `patients`.
+        `files` and `patients`. Raises `UserError`.
         """
         with convert_errors():
+            check_whole("image_size", image_size, least=1)
+            if channels not in (1, 3):
+                raise UserError(f"channels is {channels!r}, expected 1 (gray) or 3.")
             return self.load(image_size, channels)
 
     def get_images(
@@ -185,8 +188,8 @@ def load_phantom(
     >>> films.get_images("train", "covid", image_size=32).shape
     (12, 32, 32, 1)
     """
-    if images_per_class < 0:
-        raise UserError(f"images_per_class is {images_per_class}, expected 0 or more.")
+    check_whole("images_per_class", images_per_class)
+    check_whole("seed", seed)
     sizes = {"train": images_per_class, "val": max(images_per_class // 4, 1)}
     counts = {s: dict.fromkeys(TABLE_1["train"], n) for s, n in sizes.items()}
     spec = DataSpec(
@@ -222,6 +225,8 @@ def load_arrays(
         ...
     jaxgan.core.errors.UserError: Found images of float64 [40, 32, 32] with values from 0 to 1: ...
     """
+    if not isinstance(val_fraction, float | int):
+        raise UserError(f"val_fraction is {val_fraction!r}, expected a number, such as 0.2.")
     with convert_errors():
         given = create_labelled(
             name, images, labels, patients, val_fraction=val_fraction, split_seed=split_seed

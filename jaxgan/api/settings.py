@@ -51,6 +51,11 @@ def resolve(
     cls: type[Settings], config: "str | Settings", changes: Mapping[str, Any] = _NOTHING
 ) -> Settings:
     """Return the settings `config` (a name or settings) with `changes`. Raises `UserError`."""
+    if not isinstance(config, str | cls):
+        raise UserError(
+            f"Found a config of type {type(config).__name__}: expected a name, such as "
+            f"'dcgan:quick', or {cls.__name__}."
+        )
     values = _load(config) if isinstance(config, str) else to_dict(config)
     return read_settings(cls, _change(values, changes))
 

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxgan.api.errors import convert_errors
+from jaxgan.api.errors import check_whole, convert_errors
 from jaxgan.api.images import choose_cache
-from jaxgan.core.errors import UserError
 from jaxgan.experiments.classifier_runs import RestoredClassifier, restore_classifier
 from jaxgan.experiments.predict import Predictions, predict_images
 from jaxgan.reports import html
@@ -29,8 +28,8 @@ class Generator:
 
         Image i has the seed `seed` + i: the same seed gives the same image. Raises `UserError`.
         """
-        if num < 1:
-            raise UserError(f"num is {num}, expected 1 or more.")
+        check_whole("num", num, least=1)
+        check_whole("seed", seed)
         with convert_errors():
             return self.restored.sampler.draw(self.restored.networks, seed, num)
 

@@ -15,6 +15,7 @@ from jaxgan.data.sets import Dataset, ImageSet, name_classes
 from jaxgan.data.split import split_by_patient
 
 _EXPECTED = "expected uint8 [num, height, width] or [num, height, width, 1 or 3]"
+_MISSING = ("None", "nan", "NaT", "<NA>")  # how Python, numpy and pandas print a missing value
 _GRAY = np.array([0.299, 0.587, 0.114])  # ITU-R 601-2, as Pillow turns colour to gray
 
 
@@ -23,7 +24,7 @@ def check_images(images: np.ndarray, name: str = "images") -> np.ndarray:
 
     Raises `UserError` for arrays of another type or shape, and for empty ones.
     """
-    images = np.asarray(images)
+    images = _as_array(images, name)
     stack = images[..., None] if images.ndim == 3 else images
     is_one = images.ndim == 3 and images.shape[-1] in (1, 3)  # [height, width, channels]
     if images.ndim == 2 or is_one:
@@ -35,6 +36,17 @@ def check_images(images: np.ndarray, name: str = "images") -> np.ndarray:
     if not stack.size:
         raise UserError(f"{_describe(images, name)}: expected one image or more.")
     return stack
+
+
+def _as_array(values: object, name: str) -> np.ndarray:
+    """Return one array. Raises `UserError` for lists of other lengths and images of other sizes."""
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise UserError(
+            f"The {name} do not all have the same shape: expected one array. Images of other sizes "
+            "are for a folder: give load_folder(FOLDER)."
+        ) from None
 
 
 def _describe(images: np.ndarray, name: str) -> str:
@@ -155,11 +167,22 @@ def create_labelled(
 
 
 def _check_each(name: str, values: Sequence[object], num: int) -> None:
-    shape = np.asarray(values).shape
-    if shape != (num,):
+    given = _as_array(values, name)
+    if given.shape != (num,):
         raise UserError(
-            f"Found {name} {list(shape)} for {num} images: expected one for each image."
+            f"Found {name} {list(given.shape)} for {num} images: expected one for each image."
         )
+    missing = [i for i, value in enumerate(values) if _is_missing(value)]
+    if missing:
+        raise UserError(
+            f"{len(missing)} of the {num} {name} are missing, such as that of image {missing[0]}: "
+            "expected one for each image. Leave these images out, or give what is missing."
+        )
+
+
+def _is_missing(value: object) -> bool:
+    """Whether a table has no value here: as words, these would be a class or a patient."""
+    return not isinstance(value, str) and str(value) in _MISSING
 
 
 def _name_files(num: int) -> tuple[str, ...]:

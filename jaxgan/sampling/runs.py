@@ -111,6 +111,8 @@ def restore_model(run: Path, checkpoint: str | None = None) -> RestoredRun:
 def _restore(
     run: Path, settings: TrainGanSettings, label: int | None, checkpoint: str | None
 ) -> RestoredRun:
+    if checkpoint not in (None, "best", "newest"):
+        raise UserError(f"The checkpoint is {checkpoint!r}: expected 'best' or 'newest'.")
     gan = settings.create_gan()
     model = find_model(run)
     with read_checkpoints(model) as checkpoints:

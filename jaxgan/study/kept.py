@@ -62,9 +62,13 @@ def read_variables(path: Path, classifier: Classifier) -> Params:
     if shared is not None:
         arrays |= _read(path.parent / Path(str(shared)).name)
     shapes = flatten_dict(create_shapes(classifier), sep="/")
-    if {n: a.shape for n, a in arrays.items()} != {n: s.shape for n, s in shapes.items()}:
+    if _list_forms(arrays) != _list_forms(shapes):
         raise UserError(f"{path} is of another network than its study. {_ADVICE}")
     return unflatten_dict(arrays, sep="/")
+
+
+def _list_forms(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: (array.shape, array.dtype) for name, array in arrays.items()}
 
 
 def measure_files(settings: StudySettings, num_classes: int, num_files: int) -> dict[str, Any]:
@@ -93,7 +97,8 @@ def _hash(arrays: Arrays) -> str:
 
 def _write(path: Path, arrays: Arrays) -> None:
     with written_beside(path) as beside, beside.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        named: dict[str, Any] = dict(arrays)
+        np.savez(file, **named)  # numpy 2.0 would keep `allow_pickle` as an array
 
 
 def _read(path: Path) -> Arrays:
@@ -122,14 +127,16 @@ def read_index(workdir: Path) -> tuple[dict[str, Any], tuple[str, ...], list[Kep
         kept = [
             Kept(**{**entry, "file": Path(entry["file"]).name}) for entry in found["classifiers"]
         ]
-        return dict(found["study"]), tuple(map(str, found["classes"])), kept
+        study = dict(found["study"])
+        dict(study["data"])["fingerprint"], dict(study["settings"])  # what readers need
+        return study, tuple(map(str, found["classes"])), kept
     except FileNotFoundError:
         raise UserError(
             f"{workdir} is a study that has kept no classifiers, or has not ended yet. Run the "
             "study with --config.keep_classifiers in another --workdir, because finished jobs do "
             "not train again."
         ) from None
-    except (ValueError, TypeError, LookupError, AttributeError):
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
         raise UserError(
             f"{path} is damaged. To write it again, run the study's command with "
             "--config.keep_classifiers."
