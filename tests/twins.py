@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from jaxgan.classifiers import torch_names, weight_files
+from jaxgan.classifiers import torch_names, weight_files, weight_limits
 from jaxgan.classifiers.protocol import Classifier, ClassifierModule
 from jaxgan.classifiers.weight_files import read_arrays
 from jaxgan.networks.losses import softmax_cross_entropy
@@ -59,7 +59,10 @@ class Twin:
             path = Path(folder) / "weights.pth"
             torch.save(self.network.state_dict(), path)
             # VGG16 in float64 is larger than any file that a user has.
-            with mock.patch.object(weight_files, "MAX_BYTES", 2**31):
+            with (
+                mock.patch.object(weight_files, "MAX_BYTES", 2**31),
+                mock.patch.object(weight_limits, "MAX_BYTES", 2**31),
+            ):
                 arrays = read_arrays(path)
         return {name: array for name, array in arrays.items() if "num_batches" not in name}
 
@@ -149,7 +152,7 @@ def compute_difference(classifier: Classifier, create_network, dtype: str, modul
         apply = jax.jit(lambda v, x: module.apply(v, x, train=False).logits)
         found = jax.device_get(apply(variables, images))
     (expected,) = twin.compute_logits(images)
-    assert np.ptp(expected, axis=0).max() > 0.05 * np.abs(expected).max(), "the images look equal"
+    assert np.ptp(expected, axis=0).max() > 0.02 * np.abs(expected).max(), "the images look equal"
     difference = float(np.abs(found - expected).max() / np.abs(expected).max())
     size = classifier.input.image_size
     print(f"{dtype}, {size} pixels: logits differ by {difference:.1e} of the largest")
@@ -173,11 +176,15 @@ def compute_gradient_difference(classifier: Classifier, create_network, module=N
         )
         gradients = flatten_dict(jax.device_get(gradients))
     _compute_torch_gradients(twin.network, images, labels, classifier.auxiliary_weight)
-    places, differences = name_places(classifier), []
+    places, grads = name_places(classifier), {}
     for name, parameter in twin.network.named_parameters():
-        expected = torch_names.to_ours(places[name], parameter.grad.numpy())
-        found = gradients.pop(places[name].path[1:])
-        differences.append(np.abs(found - expected).max() / np.abs(expected).max())
+        grads[name] = torch_names.to_ours(places[name], parameter.grad.numpy())
+    # The gradient of a bias is zero, but for rounding, where a later batch norm removes it.
+    least = 1e-4 * max(np.abs(grad).max() for grad in grads.values())
+    differences = [
+        np.abs(gradients.pop(places[name].path[1:]) - grad).max() / max(np.abs(grad).max(), least)
+        for name, grad in grads.items()
+    ]
     assert not gradients
     print(f"{size} pixels: gradients differ by {max(differences):.1e} of the largest of an array")
     return float(max(differences))
