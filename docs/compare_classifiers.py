@@ -1,12 +1,12 @@
-"""Compare two kinds of classifiers on the same images, each trained several times.
+"""Compare groups of classifiers on the same images, each trained with several seeds.
 
 Example, for classifiers with seeds 0 to 4 in runs/new/SEED and runs/old/SEED:
 
     python docs/compare_classifiers.py DIR 'runs/new/*/real' 'runs/old/*/real'
 
-DIR has images of known classes, as for predict. Copies of training images do not count. The mean
-over the seeds is taken within each draw of patients. So the interval is for other patients and
-these trainings.
+DIR has images of known classes, as for predict. Copies of training images do not count. Each draw
+of patients takes the mean over the seeds. So the interval is for other patients with the same
+trainings.
 """
 
 import sys
@@ -29,7 +29,7 @@ def main(images: str, *patterns: str) -> None:
     runs = [run for group in groups.values() for run in group]
     found = predict_files(runs, Path(images), cache_dir=CACHE)
     counted = count_images(found)
-    assert counted.truth is not None, "no image of a known class counts"
+    assert counted.truth is not None, "there is no new image of a known class"
     right = {
         name: compare(found, group, counted.indices, counted.truth)
         for name, group in groups.items()
@@ -42,20 +42,20 @@ def main(images: str, *patterns: str) -> None:
 
 
 def find_runs(pattern: str) -> list[Path]:
-    """Return the folders that a pattern names."""
+    """Return the folders that match a pattern."""
     runs = (
         sorted(Path().glob(pattern))
         if not Path(pattern).is_absolute()
         else [*sorted(Path("/").glob(pattern[1:]))]
     )
-    assert runs, f"no folder is named {pattern}"
+    assert runs, f"no folder matches {pattern}"
     return runs
 
 
 def compare(
     found: FolderPredictions, runs: Sequence[Path], indices: np.ndarray, truth: Truth
 ) -> np.ndarray:
-    """Return where each run is right [runs, num]: 1, otherwise 0."""
+    """Return float [runs, num]: 1 if the run is right for the image, otherwise 0."""
     outputs = [found.predictions[str(run)].probabilities[indices].argmax(axis=1) for run in runs]
     return np.array([output == truth.labels for output in outputs], np.float64)
 

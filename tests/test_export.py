@@ -246,7 +246,7 @@ def test_the_card_says_what_the_record_and_the_report_say(exported):
         "3 generated images were added",
         "balanced accuracy 75.0 %",
         "| left | 4 | 75.0 % [60.0 to 90.0] |",
-        "Images of DICOM CR: 0 is 0 and 4095 is 255.",
+        "Images of DICOM CR: 0 becomes 0 and 4095 becomes 255.",
     ):
         assert words in card, words
 

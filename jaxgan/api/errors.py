@@ -34,7 +34,7 @@ def convert_errors() -> Iterator[None]:
 
 
 def check_whole(name: str, value: object, least: int = 0) -> None:
-    """Raise `UserError` if an argument is no whole number, or is less than `least`."""
+    """Raise `UserError` if an argument is not a whole number of at least `least`."""
     if not isinstance(value, int | np.integer) or value < least:
         raise UserError(f"{name} is {value!r}, expected a whole number, {least} or more.")
 

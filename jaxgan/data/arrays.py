@@ -39,13 +39,13 @@ def check_images(images: np.ndarray, name: str = "images") -> np.ndarray:
 
 
 def _as_array(values: object, name: str) -> np.ndarray:
-    """Return one array. Raises `UserError` for lists of other lengths and images of other sizes."""
+    """Return one array. Raises `UserError` if the lists or images have different sizes."""
     try:
         return np.asarray(values)
     except ValueError:
         raise UserError(
-            f"The {name} do not all have the same shape: expected one array. Images of other sizes "
-            "are for a folder: give load_folder(FOLDER)."
+            f"The {name} do not all have the same shape: expected one array. For images of "
+            "different sizes, use load_folder(FOLDER)."
         ) from None
 
 
@@ -176,12 +176,12 @@ def _check_each(name: str, values: Sequence[object], num: int) -> None:
     if missing:
         raise UserError(
             f"{len(missing)} of the {num} {name} are missing, such as that of image {missing[0]}: "
-            "expected one for each image. Leave these images out, or give what is missing."
+            "expected one for each image. Remove these images, or add the missing values."
         )
 
 
 def _is_missing(value: object) -> bool:
-    """Whether a table has no value here: as words, these would be a class or a patient."""
+    """Whether a value is missing: as a word, it would be a class or a patient."""
     return not isinstance(value, str) and str(value) in _MISSING
 
 

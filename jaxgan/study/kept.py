@@ -128,7 +128,7 @@ def read_index(workdir: Path) -> tuple[dict[str, Any], tuple[str, ...], list[Kep
             Kept(**{**entry, "file": Path(entry["file"]).name}) for entry in found["classifiers"]
         ]
         study = dict(found["study"])
-        dict(study["data"])["fingerprint"], dict(study["settings"])  # what readers need
+        dict(study["data"])["fingerprint"], dict(study["settings"])  # readers need both
         return study, tuple(map(str, found["classes"])), kept
     except FileNotFoundError:
         raise UserError(
