@@ -1,6 +1,7 @@
 """The model card of an exported network, and the short programs that load it.
 
-A card names no file, patient or folder. It has what the run's record and report say.
+A card names no file, patient or path. The data have the name of their folder, without the folders
+above it. The rest is what the run's record and report say.
 """
 
 from collections.abc import Mapping

@@ -107,8 +107,8 @@ def draw_heat(results: StudyResults, path: Path) -> str | None:
     plot_heatmaps(films.images, result["heat_maps"] / 255.0, shown, path, title=title)
     numbered = [f"{n} is {c}" for n, c in zip(names, results.class_names, strict=True) if n != c]
     return (
-        f"The first test films of each class ({where}), unchosen, each beside itself under the "
-        "classifier's heat. Yellow is where it looks most, for the class that it predicts."
+        f"The first test films of each class ({where}), not chosen: each film, and the same film "
+        "under the classifier's heat. Yellow is where it looks most, for the class it predicts."
         + (f" In the picture, {', '.join(numbered[:_MOST_CLASSES])}." if numbered else "")
     )
 
