@@ -504,6 +504,16 @@ def test_where_a_run_looks_is_measured_and_drawn(show, tmp_path, labels_from):
         assert [shown["index"] for shown in run["heat"]["shown"]] == indices
 
 
+def test_heat_in_copies_of_training_images_does_not_count(place, show, tmp_path):
+    root = copy_new(place, tmp_path / "new")
+    copied = sorted((place / "data" / "train").glob("*/*.png"))[0]
+    shutil.copy(copied, root / "left" / "again.png")
+    found = show(root, heatmaps=True, asked={"labels_from": "none"})
+    (run,) = report_predictions(found, tmp_path / "out")["runs"].values()
+    assert len(found.images) == 23 and run["heat"]["images"] == 22
+    assert "left/again.png" not in {shown["file"] for shown in run["heat"]["shown"]}
+
+
 def find_heat(shares, patients):
     """What was found for images of one class whose heat has these shares in the frame."""
     names = tuple(f"{i}.png" for i in range(len(shares)))
