@@ -5,6 +5,7 @@ import functools
 import io
 import json
 import shutil
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -22,7 +23,14 @@ from jaxgan.evaluation import reference
 from jaxgan.evaluation.encoder import TrainedEncoder
 from jaxgan.experiments import classifier_runs, predict
 from jaxgan.experiments.classifier_runs import read_flags, restore_classifier
-from jaxgan.experiments.predict import explain_images, predict_files, predict_images
+from jaxgan.experiments.predict import (
+    Heat,
+    Predictions,
+    explain_images,
+    predict_files,
+    predict_images,
+)
+from jaxgan.experiments.prediction_heat import describe_heat
 from jaxgan.experiments.prediction_output import (
     count_images,
     create_report,
@@ -494,6 +502,44 @@ def test_where_a_run_looks_is_measured_and_drawn(show, tmp_path, labels_from):
     else:
         indices = [m["index"] for m in run["mistakes"]]
         assert [shown["index"] for shown in run["heat"]["shown"]] == indices
+
+
+def test_heat_in_copies_of_training_images_does_not_count(place, show, tmp_path):
+    root = copy_new(place, tmp_path / "new")
+    copied = sorted((place / "data" / "train").glob("*/*.png"))[0]
+    shutil.copy(copied, root / "left" / "again.png")
+    found = show(root, heatmaps=True, asked={"labels_from": "none"})
+    (run,) = report_predictions(found, tmp_path / "out")["runs"].values()
+    assert len(found.images) == 23 and run["heat"]["images"] == 22
+    assert "left/again.png" not in {shown["file"] for shown in run["heat"]["shown"]}
+
+
+def find_heat(shares, patients):
+    """What was found for images of one class whose heat has these shares in the frame."""
+    names = tuple(f"{i}.png" for i in range(len(shares)))
+    predictions = Predictions(names, NAMES, np.tile([0.9, 0.1], (len(shares), 1)))
+    regions = {"frame": shares, "centre": 1 - shares}
+    heat = Heat(regions, (8, 8), Form(24, 1, "crop", AS_STORED), lambda images: images)
+    images = SimpleNamespace(files=names, patients=patients, sources=())
+    return SimpleNamespace(
+        images=images, class_names=NAMES, predictions={"run": predictions}, heat={"run": heat}
+    )
+
+
+def test_the_interval_of_heat_counts_each_patient_once():
+    shares = np.random.default_rng(0).uniform(size=12)
+    names = [f"p{i}" for i in range(12)]
+    one, five = (
+        describe_heat(
+            find_heat(shares.repeat(num), np.repeat(names, num).tolist()),
+            "run",
+            np.arange(12 * num),
+            [],
+        )["all"]["frame"]
+        for num in (1, 5)
+    )
+    assert five["value"] == pytest.approx(shares.mean())
+    assert five["interval"] == pytest.approx(one["interval"]) and one["interval"][0] > 0
 
 
 def test_arrays_of_any_size_and_colour_are_explained(place):

@@ -60,6 +60,8 @@ def test_the_page_says_how_much_heat_lies_in_the_frame(tmp_path, brightness):
     share = frame / heat.sum()
     assert found["all"]["frame"]["value"] == pytest.approx(share, abs=1e-6)
     assert found["without_heat"] == results.settings.num_folds
+    counts = [of_class["count"] for of_class in found["per_class"].values()]
+    assert counts == np.bincount(results.folds.images.labels).tolist()
     assert found["trainings"] == results.settings.num_folds * results.settings.num_seeds
     text = (tmp_path / "report.html").read_text()
     assert found["sentence"] in (tmp_path / "summary.md").read_text()

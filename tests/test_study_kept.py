@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -237,6 +238,12 @@ def test_what_can_not_predict_has_its_sentence(place, tmp_path, capsys):
         (tmp_path / FOLDER / "index.json").write_text(text)
         with pytest.raises(UserError, match="is damaged"):
             restore_arm(tmp_path, "real")
+    data = {**good["study"]["data"], "fingerprint": "of other images"}
+    other = {**good, "study": {**good["study"], "data": data}}
+    (tmp_path / FOLDER / "index.json").write_text(json.dumps(other))
+    shutil.copy(place / "study" / "config.json", tmp_path)
+    with pytest.raises(UserError, match=r"images of .* have changed since it kept"):
+        restore_arm(tmp_path, "real")
 
 
 def test_without_keeping_nothing_is_written(place, tmp_path, monkeypatch):

@@ -95,7 +95,7 @@ def _hash(arrays: Arrays) -> str:
     return digest.hexdigest()[:20]
 
 
-def _write(path: Path, arrays: Arrays) -> None:
+def _write(path: Path, arrays: Mapping[str, Any]) -> None:
     with written_beside(path) as beside, beside.open("wb") as file:
         named: dict[str, Any] = dict(arrays)
         np.savez(file, **named)  # numpy 2.0 would keep `allow_pickle` as an array
