@@ -21,8 +21,13 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "0"
 
 import numpy as np
+from hypothesis import settings
 
 from tests.helpers import refusing_nans
+
+# A busy machine is no fault: a deadline of milliseconds for an example would fail on it.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 for name in ("assert_allclose", "assert_array_equal"):
     setattr(np.testing, name, refusing_nans(getattr(np.testing, name)))

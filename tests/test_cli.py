@@ -207,7 +207,7 @@ def list_text_flags():
 NO_PATHS = {
     *("case", "class", "coordinator", "dataset", "patient_column", "patient_pattern", "peers"),
     *("label_column", "leave_out", "source_column", "suite", "value_range", "window"),
-    "augment_classes",
+    *("arm", "augment_classes", "format"),
 }
 
 

@@ -559,7 +559,7 @@ def test_a_huge_film_is_not_read_for_its_patient(tmp_path):
 FILMS = sorted(make_films().items())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.sampled_from(FILMS), st.data())
 @pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 def test_damaged_films_give_an_image_or_a_reason(film, data):

@@ -350,7 +350,7 @@ def test_decompression_bombs_are_refused_undecoded(monkeypatch):
         read_image(encode(noise(10, 10)), 1)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(["PNG", "JPEG", "BMP", "TIFF"]), st.data())
 def test_damaged_files_give_an_image_or_a_reason(file_format, data):
     content = bytearray(encode(noise(9, 7), file_format))
@@ -566,7 +566,7 @@ def test_a_file_cut_anywhere_gives_an_image_or_a_reason(name):
             assert str(error).isprintable()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=300), st.sampled_from([b"", *_SIGNATURES]))
 def test_any_bytes_give_an_image_or_a_reason(content, signature):
     try:

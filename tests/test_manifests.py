@@ -19,7 +19,7 @@ ENTRY = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(ENTRY, st.text(max_size=5)), max_size=6))
 def test_no_row_of_a_manifest_leads_out(tmp_path_factory, rows):
     root = tmp_path_factory.getbasetemp() / "manifests"
@@ -35,7 +35,7 @@ def test_no_row_of_a_manifest_leads_out(tmp_path_factory, rows):
         assert Path(os.path.realpath(root / file)).is_relative_to(os.path.realpath(root))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.one_of(st.binary(max_size=200), st.text(alphabet='file,patn"\r\n\0=', max_size=60)))
 def test_any_bytes_are_a_manifest_or_a_sentence(content):
     raw = content.encode() if isinstance(content, str) else content

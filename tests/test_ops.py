@@ -112,7 +112,7 @@ forms = st.one_of(
 
 
 @pytest.mark.parametrize("product", REFERENCES)
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, suppress_health_check=list(HealthCheck))
 @given(layer=layers(), form=forms)
 def test_every_form_equals_the_sum(product, layer, form):
     g, batch, *channels = layer

@@ -139,7 +139,7 @@ def test_fractions_have_to_sum_to_one(fractions):
         split_by_patient(labels, patients, fractions, seed=0)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 9)), min_size=1, max_size=40))
 def test_any_input_is_split_wholly_or_refused(images):
     labels = np.array([label for label, _ in images])

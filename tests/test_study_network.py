@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
+import jaxgan
 from configs import classifier as classifiers
 from configs import study
-from jaxgan import api
 from jaxgan.classifiers.weights import create_shapes
 from jaxgan.core.errors import UserError
 from jaxgan.core.settings import read_settings
@@ -40,7 +40,7 @@ def test_a_study_takes_every_classifier_in_the_colors_of_its_gan(name):
 
 def test_fields_of_the_other_classifier_can_be_changed_as_usual():
     changes = {"classifier.image_size": 48, "transfer.frozen": "early"}
-    settings = api.load_study_settings("study:small+recommended", changes)
+    settings = jaxgan.load_study_settings("study:small+recommended", changes)
     assert (settings.classifier.image_size, settings.transfer.frozen) == (48, "early")
     assert settings.transfer.weights == "imagenet" and settings.classifier.title.endswith("Lite0")
 
@@ -48,7 +48,7 @@ def test_fields_of_the_other_classifier_can_be_changed_as_usual():
 @pytest.mark.parametrize("name", ["smal", "smal+resnet18", "small+resnet", "small+"])
 def test_an_unknown_name_is_told_with_both_lists(name):
     with pytest.raises(UserError, match=re.escape(f"has no variant {name!r}")) as raised:
-        api.load_study_settings(f"study:{name}")
+        jaxgan.load_study_settings(f"study:{name}")
     assert "paper, small, quick, tiny" in str(raised.value)
     assert "recommended, resnet18, " in str(raised.value)
 
@@ -71,7 +71,7 @@ def test_an_unknown_name_is_told_with_both_lists(name):
     ],
 )
 def test_one_sentence_names_network_and_weights(name, changes, sentence):
-    settings = api.load_study_settings(f"study:{name}", changes)
+    settings = jaxgan.load_study_settings(f"study:{name}", changes)
     found = describe(settings, WEIGHTS if settings.transfer.weights else None)
     assert found["sentence"] == f"Classifier: {sentence}"
     assert found["sha256"] == (WEIGHTS["sha256"] if settings.transfer.weights else None)
@@ -80,11 +80,11 @@ def test_one_sentence_names_network_and_weights(name, changes, sentence):
 
 def test_a_classifier_of_larger_images_than_the_gan_s_is_a_sentence_with_its_arms():
     changes = {"arms": ("real", "gan", "synthetic_only")}
-    settings = api.load_study_settings("study:small+recommended", changes)
+    settings = jaxgan.load_study_settings("study:small+recommended", changes)
     found = describe_sizes(settings)
     assert "at 128 pixels" in found and "from 64 pixels" in found and "gan, synthetic_only" in found
     for other in ({"classifier.image_size": 64}, {"arms": ("real", "classic")}):
-        settings = api.load_study_settings("study:small+recommended", {**changes, **other})
+        settings = jaxgan.load_study_settings("study:small+recommended", {**changes, **other})
         assert describe_sizes(settings) is None
 
 
@@ -96,15 +96,13 @@ def test_a_study_with_weights_of_a_file_comes_to_its_page(tmp_path):
         **{"num_updates": 12, "classifier.image_size": 32, "classifier.width": 0.125},
         **{"transfer.weights": str(path), "transfer.frozen": "features"},
     }
-    settings = api.load_study_settings("study:quick+efficientnet_lite0_small", changes)
+    settings = jaxgan.load_study_settings("study:quick+efficientnet_lite0_small", changes)
     shapes = flatten_dict(create_shapes(settings.classifier.create(3)), sep="/")
     rng = np.random.default_rng(0)
     arrays = {n: rng.uniform(0.02, 0.1, leaf.shape).astype("f4") for n, leaf in shapes.items()}
     np.savez(path, **arrays)
-    images = api.load_images(settings.data, settings.classifier, cache_dir=tmp_path / "cache")
-    found = api.run_study(
-        settings, dataset=images, gan_dataset=images, workdir=tmp_path / "study", num_devices=1
-    )
+    films = jaxgan.load_phantom(cache_dir=tmp_path / "cache")
+    found = jaxgan.run_study(settings, films, workdir=tmp_path / "study", num_devices=1)
     assert not found.report["failures"]
     named = found.report["classifier"]
     assert named["weights"] == "mine.npz" and named["frozen"] == "features"

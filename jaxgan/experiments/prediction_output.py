@@ -298,7 +298,7 @@ def _describe_distance(comparison: Comparison | str) -> str:
     if isinstance(comparison, str):
         return (
             "It is not known how far these images are from the training images, and which of them "
-            f"are copies of these: {comparison}"
+            f"are copies of these. So the numbers can be too good. {comparison}"
         )
     if not comparison.departures:
         return "All these images are copies of training images, or made by jaxgan."
