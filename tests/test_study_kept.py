@@ -242,7 +242,7 @@ def test_what_can_not_predict_has_its_sentence(place, tmp_path, capsys):
     other = {**good, "study": {**good["study"], "data": data}}
     (tmp_path / FOLDER / "index.json").write_text(json.dumps(other))
     shutil.copy(place / "study" / "config.json", tmp_path)
-    with pytest.raises(UserError, match=r"images of .* have changed since it kept"):
+    with pytest.raises(UserError, match=r"images of .* have changed since the study kept"):
         restore_arm(tmp_path, "real")
 
 
