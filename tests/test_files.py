@@ -64,6 +64,16 @@ def test_names_that_are_not_utf8_can_be_written(tmp_path):
     assert (tmp_path / "page.html").read_text("utf-8") == r"Größe --workdir=a\udcff"
 
 
+@pytest.mark.parametrize("text", [None, "", "{", "[]", "1", "[" * 100_000, b"\xff"])
+def test_a_json_file_without_an_object_is_none(tmp_path, text):
+    path = tmp_path / "x.json"
+    if text is not None:
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert files.read_object(path) is None
+    path.write_text('{"a": 1}')
+    assert files.read_object(path) == {"a": 1}
+
+
 def test_a_block_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(KeyError), files.written_beside(tmp_path / "x") as beside:
         beside.write_text("half")

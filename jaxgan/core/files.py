@@ -69,6 +69,15 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def read_object(path: Path) -> dict[str, Any] | None:
+    """Return the object in a JSON file, None if the file is absent, damaged or no object."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
 def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
     """Return the arrays of an .npz file; None if any bit differs from what was written."""
     try:

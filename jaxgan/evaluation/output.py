@@ -1,13 +1,12 @@
 """Choose the folder of a comparison and write it: an earlier, different one is kept."""
 
 import itertools
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jaxgan.core.console import say
-from jaxgan.core.files import write_json
+from jaxgan.core.files import read_object, write_json
 
 
 def choose_out(out: Path, file: str, comparison: Mapping[str, Any]) -> Path:
@@ -16,18 +15,11 @@ def choose_out(out: Path, file: str, comparison: Mapping[str, Any]) -> Path:
     for number in itertools.count(1):
         folder = out if number == 1 else named.parent / f"{named.name}-{number}"
         path = folder / file
-        if not path.exists() or _read_comparison(path) == comparison:
+        if not path.exists() or (read_object(path) or {}).get("comparison") == comparison:
             if number > 1:
                 say(f"{out} holds another comparison, which is kept: this one goes to {folder}.")
             return folder
     raise AssertionError("there is always another number")
-
-
-def _read_comparison(path: Path) -> Any:
-    try:
-        return dict(json.loads(path.read_bytes())).get("comparison")
-    except (OSError, ValueError, TypeError):
-        return None
 
 
 def write_result(result: Mapping[str, Any], path: Path, copy: Path | None) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from jaxgan.classifiers.step import compute_probabilities
 from jaxgan.core.console import say
 from jaxgan.core.errors import UserError, list_some
-from jaxgan.core.files import make_folder, write_bytes, write_json, write_text
+from jaxgan.core.files import make_folder, read_object, write_bytes, write_json, write_text
 from jaxgan.core.types import Params
 from jaxgan.core.untrusted import printable
 from jaxgan.core.versions import get_versions
@@ -228,8 +228,8 @@ def _open_out(out: Path, described: Mapping[str, Any]) -> None:
     if out.exists() and not out.is_dir():
         raise UserError(f"--out={out} is a file: expected a folder.")
     names = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
-    note = _read_note(out / NOTE)
-    if names and note is None:
+    note = read_object(out / NOTE)
+    if names and "variables_sha256" not in (note or {}):
         raise UserError(
             f"{out} is not empty ({printable(list_some(names))}) and is not an export: choose "
             "another --out."
@@ -242,11 +242,3 @@ def _open_out(out: Path, described: Mapping[str, Any]) -> None:
         )
     make_folder(out)
     write_json(out / NOTE, dict(described))
-
-
-def _read_note(file: Path) -> dict[str, Any] | None:
-    try:
-        note = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None
-    return note if isinstance(note, dict) and "variables_sha256" in note else None

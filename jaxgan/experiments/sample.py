@@ -1,7 +1,6 @@
 """Draw images from the run of a GAN, one PNG each."""
 
 import hashlib
-import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 
 from jaxgan.core.console import say
 from jaxgan.core.errors import UserError, list_some
-from jaxgan.core.files import make_folder, write_json
+from jaxgan.core.files import make_folder, read_object, write_json
 from jaxgan.core.seeds import check_latents
 from jaxgan.core.untrusted import printable
 from jaxgan.data.folder import ENDINGS
@@ -114,7 +113,7 @@ def _open_out(out: Path, origin: Mapping[str, Any]) -> None:
     """Create the folder for images of one origin; refuse a folder with images of another."""
     names = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
     images = [name for name in names if name.lower().endswith(ENDINGS)]
-    found = _read_note(out / _NOTE)
+    found = read_object(out / _NOTE)
     same = found is not None and all(
         found.get(name) == origin[name] for name in ("label", "threshold", "generator")
     )
@@ -130,11 +129,3 @@ def _open_out(out: Path, origin: Mapping[str, Any]) -> None:
         )
     make_folder(out)
     write_json(out / _NOTE, dict(origin))
-
-
-def _read_note(file: Path) -> dict[str, Any] | None:
-    try:
-        note = json.loads(file.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return note if isinstance(note, dict) else None

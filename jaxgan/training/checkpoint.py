@@ -29,7 +29,7 @@ from orbax.checkpoint.options import AsyncOptions, MultiprocessingOptions
 
 from jaxgan.core.console import say
 from jaxgan.core.errors import UserError, find_disk_error, find_memory_error
-from jaxgan.core.files import write_json
+from jaxgan.core.files import read_object, write_json
 from jaxgan.core.untrusted import printable
 from jaxgan.devices.distributed import is_several, leads
 from jaxgan.training.record import describe_differences, number_record, upgrade_record
@@ -242,7 +242,7 @@ def _is_intact(directory: Path, step: int) -> bool:
     path = directory / str(step) / _DIGESTS
     if not path.exists():  # older versions of jaxgan saved no digests
         return not any(directory.glob(f"*/{_DIGESTS}"))
-    found, noted = _compute_digests(path.parent), _read_digests(path)
+    found, noted = _compute_digests(path.parent), (read_object(path) or {})
     return bool(noted) and noted.items() <= found.items()
 
 
@@ -277,14 +277,6 @@ def _describe_damage(directory: Path, steps: Iterable[int]) -> UserError:
     if not any(directory.glob(f"*/{_DIGESTS}")):  # older versions of jaxgan saved no digests
         remedy = f"remove its folder, then {remedy}"
     return UserError(f"{printable(shown)} is damaged: {remedy}")
-
-
-def _read_digests(path: Path) -> dict[str, str]:
-    """Return the saved digests, none if their file is damaged."""
-    try:
-        return dict(json.loads(path.read_bytes()))
-    except (OSError, ValueError):
-        return {}
 
 
 def _list_steps(directory: Path) -> set[int]:

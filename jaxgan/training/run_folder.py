@@ -20,6 +20,7 @@ from jaxgan.core.files import (
     hold_folder,
     holds_nothing,
     make_folder,
+    read_object,
     remove_leftovers,
     sync,
     telling_disk_errors,
@@ -68,7 +69,7 @@ class RunFolder:
 
         Prints the files that are gone.
         """
-        marker = _read_object(self.path / _FINISHED)
+        marker = read_object(self.path / _FINISHED)
         if marker is None or marker.get("num_epochs") != num_epochs:
             return False
         noted = marker.get("files", ())
@@ -155,7 +156,7 @@ def write_record(
 ) -> None:
     """Write the record of the run in `path`; without `notes` the existing notes stay."""
     file = path / _CONFIG
-    kept = (_read_object(file) or {}).get("notes") if notes is None else dict(notes)
+    kept = (read_object(file) or {}).get("notes") if notes is None else dict(notes)
     write_json(file, number_record(record) | ({"notes": kept} if kept else {}))
 
 
@@ -215,7 +216,7 @@ def read_record(path: Path) -> dict[str, Any]:
     `UserError` if there is no copy, or if a newer version wrote the record.
     """
     file = path / _CONFIG
-    record, found = _read_object(file), file.exists()
+    record, found = read_object(file), file.exists()
     if record is not None and _is_record(record):
         return upgrade_record(record, printable(str(file)))
     kept = _read_kept_record(path)
@@ -237,7 +238,7 @@ def find_record(path: Path) -> dict[str, Any] | None:
 
     Raises `UserError` if a newer version wrote it.
     """
-    record = _read_object(path / _CONFIG)
+    record = read_object(path / _CONFIG)
     known = record is not None and _is_record(record)
     return read_record(path) if known or _read_kept_record(path) is not None else None
 
@@ -255,22 +256,13 @@ def read_data(path: Path) -> dict[str, str]:
 
 def read_notes(path: Path) -> dict[str, Any]:
     """Return the notes of the run in `path`: command, folder, data; empty where it has none."""
-    notes = (_read_object(path / _CONFIG) or {}).get("notes")
+    notes = (read_object(path / _CONFIG) or {}).get("notes")
     return notes if isinstance(notes, dict) else {}
 
 
 def read_report(path: Path) -> dict[str, Any] | None:
     """Return the `report.json` of the run in `path`, None if it is absent or damaged."""
-    return _read_object(path / "report.json")
-
-
-def _read_object(file: Path) -> dict[str, Any] | None:
-    """Return the object in a JSON file, None if the file is absent, damaged or no object."""
-    try:
-        value = json.loads(file.read_bytes())
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
+    return read_object(path / "report.json")
 
 
 def _is_record(record: Mapping[str, Any]) -> bool:
@@ -284,7 +276,7 @@ def _read_kept_record(path: Path) -> dict[str, Any] | None:
     """Return the copy of the record in a run's newest checkpoint, None if there is none."""
     steps = [p for p in path.glob("checkpoints/*") if p.name.isdecimal()]
     for step in sorted(steps, key=lambda p: int(p.name), reverse=True):
-        kept = (_read_object(step / "_CHECKPOINT_METADATA") or {}).get("custom_metadata")
+        kept = (read_object(step / "_CHECKPOINT_METADATA") or {}).get("custom_metadata")
         record = kept.get("run") if isinstance(kept, dict) else None
         if isinstance(record, dict) and _is_record(record):
             return record
