@@ -10,6 +10,7 @@ import optax
 import pytest
 from flax.traverse_util import flatten_dict
 
+from configs.classifier import list_variants
 from jaxgan.classifiers import kept_maps
 from jaxgan.classifiers.kept_maps import keep_maps
 from jaxgan.classifiers.predict import create_predict
@@ -17,7 +18,9 @@ from jaxgan.classifiers.step import create_classifier_state, train_step
 from jaxgan.classifiers.transfer import TransferSettings, begin, create_optimizer
 from jaxgan.classifiers.weight_files import NPZ, WeightFile
 from jaxgan.classifiers.weights import create_shapes, match
+from jaxgan.core.settings import read_settings
 from jaxgan.core.types import Batch
+from jaxgan.experiments.train_classifier import TrainClassifierSettings
 from tests.helpers import compute_difference, make_image_set
 from tests.toy_classifier import ToySettings
 
@@ -124,3 +127,61 @@ def test_equal_batches_are_computed_once_and_never_differently():
             np.testing.assert_array_equal(cached(images), expected)
         assert sizes == computed
     assert cached(images[:0]).shape == (0, 1)
+
+
+def create_narrow(variant, frozen):
+    """Return a published network of small width and its start, with random statistics."""
+    config = list_variants()[variant]()
+    config.classifier.width = 0.05
+    run = read_settings(TrainClassifierSettings, config.to_dict())
+    transfer = TransferSettings(weights="file", frozen=frozen)
+    classifier = transfer.apply(run.classifier.create(2))
+    state = create_classifier_state(
+        jax.random.key(1), classifier=classifier, optimizer=optax.sgd(0.01)
+    )
+    rng, flat = np.random.default_rng(0), flatten_dict(state.variables, sep="/")
+    arrays = {
+        name: rng.uniform(0.5, 1.5, a.shape).astype("f4") if a.ndim == 1 else np.asarray(a)
+        for name, a in flat.items()
+    }
+    return classifier, transfer, match(WeightFile("a.npz", NPZ, "0" * 64, arrays), classifier)
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        "vgg16_small",
+        *(
+            pytest.param(f"{name}_small", marks=pytest.mark.slow)
+            for name in ("resnet18", "resnet50", "googlenet", "inception_v3", "efficientnet_lite0")
+        ),
+    ],
+)
+def test_the_last_stage_learns_from_kept_maps_as_from_images(variant):
+    """The maps before the last stage are kept, and both trainings change that stage alike."""
+    classifier, transfer, start = create_narrow(variant, "early")
+    size = classifier.input.image_size
+    images, kept = make_image_set(8, size=size), keep(classifier, start)
+    assert kept.learner.method == "classify_early"
+    optimizer = create_optimizer(optax.sgd(0.01), classifier, transfer)
+    bound = {"classifier": classifier, "optimizer": optimizer}
+    state = begin(create_classifier_state(jax.random.key(0), **bound), start)
+    found = []
+    for learner, data in ((classifier, images), (kept.learner, kept.replace(images))):
+        step = jax.jit(functools.partial(train_step, classifier=learner, optimizer=optimizer))
+        after, batch = state, Batch(jnp.asarray(data.images), jnp.asarray(data.labels))
+        for i in range(2):
+            after, _ = step(after, batch, jax.random.key(i))
+        found.append((after, create_predict(learner, 3)(after.variables, data.images)))
+    (from_images, expected), (from_maps, predicted) = found
+    assert compute_difference(from_images.variables, from_maps.variables) < 1e-4
+    np.testing.assert_allclose(predicted, expected, atol=1e-4)
+    *early, late = classifier.stages
+    moved = [
+        compute_difference(state.params[name], from_maps.params[name])
+        for name in late
+        if name in state.params
+    ]
+    assert min(moved) > 1e-5
+    for name in (name for stage in early for name in stage if name in state.params):
+        assert compute_difference(state.params[name], from_maps.params[name]) == 0.0

@@ -126,11 +126,15 @@ class EfficientnetLite(ClassifierModule):
         self.dropping = Dropout(self.dropout, self.style.axis_name)
         self.output = self.style.create_dense(self.num_outputs, "fc")
 
-    def extract_maps(self, images: Array, *, train: bool) -> tuple[Array, tuple[Array, ...]]:
+    def extract_early(self, images: Array, *, train: bool) -> tuple[Array, tuple[Array, ...]]:
         x = nn.relu6(self.stem_norm(self.stem(images), use_running_average=not train))
-        for block in self.blocks:
+        for block in self.blocks[:-1]:
             x = block(x, train=train)
-        return nn.relu6(self.last_norm(self.last(x), use_running_average=not train)), ()
+        return x, ()
+
+    def extract_late(self, maps: Array, *, train: bool) -> Array:
+        x = self.blocks[-1](maps, train=train)  # the last stage has one block
+        return nn.relu6(self.last_norm(self.last(x), use_running_average=not train))
 
     def classify_maps(self, maps: Array, *, train: bool) -> Array:
         features = self.dropping(maps.mean(axis=(1, 2)), train=train)

@@ -140,18 +140,26 @@ class Googlenet(ClassifierModule):
             name=name,
         )
 
-    def extract_maps(self, images: Array, *, train: bool) -> tuple[Array, tuple[Array, ...]]:
+    def extract_early(self, images: Array, *, train: bool) -> tuple[Array, tuple[Array, ...]]:
         x = self._begin(images, train=train)
         auxiliary = []
-        for name, block in self.inception.items():
+        for name, block in self._list_blocks(is_last_stage=False):
             if name == "4a":
                 x = max_pool(x, 3, 2, ceil=True)
-            elif name == "5a":
-                x = max_pool(x, 3 if self.paper else 2, 2, ceil=True)
             x = block(x, train=train)
             if name in self.heads and (train or self.is_initializing()):
                 auxiliary.append(self.heads[name](x, train=train))
         return x, tuple(auxiliary)
+
+    def extract_late(self, maps: Array, *, train: bool) -> Array:
+        x = max_pool(maps, 3 if self.paper else 2, 2, ceil=True)
+        for _, block in self._list_blocks(is_last_stage=True):
+            x = block(x, train=train)
+        return x
+
+    def _list_blocks(self, *, is_last_stage: bool) -> list[tuple[str, Inception]]:
+        """Return the blocks of the last stage, or all others, with their names."""
+        return [pair for pair in self.inception.items() if (pair[0][0] == "5") is is_last_stage]
 
     def _begin(self, images: Array, *, train: bool) -> Array:
         """Return the maps that the first block reads."""

@@ -220,15 +220,24 @@ class InceptionV3(ClassifierModule):
         if self.auxiliary:
             self.head = AuxiliaryHead(self.style, self.num_outputs, self.width, name="AuxLogits")
 
-    def extract_maps(self, images: Array, *, train: bool) -> tuple[Array, tuple[Array, ...]]:
+    def extract_early(self, images: Array, *, train: bool) -> tuple[Array, tuple[Array, ...]]:
         x, auxiliary = images, []
         for layer in self.stem:
             x = max_pool(x, 3, 2) if layer is None else layer(x, train=train)
-        for name, block in self.mixed.items():
+        for name, block in self._list_blocks(is_last_stage=False):
             x = block(x, train=train)
             if self.auxiliary and name == _AUXILIARY_BLOCK and (train or self.is_initializing()):
                 auxiliary.append(self.head(x, train=train))
         return x, tuple(auxiliary)
+
+    def extract_late(self, maps: Array, *, train: bool) -> Array:
+        for _, block in self._list_blocks(is_last_stage=True):
+            maps = block(maps, train=train)
+        return maps
+
+    def _list_blocks(self, *, is_last_stage: bool) -> list[tuple[str, MixedBlock]]:
+        """Return the blocks of the last stage, or all others, with their names."""
+        return [pair for pair in self.mixed.items() if (pair[0][6] == "7") is is_last_stage]
 
     def classify_maps(self, maps: Array, *, train: bool) -> Array:
         features = self.dropping(maps.mean(axis=(1, 2)), train=train)

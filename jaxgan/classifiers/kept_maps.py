@@ -1,21 +1,24 @@
-"""Feature maps that are computed once, if every layer before the head is frozen.
+"""Feature maps that are computed once, if every layer before them is frozen.
 
 Such layers give the same maps for an image in every epoch: batch norm uses its running statistics,
 and there is no dropout. So training on maps gives the same result as training on images, except
 for rounding. This is not true if training changes the images, or has heads on earlier maps.
+
+If all features are frozen, these are the last maps. If the last stage learns, they are the maps
+before it.
 """
 
 import functools
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan.classifiers.protocol import Classifier, InputForm
+from jaxgan.classifiers.protocol import Classifier, ClassifierModule, InputForm
 from jaxgan.classifiers.weights import Start, create_shapes
 from jaxgan.core.types import Array, Params
 from jaxgan.data.sets import ImageSet
@@ -53,12 +56,12 @@ def keep_maps(
 
     `start` has the weights of the frozen layers. Training must not change the images.
     """
-    layers = tuple(name for stage in classifier.stages for name in stage)
-    if start is None or classifier.frozen != layers or classifier.auxiliary_weight:
+    methods = _find_methods(classifier)
+    if start is None or methods is None or classifier.auxiliary_weight:
         return None
     shapes = create_shapes(classifier)
     variables = start.fill(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes))
-    compute = functools.partial(_compute_maps, classifier=classifier)
+    compute = functools.partial(_compute_maps, classifier=classifier, extract=methods.extract)
     size, channels = classifier.input.image_size, classifier.input.channels
     image = jax.ShapeDtypeStruct((1, size, size, channels), jnp.uint8)
     maps = jax.eval_shape(compute, shapes, image)
@@ -66,7 +69,7 @@ def keep_maps(
         return None
     bound = functools.partial(jax.jit(compute), variables)
     learner = replace(
-        classifier, input=InputForm(size, channels, _take_as_it_is), method="classify"
+        classifier, input=InputForm(size, channels, _take_as_it_is), method=methods.classify
     )
     return KeptMaps(learner, lambda images: map_batches(bound, images, batch_size))
 
@@ -102,9 +105,34 @@ class MapCache:
         return maps
 
 
-def _compute_maps(variables: Params, images: Array, *, classifier: Classifier) -> Array:
+class _Methods(NamedTuple):
+    """The module's methods that give the maps, and that read them."""
+
+    extract: str
+    classify: str
+
+
+def _find_methods(classifier: Classifier) -> _Methods | None:
+    """Return the methods on both sides of the frozen layers; None if no method begins there."""
+    if not classifier.frozen:
+        return None
+    if classifier.frozen == _list_layers(classifier.stages):
+        return _Methods("extract_maps", "classify")
+    divides = type(classifier.module).extract_early is not ClassifierModule.extract_early
+    if divides and classifier.frozen == _list_layers(classifier.stages[:-1]):
+        return _Methods("extract_early", "classify_early")
+    return None
+
+
+def _list_layers(stages: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    return tuple(name for stage in stages for name in stage)
+
+
+def _compute_maps(
+    variables: Params, images: Array, *, classifier: Classifier, extract: str
+) -> Array:
     seen = classifier.input.scale(images)
-    found: Any = classifier.module.apply(variables, seen, train=False, method="extract_maps")
+    found: Any = classifier.module.apply(variables, seen, train=False, method=extract)
     return found[0]
 
 

@@ -26,14 +26,27 @@ class Outputs(NamedTuple):
 
 
 class ClassifierModule(nn.Module):
-    """A network in two parts, each a method that the family writes (in `setup`, its layers)."""
+    """A network in two parts, each a method that the family writes (in `setup`, its layers).
 
-    def extract_maps(self, images: Array, *, train: bool) -> tuple[Array, tuple[Array, ...]]:
-        """Return the last feature maps [batch, h, w, features], and auxiliary logits if `train`.
+    The parts are `extract_maps` and `classify_maps`. A family with stages writes `extract_early`
+    and `extract_late` in place of `extract_maps`: the last stage is then a part of its own.
+    """
+
+    def extract_early(self, images: Array, *, train: bool) -> tuple[Array, tuple[Array, ...]]:
+        """Return the maps before the last stage, and auxiliary logits if `train`.
 
         Layers that only training uses must also get their parameters if `is_initializing()`.
         """
         raise NotImplementedError
+
+    def extract_late(self, maps: Array, *, train: bool) -> Array:
+        """Apply the last stage to the maps before it; return maps [batch, h, w, features]."""
+        raise NotImplementedError
+
+    def extract_maps(self, images: Array, *, train: bool) -> tuple[Array, tuple[Array, ...]]:
+        """Return the last feature maps [batch, h, w, features], and auxiliary logits if `train`."""
+        maps, auxiliary = self.extract_early(images, train=train)
+        return self.extract_late(maps, train=train), auxiliary
 
     def classify_maps(self, maps: Array, *, train: bool) -> Array:
         """Return logits [batch, outputs] in float32, or float64, of the last feature maps."""
@@ -42,6 +55,10 @@ class ClassifierModule(nn.Module):
     def classify(self, maps: Array, *, train: bool) -> Outputs:
         """Return the outputs for the last feature maps, without auxiliary ones."""
         return Outputs(self.classify_maps(maps, train=train))
+
+    def classify_early(self, maps: Array, *, train: bool) -> Outputs:
+        """Return the outputs for the maps before the last stage, without auxiliary ones."""
+        return self.classify(self.extract_late(maps, train=train), train=train)
 
     def __call__(self, images: Array, *, train: bool) -> Outputs:
         """Return the outputs for images [batch, height, width, channels] as the network sees them.
@@ -80,7 +97,7 @@ class Classifier:
     the last maps: they can be frozen. The reader of weight files uses `torch_names`; `package` is
     the Python package that has weights. Training does not change the layers in `frozen`
     (`jaxgan.classifiers.frozen`). `method` is the module's method: `__call__` takes images,
-    `classify` takes maps.
+    `classify` takes the last maps, `classify_early` those before the last stage.
     """
 
     create_module: Callable[[str | None], ClassifierModule]

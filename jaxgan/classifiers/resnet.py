@@ -87,12 +87,22 @@ class Resnet(ClassifierModule):
         ]
         self.output = self.style.create_dense(self.num_outputs, "fc")
 
-    def extract_maps(self, images: Array, *, train: bool) -> tuple[Array, tuple[Array, ...]]:
+    def extract_early(self, images: Array, *, train: bool) -> tuple[Array, tuple[Array, ...]]:
         x = nn.relu(self.norm(self.conv(images), use_running_average=not train))
         x = blocks.max_pool(x, 3, 2, padding=1)
-        for block in self.blocks:
+        for block in self.blocks[: -self._num_late]:
             x = block(x, train=train)
         return x, ()
+
+    def extract_late(self, maps: Array, *, train: bool) -> Array:
+        for block in self.blocks[-self._num_late :]:
+            maps = block(maps, train=train)
+        return maps
+
+    @property
+    def _num_late(self) -> int:
+        """The number of blocks in the last stage."""
+        return _NUM_BLOCKS[self.depth][-1]
 
     def classify_maps(self, maps: Array, *, train: bool) -> Array:
         del train  # without dropout both are the same

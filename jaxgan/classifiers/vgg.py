@@ -58,14 +58,20 @@ class Vgg16(ClassifierModule):
         output = "classifier_6" if self.head == "dense" else "head"
         self.output = self.style.create_dense(self.num_outputs, output)
 
-    def extract_maps(self, images: Array, *, train: bool) -> tuple[Array, tuple[Array, ...]]:
+    def extract_early(self, images: Array, *, train: bool) -> tuple[Array, tuple[Array, ...]]:
         x = images
-        for convs, norms in zip(self.convs, self.norms, strict=True):
-            for conv, norm in zip(convs, norms, strict=True):
-                x = conv(x)
-                x = nn.relu(x if norm is None else norm(x, use_running_average=not train))
-            x = max_pool_2x2(x)
+        for block in range(len(_BLOCKS) - 1):
+            x = self._apply_block(block, x, train=train)
         return x, ()
+
+    def extract_late(self, maps: Array, *, train: bool) -> Array:
+        return self._apply_block(len(_BLOCKS) - 1, maps, train=train)
+
+    def _apply_block(self, block: int, x: Array, *, train: bool) -> Array:
+        for conv, norm in zip(self.convs[block], self.norms[block], strict=True):
+            x = conv(x)
+            x = nn.relu(x if norm is None else norm(x, use_running_average=not train))
+        return max_pool_2x2(x)
 
     def classify_maps(self, maps: Array, *, train: bool) -> Array:
         if self.head == "average":
