@@ -16,6 +16,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -71,6 +73,7 @@ def _import_libraries() -> None:
 def _serve(tasks: IO[str]) -> None:
     _import_libraries()
     gc.freeze()  # a fork that looks for garbage in it would copy all of it
+    gc.set_threshold(50_000, 20, 20)  # as in conftest.py
     for line in tasks:
         task = json.loads(line)
         child = os.fork()
@@ -90,8 +93,26 @@ def _become(command: list[str], cwd: str, before: str, files: list[str]) -> None
     sys.argv = command
     sys.path[0] = str(LAUNCH)
     scope: dict[str, Any] = {}
-    exec(before, scope)
-    runpy.run_path(command[0], run_name="__main__")
+    try:
+        exec(before, scope)
+        runpy.run_path(command[0], run_name="__main__")
+    except SystemExit as end:
+        _leave(end.code)
+    except BaseException:
+        traceback.print_exc()
+        _leave(1)
+    _leave(0)
+
+
+def _leave(code: object) -> None:
+    """End as Python does, but for taking apart all that is imported, which takes 0.2 s."""
+    if isinstance(code, str):
+        print(code, file=sys.stderr)
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
 
 
 if __name__ == "__main__":

@@ -224,7 +224,7 @@ class NumberedSampler:
 
 def test_a_generator_draws_by_seed_and_shows_its_images(tmp_path, monkeypatch):
     made = RestoredRun(make_dcgan_settings(), None, None, NumberedSampler(), 0)
-    monkeypatch.setattr(trained, "restore_run", lambda run, checkpoint: made)
+    monkeypatch.setattr(trained, "restore_run", lambda run, checkpoint, choice: made)
     generator = jaxgan.load_generator(tmp_path)
     assert generator.sample(3, seed=4)[:, 0, 0, 0].tolist() == [4, 5, 6]
     assert generator._repr_html_().count("<img") == 8
@@ -241,6 +241,14 @@ def test_a_run_of_another_kind_has_its_sentence(tmp_path):
         jaxgan.load_classifier(run)
     with pytest.raises(UserError, match="The checkpoint is 'last': expected 'best' or 'newest'"):
         jaxgan.load_generator(run, checkpoint="last")
+
+
+def test_a_class_of_a_model_of_all_classes_is_chosen_by_its_folder(tmp_path):
+    model = write_run(tmp_path, "all", make_dcgan_settings(num_classes=2), measured={})
+    with pytest.raises(UserError) as found:
+        jaxgan.load_generator(model)
+    expected = f"choose one of them by its folder, such as load_generator('{tmp_path}/CLASS')."
+    assert str(found.value).endswith(expected)
 
 
 # Examples --------------------------------------------------------------------------------------

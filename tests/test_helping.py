@@ -8,6 +8,7 @@ import pytest
 
 from jaxgan.__main__ import COMMANDS
 from tests import forks
+from tests.helpers import write_split_folder
 
 LAUNCHERS = [name.replace("-", "_") for name in COMMANDS]
 MOST_LINES, MOST_LETTERS = 40, 120
@@ -56,7 +57,8 @@ def test_every_own_flag_is_there():
 
 @pytest.mark.parametrize(("name", "part"), [("study", "weeks on a CPU"), ("train_gmd", "4 hours")])
 def test_the_effort_of_the_default_is_said_first(name, part, tmp_path):
-    flags = ["--dry_run", f"--cache_dir={tmp_path}"]
+    write_split_folder(tmp_path / "data", num_train=24, num_val=8)
+    flags = ["--dry_run", f"--cache_dir={tmp_path}", f"--data_dir={tmp_path / 'data'}"]
     result = forks.run(name, flags, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert part in result.stderr.splitlines()[0]

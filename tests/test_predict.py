@@ -40,6 +40,7 @@ from jaxgan.experiments.prediction_output import (
 from jaxgan.experiments.prediction_report import Truth, compare_runs, measure_run
 from jaxgan.experiments.train_classifier import train_classifier
 from jaxgan.networks.encoder import Encoder
+from jaxgan.reports import heatmaps
 from jaxgan.reports.prediction_page import format_prediction
 from jaxgan.study.statistics import compare
 from jaxgan.training.run_folder import read_record
@@ -481,7 +482,8 @@ def test_runs_that_can_not_be_shown_anything_have_their_sentence(place, tmp_path
 
 
 @pytest.mark.parametrize("labels_from", ["auto", "none"])
-def test_where_a_run_looks_is_measured_and_drawn(show, tmp_path, labels_from):
+def test_where_a_run_looks_is_measured_and_drawn(show, tmp_path, labels_from, monkeypatch):
+    monkeypatch.setattr(heatmaps, "FEW_PLACES", 2)  # as many as the small images here have
     found = show("new", heatmaps=True, asked={"labels_from": labels_from})
     report = report_predictions(found, tmp_path)
     (run,) = report["runs"].values()
@@ -495,13 +497,23 @@ def test_where_a_run_looks_is_measured_and_drawn(show, tmp_path, labels_from):
     counts = [of_class["count"] for of_class in run["heat"]["by_predicted"].values()]
     assert sum(counts) == 22 and run["heat"]["places"] == [2, 2]
     page = (tmp_path / "report.md").read_text()
-    assert f"{mean:.0%} of the classifier's heat is in the frame" in page and "too coarse" in page
+    assert f"{mean:.0%} of the classifier's heat is in the frame" in page
     assert "figures/heatmaps.png" in page and (tmp_path / "figures" / "heatmaps.png").is_file()
     if labels_from == "none":
         assert "mistakes" not in "".join(run["figures"]) and len(run["heat"]["shown"]) == 16
     else:
         indices = [m["index"] for m in run["mistakes"]]
         assert [shown["index"] for shown in run["heat"]["shown"]] == indices
+
+
+def test_the_share_of_coarse_heat_is_left_out_and_it_says_why(show, tmp_path):
+    report = report_predictions(show("new", heatmaps=True), tmp_path)
+    (run,) = report["runs"].values()
+    assert run["heat"]["places"] == [2, 2]
+    assert not run["heat"].keys() & {"all", "by_predicted", "by_source"}
+    page = (tmp_path / "report.md").read_text()
+    assert "has only 2 x 2 places, which is too coarse to measure the shares" in page
+    assert "heat of" not in page and "figures/heatmaps.png" in page
 
 
 def test_heat_in_copies_of_training_images_does_not_count(place, show, tmp_path):

@@ -38,7 +38,7 @@ def test_a_job_keeps_the_heat_of_its_test_images_and_its_name(tmp_path, untraine
     assert not any("heat_maps" in r for r in again.classifiers["real"].values())
 
 
-def heat_frame(results, brightness):
+def heat_frame(results, brightness, places=(8, 8)):
     """Give the jobs of the arm `real` heat that is `brightness` in the outermost 3 pixels."""
     side = results.folds.images.images.shape[1]
     for (_, fold), done in results.classifiers["real"].items():
@@ -46,7 +46,7 @@ def heat_frame(results, brightness):
         heat = np.ones((len(test), side, side), np.float32)
         heat[:, :3] = heat[:, -3:] = heat[:, :, :3] = heat[:, :, -3:] = brightness
         heat[0] = 0.0  # nothing speaks for its prediction
-        done |= measure_heat(heat / max(brightness, 1.0), test.labels, (8, 8))
+        done |= measure_heat(heat / max(brightness, 1.0), test.labels, places)
     return heat[1]
 
 
@@ -68,6 +68,20 @@ def test_the_page_says_how_much_heat_lies_in_the_frame(tmp_path, brightness):
     assert found["sentence"].replace("'", "&#39;") in text
     assert (tmp_path / "figures" / "heatmaps.png").is_file()
     assert "without and with the classifier&#39;s heat" in text
+
+
+def test_the_page_gives_no_share_of_coarse_heat(tmp_path):
+    results = make_results(arms=("real", "duplicates"), amount_arms=(), generators=())
+    heat_frame(results, 9.0, places=(8, 5))
+    page.write_study(results, tmp_path, command="study")
+    found = json.loads((tmp_path / "report.json").read_text())["audit"]["heat"]
+    assert not found.keys() & {"all", "per_class"}
+    assert "has only 8 x 5 places, which is too coarse" in found["sentence"]
+    assert found["sentence"] in (tmp_path / "summary.md").read_text()
+    text = (tmp_path / "report.html").read_text()
+    assert found["sentence"].replace("'", "&#39;") in text
+    assert "Mean share of heat" not in text and "means over all test images" not in text
+    assert (tmp_path / "figures" / "heatmaps.png").is_file()
 
 
 def test_a_study_of_an_earlier_version_says_that_it_is_not_known(tmp_path):

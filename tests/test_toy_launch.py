@@ -16,6 +16,11 @@ ADDED = (
     "from tests.toy_gan import ToySettings\n"
     "families.GanSettings = families.GanSettings | ToySettings\n"
 )
+# How well the networks of an evaluation learn is the business of test_encoder.
+BRIEFLY = (
+    "from jaxgan.evaluation import encoder\n"
+    "encoder.ENCODER_STEPS, encoder.CLASSIFIER_STEPS = 20, 60\n"
+)
 CONFIG = Path(__file__).with_name("toy_config.py")
 
 
@@ -28,7 +33,7 @@ def place(tmp_path_factory):
 
 def launch(name, place, *flags, code=0):
     command = make_command(name, place, *flags)[2:]
-    result = forks.run(name, command, before=ADDED)
+    result = forks.run(name, command, before=ADDED + BRIEFLY)
     assert result.returncode == code, (result.stdout[-2000:], result.stderr[-2000:])
     return result.stdout
 

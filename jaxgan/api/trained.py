@@ -89,7 +89,9 @@ def load_generator(run: Path | str, *, checkpoint: str | None = None) -> Generat
     jaxgan.core.errors.UserError: runs/none is not the folder of a run: it has no config.json.
     """
     with convert_errors():
-        return Generator(Path(run), restore_run(Path(run).expanduser(), checkpoint))
+        folder = Path(run).expanduser()
+        choice = f"by its folder, such as load_generator({str(folder.parent / 'CLASS')!r})"
+        return Generator(Path(run), restore_run(folder, checkpoint, choice=choice))
 
 
 def load_classifier(

@@ -18,7 +18,7 @@ from jaxgan.experiments.prediction_report import (
 )
 from jaxgan.metrics.clustered import estimate_mean
 from jaxgan.metrics.regions import create_regions
-from jaxgan.reports.heatmaps import plot_heatmaps
+from jaxgan.reports.heatmaps import is_too_coarse, plot_heatmaps
 
 
 def describe_heat(
@@ -30,19 +30,20 @@ def describe_heat(
     """Return the report on a run's heat in the images `indices`, and the images to draw.
 
     The images to draw are the `mistakes`. Without any, they are the predictions with the highest
-    probability.
+    probability. Heat with too few places has no shares (`reports.heatmaps.is_too_coarse`).
     """
     heat, probabilities = found.heat[run], found.predictions[run].probabilities
     side = heat.form.size
     regions = create_regions(side)
     confident = list_confident(probabilities[indices], found.class_names)
     shown = list(mistakes) or [{**c, "index": int(indices[c["index"]])} for c in confident]
+    coarse, predicted = is_too_coarse(heat.places), found.predictions[run].predicted
     return {
         "places": list(heat.places),
         "area": {name: float(mask.mean()) for name, mask in regions.items()},
         "images": len(indices),
         "without_heat": int(np.isnan(heat.shares["frame"][indices]).sum()),
-        **_measure(found, heat, indices, found.predictions[run].predicted),
+        **({} if coarse else _measure(found, heat, indices, predicted)),
         "shows_mistakes": bool(mistakes),
         "shown": [{**s, "file": found.images.files[s["index"]]} for s in shown],
     }

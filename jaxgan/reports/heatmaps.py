@@ -19,10 +19,20 @@ _SIDE, _HEAD, _WORDS = 1.5, 0.8, 0.5  # inches: an image, title and scale, words
 _CELL = 2 * _SIDE + 0.2
 
 
+def is_too_coarse(places: Sequence[int]) -> bool:
+    """Return whether heat of [rows, columns] places is too coarse to measure a region's share."""
+    return min(places) < FEW_PLACES
+
+
 def describe_heat(heat: Mapping[str, Any]) -> str:
     """Return in sentences where a classifier looks."""
-    frame, centre = (heat["all"][name]["value"] for name in ("frame", "centre"))
     rows, columns = heat["places"]
+    if is_too_coarse(heat["places"]):
+        return (
+            f"The classifier's heat has only {rows} x {columns} places, which is too coarse to "
+            "measure the shares of heat in the frame and in the centre: use larger images."
+        )
+    frame, centre = (heat["all"][name]["value"] for name in ("frame", "centre"))
     if frame is None:
         return "The classifier has no heat in any of these images."
     area = heat["area"]
@@ -31,8 +41,6 @@ def describe_heat(heat: Mapping[str, Any]) -> str:
         f"and {centre:.0%} is in the centre ({area['centre']:.0%} of the area). The heat for the "
         f"predicted class has {rows} x {columns} places."
     )
-    if min(rows, columns) < FEW_PLACES:
-        said += " This is too coarse to say where in these regions the heat is: use larger images."
     if heat["without_heat"]:
         said += f" {heat['without_heat']} image(s) have no heat and do not count here."
     return said

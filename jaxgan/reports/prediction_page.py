@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from jaxgan.core.untrusted import markdown_text
-from jaxgan.reports.heatmaps import describe_heat
+from jaxgan.reports.heatmaps import describe_heat, is_too_coarse
 from jaxgan.reports.tables import format_markdown
 
 Report = Mapping[str, Any]
@@ -66,6 +66,8 @@ def _list_measured(measured: Report) -> Iterator[str]:
 def _list_heat(heat: Report) -> Iterator[str]:
     """Yield the lines on where the classifier looks."""
     yield from (describe_heat(heat), "")
+    if is_too_coarse(heat["places"]):
+        return
     area = heat["area"]
     head = [f"{name}, % (area {100 * area[name]:.0f})" for name in ("centre", "frame")]
     rows = [["heat of", "images", *head], _list_shares("all images", heat["all"])]

@@ -85,17 +85,17 @@ class RestoredRun(NamedTuple):
         return self.sampler.label
 
 
-def restore_run(run: Path, checkpoint: str | None = None) -> RestoredRun:
+def restore_run(
+    run: Path, checkpoint: str | None = None, *, choice: str = "with --class=NAME"
+) -> RestoredRun:
     """Return the run in folder `run` at its best or newest state; nothing in it is changed.
 
     `checkpoint` is "best" or "newest"; None: as in the settings. If nothing was measured, the
-    newest is used.
+    newest is used. `choice` says in the error how to choose a class of a model of all classes.
     """
     settings, label = read_run_settings(run), read_record(run).get("label")
     if settings.gan.num_classes and label is None:
-        raise UserError(
-            f"{run} is the run of a model of all classes: choose one of them with --class=NAME."
-        )
+        raise UserError(f"{run} is the run of a model of all classes: choose one of them {choice}.")
     return _restore(run, settings, label, checkpoint)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxgan.metrics.clustered import estimate_mean
 from jaxgan.metrics.regions import create_regions, share_inside
-from jaxgan.reports.heatmaps import describe_heat, plot_heatmaps
+from jaxgan.reports.heatmaps import describe_heat, is_too_coarse, plot_heatmaps
 from jaxgan.study.results import StudyResults
 from jaxgan.study.statistics import Design
 from jaxgan.training.jobs import Result
@@ -39,7 +39,7 @@ def audit_heat(results: StudyResults, design: Design, counts: np.ndarray) -> dic
     """Return the mean shares of heat over all test images, and by class; None without heat.
 
     `counts` are the draws of patients for the intervals. Jobs of an earlier version of jaxgan, or
-    without `config.audit`, have no heat.
+    without `config.audit`, have no heat. Heat with too few places has no shares.
     """
     done = _find_heat(results)
     if not done:
@@ -57,11 +57,11 @@ def audit_heat(results: StudyResults, design: Design, counts: np.ndarray) -> dic
         "area": {name: float(mask.mean()) for name, mask in create_regions(side).items()},
         "trainings": len(done),
         "without_heat": int(np.isnan(shares["frame"][_is_tested(results, done)]).sum()),
-        "all": measure(np.ones(len(design.labels), bool)),
-        "per_class": {
-            name: measure(design.labels == label) for label, name in enumerate(results.class_names)
-        },
     }
+    if not is_too_coarse(heat["places"]):
+        heat["all"] = measure(np.ones(len(design.labels), bool))
+        classes = enumerate(results.class_names)
+        heat["per_class"] = {name: measure(design.labels == label) for label, name in classes}
     return {**heat, "sentence": describe_heat(heat)}
 
 
