@@ -24,7 +24,7 @@ _GROUPS = {
 _VALUES = {
     "data_dir generated against held_out out cache_dir workdir synthetic_dir": "FOLDER",
     "run training_dir": "FOLDER",
-    "json plot features weights": "FILE",
+    "json plot features inception weights": "FILE",
     "images": "FOLDER|FILE",
     "class dataset patient_column label_column source_column": "NAME",
     "config": "FILE.py:VARIANT",

@@ -5,8 +5,18 @@ from pathlib import Path
 
 # Every flag of a launcher that names a folder or a file; tests/test_cli.py checks the list.
 FLAGS = (
-    *("against", "cache_dir", "data_dir", "features", "generated", "held_out", "images", "json"),
-    *("out", "plot", "run", "synthetic_dir", "training_dir", "weights", "workdir"),
+    *("against", "cache_dir", "data_dir", "features", "generated", "held_out", "images"),
+    *(
+        "inception",
+        "json",
+        "out",
+        "plot",
+        "run",
+        "synthetic_dir",
+        "training_dir",
+        "weights",
+        "workdir",
+    ),
 )
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://?(.*)", re.DOTALL)
 

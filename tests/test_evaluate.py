@@ -1,6 +1,7 @@
 """What `evaluate` measures, in the library and as a user runs it."""
 
 import dataclasses
+import hashlib
 import json
 import re
 import shutil
@@ -17,9 +18,9 @@ from PIL import Image
 
 from jaxgan.core.errors import UserError
 from jaxgan.data.images import write_png
-from jaxgan.evaluation import comparisons, encoder, evaluate, output, real_images, subjects
+from jaxgan.evaluation import comparisons, encoder, evaluate, fid, output, real_images, subjects
 from jaxgan.reports import tables
-from tests import forks
+from tests import forks, test_fid_inception
 from tests.helpers import (
     list_content,
     make_dataset,
@@ -171,6 +172,32 @@ def test_a_users_features_come_first_and_the_own_ones_after(place, tmp_path):
     result = measure_folders(place, "fresh", tmp_path, features_file=tmp_path / "rows.jax")
     assert result["features"] == result["kernel_distance"]["features"] == "rows.jax"
     assert result["encoder"]["kernel_distance"]["features"].startswith("own encoder")
+
+
+def test_a_file_of_inception_weights_gives_a_block_and_rows(place, tmp_path, monkeypatch, capsys):
+    """Here of random weights and narrow: its numbers are not called FID."""
+    monkeypatch.setattr(fid, "create_fid_inception", lambda: test_fid_inception.NARROW)
+    arrays = test_fid_inception.draw_arrays()
+    path = test_fid_inception.write(tmp_path / "mine.pth", arrays)
+    result = measure_folders(place, "fresh", tmp_path / "out", inception_file=path)
+    printed = capsys.readouterr().out
+    block = result["inception"]
+    assert block["weights"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert result["comparison"]["inception"] == block["weights"]["sha256"]
+    for side, name in (("against_held_out", "held_out"), ("against_train", "train")):
+        assert block[side]["frechet_distance"]["n"] == [20, 20]
+        assert f"Inception v3 of mine.pth, against {place / name}" in printed
+    value, floor = (
+        block[k]["frechet_distance"]["value"] for k in ("against_held_out", "real_against_real")
+    )
+    assert 0 < value < 3 * floor
+    (row, _) = (line for line in printed.splitlines() if "Frechet distance in mine.pth  " in line)
+    assert row.split()[4:] == [f"{value:.4g}", "-", f"{floor:.4g}", "20", "and", "20"]
+    assert any(note.startswith("mine.pth does not hold the published") for note in result["notes"])
+    assert "So these numbers are not FID and KID." in printed
+    assert ["Frechet distance in mine.pth", f"{value:.4g}"] in [
+        row[:2] for row in tables.list_measures(result)
+    ]
 
 
 def test_classes_in_subfolders_give_gan_train(tmp_path):
@@ -410,6 +437,8 @@ def test_it_is_said_when_not_all_training_images_were_searched(place, tmp_path, 
         (("--generated=copies", "--against=train", "--value_range=0,9"), "more than 8 bits"),
         (("--class=left", "--fit=pad"), "a run has its own settings for this"),
         (("--generated=copies", "--against=train", "--features=train/0.png"), "not an exported"),
+        (("--generated=copies", "--against=train", "--inception=train/0.png"), "no known format"),
+        (("--class=left", "--selection", "--inception=a.pth"), "only in the features of the enc"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(place, flags, sentence):

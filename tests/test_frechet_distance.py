@@ -2,7 +2,11 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
+from jaxgan.metrics.frechet_distance import (
+    compute_frechet_distance as compute_of_sets,
+)
 from jaxgan.metrics.frechet_distance import create_frechet_comparison
+from tests import twins
 from tests.helpers import compare_sets
 
 
@@ -39,7 +43,8 @@ def test_fewer_images_than_features():
 
 
 def test_agrees_with_torch_fidelity():
-    fid = pytest.importorskip("torch_fidelity.metric_fid", reason="torch-fidelity is not installed")
+    twins.import_fidelity()
+    fid = pytest.importorskip("torch_fidelity.metric_fid")
     x, y = draw(200, 8), draw(150, 8, shift=0.4, seed=1)
     statistics = [{"mu": z.mean(axis=0), "sigma": np.cov(z, rowvar=False)} for z in (x, y)]
     expected = fid.fid_statistics_to_metric(*statistics, verbose=False)
@@ -54,3 +59,16 @@ def test_closed_form_of_a_shift():
     assert compute_frechet_distance(x - x.mean(0), 3 * (x - x.mean(0))) == pytest.approx(
         4 * np.cov(x, rowvar=False).trace()
     )
+
+
+@pytest.mark.parametrize("num", [50, 4])
+def test_closed_form_of_two_normal_distributions(num):
+    """With these means and axes; 4 items have no more than three axes of the 5."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(num, min(5, num - 1)))
+    axes = np.linalg.qr(noise - noise.mean(axis=0))[0] * np.sqrt(num - 1)  # covariance: identity
+    axes = np.pad(axes, [(0, 0), (0, 5 - axes.shape[1])])
+    spreads, others = np.array([1.0, 2.0, 0.5, 3.0, 0.1]), np.array([2.0, 2.0, 1.5, 0.0, 0.1])
+    mean = np.array([1.0, -1.0, 0.0, 2.0, 0.5])
+    expected = (mean**2).sum() + ((spreads - others) ** 2)[: axes.any(axis=0).sum()].sum()
+    assert compute_of_sets(axes * spreads + mean, axes * others) == pytest.approx(expected)

@@ -44,6 +44,13 @@ def import_torchvision():
     return torch, pytest.importorskip("torchvision")
 
 
+def import_fidelity():
+    """Return PyTorch and torch-fidelity, which imports torchvision, or skip the test."""
+    torch, _ = import_torchvision()
+    reason = "parity needs torch-fidelity as the reference: pip install -e '.[peers]'"
+    return torch, pytest.importorskip("torch_fidelity", reason=reason)
+
+
 @dataclasses.dataclass(frozen=True)
 class Twin:
     """A PyTorch network whose weights and statistics are all drawn, and its arrays by name."""

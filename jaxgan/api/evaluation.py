@@ -26,12 +26,14 @@ def evaluate(
     *,
     out: Path | str = "runs/evaluation",
     cache_dir: Path | str | None = None,
+    inception: Path | str | None = None,
 ) -> Evaluation:
     """Measure generated images against real ones of the same class; the verdict comes first.
 
     All are uint8 [num, size, size] or [num, size, size, 1 or 3]. `real` are the images that the
     generator was trained on. `held_out` are real images of other patients: they show whether
-    the generator copies its training images. The report is in `out`. Raises `UserError`.
+    the generator copies its training images. The report is in `out`. `inception` is a file of
+    weights for FID and KID: pt_inception-2015-12-05-6726825d.pth. Raises `UserError`.
 
     >>> films = np.random.default_rng(0).integers(0, 256, (40, 32, 32), np.uint8)
     >>> jaxgan.evaluate(films / 255, films)
@@ -41,8 +43,13 @@ def evaluate(
     """
     with convert_errors():
         sets = create_sets(generated, real, held_out)
-        out = Path(out).expanduser()
-        return evaluation.evaluate(sets, out=out, cache_dir=choose_cache(cache_dir))
+        weights = Path(inception).expanduser() if inception else None
+        return evaluation.evaluate(
+            sets,
+            out=Path(out).expanduser(),
+            cache_dir=choose_cache(cache_dir),
+            inception_file=weights,
+        )
 
 
 def create_sets(

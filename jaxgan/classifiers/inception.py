@@ -1,6 +1,9 @@
-"""Inception v3 (Szegedy et al. 2016), as torchvision builds it."""
+"""Inception v3 (Szegedy et al. 2016), as torchvision builds it.
 
-from collections.abc import Iterable
+`fid_inception` has the form of 2015-12-05, whose pools differ.
+"""
+
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -18,6 +21,8 @@ from jaxgan.ops.geometry import Padding
 
 _AUXILIARY_SIDE = 299  # of the smallest image whose maps are large enough for the auxiliary head
 _AUXILIARY_WEIGHT = 0.4
+
+Pool = Callable[[Array], Array]  # keeps the size of its maps
 
 
 class Layer(NamedTuple):
@@ -53,6 +58,11 @@ _STEM = (
     Layer("Conv2d_4a_3x3", 192, 3),
     None,
 )
+
+
+def rename(path: str) -> str:
+    """Return PyTorch's name of the layer with our `path`."""
+    return path.replace("/", ".")
 
 
 def _chain(*layers: Layer) -> Branch:
@@ -149,6 +159,11 @@ _MIXED = {
 _AUXILIARY_BLOCK = "Mixed_6e"  # the auxiliary head reads its maps
 
 
+def average_with_padding(x: Array) -> Array:
+    """Average windows of 3 x 3 pixels; the zeros around the maps count."""
+    return nn.avg_pool(x, (3, 3), (1, 1), pad(1))
+
+
 def _create_layer(layer: Layer, style: Style, width: float) -> ConvNorm:
     features = scale_filters(layer.features, width)
     return ConvNorm(style, features, layer.size, layer.strides, layer.padding, name=layer.name)
@@ -160,15 +175,15 @@ class MixedBlock(nn.Module):
     style: Style
     plan: Mixed
     width: float
+    pool: Pool = average_with_padding
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
         results = [y for branch in self.plan.branches for y in self._follow(branch, x, train=train)]
         if not self.plan.pooled:
             return jnp.concatenate([*results, max_pool(x, 3, 2)], axis=-1)
-        pooled = nn.avg_pool(x, (3, 3), (1, 1), pad(1))
         last = _create_layer(Layer("branch_pool", self.plan.pooled), self.style, self.width)
-        return jnp.concatenate([*results, last(pooled, train=train)], axis=-1)
+        return jnp.concatenate([*results, last(self.pool(x), train=train)], axis=-1)
 
     def _follow(self, branch: Branch, x: Array, *, train: bool) -> Iterable[Array]:
         """Return the one or two results of a branch."""
@@ -212,13 +227,18 @@ class InceptionV3(ClassifierModule):
     def setup(self) -> None:
         self.stem = [layer and _create_layer(layer, self.style, self.width) for layer in _STEM]
         self.mixed = {
-            name: MixedBlock(self.style, plan, self.width, name=name)
+            name: MixedBlock(self.style, plan, self.width, self.choose_pool(name), name=name)
             for name, plan in _MIXED.items()
         }
         self.dropping = Dropout(self.dropout, self.style.axis_name)
         self.output = self.style.create_dense(self.num_outputs, "fc")
         if self.auxiliary:
             self.head = AuxiliaryHead(self.style, self.num_outputs, self.width, name="AuxLogits")
+
+    def choose_pool(self, name: str) -> Pool:
+        """Return the pool in front of the last branch of the block `name`."""
+        del name
+        return average_with_padding
 
     def extract_early(self, images: Array, *, train: bool) -> tuple[Array, tuple[Array, ...]]:
         x, auxiliary = images, []
@@ -283,7 +303,7 @@ class InceptionSettings(FamilySettings):
                 *(tuple(name for name in _MIXED if name[6] == stage) for stage in "567"),
             ),
             torch_names=TorchNames(
-                lambda path: path.replace("/", "."),
+                rename,
                 head=("fc", "AuxLogits.fc"),
                 auxiliary=("AuxLogits",),
             ),

@@ -21,6 +21,11 @@ from jaxgan.evaluation.features import (
     draw_thumbnails,
     read_exported_features,
 )
+from jaxgan.evaluation.fid import (
+    describe_inception,
+    measure_inception,
+    read_inception_features,
+)
 from jaxgan.evaluation.output import choose_out, write_result
 from jaxgan.evaluation.real_images import MAX_COMPARED, Sides
 from jaxgan.evaluation.subjects import EvaluationSets
@@ -79,6 +84,7 @@ def evaluate(
     out: Path,
     json_path: Path | None = None,
     features_file: Path | None = None,
+    inception_file: Path | None = None,
     cache_dir: Path | None = None,
 ) -> Evaluation:
     """Measure everything; write `evaluation.json` and `nearest_pairs.png` to `out`; print a table.
@@ -87,16 +93,23 @@ def evaluate(
 
     The headline numbers are in the features of `features_file`, otherwise of the own encoder. The
     same numbers in pixels follow. `json_path` is for a copy of the JSON. Another comparison in
-    `out` is left alone, see `choose_out`.
+    `out` is left alone, see `choose_out`. `inception_file` has the weights for FID and KID, see
+    `jaxgan.evaluation.fid`.
     """
     exported = read_exported_features(features_file) if features_file else None
     features_name = str(features_file.resolve()) if features_file else None
     comparison = {**sets.comparison, "features": features_name}
+    inception = read_inception_features(inception_file) if inception_file else None
+    if inception:
+        comparison["inception"] = inception.weights.file.sha256
     out = choose_out(out, "evaluation.json", comparison)
     _announce(sets)
     say("Training the encoder, or reading it (about half a minute the first time).")
     own = create_encoder_features(*sets.real.encoder_set, cache_dir=cache_dir)
     metrics = _measure_all(sets, exported or own, own) | {"comparison": comparison}
+    if inception:
+        metrics["inception"] = measure_inception(inception, sets.generated, sets.real)
+        metrics["notes"] += describe_inception(metrics["inception"])
     verdict = find_verdict(metrics)
     metrics = {"verdict": dataclasses.asdict(verdict), **metrics, "versions": get_versions()}
     result = Evaluation(metrics, out / "evaluation.json", out / "nearest_pairs.png")

@@ -81,5 +81,6 @@ def find_unused_by_evaluation(
     unused = {"--image_size": "a run's images are compared in the size that it was trained with"}
     unused |= dict.fromkeys(APPEARANCE_FLAGS, "a run has its own settings for this")
     if selection:
-        unused["--features"] = "--selection compares only in the features of the encoder"
+        reason = "--selection compares only in the features of the encoder"
+        unused |= {"--features": reason, "--inception": reason}
     return unused

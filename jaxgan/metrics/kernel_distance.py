@@ -3,6 +3,8 @@
 Only in features of an Inception network is this called KID.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from jaxgan.metrics.measure import Compare
@@ -22,6 +24,32 @@ def create_kernel_comparison(features: np.ndarray) -> Compare:
         return {METRIC: float(within - 2.0 * kernel[np.ix_(a, b)].mean())}
 
     return compare
+
+
+class SubsetDistance(NamedTuple):
+    """The mean of kernel distances between subsets, their standard deviation, and their size."""
+
+    mean: float
+    deviation: float
+    subset_size: int
+
+
+def compute_subset_distance(
+    x: np.ndarray, y: np.ndarray, *, num: int = 100, subset_size: int = 1000, seed: int = 2020
+) -> SubsetDistance:
+    """Return the mean distance between `num` random subsets of features [n, d] and of [m, d].
+
+    Binkowski et al. 2018, with the subsets that torch-fidelity draws. Where n or m is below
+    `subset_size`, a subset has as many features as the smaller set.
+    """
+    size = min(subset_size, len(x), len(y))
+    rng = np.random.RandomState(seed)
+    values = []
+    for _ in range(1 if size == len(x) == len(y) else num):  # whole sets are always the same
+        parts = [z[rng.choice(len(z), size, replace=False)] for z in (x, y)]
+        compare = create_kernel_comparison(np.concatenate(parts))
+        values.append(compare(*np.arange(2 * size).reshape(2, size))[METRIC])
+    return SubsetDistance(float(np.mean(values)), float(np.std(values)), size)
 
 
 def compute_cubic_kernel(features: np.ndarray) -> np.ndarray:

@@ -66,6 +66,7 @@ _SCORES = {
     "gan_test": "GAN-test",
     "memorisation": "memorisation",
 }
+_INCEPTION_SIDES = ("against_held_out", "against_train")  # the first that there is comes first
 
 
 def format_evaluation(result: Mapping[str, Any]) -> str:
@@ -78,6 +79,8 @@ def format_evaluation(result: Mapping[str, Any]) -> str:
         rows += _list_scores(result["encoder"], "in the own encoder")
     if "against_train" in result:
         rows += _list_scores(result["against_train"], "against the training images")
+    for side in _INCEPTION_SIDES:
+        rows += _list_inception(result, side)
     lines = _align(rows)
     lines += ["", f"Features: {result['features']}.", *result["notes"]]
     return "\n".join(lines) + "\n"
@@ -86,7 +89,10 @@ def format_evaluation(result: Mapping[str, Any]) -> str:
 def list_measures(result: Mapping[str, Any]) -> list[list[str]]:
     """Return the rows of a short table: the heading and the first comparison of an evaluation."""
     rows = [["measure", "value", "95 % interval", "real against real", "images"]]
-    return rows + [[label.strip(), *cells] for label, cells in _list_scores(result, "") if cells]
+    found = list(_list_scores(result, ""))
+    by_inception = (list(_list_inception(result, side)) for side in _INCEPTION_SIDES)
+    found += next(filter(None, by_inception), [])
+    return rows + [[label.strip(), *cells] for label, cells in found if cells]
 
 
 def format_rules(result: Mapping[str, Any]) -> str:
@@ -123,6 +129,22 @@ def _list_scores(scores: Mapping[str, Any], title: str) -> Iterator[Row]:
             cells = [f"{score['value']:.4g}", _format_range(score["interval"])]
             flag = "  COPIES" if score.get("flag") else ""
             yield f"  {label}", [*cells, f"{score['floor']:.4g}", f"{score['n']}{flag}"]
+
+
+def _list_inception(result: Mapping[str, Any], side: str) -> Iterator[Row]:
+    """Give the rows of one side of the block `inception`, if there is one."""
+    block = result.get("inception") or {}
+    if not block.get(side):
+        return
+    known = result[side.removeprefix("against_")]["name"]
+    real = block["real_against_real"] if side == "against_held_out" else {}
+    yield "", []
+    yield f"{block['features']}, against {known}", []
+    for key, score in block[side].items():
+        label = key.upper() if block["is_published"] else f"{_SCORES[key]} in {block['file']}"
+        floor = f"{real[key]['value']:.4g}" if real else "-"
+        n = " and ".join(map(str, score["n"]))
+        yield f"  {label}", [f"{score['value']:.4g}", "-", floor, n]
 
 
 def _format_range(interval: Sequence[float] | None) -> str:
