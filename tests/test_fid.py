@@ -57,7 +57,8 @@ def test_places_begin_at_the_corner(size):
     columns = np.stack([np.interp(places, np.arange(size), row) for row in image])
     expected = np.stack([np.interp(places, np.arange(size), row) for row in columns.T]).T
     found = resize_as_tensorflow(image.astype(np.float32)[None, ..., None], 299)
-    np.testing.assert_allclose(found[0, ..., 0], expected, atol=1e-2)
+    # A place of 300 is known to 3e-5 in float32, and neighbours differ by up to 255.
+    np.testing.assert_allclose(found[0, ..., 0], expected, atol=0.02)
 
 
 # A narrow network of the same form ---------------------------------------------------------------
