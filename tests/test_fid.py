@@ -156,8 +156,9 @@ def test_published_weights_give_fid_and_kid_of_whole_sets():
     assert block["real_against_real"]["fid"]["value"] < block["against_held_out"]["fid"]["value"]
     source, bias = describe_inception(block)
     assert source.startswith("FID and KID: w.pth holds the published weights") and SHA256 in source
-    assert bias.startswith("FID in w.pth: computed from 20 and 24 and 40 images")
+    assert bias.startswith("FID in w.pth: computed from 20, 24, 40 images")
     assert "same n. Below 2,048 images its covariances are singular." in bias
+    assert bias.endswith("one value, of 24 training images and the held-out ones.")
 
 
 def test_other_weights_never_give_fid_and_kid():
@@ -170,7 +171,7 @@ def test_other_weights_never_give_fid_and_kid():
     source, bias = describe_inception(block)
     assert f"its sha256 is {'ab' * 32}, theirs is {SHA256}" in source
     assert source.endswith("So these numbers are not FID and KID.")
-    assert bias.startswith("Frechet distance in w.pth: computed from 24 and 40 images.")
+    assert bias.startswith("Frechet distance in w.pth: computed from 24, 40 images.")
 
 
 # torch-fidelity, by random weights in the file's form ---------------------------------------------
