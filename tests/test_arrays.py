@@ -131,3 +131,10 @@ def test_arrays_are_compared_as_the_images_of_folders_are():
 def test_arrays_that_can_not_be_compared_have_their_sentence(given, sentence):
     with pytest.raises(UserError, match=sentence):
         jaxgan.evaluate(*given)
+
+
+def test_a_file_of_inception_weights_is_read_first(tmp_path):
+    """Before anything is trained or measured."""
+    with pytest.raises(UserError, match=r"The file of weights .*nowhere\.pth is not there"):
+        jaxgan.evaluate(FILMS[:20], FILMS[20:], inception=tmp_path / "nowhere.pth", out=tmp_path)
+    assert list(tmp_path.iterdir()) == []

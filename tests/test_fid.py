@@ -57,7 +57,8 @@ def test_places_begin_at_the_corner(size):
     columns = np.stack([np.interp(places, np.arange(size), row) for row in image])
     expected = np.stack([np.interp(places, np.arange(size), row) for row in columns.T]).T
     found = resize_as_tensorflow(image.astype(np.float32)[None, ..., None], 299)
-    np.testing.assert_allclose(found[0, ..., 0], expected, atol=1e-2)
+    # A place of 300 is known to 3e-5 in float32, and neighbours differ by up to 255.
+    np.testing.assert_allclose(found[0, ..., 0], expected, atol=0.02)
 
 
 # A narrow network of the same form ---------------------------------------------------------------
@@ -155,8 +156,9 @@ def test_published_weights_give_fid_and_kid_of_whole_sets():
     assert block["real_against_real"]["fid"]["value"] < block["against_held_out"]["fid"]["value"]
     source, bias = describe_inception(block)
     assert source.startswith("FID and KID: w.pth holds the published weights") and SHA256 in source
-    assert bias.startswith("FID in w.pth: computed from 20 and 24 and 40 images")
+    assert bias.startswith("FID in w.pth: computed from 20, 24, 40 images")
     assert "same n. Below 2,048 images its covariances are singular." in bias
+    assert bias.endswith("one value, of 24 training images and the held-out ones.")
 
 
 def test_other_weights_never_give_fid_and_kid():
@@ -169,7 +171,7 @@ def test_other_weights_never_give_fid_and_kid():
     source, bias = describe_inception(block)
     assert f"its sha256 is {'ab' * 32}, theirs is {SHA256}" in source
     assert source.endswith("So these numbers are not FID and KID.")
-    assert bias.startswith("Frechet distance in w.pth: computed from 24 and 40 images.")
+    assert bias.startswith("Frechet distance in w.pth: computed from 24, 40 images.")
 
 
 # torch-fidelity, by random weights in the file's form ---------------------------------------------

@@ -22,7 +22,8 @@ from jaxgan.core.types import Array
 from jaxgan.core.untrusted import printable
 
 # Of pt_inception-2015-12-05-6726825d.pth (pytorch-fid), which is also
-# weights-inception-2015-12-05-6726825d.pth (torch-fidelity): the names hold the first eight digits.
+# weights-inception-2015-12-05-6726825d.pth (torch-fidelity): the names hold the first eight digits,
+# and projects that check the file have published all of them.
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 SIDE = 299  # pixels
 _NUM_OUTPUTS, _NUM_OUTPUTS_TORCHVISION = 1008, 1000

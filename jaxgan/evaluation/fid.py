@@ -114,24 +114,22 @@ def measure_inception(
     Nothing is drawn: the numbers are those of the whole sets. `real_against_real` compares training
     images, as many as there are generated ones if there are enough, with the held-out images.
     """
-    held_out = real.held_out if real.has_held_out else None
-    total = len(generated) + len(real.train) + (len(held_out) if held_out else 0)
-    say(f"Computing the Inception features of {total} images, at {SIDE} x {SIDE} pixels.")
-    ours, train = features(generated.images), features(real.train.images)
+    sets = [generated, real.train, *([real.held_out] if real.has_held_out else [])]
+    images = np.concatenate([one.images for one in sets])
+    say(f"Computing the Inception features of {len(images)} images, at {SIDE} x {SIDE} pixels.")
+    ends = np.cumsum([len(one) for one in sets])[:-1]
+    ours, train, *held_out = np.split(features(images), ends)
     compare = functools.partial(_compare, is_published=features.is_published)
-    compared = {"against_held_out": None, "against_train": compare(ours, train)}
-    yardstick = None
-    if held_out:
-        others = features(held_out.images)
-        compared["against_held_out"] = compare(ours, others)
-        yardstick = compare(take_at_most(train, len(ours)), others)
     return {
         "features": features.name,
         "file": printable(features.weights.file.name),
         "is_published": features.is_published,
         "weights": features.weights.describe(),
-        **compared,
-        "real_against_real": yardstick,
+        "against_train": compare(ours, train),
+        "against_held_out": compare(ours, *held_out) if held_out else None,
+        "real_against_real": (
+            compare(take_at_most(train, len(ours)), *held_out) if held_out else None
+        ),
     }
 
 
@@ -156,11 +154,14 @@ def describe_inception(block: Mapping[str, Any]) -> list[str]:
     counts = sorted({n for side in sides for score in side.values() for n in score["n"]})
     kind = "FID" if block["is_published"] else "Frechet distance"
     bias = (
-        f"{kind} in {block['file']}: computed from {' and '.join(map(str, counts))} images. It is "
-        "too high, the more so the fewer images there are: compare it only at the same n."
+        f"{kind} in {block['file']}: computed from {', '.join(map(str, counts))} images. It is too "
+        "high, the more so the fewer images there are: compare it only at the same n."
     )
     if counts[0] < NUM_FEATURES:
         bias += f" Below {NUM_FEATURES:,} images its covariances are singular."
+    if block["real_against_real"]:
+        (num, _) = next(iter(block["real_against_real"].values()))["n"]
+        bias += f" Real against real: one value, of {num} training images and the held-out ones."
     return [_describe_source(block), bias]
 
 
