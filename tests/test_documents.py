@@ -7,8 +7,9 @@ from pathlib import Path
 import pyphen
 import pytest
 
+from jaxgan.data.images import write_png
 from tests import forks
-from tests.helpers import write_split_folder
+from tests.helpers import make_image_set, write_split_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -59,7 +60,7 @@ COMMANDED = [page for page in PAGES if list(list_commands(page))]
 
 def fill(flags, folder):
     """Put a class, a folder and one of new images in the places that a reader fills."""
-    values = {"CLASS": "left", "DIR": str(folder), "NEW": str(folder / "val")}
+    values = {"CLASS": "left", "DIR": str(folder), "NEW": str(folder.with_name("new"))}
     return [re.sub(r"\b(CLASS|DIR|NEW)\b", lambda found: values[found[0]], flag) for flag in flags]
 
 
@@ -102,6 +103,9 @@ def test_every_command_runs_as_printed(page, tmp_path):
     """In the order of the page and in one folder, shortened by the config where it is long."""
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     write_split_folder(tmp_path / "data", num_train=48, num_val=40)
+    (tmp_path / "new").mkdir()
+    for i, image in enumerate(make_image_set(6, seed=9).images):
+        write_png(image, tmp_path / "new" / f"{i}.png")
     at_home = f"import os; os.environ['HOME'] = {str(tmp_path)!r}"  # where the cache is
     for name, flags in list_commands(page):
         if find_reason(name, flags):
