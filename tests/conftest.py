@@ -1,7 +1,6 @@
 """Two virtual CPU devices for every test, asked for before JAX wakes up."""
 
 import atexit
-import gc
 import os
 import shutil
 import tempfile
@@ -35,8 +34,3 @@ settings.load_profile("no deadline")
 
 for name in ("assert_allclose", "assert_array_equal"):
     setattr(np.testing, name, refusing_nans(getattr(np.testing, name)))
-
-# Tracing makes many objects and few circles: a look for circles after every 700 objects, at all
-# that is imported again and again, is 6 % of the suite's time.
-gc.freeze()
-gc.set_threshold(50_000, 20, 20)

@@ -73,7 +73,6 @@ def _import_libraries() -> None:
 def _serve(tasks: IO[str]) -> None:
     _import_libraries()
     gc.freeze()  # a fork that looks for garbage in it would copy all of it
-    gc.set_threshold(50_000, 20, 20)  # as in conftest.py
     for line in tasks:
         task = json.loads(line)
         child = os.fork()

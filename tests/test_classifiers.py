@@ -167,6 +167,23 @@ def widen(leaf):
     return leaf.astype(jnp.float64) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(VALUES.keys() - QUICK))
+def test_one_device_and_two_learn_the_same_by_many_layers(name):
+    """On two devices, where the test above has two parts of a batch in one program."""
+    settings, first = make_settings(name), jax.devices()[:1]
+    with jax.enable_x64(True):
+        one, two, before = (
+            fit(settings, devices, num_steps, wide=True)
+            for devices, num_steps in ((first, 3), (jax.devices()[:2], 3), (first, 0))
+        )
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(one.params)} == {"float64"}
+    difference = compute_difference(one, two)
+    print(f"{name}: {difference:.1e}")
+    assert difference < 1e-9
+    assert compute_difference(one.params, before.params) > 1e-5
+
+
 TRANSFERS = [
     TransferSettings(weights="file", frozen="features"),
     TransferSettings(weights="file", frozen="early"),
@@ -215,8 +232,8 @@ def test_one_device_and_two_augment_the_same():
     assert compute_difference(one.params, fit(settings, jax.devices()[:1]).params) > 1e-3
 
 
-def fit(settings, devices, num_steps=6, step=train_step, bound=None):
-    """The state after some steps."""
+def fit(settings, devices, num_steps=6, step=train_step, bound=None, *, wide=False):
+    """The state after some steps, of float64 where it is `wide`."""
     images = make_image_set(24, size=settings.classifier.image_size)
     keys, bound = create_keys(0), bound or bind(settings)
     plan = settings.create_plan(len(images))
@@ -227,7 +244,8 @@ def fit(settings, devices, num_steps=6, step=train_step, bound=None):
         devices=devices,
         max_steps=plan.max_steps,
     )
-    state = dispatcher.to_devices(create_classifier_state(keys.init, **bound))
+    state = create_classifier_state(keys.init, **bound)
+    state = dispatcher.to_devices(jax.tree.map(widen, state) if wide else state)
     for begin in range(num_steps):  # two virtual devices need to be waited for
         state, _ = jax.block_until_ready(dispatcher(state, begin, begin + 1))
     return dispatcher.to_host(state)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pyphen
 import pytest
 
+from jaxgan.data.images import write_png
 from tests import forks
-from tests.helpers import write_split_folder
+from tests.helpers import make_image_set, write_split_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
@@ -34,6 +35,11 @@ SHORT = {
         *("num_gan_seeds=1", *_GAN, *_CLASSIFIER),
     ),
 }
+# What is not run as printed, by words of the command, and why.
+NOT_RUN = {
+    "study.py:small+recommended": "it needs the packages of jaxgan[imagenet]",
+    "classifier.py:recommended": "it needs the packages of jaxgan[imagenet]",
+}
 _LINE = re.compile(r"python launch/(\w+)\.py ?(.*)")
 
 
@@ -53,9 +59,24 @@ COMMANDED = [page for page in PAGES if list(list_commands(page))]
 
 
 def fill(flags, folder):
-    """Put a class and a folder in the places that a reader fills."""
-    values = {"CLASS": "left", "DIR": str(folder)}
-    return [re.sub(r"\b(CLASS|DIR)\b", lambda found: values[found[0]], flag) for flag in flags]
+    """Put a class, a folder and one of new images in the places that a reader fills."""
+    values = {"CLASS": "left", "DIR": str(folder), "NEW": str(folder.with_name("new"))}
+    return [re.sub(r"\b(CLASS|DIR|NEW)\b", lambda found: values[found[0]], flag) for flag in flags]
+
+
+def join(name, flags):
+    return f"{name}.py {' '.join(flags)}"
+
+
+def find_reason(name, flags):
+    """Why a command is not run; None where it is."""
+    return next((why for words, why in NOT_RUN.items() if words in join(name, flags)), None)
+
+
+def test_what_is_not_run_is_printed_somewhere():
+    printed = [join(*command) for page in COMMANDED for command in list_commands(page)]
+    for words in NOT_RUN:
+        assert any(words in command for command in printed), words
 
 
 def test_the_commands_are_found():
@@ -82,9 +103,12 @@ def test_every_command_runs_as_printed(page, tmp_path):
     """In the order of the page and in one folder, shortened by the config where it is long."""
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     write_split_folder(tmp_path / "data", num_train=48, num_val=40)
+    (tmp_path / "new").mkdir()
+    for i, image in enumerate(make_image_set(6, seed=9).images):
+        write_png(image, tmp_path / "new" / f"{i}.png")
     at_home = f"import os; os.environ['HOME'] = {str(tmp_path)!r}"  # where the cache is
     for name, flags in list_commands(page):
-        if name == "benchmark":  # measured by its own tests
+        if find_reason(name, flags):
             continue
         changes = SHORT.get(name, ())
         if any("configs/classifier.py" in flag for flag in flags):  # its width is a share
