@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from jaxgan.classifiers.weight_packages import IMAGENET
 from jaxgan.core.console import say
 from jaxgan.core.versions import get_versions
 from jaxgan.evaluation.comparisons import (
     measure_classes,
     measure_copies,
+    measure_copies_in,
     measure_pixels,
     measure_space,
 )
@@ -21,8 +25,9 @@ from jaxgan.evaluation.features import (
     draw_thumbnails,
     read_exported_features,
 )
+from jaxgan.evaluation.imagenet import fit_imagenet_features, is_installed
 from jaxgan.evaluation.output import choose_out, write_result
-from jaxgan.evaluation.real_images import MAX_COMPARED, Sides
+from jaxgan.evaluation.real_images import MAX_COMPARED, RealImages, Sides
 from jaxgan.evaluation.subjects import EvaluationSets
 from jaxgan.evaluation.verdict import find_verdict
 from jaxgan.metrics.measure import LEVEL, MIN_IMAGES
@@ -78,25 +83,26 @@ def evaluate(
     *,
     out: Path,
     json_path: Path | None = None,
-    features_file: Path | None = None,
+    features: str | None = None,
     cache_dir: Path | None = None,
 ) -> Evaluation:
     """Measure everything; write `evaluation.json` and `nearest_pairs.png` to `out`; print a table.
 
     A verdict in two sentences comes first (`jaxgan.evaluation.verdict`).
 
-    The headline numbers are in the features of `features_file`, otherwise of the own encoder. The
-    same numbers in pixels follow. `json_path` is for a copy of the JSON. Another comparison in
-    `out` is left alone, see `choose_out`.
+    The headline numbers are in the own encoder, or in `features`: "imagenet", or the path of an
+    exported function. The same numbers in pixels follow, and without `features` those in the
+    outside ruler (`jaxgan.evaluation.imagenet`) if its weights are installed. `json_path` is for a
+    copy of the JSON. Another comparison in `out` is left alone, see `choose_out`.
     """
-    exported = read_exported_features(features_file) if features_file else None
-    features_name = str(features_file.resolve()) if features_file else None
-    comparison = {**sets.comparison, "features": features_name}
+    given = _read_features(features, sets)
+    comparison = {**sets.comparison, "features": _name_features(features)}
     out = choose_out(out, "evaluation.json", comparison)
     _announce(sets)
     say("Training the encoder, or reading it (about half a minute the first time).")
     own = create_encoder_features(*sets.real.encoder_set, cache_dir=cache_dir)
-    metrics = _measure_all(sets, exported or own, own) | {"comparison": comparison}
+    outside = _find_outside(features, given, sets)
+    metrics = _measure_all(sets, given or own, own, outside) | {"comparison": comparison}
     verdict = find_verdict(metrics)
     metrics = {"verdict": dataclasses.asdict(verdict), **metrics, "versions": get_versions()}
     result = Evaluation(metrics, out / "evaluation.json", out / "nearest_pairs.png")
@@ -106,6 +112,30 @@ def evaluate(
     say(format_evaluation(metrics))
     say(f"Wrote {json_path or result.json_path} and {result.figure}.")
     return result
+
+
+def _read_features(name: str | None, sets: EvaluationSets) -> Features | None:
+    """Return the features that a user asks for; None without a name. Raises `UserError`."""
+    if name == IMAGENET:
+        return fit_imagenet_features(sets.real.encoder_set[0])
+    return read_exported_features(Path(name)) if name else None
+
+
+def _name_features(name: str | None) -> str | None:
+    """Return what distinguishes these features from others: a file's whole path."""
+    return str(Path(name).resolve()) if name and name != IMAGENET else name
+
+
+def _find_outside(
+    name: str | None, given: Features | None, sets: EvaluationSets
+) -> Features | None:
+    """Return the outside ruler; None if its weights are absent, or another ruler is asked for."""
+    if name == IMAGENET:
+        return given
+    if name or not is_installed():
+        return None
+    say("Measuring in the outside ruler too (about 30 images a second).")
+    return fit_imagenet_features(sets.real.encoder_set[0])
 
 
 def _announce(sets: EvaluationSets) -> None:
@@ -118,7 +148,9 @@ def _announce(sets: EvaluationSets) -> None:
         say(notice)
 
 
-def _measure_all(sets: EvaluationSets, features: Features, own: Features) -> dict[str, Any]:
+def _measure_all(
+    sets: EvaluationSets, features: Features, own: Features, outside: Features | None
+) -> dict[str, Any]:
     """Return the report as it goes to JSON."""
     generated, real = sets.generated.take_at_most(MAX_COMPARED), sets.real
     limited = real.take_at_most(MAX_COMPARED)
@@ -144,6 +176,10 @@ def _measure_all(sets: EvaluationSets, features: Features, own: Features) -> dic
     }
     if own is not features:
         result["encoder"] = measure_space(own, images, sides)
+    if outside is not None:
+        result["outside"] = _measure_outside(
+            outside, images, limited, is_headline=outside is features
+        )
     if real.has_held_out:
         result["memorisation"] = measure_copies(images, limited)
         train_sides = Sides(real.train.take_at_most(MAX_COMPARED), limited.held_out)
@@ -154,6 +190,15 @@ def _measure_all(sets: EvaluationSets, features: Features, own: Features) -> dic
     if sets.classes:
         result |= measure_classes(sets.classes)
     return result | {"notes": _list_notes(sets, result["memorisation"])}
+
+
+def _measure_outside(
+    outside: Features, images: np.ndarray, real: RealImages, *, is_headline: bool
+) -> dict[str, Any]:
+    """Return the numbers of the outside ruler; only memorisation if the headline has the others."""
+    scores = {} if is_headline else measure_space(outside, images, real.sides)
+    copies = measure_copies_in(outside, images, real) if real.has_held_out else None
+    return {"features": outside.name, **scores, "memorisation": copies}
 
 
 def _list_notes(sets: EvaluationSets, copies: Mapping[str, Any] | None) -> list[str]:

@@ -76,6 +76,8 @@ def format_evaluation(result: Mapping[str, Any]) -> str:
         rows += _list_scores(result["pixels"], "in pixels")
     if "encoder" in result:
         rows += _list_scores(result["encoder"], "in the own encoder")
+    if "outside" in result:
+        rows += _list_scores(result["outside"], f"in {result['outside']['features']}")
     if "against_train" in result:
         rows += _list_scores(result["against_train"], "against the training images")
     lines = _align(rows)
