@@ -38,10 +38,15 @@ def test_a_shift_of_the_only_feature_is_seen_as_that():
 
 
 def test_a_mixture_is_as_far_as_the_square_of_its_share():
-    """The squared distance of (1 - p) P + p Q from P is p^2 times that of Q from P."""
+    """The squared distance of (1 - p) P + p Q from P is p^2 times that of Q from P.
+
+    Less p (1 - p) / (n - 1), because exactly p n of the n = 20 images are replaced.
+    """
     others = RNG.integers(160, 200, (60, 16, 16, 1), dtype=np.uint8)
     found = rank(LEVELS, IMAGES, [MIXTURE], others=others).distances["class mix"]
-    np.testing.assert_allclose(found, found[-1] * np.square(MIXTURE.strengths), rtol=0.05)
+    shares = np.array(MIXTURE.strengths)
+    expected = found[-1] * (shares**2 - shares * (1 - shares) / 19)
+    np.testing.assert_allclose(found, expected, rtol=0.03)
     assert rank(LEVELS, IMAGES, [MIXTURE]).distances == {}
 
 
@@ -61,7 +66,7 @@ def test_duplicates_are_as_far_as_two_of_them_are_the_same():
 
 
 def test_films_of_one_patient_are_never_on_both_sides():
-    """Ten patients of four equal films: a film by itself would find its copies on the other side."""
+    """Ten patients of four equal films: otherwise a film finds its copies on the other side."""
     films = np.repeat(IMAGES[:10], 4, axis=0)
     names = np.repeat(np.arange(10), 4)
     apart = rank(create_pixel_features(4), films, [], patients=names).floor
@@ -89,7 +94,9 @@ def is_rising(distances):
 def test_the_outside_ruler_ranks_every_degradation(films):
     found = rank_films(films, imagenet.fit_imagenet_features(films[0]))
     for kind in DEGRADATIONS:
-        assert is_rising(found[kind.name]), (kind.name, found[kind.name])
+        # The least blur is a quarter of a pixel at this size: it changes nothing.
+        distances = found[kind.name][1:] if kind is BLUR else found[kind.name]
+        assert is_rising(distances), (kind.name, distances)
         assert found[kind.name][-1] > 3.0, (kind.name, found[kind.name])
     for kind in (BLUR, NOISE, CHECKERBOARD):
         assert found[kind.name][2] > 3.0, (kind.name, found[kind.name])

@@ -81,7 +81,7 @@ def to_bytes(values: np.ndarray) -> np.ndarray:
     return np.clip(np.round(values), 0, 255).astype(np.uint8)
 
 
-BLUR = Degradation("blur", "pixels of 256", (1.5, 2.0, 3.0, 4.0, 6.0), blur)
+BLUR = Degradation("blur", "pixels of 256", (2.0, 3.0, 4.0, 6.0, 8.0), blur)
 NOISE = Degradation("noise", "gray levels of 255", (3.0, 5.0, 10.0, 20.0, 30.0), add_noise)
 CONTRAST = Degradation("contrast", "share lost", (0.1, 0.2, 0.3, 0.5, 0.7), lower_contrast)
 CHECKERBOARD = Degradation(

@@ -18,6 +18,7 @@ from jaxgan.evaluation.comparisons import (
     measure_pixels,
     measure_space,
 )
+from jaxgan.evaluation.equivalent import describe_equivalent, measure_equivalent
 from jaxgan.evaluation.features import (
     Features,
     create_encoder_features,
@@ -61,8 +62,9 @@ class Evaluation:
 
     @property
     def verdict(self) -> str:
-        """The finding and the advice, in two sentences."""
-        return f"{self.metrics['verdict']['finding']} {self.metrics['verdict']['advice']}"
+        """The finding and the advice, and what the distance looks like, in a sentence each."""
+        words = self.metrics["verdict"]
+        return " ".join(filter(None, (words["finding"], words["advice"], words["equivalent"])))
 
     def __repr__(self) -> str:
         return f"<Evaluation: {self.metrics['verdict']['word']}. {self.verdict}>"
@@ -88,7 +90,8 @@ def evaluate(
 ) -> Evaluation:
     """Measure everything; write `evaluation.json` and `nearest_pairs.png` to `out`; print a table.
 
-    A verdict in two sentences comes first (`jaxgan.evaluation.verdict`).
+    A verdict in two sentences comes first (`jaxgan.evaluation.verdict`). A third one says which
+    degradation of real images is as far from them (`jaxgan.evaluation.equivalent`).
 
     The headline numbers are in the own encoder, or in `features`: "imagenet", or the path of an
     exported function. The same numbers in pixels follow, and without `features` those in the
@@ -103,12 +106,13 @@ def evaluate(
     own = create_encoder_features(*sets.real.encoder_set, cache_dir=cache_dir)
     outside = _find_outside(features, given, sets)
     metrics = _measure_all(sets, given or own, own, outside) | {"comparison": comparison}
-    verdict = find_verdict(metrics)
-    metrics = {"verdict": dataclasses.asdict(verdict), **metrics, "versions": get_versions()}
+    equivalent = _find_equivalents(metrics, sets.real, given or own, outside, cache_dir)
+    verdict = {**dataclasses.asdict(find_verdict(metrics)), "equivalent": equivalent}
+    metrics = {"verdict": verdict, **metrics, "versions": get_versions()}
     result = Evaluation(metrics, out / "evaluation.json", out / "nearest_pairs.png")
     _draw_pairs(sets, result.figure)
     write_result(metrics, result.json_path, json_path)
-    say(f"\n{verdict}\n")
+    say(f"\n{result.verdict}\n")
     say(format_evaluation(metrics))
     say(f"Wrote {json_path or result.json_path} and {result.figure}.")
     return result
@@ -190,6 +194,30 @@ def _measure_all(
     if sets.classes:
         result |= measure_classes(sets.classes)
     return result | {"notes": _list_notes(sets, result["memorisation"])}
+
+
+def _find_equivalents(
+    metrics: dict[str, Any],
+    real: RealImages,
+    features: Features,
+    outside: Features | None,
+    cache_dir: Path | None,
+) -> str | None:
+    """Add the equivalent degradation of the kernel distance to its block, for each ruler.
+
+    Return the sentence of the outside ruler, or of the headline's.
+    """
+    say("Comparing with degraded real images (a minute the first time with these images).")
+    rulers = [(metrics, features)]
+    if outside is not None and outside is not features:
+        rulers.append((metrics["outside"], outside))
+    sentence = None
+    for block, ruler in rulers:
+        score = block["kernel_distance"]
+        block["equivalent"] = measure_equivalent(score, ruler, real, cache_dir=cache_dir)
+        name = "the outside ruler" if ruler is outside else "these features"
+        sentence = describe_equivalent(block["equivalent"], name) or sentence
+    return sentence
 
 
 def _measure_outside(

@@ -81,8 +81,24 @@ def format_evaluation(result: Mapping[str, Any]) -> str:
     if "against_train" in result:
         rows += _list_scores(result["against_train"], "against the training images")
     lines = _align(rows)
-    lines += ["", f"Features: {result['features']}.", *result["notes"]]
+    lines += ["", f"Features: {result['features']}.", *_describe_equivalents(result)]
+    lines += result["notes"]
     return "\n".join(lines) + "\n"
+
+
+def _describe_equivalents(result: Mapping[str, Any]) -> Iterator[str]:
+    """Give what each kernel distance looks like, and what its ruler does not see."""
+    for block in (result, result.get("outside", {})):
+        found = block.get("equivalent")
+        if found is None:
+            continue
+        if found["sentence"] is not None:
+            yield f"Kernel distance in {block['features']}: {found['sentence']}."
+        if found["not_seen"]:
+            yield (
+                f"{block['features']}: even much {' or '.join(found['not_seen'])} of real images "
+                "stays within the floor here, so its kernel distance says nothing about it."
+            )
 
 
 def list_measures(result: Mapping[str, Any]) -> list[list[str]]:
