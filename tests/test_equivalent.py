@@ -100,16 +100,28 @@ def test_what_a_ruler_does_not_see_is_named_and_not_said():
     assert measure_equivalent(score(0.5, floor=None), DETAIL, make_real(), cache_dir=None) is None
 
 
+def describe(blur, noise, of_class):
+    places = zip(("blur", "noise", "class a"), (blur, noise, of_class), strict=True)
+    seen = {name: dict(zip(("relation", "strength"), place, strict=True)) for name, place in places}
+    return describe_equivalent({"sentence": equivalent._describe(seen, 64)}, "a ruler")
+
+
 def test_the_sentence_says_the_units():
-    places = {
-        "blur": {"relation": "as", "strength": 1.49},
-        "noise": {"relation": "less", "strength": 12.2},
-        "class a": {"relation": "more", "strength": 1.0},
-    }
-    assert describe_equivalent({"sentence": equivalent._describe(places, 64)}, "a ruler") == (
+    assert describe(("as", 1.49), ("more", 64.0), ("as", 0.4)) == (
         "In a ruler they are as far from real images as real images blurred by 1.5 pixels (of 64), "
-        "with noise of less than 12 gray levels (of 255), or mixed with more than 100 % of a."
+        "with noise of more than 64.0 gray levels (of 255), or mixed with 40 % of a."
     )
+    assert describe(("as", 1.49), ("as", 5.0), ("more", 1.0)) == (
+        "In a ruler they are as far from real images as real images blurred by 1.5 pixels (of 64), "
+        "or with noise of 5.0 gray levels (of 255), and farther than real images of a."
+    )
+    assert describe(("less", 0.3), ("less", 1.0), ("less", 0.8)) == (
+        "In a ruler they are no farther from real images than chance allows, which hides a blur of "
+        "up to 0.3 pixels (of 64), noise of up to 1.0 gray levels (of 255), or a mixture with up "
+        "to 80 % of a too."
+    )
+    only = {"class a": {"relation": "more", "strength": 1.0}}
+    assert equivalent._describe(only, 64) == "farther than real images of a"
 
 
 def test_curves_are_measured_once_for_images_and_ruler(tmp_path, monkeypatch):

@@ -77,7 +77,7 @@ def test_films_of_one_patient_are_never_on_both_sides():
 @pytest.fixture(scope="module")
 def films():
     """Phantom films of the same finding to fit a ruler and to degrade, and of another finding."""
-    return draw_films("normal", 60), draw_films("normal", 60, 400), draw_films("covid", 40, 800)
+    return draw_films("normal", 40), draw_films("normal", 40, 400), draw_films("covid", 40, 800)
 
 
 def rank_films(films, features):

@@ -35,6 +35,18 @@ _NOISE = dataclasses.replace(NOISE, strengths=(2.0, 4.0, 8.0, 16.0, 32.0, 64.0))
 _MIXTURE = dataclasses.replace(MIXTURE, strengths=(1.0,))
 _BY_CLASS = "class "  # before the name of a class, in the file of curves
 
+# Phrases for a distance that is seen, and for one that could be chance.
+_SEEN = {
+    "blur": "blurred by {amount}{strength:.1f} pixels (of {side})",
+    "noise": "with noise of {amount}{strength:.1f} gray levels (of 255)",
+    "mixture": "mixed with {percent:.0f} % of {of}",
+}
+_HIDDEN = {
+    "blur": "a blur of up to {strength:.1f} pixels (of {side})",
+    "noise": "noise of up to {strength:.1f} gray levels (of 255)",
+    "mixture": "a mixture with up to {percent:.0f} % of {of}",
+}
+
 Relation = Literal["as", "less", "more"]
 
 
@@ -118,22 +130,28 @@ def _scale(place: dict[str, Any], factor: float) -> None:
 
 
 def _describe(seen: Mapping[str, Mapping[str, Any]], side: int) -> str | None:
-    """Return one sentence; None if the ruler sees no degradation."""
+    """Return what images "are", in one clause; None if the ruler sees no degradation."""
     if not seen:
         return None
-    words: dict[Relation, str] = {"as": "", "less": "less than ", "more": "more than "}
-    parts = []
+    parts, farther = [], ""
+    is_chance = any(place["relation"] == "less" for place in seen.values())
+    form = _HIDDEN if is_chance else _SEEN
     for name, place in seen.items():
-        strength, amount = place["strength"], words[place["relation"]]
-        if name == "blur":
-            parts.append(f"blurred by {amount}{strength:.1f} pixels (of {side})")
-        elif name == "noise":
-            parts.append(f"with noise of {amount}{strength:.0f} gray levels (of 255)")
-        else:
-            mixed = f"mixed with {amount}{100 * strength:.0f} % of {name.removeprefix(_BY_CLASS)}"
-            parts.append(mixed)
+        of_class = name.removeprefix(_BY_CLASS)
+        if name not in form:
+            if place["relation"] == "more":
+                farther = f", and farther than real images of {of_class}"
+                continue
+            name = "mixture"
+        amount = "more than " if place["relation"] == "more" else ""
+        values = {"side": side, "of": of_class, "percent": 100 * place["strength"], **place}
+        parts.append(form[name].format(amount=amount, **values))
+    if not parts:
+        return farther.removeprefix(", and ")
     listed = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])}, or {parts[-1]}"
-    return f"as far from real images as real images {listed}"
+    if is_chance:
+        return f"no farther from real images than chance allows, which hides {listed} too"
+    return f"as far from real images as real images {listed}{farther}"
 
 
 # The curves -------------------------------------------------------------------------------------
