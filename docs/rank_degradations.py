@@ -7,7 +7,8 @@ Example, for the phantom and for a folder of your own:
 
 It degrades validation images of a class and prints, for each ruler, their kernel distance to other
 validation images. 1.0 is the floor: the limit that 19 of 20 divisions of these images stay within.
---on_train divides the training images instead: choose a ruler with those.
+--on_train divides the training images instead: choose a ruler with those. --check says, for real
+images with a known blur and noise, which equivalent degradation the outside ruler finds.
 """
 
 import argparse
@@ -18,11 +19,14 @@ import numpy as np
 from jaxgan.core.versions import get_versions
 from jaxgan.data.sets import find_label
 from jaxgan.data.source import DataSpec, load_dataset
-from jaxgan.evaluation.degradations import DEGRADATIONS
+from jaxgan.evaluation.comparisons import measure_space
+from jaxgan.evaluation.degradations import DEGRADATIONS, REFERENCE_SIDE, add_noise, blur
+from jaxgan.evaluation.equivalent import measure_equivalent
 from jaxgan.evaluation.features import Features, create_encoder_features, create_pixel_features
 from jaxgan.evaluation.imagenet import fit_imagenet_features, is_installed
 from jaxgan.evaluation.pyramid import fit_pyramid_features
 from jaxgan.evaluation.ranking import Ranking, rank
+from jaxgan.evaluation.real_images import RealImages, choose_real
 from jaxgan.reports.tables import format_markdown
 
 CACHE = Path.home() / ".cache" / "jaxgan"
@@ -36,9 +40,13 @@ def main() -> None:
     parser.add_argument("--other")  # the class to mix with
     parser.add_argument("--image_size", type=int, default=64)
     parser.add_argument("--on_train", action="store_true")
+    parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
     spec = DataSpec(data_dir=options.data_dir)
     dataset = load_dataset(spec, image_size=options.image_size, channels=1, cache_dir=CACHE)
+    if options.check:
+        check(choose_real(dataset, options.class_name or dataset.class_names[0]))
+        return
     learned, held_out = dataset.train, dataset.val
     if options.on_train:  # every second patient is held out
         names, owners = np.unique(learned.patients, return_inverse=True)
@@ -61,6 +69,21 @@ def main() -> None:
         f"{options.image_size} x {options.image_size}, mixed with {dataset.class_names[other]}; "
         f"{get_versions()}."
     )
+
+
+def check(real: RealImages) -> None:
+    """Print the equivalent degradations of real images that no ruler has seen."""
+    features, side = fit_imagenet_features(real.encoder_set[0]), real.train.images.shape[1]
+    sigma, spread = 5.0, 6.0
+    for known, images in {
+        "nothing": real.remaining.images,
+        f"blur {sigma * side / REFERENCE_SIDE:g} pixels": blur(real.remaining.images, sigma),
+        f"noise {spread:g} gray levels": add_noise(real.remaining.images, spread),
+    }.items():
+        score = measure_space(features, images, real.sides)["kernel_distance"]
+        found = measure_equivalent(score, features, real, cache_dir=CACHE)
+        assert found is not None
+        print(f"{known}: {found['sentence']}. {found['degradations']}")
 
 
 def create_rulers(images: np.ndarray, labels: np.ndarray) -> dict[str, Features]:
