@@ -207,10 +207,23 @@ def test_the_outside_ruler_is_beside_the_encoder_or_in_its_place(place, tmp_path
         text = tables.format_evaluation(metrics)
         assert "in EfficientNet-Lite0 of ImageNet" in text
         assert text.count("  memorisation") == 2
+        assert metrics["verdict"]["equivalent"].startswith("In the outside ruler they are ")
+        assert "Kernel distance in EfficientNet-Lite0 of ImageNet: " in text
+    assert named["equivalent"] == beside["outside"]["equivalent"]
+    assert "equivalent" not in named["outside"]
 
 
 def test_without_the_weights_there_is_no_outside_ruler(place, tmp_path):
     assert "outside" not in measure_folders(place, "fresh", tmp_path)
+
+
+def test_a_third_sentence_says_what_the_distance_looks_like(place, tmp_path, capsys):
+    metrics = measure_folders(place, "fresh", tmp_path)
+    sentence = metrics["verdict"]["equivalent"]
+    assert sentence == f"In these features they are {metrics['equivalent']['sentence']}."
+    printed = capsys.readouterr().out
+    assert f"{metrics['verdict']['advice']} {sentence}" in printed
+    assert f"Kernel distance in {metrics['features']}: " in printed
 
 
 def test_classes_in_subfolders_give_gan_train(tmp_path):

@@ -64,7 +64,7 @@ class Evaluation:
     def verdict(self) -> str:
         """The finding and the advice, and what the distance looks like, in a sentence each."""
         words = self.metrics["verdict"]
-        return " ".join(filter(None, (words["finding"], words["advice"], words["equivalent"])))
+        return " ".join(filter(None, (words["finding"], words["advice"], words.get("equivalent"))))
 
     def __repr__(self) -> str:
         return f"<Evaluation: {self.metrics['verdict']['word']}. {self.verdict}>"
