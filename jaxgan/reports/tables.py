@@ -68,6 +68,9 @@ _SCORES = {
 }
 
 
+_OUTSIDE = "outside_kernel_distance"  # of `compare_rules`
+
+
 def format_evaluation(result: Mapping[str, Any]) -> str:
     """Return a table of an evaluation: value, interval, floor and n, one block per comparison."""
     rows: list[Row] = [("", ["value", "95 % interval", "real against real", "n"])]
@@ -109,8 +112,12 @@ def list_measures(result: Mapping[str, Any]) -> list[list[str]]:
 
 def format_rules(result: Mapping[str, Any]) -> str:
     """Return a table of a `compare_rules` result, one line per rule, and its answer."""
-    names = ("kernel_distance", "precision", "recall", "memorisation")
-    rows: list[Row] = [("rule", ["kept", "share", *(_SCORES[name] for name in names)])]
+    labels = {"kernel_distance": "kernel distance", _OUTSIDE: "in the outside ruler"}
+    labels |= {name: _SCORES[name] for name in ("precision", "recall", "memorisation")}
+    if not all(_OUTSIDE in found for found in result["rules"].values()):
+        del labels[_OUTSIDE]
+    names = list(labels)
+    rows: list[Row] = [("rule", ["kept", "share", *labels.values()])]
     for rule, found in result["rules"].items():
         cells = [str(found["num_kept"]), _format_score(found["kept_fraction"])]
         rows.append((rule, [*cells, *(_format_score(found[name]) for name in names)]))
