@@ -28,7 +28,7 @@ flags.DEFINE_string("against", None, "With --generated: the real images that it 
 flags.DEFINE_string("held_out", None, "With --generated: other real images, as a control.")
 flags.DEFINE_integer("image_size", 0, "With folders: pixels of a side; 0: of the smallest image.")
 flags.DEFINE_bool("selection", False, "Compare the rules of selection on the images of a run.")
-flags.DEFINE_string("features", None, "Your own features, as a file of jax.export.")
+flags.DEFINE_string("features", None, "imagenet, or a file of jax.export: your own features.")
 flags.DEFINE_string("inception", None, "Weights of 2015-12-05, as for pytorch-fid: FID and KID.")
 flags.DEFINE_string("out", None, "Folder to write to; default: RUN/evaluation, or evaluation.")
 flags.DEFINE_string("json", None, "Write the JSON to this file too.")
@@ -60,7 +60,7 @@ def main() -> None:
         paths = (Path(FLAGS.generated), Path(FLAGS.against), held_out)
         sets = load_folders(*paths, image_size=FLAGS.image_size, **cli.read_appearance_flags())
     where["inception_file"] = Path(FLAGS.inception) if FLAGS.inception else None
-    evaluate(sets, features_file=Path(FLAGS.features) if FLAGS.features else None, **where)
+    evaluate(sets, features=FLAGS.features, **where)
 
 
 if __name__ == "__main__":

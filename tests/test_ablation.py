@@ -9,7 +9,8 @@ from configs import ablate
 from configs import dcgan as dcgan_config
 from jaxgan.core.errors import IncompleteError, UserError
 from jaxgan.core.settings import read_settings, to_dict
-from jaxgan.evaluation import encoder
+from jaxgan.evaluation import encoder, imagenet
+from jaxgan.evaluation.features import create_pixel_features
 from jaxgan.experiments import ablation as module
 from jaxgan.experiments.ablation import AblationSettings, repeat_channels, run_ablation
 from jaxgan.sampling.settings import TrainGanSettings
@@ -52,6 +53,7 @@ def test_trainings_of_before_keep_their_names():
 @pytest.fixture(autouse=True)
 def _train_briefly(monkeypatch):
     monkeypatch.setattr(encoder, "ENCODER_STEPS", 20)
+    monkeypatch.setattr(module, "is_installed", lambda: False)  # weights that take seconds
 
 
 def test_a_table_with_a_row_a_variant_and_a_failed_one_named(tmp_path, monkeypatch, capsys):
@@ -60,7 +62,7 @@ def test_a_table_with_a_row_a_variant_and_a_failed_one_named(tmp_path, monkeypat
     assert result == json.loads((tmp_path / "ablation.json").read_text())
     assert list(result["rows"]) == ["all", "all - best"]
     for row in result["rows"].values():
-        for name in module.COLUMNS:
+        for name in module.COLUMNS.keys() - {module.OUTSIDE}:
             assert {"value", "interval", "floor", "n", "floor_n"} <= row[name].keys()
         assert row["kernel_distance"]["value"] > row["kernel_distance"]["floor"]
     own, other = result["references"].values()
@@ -194,3 +196,27 @@ def test_the_headline_is_the_paper_against_the_recipe():
         shared = {field: getattr(ours, field) for field in ablate.EQUAL}
         assert ours == replace(printed, **shared)
     assert settings.num_seeds >= 3
+
+
+def test_the_outside_ruler_is_a_column_where_it_is_installed(monkeypatch):
+    spaces = []
+
+    def fit(images):
+        spaces.append(images)
+        return create_pixel_features(4)
+
+    without = module.create_evaluator(DATASET, "left", None)
+    monkeypatch.setattr(module, "is_installed", lambda: True)
+    monkeypatch.setattr(module, "fit_imagenet_features", fit)
+    evaluator = module.create_evaluator(DATASET, "left", None)
+    np.testing.assert_array_equal(spaces[0], evaluator.real.encoder_set[0])
+    assert evaluator.record == {**without.record, "outside": imagenet.VERSION}
+    scores = evaluator.measure(DATASET.val.of_class(1).images)
+    assert scores[module.OUTSIDE]["features"] == "pixels 4x4"
+    row = module._summarise([scores | {"collapsed": False, "epoch": 1, "seed": 0}])
+    result = {"rows": {"a": row}, "references": {"real": scores}, "failures": [], "class": "left"}
+    result |= {"data": {"name": ""}, "images_seen": 1, "num_epochs": 1, "features": ""}
+    head, _, line, reference, *_ = module.format_ablation(result).split("\n")
+    place = head.split(" | ").index("in the outside ruler")
+    shown = f"{scores[module.OUTSIDE]['value']:.3g}"
+    assert line.split(" | ")[place] == reference.split(" | ")[place] == shown

@@ -18,10 +18,20 @@ from PIL import Image
 
 from jaxgan.core.errors import UserError
 from jaxgan.data.images import write_png
-from jaxgan.evaluation import comparisons, encoder, evaluate, fid, output, real_images, subjects
+from jaxgan.evaluation import (
+    comparisons,
+    encoder,
+    evaluate,
+    fid,
+    imagenet,
+    output,
+    real_images,
+    subjects,
+)
 from jaxgan.reports import tables
 from tests import forks, test_fid_inception
 from tests.helpers import (
+    IMAGENET_ABSENT,
     list_content,
     make_dataset,
     make_dcgan_settings,
@@ -48,6 +58,12 @@ def _train_briefly(monkeypatch):
     """How well the networks learn is the business of test_encoder."""
     monkeypatch.setattr(encoder, "ENCODER_STEPS", 20)
     monkeypatch.setattr(encoder, "CLASSIFIER_STEPS", 60)
+
+
+@pytest.fixture(autouse=True)
+def _without_outside(monkeypatch):
+    """As where its weights are not installed: it takes seconds, and has a test of its own."""
+    monkeypatch.setattr(evaluate, "is_installed", lambda: False)
 
 
 def write_folder(path, images):
@@ -165,11 +181,13 @@ def test_without_held_out_images_there_is_no_memorisation_and_it_says_why(place,
     assert (tmp_path / "nearest_pairs.png").exists()
 
 
-def test_a_users_features_come_first_and_the_own_ones_after(place, tmp_path):
+def test_a_users_features_come_first_and_the_own_ones_after(place, tmp_path, monkeypatch):
     spec = jax.ShapeDtypeStruct(export.symbolic_shape("n, 16, 16, 1"), np.float32)
     function = jax.jit(lambda x: jnp.mean(x, axis=1)[..., 0])
     (tmp_path / "rows.jax").write_bytes(export.export(function)(spec).serialize())
-    result = measure_folders(place, "fresh", tmp_path, features_file=tmp_path / "rows.jax")
+    monkeypatch.setattr(evaluate, "is_installed", lambda: True)
+    result = measure_folders(place, "fresh", tmp_path, features=str(tmp_path / "rows.jax"))
+    assert "outside" not in result
     assert result["features"] == result["kernel_distance"]["features"] == "rows.jax"
     assert result["encoder"]["kernel_distance"]["features"].startswith("own encoder")
 
@@ -198,6 +216,42 @@ def test_a_file_of_inception_weights_gives_a_block_and_rows(place, tmp_path, mon
     assert ["Frechet distance in mine.pth", f"{value:.4g}"] in [
         row[:2] for row in tables.list_measures(result)
     ]
+
+
+@pytest.mark.skipif(not imagenet.is_installed(), reason=IMAGENET_ABSENT)
+def test_the_outside_ruler_is_beside_the_encoder_or_in_its_place(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluate, "is_installed", lambda: True)
+    beside = measure_folders(place, "copies", tmp_path)
+    named = measure_folders(place, "copies", tmp_path, features="imagenet")
+    assert beside["features"].startswith("own encoder") and "encoder" not in beside
+    assert named["features"] == "EfficientNet-Lite0 of ImageNet" == beside["outside"]["features"]
+    assert named["encoder"]["kernel_distance"] == beside["kernel_distance"]
+    for name in MEASURES[:6]:
+        assert named[name] == beside["outside"][name], name
+    assert "kernel_distance" not in named["outside"]  # it is the headline
+    for metrics in (beside, named):
+        copies = metrics["outside"]["memorisation"]
+        assert copies["flag"] and copies["num_copies"] == 20
+        text = tables.format_evaluation(metrics)
+        assert "in EfficientNet-Lite0 of ImageNet" in text
+        assert text.count("  memorisation") == 2
+        assert metrics["verdict"]["equivalent"].startswith("In the outside ruler they are ")
+        assert "Kernel distance in EfficientNet-Lite0 of ImageNet: " in text
+    assert named["equivalent"] == beside["outside"]["equivalent"]
+    assert "equivalent" not in named["outside"]
+
+
+def test_without_the_weights_there_is_no_outside_ruler(place, tmp_path):
+    assert "outside" not in measure_folders(place, "fresh", tmp_path)
+
+
+def test_a_third_sentence_says_what_the_distance_looks_like(place, tmp_path, capsys):
+    metrics = measure_folders(place, "fresh", tmp_path)
+    sentence = metrics["verdict"]["equivalent"]
+    assert sentence == f"In these features they are {metrics['equivalent']['sentence']}."
+    printed = capsys.readouterr().out
+    assert f"{metrics['verdict']['advice']} {sentence}" in printed
+    assert f"Kernel distance in {metrics['features']}: " in printed
 
 
 def test_classes_in_subfolders_give_gan_train(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from jaxgan.core.errors import UserError
 from jaxgan.evaluation import encoder, real_images
 from jaxgan.evaluation import rules as module
+from jaxgan.evaluation.features import create_pixel_features
 from jaxgan.sampling.sampler import Samples
 from tests.helpers import make_dataset, make_dcgan_settings, replace, write_run
 
@@ -15,6 +16,7 @@ from tests.helpers import make_dataset, make_dcgan_settings, replace, write_run
 @pytest.fixture(autouse=True)
 def _train_briefly(monkeypatch):
     monkeypatch.setattr(encoder, "ENCODER_STEPS", 20)
+    monkeypatch.setattr(module, "is_installed", lambda: False)  # weights that take seconds
 
 
 def test_every_rule_has_its_row(tmp_path, capsys):
@@ -34,6 +36,19 @@ def test_every_rule_has_its_row(tmp_path, capsys):
     assert rules["top_k"]["num_kept"] == rules["calibrated"]["num_kept"] == 24
     assert rules["top_k"]["kept_fraction"]["value"] == pytest.approx(0.5)
     assert "Does the paper's 0.76 rule help?" in capsys.readouterr().out
+
+
+def test_the_outside_ruler_is_a_column_where_it_is_installed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(module, "is_installed", lambda: True)
+    monkeypatch.setattr(module, "fit_imagenet_features", lambda images: create_pixel_features(4))
+    dataset = make_dataset(num_train=48, num_val=44)
+    write_run(tmp_path, settings=make_dcgan_settings(num_epochs=1), dataset=dataset)
+    rules = module.compare_rules([tmp_path], "left", dataset, out=tmp_path / "out").metrics["rules"]
+    assert rules["none"]["outside_kernel_distance"]["features"] == "pixels 4x4"
+    assert all("outside_kernel_distance" in found for found in rules.values())
+    assert "in the outside ruler" in capsys.readouterr().out
+    averaged = module._average_runs([rules, rules])["none"]["outside_kernel_distance"]
+    assert averaged["values"] == 2 * [rules["none"]["outside_kernel_distance"]["value"]]
 
 
 def test_several_runs_are_repetitions_or_refused_before_any_work(tmp_path, monkeypatch):

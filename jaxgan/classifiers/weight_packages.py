@@ -32,3 +32,12 @@ def find_packaged(classifier: Classifier) -> Path:
             f"The package {name} has {len(found)} files of weights, expected one: install it again."
         )
     return found[0]
+
+
+def is_packaged(classifier: Classifier) -> bool:
+    """Whether a package with the classifier's weights is installed."""
+    try:
+        importlib.metadata.distribution(classifier.package)
+    except (importlib.metadata.PackageNotFoundError, ValueError):  # the second: no name
+        return False
+    return True

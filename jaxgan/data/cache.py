@@ -16,7 +16,7 @@ from pathlib import Path
 
 SECONDS_PER_DAY = 86400.0
 _HEX32, _HEX64 = r"[0-9a-f]{32}", r"[0-9a-f]{64}"
-_ONE_FILE = "contents|copies|encoders|references"  # kinds whose items are a file each
+_ONE_FILE = "contents|copies|curves|encoders|references"  # kinds whose items are a file each
 # For each kind, the files of one item, as paths from the cache. The first group is the item.
 _KINDS = {
     "prepared images": (
@@ -26,6 +26,7 @@ _KINDS = {
     "pixels of one size": rf"(arrays/{_HEX64})/[a-z]+-[\w.-]+\.npy",
     "hashes of large folders": rf"(contents/{_HEX32}\.json)",
     "copies among images": r"(copies/[0-9a-f]+\.npz)",
+    "curves of degraded images": rf"(curves/{_HEX32}\.npz)",
     "encoders": rf"(encoders/{_HEX32}\.npz)",
     "marks of notices that were shown": rf"(notices/{_HEX32})",
     "training references": rf"(references/{_HEX32}\.npz)",

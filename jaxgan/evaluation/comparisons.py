@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import scipy  # spatial is loaded where it is used
 
 from jaxgan.evaluation.encoder import SIDE, train_classifier
 from jaxgan.evaluation.features import Features, draw_thumbnails, shrink
-from jaxgan.evaluation.real_images import NamedImages, RealImages, Sides
+from jaxgan.evaluation.real_images import MAX_COMPARED, NamedImages, RealImages, Sides
 from jaxgan.metrics.diversity import MAX_IMAGES, create_diversity_comparison
 from jaxgan.metrics.frechet_distance import create_frechet_comparison
 from jaxgan.metrics.gan_train import Labelled, measure_gan_train_test
@@ -87,6 +88,20 @@ def measure_copies(generated: np.ndarray, real: RealImages) -> dict[str, Any]:
         features=f"pixels {side}x{side}, brightness, contrast and small shifts taken out",
         groups=known.patients,
         distance_fn=compute_aligned_distances,
+    ).to_json()
+
+
+def measure_copies_in(
+    features: Features, generated: np.ndarray, real: RealImages
+) -> dict[str, Any]:
+    """Measure memorisation in a feature space: there a copy need not be one pixel by pixel."""
+    known = Sides(real.train.take_at_most(MAX_COMPARED), real.held_out)
+    return measure_memorisation(
+        features(generated),
+        *(features(side.images) for side in known),
+        features=features.name,
+        groups=known.patients,
+        distance_fn=scipy.spatial.distance.cdist,
     ).to_json()
 
 

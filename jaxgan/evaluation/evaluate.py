@@ -6,14 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from jaxgan.classifiers.weight_packages import IMAGENET
 from jaxgan.core.console import say
 from jaxgan.core.versions import get_versions
 from jaxgan.evaluation.comparisons import (
     measure_classes,
     measure_copies,
+    measure_copies_in,
     measure_pixels,
     measure_space,
 )
+from jaxgan.evaluation.equivalent import describe_equivalent, measure_equivalent
 from jaxgan.evaluation.features import (
     Features,
     create_encoder_features,
@@ -26,8 +31,9 @@ from jaxgan.evaluation.fid import (
     measure_inception,
     read_inception_features,
 )
+from jaxgan.evaluation.imagenet import fit_imagenet_features, is_installed
 from jaxgan.evaluation.output import choose_out, write_result
-from jaxgan.evaluation.real_images import MAX_COMPARED, Sides
+from jaxgan.evaluation.real_images import MAX_COMPARED, RealImages, Sides
 from jaxgan.evaluation.subjects import EvaluationSets
 from jaxgan.evaluation.verdict import find_verdict
 from jaxgan.metrics.measure import LEVEL, MIN_IMAGES
@@ -61,8 +67,9 @@ class Evaluation:
 
     @property
     def verdict(self) -> str:
-        """The finding and the advice, in two sentences."""
-        return f"{self.metrics['verdict']['finding']} {self.metrics['verdict']['advice']}"
+        """The finding and the advice, and what the distance looks like, in a sentence each."""
+        words = self.metrics["verdict"]
+        return " ".join(filter(None, (words["finding"], words["advice"], words.get("equivalent"))))
 
     def __repr__(self) -> str:
         return f"<Evaluation: {self.metrics['verdict']['word']}. {self.verdict}>"
@@ -83,22 +90,23 @@ def evaluate(
     *,
     out: Path,
     json_path: Path | None = None,
-    features_file: Path | None = None,
+    features: str | None = None,
     inception_file: Path | None = None,
     cache_dir: Path | None = None,
 ) -> Evaluation:
     """Measure everything; write `evaluation.json` and `nearest_pairs.png` to `out`; print a table.
 
-    A verdict in two sentences comes first (`jaxgan.evaluation.verdict`).
+    A verdict in two sentences comes first (`jaxgan.evaluation.verdict`). A third one says which
+    degradation of real images is as far from them (`jaxgan.evaluation.equivalent`).
 
-    The headline numbers are in the features of `features_file`, otherwise of the own encoder. The
-    same numbers in pixels follow. `json_path` is for a copy of the JSON. Another comparison in
-    `out` is left alone, see `choose_out`. `inception_file` has the weights for FID and KID, see
-    `jaxgan.evaluation.fid`.
+    The headline numbers are in the own encoder, or in `features`: "imagenet", or the path of an
+    exported function. The same numbers in pixels follow, and without `features` those in the
+    outside ruler (`jaxgan.evaluation.imagenet`) if its weights are installed. `json_path` is for a
+    copy of the JSON. Another comparison in `out` is left alone, see `choose_out`. `inception_file`
+    has the weights for FID and KID, see `jaxgan.evaluation.fid`.
     """
-    exported = read_exported_features(features_file) if features_file else None
-    features_name = str(features_file.resolve()) if features_file else None
-    comparison = {**sets.comparison, "features": features_name}
+    given = _read_features(features, sets)
+    comparison = {**sets.comparison, "features": _name_features(features)}
     inception = read_inception_features(inception_file) if inception_file else None
     if inception:
         comparison["inception"] = inception.weights.file.sha256
@@ -106,19 +114,45 @@ def evaluate(
     _announce(sets)
     say("Training the encoder, or reading it (about half a minute the first time).")
     own = create_encoder_features(*sets.real.encoder_set, cache_dir=cache_dir)
-    metrics = _measure_all(sets, exported or own, own) | {"comparison": comparison}
+    outside = _find_outside(features, given, sets)
+    metrics = _measure_all(sets, given or own, own, outside) | {"comparison": comparison}
     if inception:
         metrics["inception"] = measure_inception(inception, sets.generated, sets.real)
         metrics["notes"] += describe_inception(metrics["inception"])
-    verdict = find_verdict(metrics)
-    metrics = {"verdict": dataclasses.asdict(verdict), **metrics, "versions": get_versions()}
+    equivalent = _find_equivalents(metrics, sets.real, given or own, outside, cache_dir)
+    verdict = {**dataclasses.asdict(find_verdict(metrics)), "equivalent": equivalent}
+    metrics = {"verdict": verdict, **metrics, "versions": get_versions()}
     result = Evaluation(metrics, out / "evaluation.json", out / "nearest_pairs.png")
     _draw_pairs(sets, result.figure)
     write_result(metrics, result.json_path, json_path)
-    say(f"\n{verdict}\n")
+    say(f"\n{result.verdict}\n")
     say(format_evaluation(metrics))
     say(f"Wrote {json_path or result.json_path} and {result.figure}.")
     return result
+
+
+def _read_features(name: str | None, sets: EvaluationSets) -> Features | None:
+    """Return the features that a user asks for; None without a name. Raises `UserError`."""
+    if name == IMAGENET:
+        return fit_imagenet_features(sets.real.encoder_set[0])
+    return read_exported_features(Path(name)) if name else None
+
+
+def _name_features(name: str | None) -> str | None:
+    """Return what distinguishes these features from others: a file's whole path."""
+    return str(Path(name).resolve()) if name and name != IMAGENET else name
+
+
+def _find_outside(
+    name: str | None, given: Features | None, sets: EvaluationSets
+) -> Features | None:
+    """Return the outside ruler; None if its weights are absent, or another ruler is asked for."""
+    if name == IMAGENET:
+        return given
+    if name or not is_installed():
+        return None
+    say("Measuring in the outside ruler too (about 30 images a second).")
+    return fit_imagenet_features(sets.real.encoder_set[0])
 
 
 def _announce(sets: EvaluationSets) -> None:
@@ -131,7 +165,9 @@ def _announce(sets: EvaluationSets) -> None:
         say(notice)
 
 
-def _measure_all(sets: EvaluationSets, features: Features, own: Features) -> dict[str, Any]:
+def _measure_all(
+    sets: EvaluationSets, features: Features, own: Features, outside: Features | None
+) -> dict[str, Any]:
     """Return the report as it goes to JSON."""
     generated, real = sets.generated.take_at_most(MAX_COMPARED), sets.real
     limited = real.take_at_most(MAX_COMPARED)
@@ -157,6 +193,10 @@ def _measure_all(sets: EvaluationSets, features: Features, own: Features) -> dic
     }
     if own is not features:
         result["encoder"] = measure_space(own, images, sides)
+    if outside is not None:
+        result["outside"] = _measure_outside(
+            outside, images, limited, is_headline=outside is features
+        )
     if real.has_held_out:
         result["memorisation"] = measure_copies(images, limited)
         train_sides = Sides(real.train.take_at_most(MAX_COMPARED), limited.held_out)
@@ -167,6 +207,39 @@ def _measure_all(sets: EvaluationSets, features: Features, own: Features) -> dic
     if sets.classes:
         result |= measure_classes(sets.classes)
     return result | {"notes": _list_notes(sets, result["memorisation"])}
+
+
+def _find_equivalents(
+    metrics: dict[str, Any],
+    real: RealImages,
+    features: Features,
+    outside: Features | None,
+    cache_dir: Path | None,
+) -> str | None:
+    """Add the equivalent degradation of the kernel distance to its block, for each ruler.
+
+    Return the sentence of the outside ruler, or of the headline's.
+    """
+    say("Comparing with degraded real images (a minute the first time with these images).")
+    rulers = [(metrics, features)]
+    if outside is not None and outside is not features:
+        rulers.append((metrics["outside"], outside))
+    sentence = None
+    for block, ruler in rulers:
+        score = block["kernel_distance"]
+        block["equivalent"] = measure_equivalent(score, ruler, real, cache_dir=cache_dir)
+        name = "the outside ruler" if ruler is outside else "these features"
+        sentence = describe_equivalent(block["equivalent"], name) or sentence
+    return sentence
+
+
+def _measure_outside(
+    outside: Features, images: np.ndarray, real: RealImages, *, is_headline: bool
+) -> dict[str, Any]:
+    """Return the numbers of the outside ruler; only memorisation if the headline has the others."""
+    scores = {} if is_headline else measure_space(outside, images, real.sides)
+    copies = measure_copies_in(outside, images, real) if real.has_held_out else None
+    return {"features": outside.name, **scores, "memorisation": copies}
 
 
 def _list_notes(sets: EvaluationSets, copies: Mapping[str, Any] | None) -> list[str]:

@@ -1,7 +1,7 @@
 """The real images for comparison with generated ones, and those that train the encoder."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,13 +67,15 @@ class RealImages:
 
     `encoder_set` trains the own encoder: images and labels of all classes. `remaining` are the
     training images of this class that the encoder has not seen. The floor needs them if there are
-    held-out images. Without held-out images `held_out` is empty.
+    held-out images. Without held-out images `held_out` is empty. `other_classes` has held-out
+    images of every other class by its name, where these are known and enough.
     """
 
     train: NamedImages
     held_out: NamedImages
     remaining: NamedImages
     encoder_set: Labelled
+    other_classes: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def has_held_out(self) -> bool:
@@ -119,7 +121,19 @@ def choose_real(dataset: Dataset, class_name: str) -> RealImages:
         held_out=_name(f"{dataset.name}, {class_name}, val", val),
         remaining=_name("training images for the floor", remaining),
         encoder_set=(learned.images, learned.labels),
+        other_classes=_find_other_classes(dataset, label),
     )
+
+
+def _find_other_classes(dataset: Dataset, label: int) -> dict[str, np.ndarray]:
+    """Return held-out images of every class but one, of those with enough."""
+    names = [name for name in dataset.class_names if name != dataset.class_names[label]]
+    sets = {name: dataset.val.of_class(dataset.class_names.index(name)).images for name in names}
+    return {
+        name: take_at_most(images, MAX_COMPARED)
+        for name, images in sets.items()
+        if len(images) >= MIN_IMAGES
+    }
 
 
 def _name(name: str, images: ImageSet) -> NamedImages:

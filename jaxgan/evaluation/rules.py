@@ -13,6 +13,7 @@ from jaxgan.core.seeds import check_latents
 from jaxgan.data.sets import Dataset, ImageSet, find_label
 from jaxgan.evaluation.comparisons import measure_copies, measure_space
 from jaxgan.evaluation.features import Features, create_encoder_features
+from jaxgan.evaluation.imagenet import fit_imagenet_features, is_installed
 from jaxgan.evaluation.output import choose_out, write_result
 from jaxgan.evaluation.real_images import (
     MAX_COMPARED,
@@ -44,6 +45,7 @@ PAPER_THRESHOLD = 0.76
 _TRIES = 20  # images drawn per image requested
 _MAX_TRIES = 4000
 _SHOWN = ("kernel_distance", "precision", "recall", "density", "coverage")
+_OUTSIDE = "outside_kernel_distance"  # where the outside ruler is installed
 _ONE_RUN = (
     "Every rule is applied to the same images of one generator. The intervals do not show how much "
     "trainings differ."
@@ -98,6 +100,7 @@ def compare_rules(
     _check_runs([workdir / class_name for workdir in workdirs], dataset)
     out = choose_out(out, "selection.json", comparison)
     features = create_encoder_features(*real.encoder_set, cache_dir=cache_dir)
+    outside = fit_imagenet_features(real.encoder_set[0]) if is_installed() else None
     found = []
     for workdir in workdirs:
         run = restore_run(workdir / class_name, checkpoint)
@@ -107,7 +110,7 @@ def compare_rules(
                 rule: {
                     "num_kept": len(images),
                     "kept_fraction": _measure_share(len(images), drawn[rule]),
-                    **_measure(images[:num], features, real),
+                    **_measure(images[:num], features, outside, real),
                 }
                 for rule, images in kept.items()
             }
@@ -206,14 +209,20 @@ def _measure_share(num_kept: int, num_drawn: int) -> dict[str, Any]:
     return {"value": num_kept / num_drawn, "interval": interval, "floor": None, "n": num_drawn}
 
 
-def _measure(images: np.ndarray, features: Features, real: RealImages) -> dict[str, Any]:
+def _measure(
+    images: np.ndarray, features: Features, outside: Features | None, real: RealImages
+) -> dict[str, Any]:
     """Measure what a rule has kept; every measure is None if it has kept too few images."""
     if len(images) < MIN_IMAGES:
-        return dict.fromkeys((*_SHOWN, "memorisation"))
+        names = (*_SHOWN, *([_OUTSIDE] if outside else []), "memorisation")
+        return dict.fromkeys(names)
     images = take_at_most(images, MAX_COMPARED)
     scores = measure_space(features, images, real.sides)
     copies = measure_copies(images, real) if real.has_held_out else None
-    return {name: scores[name] for name in _SHOWN} | {"memorisation": copies}
+    found: dict[str, Any] = {name: scores[name] for name in _SHOWN}
+    if outside is not None:
+        found[_OUTSIDE] = measure_space(outside, images, real.sides)["kernel_distance"]
+    return found | {"memorisation": copies}
 
 
 def _average_runs(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -223,7 +232,8 @@ def _average_runs(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             "num_kept": sum(run[rule]["num_kept"] for run in runs),
             **{
                 name: _average([run[rule][name] for run in runs])
-                for name in ("kept_fraction", *_SHOWN, "memorisation")
+                for name in ("kept_fraction", *_SHOWN, _OUTSIDE, "memorisation")
+                if name in runs[0][rule]
             },
         }
         for rule in runs[0]

@@ -1,10 +1,11 @@
 """Measure each ingredient of a recipe: variants x seeds with an equal number of images seen.
 
 Every variant changes a few fields of a run's settings. All variants are scored in the same way:
-against held-out real images of the class, in the features of one encoder and in a pixel pyramid.
-The encoder is trained on the real training images of all classes. A variant's checkpoint is
-selected with training images only. Colour is not measured: images are compared in gray, and a
-variant with three channels learns from repeated gray images.
+against held-out real images of the class, in the features of one encoder, in a pixel pyramid, and
+in the outside ruler (`jaxgan.evaluation.imagenet`) if its weights are installed. The encoder is
+trained on the real training images of all classes. A variant's checkpoint is selected with training
+images only. Colour is not measured: images are compared in gray, and a variant with three channels
+learns from repeated gray images.
 """
 
 import dataclasses
@@ -25,9 +26,10 @@ from jaxgan.core.settings import check, read_settings, to_dict
 from jaxgan.core.unused import prefix_unused
 from jaxgan.core.versions import get_versions
 from jaxgan.data.sets import Dataset, ImageSet
-from jaxgan.evaluation import encoder
+from jaxgan.evaluation import encoder, imagenet
 from jaxgan.evaluation.comparisons import measure_copies, measure_space
 from jaxgan.evaluation.features import Features, create_encoder_features
+from jaxgan.evaluation.imagenet import fit_imagenet_features, is_installed
 from jaxgan.evaluation.pyramid import fit_pyramid_features
 from jaxgan.evaluation.real_images import (
     RealImages,
@@ -53,9 +55,11 @@ from jaxgan.training.jobs import (
 )
 from jaxgan.training.settings import CHECKPOINTS
 
+OUTSIDE = "outside_kernel_distance"
 COLUMNS = {
     "kernel_distance": "kernel distance",
     "pyramid_kernel_distance": "in the pyramid",
+    OUTSIDE: "in the outside ruler",
     "precision": "precision",
     "recall": "recall",
     "density": "density",
@@ -302,18 +306,19 @@ def read_scores(done: Result) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Evaluator:
-    """Scores gray images uint8 [n, h, w, 1] against real ones, in two feature spaces.
+    """Scores gray images uint8 [n, h, w, 1] against real ones, in two or three feature spaces.
 
-    `record` describes it in a job's record.
+    `record` describes it in a job's record. `outside` is None where its weights are absent.
     """
 
     real: RealImages
     encoder: Features
     pyramid: Features
     record: Mapping[str, Any]
+    outside: Features | None = None
 
     def measure(self, images: np.ndarray) -> dict[str, Any]:
-        """Return every measure of `COLUMNS`, ready for JSON."""
+        """Return every measure of `COLUMNS` (`OUTSIDE` if there is that ruler), ready for JSON."""
         return {
             **self._measure_distances(images),
             "memorisation": measure_copies(images, self.real),
@@ -324,6 +329,8 @@ class Evaluator:
         scores = measure_space(self.encoder, images, sides)
         pyramid = measure_space(self.pyramid, images, sides)
         scores["pyramid_kernel_distance"] = pyramid["kernel_distance"]
+        if self.outside is not None:
+            scores[OUTSIDE] = measure_space(self.outside, images, sides)["kernel_distance"]
         return {name: scores[name] for name in COLUMNS if name in scores}
 
     def measure_references(self, dataset: Dataset, class_name: str) -> dict[str, dict[str, Any]]:
@@ -347,6 +354,7 @@ def create_evaluator(dataset: Dataset, class_name: str, cache_dir: Path | None) 
     """Return what scores images of a class against its held-out real images."""
     real = choose_real(dataset, class_name)
     check_count(f"the held-out images of {class_name}", len(real.held_out))
+    has_outside = is_installed()
     return Evaluator(
         real,
         encoder=create_encoder_features(*real.encoder_set, cache_dir=cache_dir),
@@ -356,7 +364,9 @@ def create_evaluator(dataset: Dataset, class_name: str, cache_dir: Path | None) 
             "class": class_name,
             "version": 3,
             "encoder": encoder.VERSION,  # scores are valid only for the encoder that made them
+            **({"outside": imagenet.VERSION} if has_outside else {}),
         },
+        outside=fit_imagenet_features(real.encoder_set[0]) if has_outside else None,
     )
 
 
@@ -389,6 +399,7 @@ def _summarise(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             "floor_n": get_floor_n(found[0][name]),
         }
         for name in COLUMNS
+        if name in found[0]
     }
     row["memorisation"]["num_flagged"] = sum(scores["memorisation"]["flag"] for scores in found)
     row["num_collapsed"] = sum(scores["collapsed"] for scores in found)
@@ -418,11 +429,12 @@ def _write(
 
 def format_ablation(result: Mapping[str, Any]) -> str:
     """Return the table as Markdown."""
-    head = ["variant", *COLUMNS.values(), "collapsed", "epoch"]
-    lines = format_markdown([head, *_list_rows(result)])
     first = next(iter(result["rows"].values()), None)
+    columns = [name for name in COLUMNS if name != OUTSIDE or (first and OUTSIDE in first)]
+    head = ["variant", *(COLUMNS[name] for name in columns), "collapsed", "epoch"]
+    lines = format_markdown([head, *_list_rows(result, columns)])
     if first is not None:
-        floors = ", ".join(f"{COLUMNS[name]} {first[name]['floor']:.3g}" for name in COLUMNS)
+        floors = ", ".join(f"{COLUMNS[name]} {first[name]['floor']:.3g}" for name in columns)
         lines += [
             "",
             f"Real against real, 19 of 20 divisions at the same n ({first['recall']['n']}; "
@@ -440,14 +452,14 @@ def format_ablation(result: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _list_rows(result: Mapping[str, Any]) -> Iterator[list[str]]:
+def _list_rows(result: Mapping[str, Any], columns: Sequence[str]) -> Iterator[list[str]]:
     for name, row in result["rows"].items():
-        cells = [_format_cell(row[column]) for column in COLUMNS]
+        cells = [_format_cell(row[column]) for column in columns]
         collapsed = f"{row['num_collapsed']} of {len(row['seeds'])}"
         epochs = ", ".join(map(str, row["epochs"]))
         yield [name, *cells, collapsed, epochs]
     for name, row in result["references"].items():
-        cells = [f"{row[column]['value']:.3g}" if column in row else "" for column in COLUMNS]
+        cells = [f"{row[column]['value']:.3g}" if column in row else "" for column in columns]
         yield [f"*{name}*", *cells, "", ""]
 
 

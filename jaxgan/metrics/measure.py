@@ -105,7 +105,7 @@ def measure(
     values = _average(compare(*_draw(rng, generated, real, n)) for _ in range(num_draws))
     of_real = owners[: len(real)]
     halves = (_compare_halves(compare, rng, generated, real, of_real) for _ in range(num_halves))
-    floors = (compare(*_divide(rng, pool, owners, n)) for _ in range(num_floors))
+    floors = (compare(*divide(rng, pool, owners, n)) for _ in range(num_floors))
     spreads, floor_values = _collect(halves), _collect(floors)
     return {
         name: Measure(
@@ -220,10 +220,10 @@ def _draw(
     return rng.permutation(generated)[:n], rng.permutation(real)[:n]
 
 
-def _divide(
+def divide(
     rng: np.random.Generator, pool: np.ndarray, groups: np.ndarray, n: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw n items and n others; no group [len(pool)] is on both sides."""
+    """Draw n items of `pool` and n others; no group [len(pool)] is on both sides."""
     order = shuffle_groups(rng, groups)
     edges = find_edges(groups[order])
     start = edges[np.searchsorted(edges, n)]  # the items of the last group beyond n are left out

@@ -69,6 +69,9 @@ _SCORES = {
 _INCEPTION_SIDES = ("against_held_out", "against_train")  # the first that there is comes first
 
 
+_OUTSIDE = "outside_kernel_distance"  # of `compare_rules`
+
+
 def format_evaluation(result: Mapping[str, Any]) -> str:
     """Return a table of an evaluation: value, interval, floor and n, one block per comparison."""
     rows: list[Row] = [("", ["value", "95 % interval", "real against real", "n"])]
@@ -77,13 +80,31 @@ def format_evaluation(result: Mapping[str, Any]) -> str:
         rows += _list_scores(result["pixels"], "in pixels")
     if "encoder" in result:
         rows += _list_scores(result["encoder"], "in the own encoder")
+    if "outside" in result:
+        rows += _list_scores(result["outside"], f"in {result['outside']['features']}")
     if "against_train" in result:
         rows += _list_scores(result["against_train"], "against the training images")
     for side in _INCEPTION_SIDES:
         rows += _list_inception(result, side)
     lines = _align(rows)
-    lines += ["", f"Features: {result['features']}.", *result["notes"]]
+    lines += ["", f"Features: {result['features']}.", *_describe_equivalents(result)]
+    lines += result["notes"]
     return "\n".join(lines) + "\n"
+
+
+def _describe_equivalents(result: Mapping[str, Any]) -> Iterator[str]:
+    """Give what each kernel distance looks like, and what its ruler does not see."""
+    for block in (result, result.get("outside", {})):
+        found = block.get("equivalent")
+        if found is None:
+            continue
+        if found["sentence"] is not None:
+            yield f"Kernel distance in {block['features']}: {found['sentence']}."
+        if found["not_seen"]:
+            yield (
+                f"{block['features']}: even much {' or '.join(found['not_seen'])} of real images "
+                "stays within the floor here, so its kernel distance says nothing about it."
+            )
 
 
 def list_measures(result: Mapping[str, Any]) -> list[list[str]]:
@@ -97,8 +118,12 @@ def list_measures(result: Mapping[str, Any]) -> list[list[str]]:
 
 def format_rules(result: Mapping[str, Any]) -> str:
     """Return a table of a `compare_rules` result, one line per rule, and its answer."""
-    names = ("kernel_distance", "precision", "recall", "memorisation")
-    rows: list[Row] = [("rule", ["kept", "share", *(_SCORES[name] for name in names)])]
+    labels = {"kernel_distance": "kernel distance", _OUTSIDE: "in the outside ruler"}
+    labels |= {name: _SCORES[name] for name in ("precision", "recall", "memorisation")}
+    if not all(_OUTSIDE in found for found in result["rules"].values()):
+        del labels[_OUTSIDE]
+    names = list(labels)
+    rows: list[Row] = [("rule", ["kept", "share", *labels.values()])]
     for rule, found in result["rules"].items():
         cells = [str(found["num_kept"]), _format_score(found["kept_fraction"])]
         rows.append((rule, [*cells, *(_format_score(found[name]) for name in names)]))
