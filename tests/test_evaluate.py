@@ -463,6 +463,7 @@ def test_it_is_said_when_not_all_training_images_were_searched(place, tmp_path, 
         (("--generated=copies", "--against=train", "--value_range=0,9"), "more than 8 bits"),
         (("--class=left", "--fit=pad"), "a run has its own settings for this"),
         (("--generated=copies", "--against=train", "--features=train/0.png"), "not an exported"),
+        (("--generated=copies", "--against=train", "--features=./imagenet"), "can not be read"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(place, flags, sentence):
