@@ -8,6 +8,7 @@ from typing import Any
 
 from jaxgan.core.console import say
 from jaxgan.core.versions import get_versions
+from jaxgan.evaluation.blind import draw_blind
 from jaxgan.evaluation.comparisons import (
     measure_classes,
     measure_copies,
@@ -89,7 +90,8 @@ def evaluate(
 ) -> Evaluation:
     """Measure everything; write `evaluation.json` and `nearest_pairs.png` to `out`; print a table.
 
-    A verdict in two sentences comes first (`jaxgan.evaluation.verdict`).
+    A verdict in two sentences comes first (`jaxgan.evaluation.verdict`). `figures/blind.png` in
+    `out` has real and generated images in random order, to look at.
 
     The headline numbers are in the features of `features_file`, otherwise of the own encoder. The
     same numbers in pixels follow. `json_path` is for a copy of the JSON. Another comparison in
@@ -110,6 +112,7 @@ def evaluate(
     if inception:
         metrics["inception"] = measure_inception(inception, sets.generated, sets.real)
         metrics["notes"] += describe_inception(metrics["inception"])
+    metrics["notes"].append(draw_blind(sets.generated, sets.real.held_out, out / "figures"))
     verdict = find_verdict(metrics)
     metrics = {"verdict": dataclasses.asdict(verdict), **metrics, "versions": get_versions()}
     result = Evaluation(metrics, out / "evaluation.json", out / "nearest_pairs.png")
