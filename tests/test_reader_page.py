@@ -215,8 +215,13 @@ def test_the_page_fits_a_small_screen(tmp_path):
         f"<!doctype html><body>{frame}<script>onload = () => {{"
         'const page = document.querySelector("iframe").contentDocument;'
         'page.getElementById("begin").click(); const root = page.documentElement;'
-        "document.body.dataset.probe = root.scrollWidth - root.clientWidth; };</script></body>"
+        'const box = page.getElementById("shown").getBoundingClientRect();'
+        "document.body.dataset.probe = JSON.stringify([root.scrollWidth - root.clientWidth,"
+        "box.left, box.right, box.width, box.height]); };</script></body>"
     )
     dom, console = open_in_browser(probe)
     assert console == []
-    assert int(re.search(r'data-probe="(-?\d+)"', dom)[1]) <= 0
+    found = re.search(r'data-probe="([^"]*)"', dom)
+    overflow, left, right, width, height = json.loads(found[1])
+    assert overflow <= 0 and 0 <= left < right <= 360
+    assert width == pytest.approx(height) and width > 250
