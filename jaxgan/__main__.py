@@ -15,6 +15,7 @@ _EXIT_CODE = 2  # for every user mistake
 COMMANDS = (
     *("study", "train-dcgan", "train-gmd", "sample", "evaluate", "train-gan", "train-classifier"),
     *("predict", "export", "ablate", "coverage", "simulate", "benchmark", "cache"),
+    "reader-study",
 )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 # Every flag of a launcher that names a folder or a file; tests/test_cli.py checks the list.
 FLAGS = (
-    *("against", "cache_dir", "data_dir", "features", "generated", "held_out", "images"),
+    *("against", "answers", "cache_dir", "data_dir", "features", "generated", "held_out", "images"),
     *(
         "inception",
         "json",

@@ -150,6 +150,9 @@ def test_two_folders_as_a_user_compares_them(encoded, tmp_path):
         assert "In the outside ruler they are no farther from real images than" in result.stdout
     with Image.open(tmp_path / "nearest_pairs.png") as picture:
         assert picture.size[0] > 800
+    sheet = tmp_path / "figures" / "blind.png"
+    assert f"To look at: {sheet} has 16 real held-out and 16 generated images" in result.stdout
+    assert sheet.exists() and sheet.with_name("blind_answers.png").exists()
 
 
 def test_new_images_stay_within_the_floor_and_copies_are_flagged(place, tmp_path):
@@ -183,6 +186,8 @@ def test_without_held_out_images_there_is_no_memorisation_and_it_says_why(place,
     assert any("cannot be their own control" in note for note in result["notes"])
     assert result["kernel_distance"]["n"] == 10  # ten real ones are left to compare ten with
     assert (tmp_path / "nearest_pairs.png").exists()
+    assert any("No sheet of images in random order" in note for note in result["notes"])
+    assert not (tmp_path / "figures").exists()  # a training image is no held-out one
 
 
 def test_a_users_features_come_first_and_the_own_ones_after(place, tmp_path, monkeypatch):
@@ -406,7 +411,8 @@ def test_two_comparisons_do_not_overwrite_one_another(place, tmp_path, capsys):
     assert list_content(out) == first
     assert f"{out} holds another comparison, which is kept" in capsys.readouterr().out
     second = out.with_name("evaluation-2")
-    assert {path.name for path in second.iterdir()} == {"evaluation.json", "nearest_pairs.png"}
+    files = {path.name for path in second.iterdir()}
+    assert files == {"evaluation.json", "nearest_pairs.png", "figures"}
     copies = json.loads((tmp_path / "a.json").read_text())
     assert copies == json.loads((second / "evaluation.json").read_text())
     assert copies["comparison"]["folders"][0] == str(place / "copies")

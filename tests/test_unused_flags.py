@@ -28,6 +28,7 @@ MLP, GMD = (f"--config={LAUNCH.parent / 'configs' / name}" for name in ("mlp.py"
 # Launchers that are another one with a default config: what they call is that one's.
 NAMED = {"train_dcgan": "train_gan", "train_gmd": "train_classifier"}
 RULERS = ["load_run", "load_folders", "compare_rules", "evaluate"]
+READERS = ["show_run", "show_folder", "read_generated", "report_readers"]
 # A launcher, what is given in every try, and what of the library is only noted.
 WAYS = {
     "train_dcgan": ("train_dcgan", ["--class=left"], ["train_gan"]),
@@ -56,6 +57,9 @@ WAYS = {
     "evaluate rules": ("evaluate", ["--class=left", "--selection"], RULERS),
     "predict": ("predict", ["--run=a", "--images=b"], ["predict_files", "report_predictions"]),
     "export": ("export", ["--run=a", "--out=b"], ["export_run"]),
+    "reader study of a run": ("reader_study", ["--run=a", "--out=b"], READERS),
+    "reader study of a folder": ("reader_study", ["--generated=a", "--out=b"], READERS),
+    "reader study's answers": ("reader_study", ["--answers=a,b"], READERS),
     "study": ("study", [], ["run_study"]),
     "ablate": ("ablate", [], ["run_ablation", "run_all_classes"]),
     "coverage": ("coverage", [], ["run_coverage", "write_json", "format_coverage"]),
@@ -69,6 +73,7 @@ OTHERS = {
     "workdir": "another",
     "generated": "c",
     "against": "d",
+    "num_images": 8,
 }
 # Of every launcher: how and not what, or told to the operating system; the config has its own test.
 ELSEWHERE = {"config", "dry_run", "coordinator", "num_processes", "process_id"}
@@ -85,7 +90,10 @@ OF_FOLDERS = {
 }
 
 
-WITHOUT_DATA = ("evaluate folders", "export", "predict", "sample", "sample accepted")
+WITHOUT_DATA = (
+    *("evaluate folders", "export", "predict", "sample", "sample accepted"),
+    "reader study's answers",
+)
 
 
 @pytest.fixture
@@ -156,6 +164,8 @@ def note(name, calls, result=None):
 
 class Result(dict):
     """What any of the noted functions returns, as far as a launcher reads it."""
+
+    data, image_size, channels = make_dcgan_settings().data, 32, 1
 
     @property
     def report(self):

@@ -86,6 +86,7 @@ def test_a_wheel_in_an_empty_environment_runs_its_first_command(tmp_path):
     assert {"jaxgan/launch/study.py", "jaxgan/configs/dcgan.py", "jaxgan/py.typed"} <= set(names)
     templates = {f"jaxgan/study/templates/{file.name}" for file in TEMPLATES.iterdir()}
     assert "jaxgan/study/templates/report.html.j2" in templates <= set(names)
+    assert "jaxgan/reports/templates/reader_study.js" in names
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
     python = tmp_path / "venv" / "bin" / "python"
     subprocess.run([python, "-m", "pip", "install", "-q", str(wheel)], check=True, timeout=1200)

@@ -11,6 +11,7 @@ import numpy as np
 from jaxgan.classifiers.weight_packages import IMAGENET
 from jaxgan.core.console import say
 from jaxgan.core.versions import get_versions
+from jaxgan.evaluation.blind import draw_blind
 from jaxgan.evaluation.comparisons import (
     measure_classes,
     measure_copies,
@@ -98,6 +99,7 @@ def evaluate(
 
     A verdict in two sentences comes first (`jaxgan.evaluation.verdict`). A third one says which
     degradation of real images is as far from them (`jaxgan.evaluation.equivalent`).
+    `figures/blind.png` in `out` has real and generated images in random order, to look at.
 
     The headline numbers are in the own encoder, or in `features`: "imagenet", or the path of an
     exported function. The same numbers in pixels follow, and without `features` those in the
@@ -119,6 +121,7 @@ def evaluate(
     if inception:
         metrics["inception"] = measure_inception(inception, sets.generated, sets.real)
         metrics["notes"] += describe_inception(metrics["inception"])
+    metrics["notes"].append(draw_blind(sets.generated, sets.real.held_out, out / "figures"))
     equivalent = _find_equivalents(metrics, sets.real, given or own, outside, cache_dir)
     verdict = {**dataclasses.asdict(find_verdict(metrics)), "equivalent": equivalent}
     metrics = {"verdict": verdict, **metrics, "versions": get_versions()}

@@ -84,3 +84,17 @@ def find_unused_by_evaluation(
         reason = "--selection compares only in the features of the encoder"
         unused |= {"--features": reason, "--inception": reason}
     return unused
+
+
+def find_unused_by_reader_study(
+    *, has_answers: bool, is_run: bool, data_flags: Sequence[str]
+) -> dict[str, str]:
+    """Return which flags of launch/reader_study.py have no effect on a page, or with --answers."""
+    if has_answers:
+        names = ("run", "generated", "class", "checkpoint", "num_images", "seed", "out")
+        flags = [*(f"--{name}" for name in names), *data_flags, "--cache_dir"]
+        return dict.fromkeys(flags, "--answers only reads the answers of readers")
+    if not is_run:
+        return {"--checkpoint": "it is for a run (--run), not for a folder"}
+    unused = dict.fromkeys(APPEARANCE_FLAGS, "a run has its own settings for this")
+    return {**unused, "--class": "a run has its own class"}
