@@ -207,7 +207,7 @@ def test_a_wrong_field_is_named(changes, sentence):
 ANY_IMAGE = {"selection": {"rule": "none"}, "diffaugment": True}
 
 
-@pytest.mark.parametrize("objective", ["least_squares", "wasserstein"])
+@pytest.mark.parametrize("objective", ["least_squares", "wasserstein", "relativistic"])
 def test_adaptive_strength_needs_an_objective_whose_logits_have_a_sign(objective):
     assert make_dcgan_settings(objective=objective, **ANY_IMAGE).gan.augment_target == 0.0
     expected = rf"config.gan.augment_target is 0.6.*saturating, hinge, not with '{objective}'"

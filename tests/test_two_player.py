@@ -214,12 +214,13 @@ def run_steps(settings, num_devices, num_steps=20):
             },
             id="adaptive, rotated, class-conditional",
         ),
+        pytest.param({"objective": "relativistic"}, id="relativistic"),
     ],
 )
 def test_one_device_equals_two_batch_statistics_included(values):
     """And either traces the step once, for its metrics and its program, over many dispatches."""
     # A discriminator that wins outright would hide a difference: the rates are moderate.
-    settings = replace(SETTINGS, **values)
+    settings = make_alternative(**values)
     one, one_metrics, one_traces, rows = run_steps(settings, 1)
     two, two_metrics, two_traces, _ = run_steps(settings, 2)
     assert one_traces == two_traces == 1
@@ -272,6 +273,7 @@ ALTERNATIVES = {
         "gradient_penalty_weight": 10.0,
         "discriminator_norm": "none",
     },
+    "relativistic": {"objective": "relativistic"},
     "r1, smoothed": {"r1_weight": 1.0, "label_smoothing": 0.1, "discriminator_norm": "spectral"},
 }
 
@@ -338,6 +340,7 @@ def softplus(x):
         pytest.param({"gradient_penalty_weight": 0.02}, id="gradient penalty"),
         pytest.param({"r1_weight": 0.03, "gradient_penalty_weight": 0.02}, id="both"),
         pytest.param({"label_smoothing": 0.2}, id="smoothed"),
+        pytest.param({"objective": "relativistic"}, id="relativistic"),
     ],
 )
 def test_a_step_is_the_closed_form_of_its_settings_on_augmented_images(values):
@@ -365,23 +368,30 @@ def test_a_step_is_the_closed_form_of_its_settings_on_augmented_images(values):
 
     real, fake = scale_to_unit(batch.images) + 0.5, make(state.generator.params["kernel"])
 
+    is_relativistic = settings.gan.objective == "relativistic"
+
     def compute_parts(kernel):
         logits, slopes = score(kernel, real), kernel * real
         between = kernel * (share * real + (1.0 - share) * fake)
         lengths = jnp.sqrt(jnp.sum(between**2, axis=(1, 2, 3)))
         r1 = settings.gan.r1_weight / 2 * jnp.mean(jnp.sum(slopes**2, axis=(1, 2, 3)))
         smoothing = settings.gan.label_smoothing
-        return {
+        parts = {
             "loss_d_real": jnp.mean(
                 (1.0 - smoothing) * softplus(-logits) + smoothing * softplus(logits)
             ),
             "loss_d_fake": jnp.mean(softplus(score(kernel, fake))),
             "penalty": r1 + settings.gan.gradient_penalty_weight * jnp.mean((lengths - 1.0) ** 2),
         }
+        if is_relativistic:
+            half = jnp.mean(softplus(score(kernel, fake) - logits)) / 2
+            parts |= {"loss_d_real": half, "loss_d_fake": half}
+        return parts
 
     def compute_generator_loss(generator_kernel):
-        images = make(generator_kernel)
-        return jnp.mean(softplus(-score(new.discriminator.params["kernel"], images)))
+        updated = new.discriminator.params["kernel"]
+        of_real = score(updated, real) if is_relativistic else 0.0
+        return jnp.mean(softplus(of_real - score(updated, make(generator_kernel))))
 
     is_penalised = settings.gan.r1_weight or settings.gan.gradient_penalty_weight
     assert ("penalty" in metrics) == bool(is_penalised)

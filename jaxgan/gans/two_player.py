@@ -154,9 +154,10 @@ def train_step(
         generator.network,
         dropout_keys[3],
     )
+    real = scale_to_unit(batch.images)
     new_discriminator, discriminator_metrics = update_discriminator(
         state.discriminator,
-        real=augment(scale_to_unit(batch.images), real_key),
+        real=augment(real, real_key),
         fake=augment(fake, fake_key),
         labels=labels,
         discriminator=discriminator,
@@ -166,18 +167,22 @@ def train_step(
         dropout_keys=dropout_keys[:2],
         axis_name=axis_name,
     )
+
+    def score(augmented: Array, dropout_key: Key) -> Array:
+        variables = new_discriminator.variables
+        return _discriminate(discriminator.network, variables, augmented, labels, dropout_key)[0]
+
+    real_logits = None
+    if recipe.objective.is_relativistic:
+        augment_key, dropout_key = jax.random.split(jax.random.fold_in(key, 6))
+        real_logits = score(augment(real, augment_key), dropout_key)
     new_generator, generator_metrics = update_generator(
         state.generator,
         fake=fake,
         pullback=pullback,
         batch_stats=generator_stats,
-        score_fn=lambda images: _discriminate(
-            discriminator.network,
-            new_discriminator.variables,
-            augment(images, generator_key),
-            labels,
-            dropout_keys[2],
-        )[0],
+        score_fn=lambda images: score(augment(images, generator_key), dropout_keys[2]),
+        real_logits=real_logits,
         objective=recipe.objective,
         optimizer=generator.optimizer,
         is_due=is_due,
@@ -298,6 +303,7 @@ def update_generator(
     score_fn: Callable[[Array], Array],
     objective: Objective,
     optimizer: optax.GradientTransformation,
+    real_logits: Array | None = None,
     is_due: Array | None = None,
     axis_name: str | None = None,
 ) -> tuple[NetworkState, Metrics]:
@@ -305,12 +311,14 @@ def update_generator(
 
     `batch_stats` are G's statistics after this step's forward pass. D's statistics do not change
     here. They do in PyTorch's listing, but no part of the paper's method reads them. With `is_due`
-    false, only the metrics are computed and G does not change.
+    false, only the metrics are computed and G does not change. A relativistic `objective` needs
+    `real_logits` [batch], the updated D's logits of the real images.
     """
+    of_real = {} if real_logits is None else {"real_logits": real_logits}
 
     def mean_loss(images: Array) -> tuple[Array, Array]:
         logits = score_fn(images)
-        return jnp.mean(objective.generator_loss(fake_logits=logits)), logits
+        return jnp.mean(objective.generator_loss(fake_logits=logits, **of_real)), logits
 
     def update() -> tuple[NetworkState, tuple[Array, Array]]:
         loss_and_logits, cotangent = jax.value_and_grad(mean_loss, has_aux=True)(fake)
