@@ -36,6 +36,8 @@ def paper() -> ConfigDict:
     # Weight of half the squared gradient at real images, as D sees them; for example 1, with
     # discriminator_norm "spectral" or "none".
     config.gan.r1_weight = 0.0
+    # The same at generated images. R3GAN is "relativistic" with both weights equal (its gamma).
+    config.gan.r2_weight = 0.0
     config.gan.learning_rate = 2e-4  # printed "0002"
     config.gan.beta1 = 0.5  # not printed; the DCGAN reference setting
     config.gan.beta2 = 0.999

@@ -21,6 +21,14 @@ def test_r1_is_half_the_squared_slope():
     np.testing.assert_allclose(penalty, expected, rtol=1e-5)
 
 
+def test_r2_is_the_same_at_fake_images():
+    """The slope of a sum of cubes over 3 is the square of each pixel."""
+    images = make_images(1)
+    penalty = penalties.r2_penalty(lambda x: jnp.sum(x**3, axis=(1, 2, 3)) / 3, images)
+    expected = 0.5 * np.sum(np.asarray(images) ** 4, axis=(1, 2, 3))
+    np.testing.assert_allclose(penalty, expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize("slope", [0.0, 1.0, 3.0])
 def test_the_gradient_penalty_is_the_slopes_distance_to_1(slope):
     direction = jnp.ones(SHAPE[1:]) / np.sqrt(np.prod(SHAPE[1:]))

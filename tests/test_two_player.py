@@ -214,7 +214,15 @@ def run_steps(settings, num_devices, num_steps=20):
             },
             id="adaptive, rotated, class-conditional",
         ),
-        pytest.param({"objective": "relativistic"}, id="relativistic"),
+        pytest.param(
+            {
+                "objective": "relativistic",
+                "discriminator_norm": "none",
+                "r1_weight": 0.1,
+                "r2_weight": 0.1,
+            },
+            id="relativistic, both penalties",
+        ),
     ],
 )
 def test_one_device_equals_two_batch_statistics_included(values):
@@ -338,9 +346,13 @@ def softplus(x):
         pytest.param({}, id="plain"),
         pytest.param({"r1_weight": 0.03}, id="r1"),
         pytest.param({"gradient_penalty_weight": 0.02}, id="gradient penalty"),
+        pytest.param({"r2_weight": 0.05}, id="r2"),
         pytest.param({"r1_weight": 0.03, "gradient_penalty_weight": 0.02}, id="both"),
         pytest.param({"label_smoothing": 0.2}, id="smoothed"),
         pytest.param({"objective": "relativistic"}, id="relativistic"),
+        pytest.param(
+            {"objective": "relativistic", "r1_weight": 0.03, "r2_weight": 0.03}, id="of R3GAN"
+        ),
     ],
 )
 def test_a_step_is_the_closed_form_of_its_settings_on_augmented_images(values):
@@ -375,13 +387,15 @@ def test_a_step_is_the_closed_form_of_its_settings_on_augmented_images(values):
         between = kernel * (share * real + (1.0 - share) * fake)
         lengths = jnp.sqrt(jnp.sum(between**2, axis=(1, 2, 3)))
         r1 = settings.gan.r1_weight / 2 * jnp.mean(jnp.sum(slopes**2, axis=(1, 2, 3)))
+        r2 = settings.gan.r2_weight / 2 * jnp.mean(jnp.sum((kernel * fake) ** 2, axis=(1, 2, 3)))
+        gp = settings.gan.gradient_penalty_weight * jnp.mean((lengths - 1.0) ** 2)
         smoothing = settings.gan.label_smoothing
         parts = {
             "loss_d_real": jnp.mean(
                 (1.0 - smoothing) * softplus(-logits) + smoothing * softplus(logits)
             ),
             "loss_d_fake": jnp.mean(softplus(score(kernel, fake))),
-            "penalty": r1 + settings.gan.gradient_penalty_weight * jnp.mean((lengths - 1.0) ** 2),
+            "penalty": r1 + r2 + gp,
         }
         if is_relativistic:
             half = jnp.mean(softplus(score(kernel, fake) - logits)) / 2
@@ -393,8 +407,8 @@ def test_a_step_is_the_closed_form_of_its_settings_on_augmented_images(values):
         of_real = score(updated, real) if is_relativistic else 0.0
         return jnp.mean(softplus(of_real - score(updated, make(generator_kernel))))
 
-    is_penalised = settings.gan.r1_weight or settings.gan.gradient_penalty_weight
-    assert ("penalty" in metrics) == bool(is_penalised)
+    weights = ("r1_weight", "r2_weight", "gradient_penalty_weight")
+    assert ("penalty" in metrics) == any(getattr(settings.gan, name) for name in weights)
     for name, expected in compute_parts(kernel).items():
         assert float(metrics.get(name, 0.0)) == pytest.approx(float(expected), rel=1e-4), name
     generator_kernel = state.generator.params["kernel"]

@@ -19,6 +19,15 @@ def r1_penalty(score_fn: ScoreFn, real: Array) -> Array:
     return 0.5 * _squared_slope(score_fn, real)
 
 
+def r2_penalty(score_fn: ScoreFn, fake: Array) -> Array:
+    """Return half the squared gradient at fake images [batch] (Mescheder et al. 2018, eq. 10).
+
+    With R1 at the same weight, the gamma of the paper, it is the penalty of R3GAN (Huang et al.
+    2024).
+    """
+    return 0.5 * _squared_slope(score_fn, fake)
+
+
 def gradient_penalty(score_fn: ScoreFn, real: Array, fake: Array, keys: Key) -> Array:
     """Return (slope - 1)^2 between a real and a fake image [batch] (Gulrajani et al. 2017, eq. 3).
 
