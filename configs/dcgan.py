@@ -38,6 +38,9 @@ def paper() -> ConfigDict:
     config.gan.r1_weight = 0.0
     # The same at generated images. R3GAN is "relativistic" with both weights equal (its gamma).
     config.gan.r2_weight = 0.0
+    # LeCam: keeps D's logits near the moving averages of the other side's; its authors' BigGAN for
+    # small data has 0.3.
+    config.gan.lecam_weight = 0.0
     config.gan.learning_rate = 2e-4  # printed "0002"
     config.gan.beta1 = 0.5  # not printed; the DCGAN reference setting
     config.gan.beta2 = 0.999

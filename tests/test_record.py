@@ -178,7 +178,7 @@ LATER_OF_CLASSIFIERS = {  # that came with format 3, and so did the groups `sche
 }
 
 
-LATER_OF_GANS = ("r2_weight",)  # that came with format 4
+LATER_OF_GANS = ("r2_weight", "lecam_weight")  # that came with format 4
 
 
 def make_format_3(settings):
@@ -261,7 +261,7 @@ def test_a_record_of_format_3_becomes_what_the_same_run_writes_today(settings):
     assert (old == today) is ("gan" not in today["settings"])
     assert upgrade_record({"format": 3, **old}, "it") == today
     if "gan" in today["settings"]:
-        kept = {**today["settings"], "gan": {**old["settings"]["gan"], "r2_weight": 2.0}}
+        kept = {**today["settings"], "gan": {**today["settings"]["gan"], "r2_weight": 2.0}}
         assert upgrade_record({"format": 3, **old, "settings": kept}, "it")["settings"] == kept
         # A family without these losses has no such fields.
         other = {**old, "settings": {"gan": {"family": "toy", "image_size": 8}}}
@@ -348,7 +348,7 @@ def test_a_new_field_needs_a_new_format():
         {
             "TrainGanSettings": 14,
             "SelectionSettings": 7,
-            "DcganSettings": 25,
+            "DcganSettings": 26,
             "DataSettings": 8,
             "TrainClassifierSettings": 18,
             "GmdSettings": 7,

@@ -173,6 +173,7 @@ def test_an_unknown_variant_names_those_there_are():
         ),
         ({"r1_weight": 1.0}, "config.gan.r1_weight is 1.0.*batch norm mixes"),
         ({"r2_weight": 1.0}, "config.gan.r2_weight is 1.0.*batch norm mixes"),
+        ({"lecam_weight": -0.1}, r"config.gan.lecam_weight is -0.1, expected 0 \(off\) or more"),
         ({"r2_weight": -1.0}, r"config.gan.r2_weight is -1.0, expected 0 \(off\) or more"),
         ({"label_smoothing": 0.7}, "below 0.5"),
         ({"augment_policy": ("flip",)}, "rotate_zoom"),

@@ -1,4 +1,4 @@
-"""Optional terms of D's loss: penalties on the gradient of its score by the image.
+"""Optional terms of D's loss: penalties on the gradient of its score by the image, and LeCam's.
 
 A `score_fn` maps images [batch, height, width, channels] to logits [batch]. The gradient of the sum
 over the batch is taken. It is each image's own gradient if D has no batch norm, which mixes images.
@@ -38,6 +38,18 @@ def gradient_penalty(score_fn: ScoreFn, real: Array, fake: Array, keys: Key) -> 
     # The root of 0 has no gradient: images that D cannot distinguish would make it NaN.
     slope = jnp.sqrt(_squared_slope(score_fn, between) + 1e-12)
     return (slope - 1.0) ** 2
+
+
+def lecam_penalty(
+    *, real_logits: Array, fake_logits: Array, real_average: Array, fake_average: Array
+) -> Array:
+    """Return the squared distances to the other side's average [batch] (Tseng et al. 2021).
+
+    The averages, float [], are of D's earlier logits of real and of fake images. A D that is sure
+    of its images moves away from both. The authors' code counts only the distances of a D that is
+    right; their paper, and this, count all.
+    """
+    return (real_logits - fake_average) ** 2 + (fake_logits - real_average) ** 2
 
 
 def _squared_slope(score_fn: ScoreFn, images: Array) -> Array:

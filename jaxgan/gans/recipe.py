@@ -50,6 +50,7 @@ class RecipeSettings(FamilySettings):
     ema_decay: float
     schedule: ScheduleSettings = CONSTANT  # of G and of D
     r2_weight: float = 0.0
+    lecam_weight: float = 0.0
 
     def __post_init__(self) -> None:
         check_choice("dtype", self.dtype, tuple(DTYPES))
@@ -73,7 +74,8 @@ class RecipeSettings(FamilySettings):
         good = 0.0 <= smoothing < 0.5 and (smoothing == 0.0 or self.objective in names)
         of = " or ".join(names)
         check("label_smoothing", smoothing, good, f"0 (off), or below 0.5 with objective {of}")
-        for name in ("clip_weights", "gradient_penalty_weight", "r1_weight", "r2_weight"):
+        weights = ("gradient_penalty_weight", "r1_weight", "r2_weight", "lecam_weight")
+        for name in ("clip_weights", *weights):
             check(name, getattr(self, name), getattr(self, name) >= 0.0, "0 (off) or more")
         check("num_critic_steps", self.num_critic_steps, self.num_critic_steps >= 1, "1 up")
 
@@ -183,6 +185,7 @@ def _create_state(
         image_shape=(settings.image_size, settings.image_size, settings.channels),
         keep_ema=settings.ema_decay > 0.0,
         augment_strength=1.0 if settings.augment_target == 0.0 else 0.0,
+        keep_logit_averages=settings.lecam_weight > 0.0,
     )
 
 
@@ -209,6 +212,7 @@ def create_recipe(settings: RecipeSettings) -> two_player.Recipe:
         create_penalty(settings),
         settings.num_critic_steps,
         None if settings.augment_target == 0.0 else adaptation,
+        None if settings.lecam_weight == 0.0 else two_player.Lecam(settings.lecam_weight),
     )
 
 

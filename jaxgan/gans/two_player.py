@@ -18,12 +18,16 @@ from flax import struct
 from jaxgan.core.types import Array, Batch, Key, Metrics, Params
 from jaxgan.devices.parallel import average, compute_whole_batch_size, take_part
 from jaxgan.gans.objectives import Objective
+from jaxgan.gans.penalties import lecam_penalty
 from jaxgan.networks.state import NetworkState, apply_gradients, create_network_state
 from jaxgan.ops.pixels import scale_to_unit
 
 AugmentFn = Callable[[Array, Key, Array], Array]
 PenaltyFn = Callable[[Callable[[Array], Array], Array, Array, Key], Array]
 Pullback = Callable[[Array], tuple[Params]]
+
+# The metrics that are the moving averages of `Lecam`.
+_AVERAGES = ("d_real_logit_average", "d_fake_logit_average")
 
 
 class Adaptation(NamedTuple):
@@ -40,6 +44,25 @@ class Adaptation(NamedTuple):
         """Return the next step's strength, a step towards the target's `sign`."""
         change = jnp.sign(sign - self.target) * (batch_size / self.ramp_images)
         return jnp.clip(strength + change, 0.0, 1.0)
+
+
+class Lecam(NamedTuple):
+    """LeCam regularisation (Tseng et al. 2021): D's logits stay near their moving averages.
+
+    `weight` is that of `penalties.lecam_penalty` in D's loss.
+    """
+
+    weight: float
+    decay: float = 0.99
+
+    def follow(self, averages: Array, logits: Array, step: Array) -> Array:
+        """Return the averages [2] of real and fake logits after the means [2] of step 0, 1, ...
+
+        They are exponential moving averages without a bias to where they begin: every earlier mean
+        counts `decay` times as much as the next one, and the shares add up to 1.
+        """
+        share = (1.0 - self.decay) / (1.0 - self.decay ** (step + 1))
+        return averages + share * (logits - averages)
 
 
 class Player(NamedTuple):
@@ -64,12 +87,14 @@ class Recipe(NamedTuple):
     penalty_fn: PenaltyFn | None = None
     num_critic_steps: int = 1
     adaptation: Adaptation | None = None
+    lecam: Lecam | None = None
 
 
 class GanState(struct.PyTreeNode):
     """Both networks, and the moving average of the generator's variables if one is used.
 
     `augment_strength` is the chance of every change that augmentation makes to an image.
+    `logit_averages` [2] are those of `Lecam`, of real and generated images, if it is used.
     """
 
     step: Array
@@ -77,6 +102,7 @@ class GanState(struct.PyTreeNode):
     discriminator: NetworkState
     ema: Params | None
     augment_strength: Array
+    logit_averages: Array | None = None
 
     @property
     def sampling_variables(self) -> Params:
@@ -93,6 +119,7 @@ def create_gan_state(
     image_shape: tuple[int, int, int],
     keep_ema: bool,
     augment_strength: float = 1.0,
+    keep_logit_averages: bool = False,
 ) -> GanState:
     """Draw both networks' parameters; `image_shape` is [height, width, channels]."""
     generator_key, discriminator_key = jax.random.split(key)
@@ -109,7 +136,8 @@ def create_gan_state(
     )
     ema = _copy(generator_state.variables) if keep_ema else None
     strength = jnp.float32(augment_strength)
-    return GanState(jnp.int32(0), generator_state, discriminator_state, ema, strength)
+    averages = jnp.zeros(2) if keep_logit_averages else None
+    return GanState(jnp.int32(0), generator_state, discriminator_state, ema, strength, averages)
 
 
 @jax.jit
@@ -165,6 +193,9 @@ def train_step(
         penalty_fn=recipe.penalty_fn,
         penalty_keys=None if recipe.penalty_fn is None else split(jax.random.fold_in(key, 4)),
         dropout_keys=dropout_keys[:2],
+        lecam=recipe.lecam,
+        logit_averages=state.logit_averages,
+        step=state.step,
         axis_name=axis_name,
     )
 
@@ -193,12 +224,16 @@ def train_step(
     if recipe.adaptation is not None:
         strength = recipe.adaptation.adapt(strength, metrics["d_real_sign"], batch_size)
         metrics["augment_strength"] = strength
+    averages = state.logit_averages
+    if recipe.lecam is not None:
+        averages = jnp.stack([metrics[name] for name in _AVERAGES])
     new_state = GanState(
         step=state.step + 1,
         generator=new_generator,
         discriminator=new_discriminator,
         ema=_update_ema(state.ema, new_generator.variables, recipe.ema_decay, is_due),
         augment_strength=strength,
+        logit_averages=averages,
     )
     return new_state, {**metrics, "first_fake": fake[0]}
 
@@ -249,13 +284,17 @@ def update_discriminator(
     penalty_fn: PenaltyFn | None = None,
     penalty_keys: Key | None = None,
     dropout_keys: Sequence[Key | None] | Key = (None, None),
+    lecam: Lecam | None = None,
+    logit_averages: Array | None = None,
+    step: Array | None = None,
     axis_name: str | None = None,
 ) -> tuple[NetworkState, Metrics]:
     """Descend the objective's loss of D on images [batch, height, width, channels] in [-1, 1].
 
     The `labels` [batch] are those of both the real and the generated images. With `objective`
     non-saturating or saturating, the loss is the negative of eq. 2. The `dropout_keys` are for the
-    real and for the generated images, if D has dropout.
+    real and for the generated images, if D has dropout. `lecam` needs the averages before this
+    step, and the number of the step; the metrics have the averages after it.
     """
     network = discriminator.network
 
@@ -277,8 +316,22 @@ def update_discriminator(
             "d_real_sign": jnp.mean(jnp.sign(logits[0])),
         }
         metrics["loss_d"] = metrics["loss_d_real"] + metrics["loss_d_fake"]
+        loss = metrics["loss_d"]
+        if lecam is not None:
+            assert logit_averages is not None and step is not None
+            means = jax.lax.stop_gradient(jnp.stack([jnp.mean(scores) for scores in logits]))
+            averages = lecam.follow(logit_averages, average(means, axis_name), step)
+            metrics |= dict(zip(_AVERAGES, averages, strict=True))
+            distances = lecam_penalty(
+                real_logits=logits[0],
+                fake_logits=logits[1],
+                real_average=averages[0],
+                fake_average=averages[1],
+            )
+            metrics["lecam"] = lecam.weight * jnp.mean(distances)
+            loss = loss + metrics["lecam"]
         if penalty_fn is None:
-            return metrics["loss_d"], (stats, metrics)
+            return loss, (stats, metrics)
 
         def score(images: Array) -> Array:
             variables = {"params": params, "batch_stats": state.batch_stats}
@@ -287,7 +340,7 @@ def update_discriminator(
         assert penalty_keys is not None
         fakes = jax.lax.stop_gradient(fake)
         metrics["penalty"] = jnp.mean(penalty_fn(score, real, fakes, penalty_keys))
-        return metrics["loss_d"] + metrics["penalty"], (stats, metrics)
+        return loss + metrics["penalty"], (stats, metrics)
 
     gradients, (stats, metrics) = jax.grad(loss_fn, has_aux=True)(state.params)
     optimizer = discriminator.optimizer

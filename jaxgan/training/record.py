@@ -57,7 +57,7 @@ _LATER_OF_CLASSIFIERS: Settings = {
     "transfer": {"weights": "", "frozen": "none", "backbone_rate": 1.0},
 }
 # The fields that came with format 4, of GANs with the losses of `gans/recipe.py`.
-LATER_OF_GANS: Settings = {"r2_weight": 0.0}
+LATER_OF_GANS: Settings = {"r2_weight": 0.0, "lecam_weight": 0.0}
 _LENGTHWISE = ("time", "exponential", "cosine")  # schedules that depend on the length of a run
 
 
