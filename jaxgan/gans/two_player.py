@@ -24,6 +24,7 @@ from jaxgan.ops.pixels import scale_to_unit
 
 AugmentFn = Callable[[Array, Key, Array], Array]
 PenaltyFn = Callable[[Callable[[Array], Array], Array, Array, Key], Array]
+LecamFn = Callable[[Array, Array], tuple[Array, Array]]
 Pullback = Callable[[Array], tuple[Params]]
 
 # The metrics that are the moving averages of `Lecam`.
@@ -63,6 +64,17 @@ class Lecam(NamedTuple):
         """
         share = (1.0 - self.decay) / (1.0 - self.decay ** (step + 1))
         return averages + share * (logits - averages)
+
+    def regularise(
+        self, follow: Callable[[Array], Array], axis_name: str | None, real: Array, fake: Array
+    ) -> tuple[Array, Array]:
+        """Return the term of D's loss for these logits, each [batch], and the new averages [2]."""
+        means = jax.lax.stop_gradient(jnp.stack([jnp.mean(real), jnp.mean(fake)]))
+        averages = follow(average(means, axis_name))
+        distances = lecam_penalty(
+            real_logits=real, fake_logits=fake, real_average=averages[0], fake_average=averages[1]
+        )
+        return self.weight * jnp.mean(distances), averages
 
 
 class Player(NamedTuple):
@@ -182,6 +194,11 @@ def train_step(
         generator.network,
         dropout_keys[3],
     )
+    lecam_fn = None
+    if recipe.lecam is not None:
+        assert state.logit_averages is not None
+        follow = functools.partial(recipe.lecam.follow, state.logit_averages, step=state.step)
+        lecam_fn = functools.partial(recipe.lecam.regularise, follow, axis_name)
     real = scale_to_unit(batch.images)
     new_discriminator, discriminator_metrics = update_discriminator(
         state.discriminator,
@@ -193,9 +210,7 @@ def train_step(
         penalty_fn=recipe.penalty_fn,
         penalty_keys=None if recipe.penalty_fn is None else split(jax.random.fold_in(key, 4)),
         dropout_keys=dropout_keys[:2],
-        lecam=recipe.lecam,
-        logit_averages=state.logit_averages,
-        step=state.step,
+        lecam_fn=lecam_fn,
         axis_name=axis_name,
     )
 
@@ -284,17 +299,15 @@ def update_discriminator(
     penalty_fn: PenaltyFn | None = None,
     penalty_keys: Key | None = None,
     dropout_keys: Sequence[Key | None] | Key = (None, None),
-    lecam: Lecam | None = None,
-    logit_averages: Array | None = None,
-    step: Array | None = None,
+    lecam_fn: LecamFn | None = None,
     axis_name: str | None = None,
 ) -> tuple[NetworkState, Metrics]:
     """Descend the objective's loss of D on images [batch, height, width, channels] in [-1, 1].
 
     The `labels` [batch] are those of both the real and the generated images. With `objective`
     non-saturating or saturating, the loss is the negative of eq. 2. The `dropout_keys` are for the
-    real and for the generated images, if D has dropout. `lecam` needs the averages before this
-    step, and the number of the step; the metrics have the averages after it.
+    real and for the generated images, if D has dropout. `lecam_fn` maps both logits
+    to a term of the loss and to their averages, which become metrics.
     """
     network = discriminator.network
 
@@ -317,18 +330,9 @@ def update_discriminator(
         }
         metrics["loss_d"] = metrics["loss_d_real"] + metrics["loss_d_fake"]
         loss = metrics["loss_d"]
-        if lecam is not None:
-            assert logit_averages is not None and step is not None
-            means = jax.lax.stop_gradient(jnp.stack([jnp.mean(scores) for scores in logits]))
-            averages = lecam.follow(logit_averages, average(means, axis_name), step)
+        if lecam_fn is not None:
+            metrics["lecam"], averages = lecam_fn(*logits)
             metrics |= dict(zip(_AVERAGES, averages, strict=True))
-            distances = lecam_penalty(
-                real_logits=logits[0],
-                fake_logits=logits[1],
-                real_average=averages[0],
-                fake_average=averages[1],
-            )
-            metrics["lecam"] = lecam.weight * jnp.mean(distances)
             loss = loss + metrics["lecam"]
         if penalty_fn is None:
             return loss, (stats, metrics)
