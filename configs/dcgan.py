@@ -26,7 +26,8 @@ def paper() -> ConfigDict:
     config.gan.generator_width = 64  # features before the image layer: 512-256-128-64-3
     config.gan.discriminator_width = 64  # features of the first layer: 64-128-256-512-1
     config.gan.discriminator_norm = "batch"  # "spectral", "none"
-    # As in the listing; "saturating" is eq. 3. Also "least_squares", "hinge", "wasserstein".
+    # As in the listing; "saturating" is eq. 3. Also "least_squares", "hinge", "wasserstein", and
+    # "relativistic": D compares each real image with a generated one (RpGAN, used by R3GAN).
     config.gan.objective = "non_saturating"
     config.gan.label_smoothing = 0.0  # real images count as 1 - this
     config.gan.num_critic_steps = 1  # steps of D for each of G: 5 with "wasserstein"
@@ -35,13 +36,18 @@ def paper() -> ConfigDict:
     # Weight of half the squared gradient at real images, as D sees them; for example 1, with
     # discriminator_norm "spectral" or "none".
     config.gan.r1_weight = 0.0
+    # The same at generated images. R3GAN is "relativistic" with both weights equal (its gamma).
+    config.gan.r2_weight = 0.0
+    # LeCam: keeps D's logits near the moving averages of the other side's; its authors' BigGAN for
+    # small data has 0.3.
+    config.gan.lecam_weight = 0.0
     config.gan.learning_rate = 2e-4  # printed "0002"
     config.gan.beta1 = 0.5  # not printed; the DCGAN reference setting
     config.gan.beta2 = 0.999
     config.gan.diffaugment = False
     config.gan.augment_policy = ("colour", "shift", "cutout")  # and "rotate_zoom"; never a flip
-    # 0.6: adaptive strength, by D's overfitting on the real images. Not with "least_squares" and
-    # "wasserstein": the sign of their logits does not show overfitting.
+    # 0.6: adaptive strength, by D's overfitting on the real images. Not with "least_squares",
+    # "wasserstein" and "relativistic": the sign of their logits does not show overfitting.
     config.gan.augment_target = 0.0
     config.gan.augment_ramp_images = 20_000  # images for an adaptive strength to go from 0 to 1
     # How the rate of both changes: see configs/gmd.py. Only classifiers have "plateau".

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from jaxgan.training import progress
-from jaxgan.training.jobs import Job, JobRunner, read_result, write_result
+from jaxgan.training.jobs import Job, JobRunner, describe_family, read_result, write_result
+from jaxgan.training.record import LATER_OF_GANS
+from tests.helpers import make_dcgan_settings
 
 RESULT = {
     "scores_of_test": np.arange(4.0),  # so long a name makes a directory entry of 64 bytes
@@ -84,3 +86,12 @@ def is_exact(found):
         found[name].dtype == array.dtype and np.array_equal(found[name], array)
         for name, array in RESULT.items()
     )
+
+
+def test_earlier_jobs_of_a_gan_keep_their_names():
+    """A field that came later is in a job's record only with another value than before."""
+    described = describe_family(make_dcgan_settings().gan, "dcgan")
+    assert not {"family", "schedule", *LATER_OF_GANS} & {*described}
+    for name in LATER_OF_GANS:
+        gan = make_dcgan_settings(**{"discriminator_norm": "none", name: 2.0}).gan
+        assert describe_family(gan, "dcgan")[name] == 2.0

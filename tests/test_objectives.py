@@ -69,13 +69,53 @@ def test_the_other_objectives_are_their_closed_forms():
     np.testing.assert_allclose(fake, -np.log(1 - D), rtol=1e-5)
 
 
+# Three pairs: D prefers the real one, the fake one, and neither.
+REAL, FAKE = np.array([2.0, -1.0, 0.5]), np.array([-1.0, 0.7, 0.5])
+PREFERENCE = 1.0 / (1.0 + np.exp(FAKE - REAL))  # of the real one of each pair
+
+
+def relativistic_d(real, fake):
+    return sum(objectives.relativistic_discriminator_loss(real_logits=real, fake_logits=fake))
+
+
+def relativistic_g(real, fake):
+    return objectives.relativistic_generator_loss(real_logits=real, fake_logits=fake)
+
+
+def test_the_relativistic_losses_are_those_of_pairs():
+    real, fake = jnp.array(REAL), jnp.array(FAKE)
+    halves = objectives.relativistic_discriminator_loss(real_logits=real, fake_logits=fake)
+    for half in halves:
+        np.testing.assert_allclose(half, -0.5 * np.log(PREFERENCE), rtol=1e-5)
+    np.testing.assert_allclose(relativistic_g(real, fake), -np.log(1 - PREFERENCE), rtol=1e-5)
+    # Only the difference counts, and with real and fake swapped one player's loss is the other's.
+    np.testing.assert_allclose(relativistic_d(real + 3.0, fake + 3.0), relativistic_d(real, fake))
+    np.testing.assert_array_equal(relativistic_g(real, fake), relativistic_d(fake, real))
+
+
+def test_the_relativistic_gradients_vanish_where_a_player_wins():
+    """One player's gradient by an image is the chance that it loses the pair."""
+    real, fake = jnp.array(REAL), jnp.array(FAKE)
+    for loss, chance, sign in (
+        (relativistic_d, 1 - PREFERENCE, -1.0),
+        (relativistic_g, PREFERENCE, 1.0),
+    ):
+        slopes = jax.grad(lambda r, f, loss=loss: jnp.sum(loss(r, f)), argnums=(0, 1))(real, fake)
+        np.testing.assert_allclose(slopes[0], sign * chance, rtol=1e-5)
+        np.testing.assert_allclose(slopes[1], -sign * chance, rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", objectives.OBJECTIVES)
 def test_every_objective_is_finite_where_d_is_certain(name):
     objective = objectives.OBJECTIVES[name]
+    assert objective.is_relativistic is (name == "relativistic")
 
     def total(x):
-        real, fake = objective.discriminator_loss(real_logits=x, fake_logits=x)
-        return jnp.sum(real + fake + objective.generator_loss(fake_logits=x))
+        # The same image in a pair would hide that D is certain.
+        both = {"real_logits": x, "fake_logits": x[::-1] if objective.is_relativistic else x}
+        real, fake = objective.discriminator_loss(**both)
+        taken = both if objective.is_relativistic else {"fake_logits": x}
+        return jnp.sum(real + fake + objective.generator_loss(**taken))
 
     value, gradient = jax.value_and_grad(total)(EXTREME)
     assert np.isfinite(value)

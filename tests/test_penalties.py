@@ -21,6 +21,24 @@ def test_r1_is_half_the_squared_slope():
     np.testing.assert_allclose(penalty, expected, rtol=1e-5)
 
 
+def test_r2_is_the_same_at_fake_images():
+    """The slope of a sum of cubes over 3 is the square of each pixel."""
+    images = make_images(1)
+    penalty = penalties.r2_penalty(lambda x: jnp.sum(x**3, axis=(1, 2, 3)) / 3, images)
+    expected = 0.5 * np.sum(np.asarray(images) ** 4, axis=(1, 2, 3))
+    np.testing.assert_allclose(penalty, expected, rtol=1e-5)
+
+
+def test_lecam_is_the_distance_to_the_average_of_the_other_side():
+    penalty = penalties.lecam_penalty(
+        real_logits=jnp.array([2.0, -1.0]),
+        fake_logits=jnp.array([-3.0, 0.5]),
+        real_average=jnp.float32(1.5),
+        fake_average=jnp.float32(-0.5),
+    )
+    np.testing.assert_allclose(penalty, [2.5**2 + 4.5**2, 0.5**2 + 1.0**2], rtol=1e-6)
+
+
 @pytest.mark.parametrize("slope", [0.0, 1.0, 3.0])
 def test_the_gradient_penalty_is_the_slopes_distance_to_1(slope):
     direction = jnp.ones(SHAPE[1:]) / np.sqrt(np.prod(SHAPE[1:]))

@@ -178,9 +178,20 @@ LATER_OF_CLASSIFIERS = {  # that came with format 3, and so did the groups `sche
 }
 
 
+LATER_OF_GANS = ("r2_weight", "lecam_weight")  # that came with format 4
+
+
+def make_format_3(settings):
+    """The record of the same run as it was written before G's and D's losses had these fields."""
+    record = copy(make_record(settings))
+    for name in LATER_OF_GANS:
+        record["settings"].get("gan", {}).pop(name, None)
+    return record
+
+
 def make_format_2(settings):
     """The record of the same run as it was written before rates could change."""
-    record = copy(make_record(settings))
+    record = make_format_3(settings)
     for group in ("gan", "optimizer"):
         record["settings"].get(group, {}).pop("schedule", None)
     for name in LATER_OF_CLASSIFIERS:
@@ -242,6 +253,19 @@ def test_a_record_of_format_2_becomes_what_the_same_run_writes_today(settings):
         **today,
         "settings": {**today["settings"], "class_weights": "balanced"},
     }
+
+
+@pytest.mark.parametrize("settings", [make_dcgan_settings(), make_gmd_settings()])
+def test_a_record_of_format_3_becomes_what_the_same_run_writes_today(settings):
+    old, today = make_format_3(settings), copy(make_record(settings))
+    assert (old == today) is ("gan" not in today["settings"])
+    assert upgrade_record({"format": 3, **old}, "it") == today
+    if "gan" in today["settings"]:
+        kept = {**today["settings"], "gan": {**today["settings"]["gan"], "r2_weight": 2.0}}
+        assert upgrade_record({"format": 3, **old, "settings": kept}, "it")["settings"] == kept
+        # A family without these losses has no such fields.
+        other = {**old, "settings": {"gan": {"family": "toy", "image_size": 8}}}
+        assert upgrade_record({"format": 3, **other}, "it") == other
 
 
 def test_a_rate_that_follows_the_length_of_the_run_lets_it_not_grow():
@@ -320,11 +344,11 @@ def test_a_new_field_needs_a_new_format():
         TransferSettings,
     )
     assert (FORMAT, {cls.__name__: len(dataclasses.fields(cls)) for cls in classes}) == (
-        3,
+        4,
         {
             "TrainGanSettings": 14,
             "SelectionSettings": 7,
-            "DcganSettings": 24,
+            "DcganSettings": 26,
             "DataSettings": 8,
             "TrainClassifierSettings": 18,
             "GmdSettings": 7,

@@ -172,6 +172,9 @@ def test_an_unknown_variant_names_those_there_are():
             r"config.gan.gradient_penalty_weight is 10.0.*batch norm mixes.*Set config.gan.discrim",
         ),
         ({"r1_weight": 1.0}, "config.gan.r1_weight is 1.0.*batch norm mixes"),
+        ({"r2_weight": 1.0}, "config.gan.r2_weight is 1.0.*batch norm mixes"),
+        ({"lecam_weight": -0.1}, r"config.gan.lecam_weight is -0.1, expected 0 \(off\) or more"),
+        ({"r2_weight": -1.0}, r"config.gan.r2_weight is -1.0, expected 0 \(off\) or more"),
         ({"label_smoothing": 0.7}, "below 0.5"),
         ({"augment_policy": ("flip",)}, "rotate_zoom"),
         ({"augment_target": 0.6, "diffaugment": False}, "with config.gan.diffaugment"),
@@ -207,7 +210,7 @@ def test_a_wrong_field_is_named(changes, sentence):
 ANY_IMAGE = {"selection": {"rule": "none"}, "diffaugment": True}
 
 
-@pytest.mark.parametrize("objective", ["least_squares", "wasserstein"])
+@pytest.mark.parametrize("objective", ["least_squares", "wasserstein", "relativistic"])
 def test_adaptive_strength_needs_an_objective_whose_logits_have_a_sign(objective):
     assert make_dcgan_settings(objective=objective, **ANY_IMAGE).gan.augment_target == 0.0
     expected = rf"config.gan.augment_target is 0.6.*saturating, hinge, not with '{objective}'"
@@ -222,7 +225,7 @@ def test_adaptive_strength_is_for_every_other_objective(objective):
 
 
 @pytest.mark.parametrize("norm", ["spectral", "none"])
-@pytest.mark.parametrize("penalty", ["r1_weight", "gradient_penalty_weight"])
+@pytest.mark.parametrize("penalty", ["r1_weight", "r2_weight", "gradient_penalty_weight"])
 def test_penalties_go_with_every_norm_but_that_of_a_batch(penalty, norm):
     settings = make_dcgan_settings(discriminator_norm=norm, **{penalty: 1.0})
     assert getattr(settings.gan, penalty) == 1.0

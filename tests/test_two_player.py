@@ -214,12 +214,22 @@ def run_steps(settings, num_devices, num_steps=20):
             },
             id="adaptive, rotated, class-conditional",
         ),
+        pytest.param(
+            {
+                "objective": "relativistic",
+                "discriminator_norm": "none",
+                "r1_weight": 0.1,
+                "r2_weight": 0.1,
+            },
+            id="relativistic, both penalties",
+        ),
+        pytest.param({"diffaugment": False, "lecam_weight": 0.1}, id="lecam"),
     ],
 )
 def test_one_device_equals_two_batch_statistics_included(values):
     """And either traces the step once, for its metrics and its program, over many dispatches."""
     # A discriminator that wins outright would hide a difference: the rates are moderate.
-    settings = replace(SETTINGS, **values)
+    settings = make_alternative(**values)
     one, one_metrics, one_traces, rows = run_steps(settings, 1)
     two, two_metrics, two_traces, _ = run_steps(settings, 2)
     assert one_traces == two_traces == 1
@@ -272,6 +282,7 @@ ALTERNATIVES = {
         "gradient_penalty_weight": 10.0,
         "discriminator_norm": "none",
     },
+    "relativistic": {"objective": "relativistic"},
     "r1, smoothed": {"r1_weight": 1.0, "label_smoothing": 0.1, "discriminator_norm": "spectral"},
 }
 
@@ -336,8 +347,15 @@ def softplus(x):
         pytest.param({}, id="plain"),
         pytest.param({"r1_weight": 0.03}, id="r1"),
         pytest.param({"gradient_penalty_weight": 0.02}, id="gradient penalty"),
+        pytest.param({"r2_weight": 0.05}, id="r2"),
+        pytest.param({"lecam_weight": 0.1}, id="lecam"),
+        pytest.param({"lecam_weight": 0.1, "r1_weight": 0.03}, id="lecam, r1"),
         pytest.param({"r1_weight": 0.03, "gradient_penalty_weight": 0.02}, id="both"),
         pytest.param({"label_smoothing": 0.2}, id="smoothed"),
+        pytest.param({"objective": "relativistic"}, id="relativistic"),
+        pytest.param(
+            {"objective": "relativistic", "r1_weight": 0.03, "r2_weight": 0.03}, id="of R3GAN"
+        ),
     ],
 )
 def test_a_step_is_the_closed_form_of_its_settings_on_augmented_images(values):
@@ -349,6 +367,10 @@ def test_a_step_is_the_closed_form_of_its_settings_on_augmented_images(values):
     }
     shapes = {"latent_size": 8, "image_shape": (32, 32, 1), "keep_ema": False}
     state = two_player.create_gan_state(jax.random.key(0), **parts, **shapes, augment_strength=0.5)
+    lecam_weight = settings.gan.lecam_weight
+    if lecam_weight:
+        before = jnp.array([0.3, -0.2])
+        state = state.replace(step=jnp.int32(2), logit_averages=before)
     step = create_step(settings, None)
     how = step.keywords["recipe"]._replace(augment_fn=add_strength, ema_decay=0.0)
     step = functools.partial(step, **parts, recipe=how)
@@ -365,26 +387,46 @@ def test_a_step_is_the_closed_form_of_its_settings_on_augmented_images(values):
 
     real, fake = scale_to_unit(batch.images) + 0.5, make(state.generator.params["kernel"])
 
+    is_relativistic = settings.gan.objective == "relativistic"
+
     def compute_parts(kernel):
         logits, slopes = score(kernel, real), kernel * real
         between = kernel * (share * real + (1.0 - share) * fake)
         lengths = jnp.sqrt(jnp.sum(between**2, axis=(1, 2, 3)))
         r1 = settings.gan.r1_weight / 2 * jnp.mean(jnp.sum(slopes**2, axis=(1, 2, 3)))
+        r2 = settings.gan.r2_weight / 2 * jnp.mean(jnp.sum((kernel * fake) ** 2, axis=(1, 2, 3)))
+        gp = settings.gan.gradient_penalty_weight * jnp.mean((lengths - 1.0) ** 2)
         smoothing = settings.gan.label_smoothing
-        return {
+        parts = {
             "loss_d_real": jnp.mean(
                 (1.0 - smoothing) * softplus(-logits) + smoothing * softplus(logits)
             ),
             "loss_d_fake": jnp.mean(softplus(score(kernel, fake))),
-            "penalty": r1 + settings.gan.gradient_penalty_weight * jnp.mean((lengths - 1.0) ** 2),
+            "penalty": r1 + r2 + gp,
         }
+        if is_relativistic:
+            half = jnp.mean(softplus(score(kernel, fake) - logits)) / 2
+            parts |= {"loss_d_real": half, "loss_d_fake": half}
+        if lecam_weight:
+            of_fake, (real_average, fake_average) = score(kernel, fake), new.logit_averages
+            distances = (logits - fake_average) ** 2 + (of_fake - real_average) ** 2
+            parts["lecam"] = lecam_weight * jnp.mean(distances)
+        return parts
 
     def compute_generator_loss(generator_kernel):
-        images = make(generator_kernel)
-        return jnp.mean(softplus(-score(new.discriminator.params["kernel"], images)))
+        updated = new.discriminator.params["kernel"]
+        of_real = score(updated, real) if is_relativistic else 0.0
+        return jnp.mean(softplus(of_real - score(updated, make(generator_kernel))))
 
-    is_penalised = settings.gan.r1_weight or settings.gan.gradient_penalty_weight
-    assert ("penalty" in metrics) == bool(is_penalised)
+    weights = ("r1_weight", "r2_weight", "gradient_penalty_weight")
+    assert ("penalty" in metrics) == any(getattr(settings.gan, name) for name in weights)
+    assert ("lecam" in metrics) == bool(lecam_weight)
+    if lecam_weight:
+        # Of the third step: the two steps before it count 0.99 and 0.99^2 times as much as it.
+        means = [float(jnp.mean(score(kernel, images))) for images in (real, fake)]
+        earlier = 0.99 + 0.99**2
+        expected = (earlier * np.array([0.3, -0.2]) + means) / (earlier + 1.0)
+        np.testing.assert_allclose(new.logit_averages, expected, rtol=1e-4)
     for name, expected in compute_parts(kernel).items():
         assert float(metrics.get(name, 0.0)) == pytest.approx(float(expected), rel=1e-4), name
     generator_kernel = state.generator.params["kernel"]
@@ -535,6 +577,25 @@ def test_adaptive_strength_rises_while_d_knows_the_real_images():
     new, metrics = make_step(settings)(state, make_batch(), jax.random.key(1))
     expected = max(0.0, np.sign(float(metrics["d_real_sign"]) - 0.6) * 8 / 80)
     assert float(new.augment_strength) == pytest.approx(expected)
+
+
+def test_the_averages_of_logits_begin_at_the_first_ones_and_forget():
+    lecam = two_player.Lecam(weight=1.0, decay=0.9)
+    means, averages = np.array([[2.0, -1.0], [4.0, 0.0], [0.0, 5.0]]), jnp.zeros(2)
+    for number, of_step in enumerate(means):
+        averages = lecam.follow(averages, jnp.array(of_step), jnp.int32(number))
+        shares = 0.9 ** np.arange(number, -1, -1)
+        expected = shares @ means[: number + 1] / shares.sum()
+        np.testing.assert_allclose(averages, expected, rtol=1e-5)
+
+
+def test_a_state_has_averages_of_logits_only_for_lecam():
+    """Checkpoints of runs without it stay what they were."""
+    without, settings = make_state(), make_alternative(lecam_weight=0.1)
+    assert without.logit_averages is None
+    state = create_state(settings, jax.random.key(0))
+    np.testing.assert_array_equal(state.logit_averages, [0.0, 0.0])
+    assert len(jax.tree.leaves(state)) == len(jax.tree.leaves(without)) + 1
 
 
 @pytest.mark.slow

@@ -84,6 +84,7 @@ OTHERS = {
 TOGETHER = {
     "gan.gradient_penalty_weight": {"discriminator_norm": "none"},
     "gan.r1_weight": {"discriminator_norm": "none"},
+    "gan.r2_weight": {"discriminator_norm": "none"},
 }
 # What loads the data reads these, before a study begins.
 LOADED = (

@@ -168,7 +168,7 @@ class DcganSettings(RecipeSettings):
         check_choice("discriminator_norm", self.discriminator_norm, DISCRIMINATOR_NORMS)
         for name in ("generator_width", "discriminator_width"):
             check(name, getattr(self, name), getattr(self, name) >= 1, "1 or more")
-        for name in ("gradient_penalty_weight", "r1_weight"):
+        for name in ("gradient_penalty_weight", "r1_weight", "r2_weight"):
             if getattr(self, name) and self.discriminator_norm == "batch":
                 raise UserError(
                     f"config.{name} is {getattr(self, name)!r}: it needs the gradient of each "

@@ -73,17 +73,35 @@ def wasserstein_generator_loss(*, fake_logits: Array) -> Array:
     return -fake_logits
 
 
+def relativistic_discriminator_loss(
+    *, real_logits: Array, fake_logits: Array
+) -> tuple[Array, Array]:
+    """Return half the loss of each pair, twice, each [batch] (Jolicoeur-Martineau 2019, RpGAN).
+
+    Image i of the real ones and image i of the fake ones are a pair. Its loss is -log of the
+    probability that the real one is the real one. It belongs to both images alike.
+    """
+    half = 0.5 * jax.nn.softplus(fake_logits - real_logits)
+    return half, half
+
+
+def relativistic_generator_loss(*, real_logits: Array, fake_logits: Array) -> Array:
+    """Return D's loss of each pair [batch] with real and fake swapped (Huang et al. 2024)."""
+    return jax.nn.softplus(real_logits - fake_logits)
+
+
 class Objective(NamedTuple):
     """The losses of D and G, as functions of logits named as in this module.
 
     With the cross-entropy the sigmoid of D's logit is a probability. With any other loss it is not,
-    and D's score is the raw logit.
+    and D's score is the raw logit. With `is_relativistic`, G's loss takes `real_logits` too.
     """
 
     discriminator_loss: Callable[..., tuple[Array, Array]]
     generator_loss: Callable[..., Array]
     is_probability: bool = False
     meaning: str = "0.5: as likely real as not"
+    is_relativistic: bool = False
 
     def score(self, logits: Array) -> Array:
         """Return D's score of each image [batch]."""
@@ -115,6 +133,12 @@ OBJECTIVES = {
         wasserstein_discriminator_loss,
         wasserstein_generator_loss,
         meaning="wasserstein: higher means more real, and it has no zero of its own",
+    ),
+    "relativistic": Objective(
+        relativistic_discriminator_loss,
+        relativistic_generator_loss,
+        meaning="relativistic: higher means more real, and only differences have a meaning",
+        is_relativistic=True,
     ),
 }
 CROSS_ENTROPY_OBJECTIVES = tuple(name for name, o in OBJECTIVES.items() if o.is_probability)

@@ -49,6 +49,8 @@ class RecipeSettings(FamilySettings):
     augment_ramp_images: int
     ema_decay: float
     schedule: ScheduleSettings = CONSTANT  # of G and of D
+    r2_weight: float = 0.0
+    lecam_weight: float = 0.0
 
     def __post_init__(self) -> None:
         check_choice("dtype", self.dtype, tuple(DTYPES))
@@ -72,7 +74,8 @@ class RecipeSettings(FamilySettings):
         good = 0.0 <= smoothing < 0.5 and (smoothing == 0.0 or self.objective in names)
         of = " or ".join(names)
         check("label_smoothing", smoothing, good, f"0 (off), or below 0.5 with objective {of}")
-        for name in ("clip_weights", "gradient_penalty_weight", "r1_weight"):
+        weights = ("gradient_penalty_weight", "r1_weight", "r2_weight", "lecam_weight")
+        for name in ("clip_weights", *weights):
             check(name, getattr(self, name), getattr(self, name) >= 0.0, "0 (off) or more")
         check("num_critic_steps", self.num_critic_steps, self.num_critic_steps >= 1, "1 up")
 
@@ -182,6 +185,7 @@ def _create_state(
         image_shape=(settings.image_size, settings.image_size, settings.channels),
         keep_ema=settings.ema_decay > 0.0,
         augment_strength=1.0 if settings.augment_target == 0.0 else 0.0,
+        keep_logit_averages=settings.lecam_weight > 0.0,
     )
 
 
@@ -208,6 +212,7 @@ def create_recipe(settings: RecipeSettings) -> two_player.Recipe:
         create_penalty(settings),
         settings.num_critic_steps,
         None if settings.augment_target == 0.0 else adaptation,
+        None if settings.lecam_weight == 0.0 else two_player.Lecam(settings.lecam_weight),
     )
 
 
@@ -245,14 +250,17 @@ def clip_weights(limit: float) -> optax.GradientTransformation:
 
 def create_penalty(settings: RecipeSettings) -> two_player.PenaltyFn | None:
     """Return the sum of the weighted penalties of D's loss, None if there are none."""
-    r1_weight, gp_weight = settings.r1_weight, settings.gradient_penalty_weight
-    if r1_weight == 0.0 and gp_weight == 0.0:
+    r1_weight, r2_weight = settings.r1_weight, settings.r2_weight
+    gp_weight = settings.gradient_penalty_weight
+    if r1_weight == r2_weight == gp_weight == 0.0:
         return None
 
     def penalise(score_fn: penalties.ScoreFn, real: Array, fake: Array, keys: Key) -> Array:
         total = jnp.zeros(len(real))
         if r1_weight:
             total = total + r1_weight * penalties.r1_penalty(score_fn, real)
+        if r2_weight:
+            total = total + r2_weight * penalties.r2_penalty(score_fn, fake)
         if gp_weight:
             total = total + gp_weight * penalties.gradient_penalty(score_fn, real, fake, keys)
         return total

@@ -18,12 +18,17 @@ from flax import struct
 from jaxgan.core.types import Array, Batch, Key, Metrics, Params
 from jaxgan.devices.parallel import average, compute_whole_batch_size, take_part
 from jaxgan.gans.objectives import Objective
+from jaxgan.gans.penalties import lecam_penalty
 from jaxgan.networks.state import NetworkState, apply_gradients, create_network_state
 from jaxgan.ops.pixels import scale_to_unit
 
 AugmentFn = Callable[[Array, Key, Array], Array]
 PenaltyFn = Callable[[Callable[[Array], Array], Array, Array, Key], Array]
+LecamFn = Callable[[Array, Array], tuple[Array, Array]]
 Pullback = Callable[[Array], tuple[Params]]
+
+# The metrics that are the moving averages of `Lecam`.
+_AVERAGES = ("d_real_logit_average", "d_fake_logit_average")
 
 
 class Adaptation(NamedTuple):
@@ -40,6 +45,36 @@ class Adaptation(NamedTuple):
         """Return the next step's strength, a step towards the target's `sign`."""
         change = jnp.sign(sign - self.target) * (batch_size / self.ramp_images)
         return jnp.clip(strength + change, 0.0, 1.0)
+
+
+class Lecam(NamedTuple):
+    """LeCam regularisation (Tseng et al. 2021): D's logits stay near their moving averages.
+
+    `weight` is that of `penalties.lecam_penalty` in D's loss.
+    """
+
+    weight: float
+    decay: float = 0.99
+
+    def follow(self, averages: Array, logits: Array, step: Array) -> Array:
+        """Return the averages [2] of real and fake logits after the means [2] of step 0, 1, ...
+
+        They are exponential moving averages without a bias to where they begin: every earlier mean
+        counts `decay` times as much as the next one, and the shares add up to 1.
+        """
+        share = (1.0 - self.decay) / (1.0 - self.decay ** (step + 1))
+        return averages + share * (logits - averages)
+
+    def regularise(
+        self, follow: Callable[[Array], Array], axis_name: str | None, real: Array, fake: Array
+    ) -> tuple[Array, Array]:
+        """Return the term of D's loss for these logits, each [batch], and the new averages [2]."""
+        means = jax.lax.stop_gradient(jnp.stack([jnp.mean(real), jnp.mean(fake)]))
+        averages = follow(average(means, axis_name))
+        distances = lecam_penalty(
+            real_logits=real, fake_logits=fake, real_average=averages[0], fake_average=averages[1]
+        )
+        return self.weight * jnp.mean(distances), averages
 
 
 class Player(NamedTuple):
@@ -64,12 +99,14 @@ class Recipe(NamedTuple):
     penalty_fn: PenaltyFn | None = None
     num_critic_steps: int = 1
     adaptation: Adaptation | None = None
+    lecam: Lecam | None = None
 
 
 class GanState(struct.PyTreeNode):
     """Both networks, and the moving average of the generator's variables if one is used.
 
     `augment_strength` is the chance of every change that augmentation makes to an image.
+    `logit_averages` [2] are those of `Lecam`, of real and generated images, if it is used.
     """
 
     step: Array
@@ -77,6 +114,7 @@ class GanState(struct.PyTreeNode):
     discriminator: NetworkState
     ema: Params | None
     augment_strength: Array
+    logit_averages: Array | None = None
 
     @property
     def sampling_variables(self) -> Params:
@@ -93,6 +131,7 @@ def create_gan_state(
     image_shape: tuple[int, int, int],
     keep_ema: bool,
     augment_strength: float = 1.0,
+    keep_logit_averages: bool = False,
 ) -> GanState:
     """Draw both networks' parameters; `image_shape` is [height, width, channels]."""
     generator_key, discriminator_key = jax.random.split(key)
@@ -109,7 +148,8 @@ def create_gan_state(
     )
     ema = _copy(generator_state.variables) if keep_ema else None
     strength = jnp.float32(augment_strength)
-    return GanState(jnp.int32(0), generator_state, discriminator_state, ema, strength)
+    averages = jnp.zeros(2) if keep_logit_averages else None
+    return GanState(jnp.int32(0), generator_state, discriminator_state, ema, strength, averages)
 
 
 @jax.jit
@@ -154,9 +194,15 @@ def train_step(
         generator.network,
         dropout_keys[3],
     )
+    lecam_fn = None
+    if recipe.lecam is not None:
+        assert state.logit_averages is not None
+        follow = functools.partial(recipe.lecam.follow, state.logit_averages, step=state.step)
+        lecam_fn = functools.partial(recipe.lecam.regularise, follow, axis_name)
+    real = scale_to_unit(batch.images)
     new_discriminator, discriminator_metrics = update_discriminator(
         state.discriminator,
-        real=augment(scale_to_unit(batch.images), real_key),
+        real=augment(real, real_key),
         fake=augment(fake, fake_key),
         labels=labels,
         discriminator=discriminator,
@@ -164,20 +210,25 @@ def train_step(
         penalty_fn=recipe.penalty_fn,
         penalty_keys=None if recipe.penalty_fn is None else split(jax.random.fold_in(key, 4)),
         dropout_keys=dropout_keys[:2],
+        lecam_fn=lecam_fn,
         axis_name=axis_name,
     )
+
+    def score(augmented: Array, dropout_key: Key) -> Array:
+        variables = new_discriminator.variables
+        return _discriminate(discriminator.network, variables, augmented, labels, dropout_key)[0]
+
+    real_logits = None
+    if recipe.objective.is_relativistic:
+        augment_key, dropout_key = jax.random.split(jax.random.fold_in(key, 6))
+        real_logits = score(augment(real, augment_key), dropout_key)
     new_generator, generator_metrics = update_generator(
         state.generator,
         fake=fake,
         pullback=pullback,
         batch_stats=generator_stats,
-        score_fn=lambda images: _discriminate(
-            discriminator.network,
-            new_discriminator.variables,
-            augment(images, generator_key),
-            labels,
-            dropout_keys[2],
-        )[0],
+        score_fn=lambda images: score(augment(images, generator_key), dropout_keys[2]),
+        real_logits=real_logits,
         objective=recipe.objective,
         optimizer=generator.optimizer,
         is_due=is_due,
@@ -188,12 +239,16 @@ def train_step(
     if recipe.adaptation is not None:
         strength = recipe.adaptation.adapt(strength, metrics["d_real_sign"], batch_size)
         metrics["augment_strength"] = strength
+    averages = state.logit_averages
+    if recipe.lecam is not None:
+        averages = jnp.stack([metrics[name] for name in _AVERAGES])
     new_state = GanState(
         step=state.step + 1,
         generator=new_generator,
         discriminator=new_discriminator,
         ema=_update_ema(state.ema, new_generator.variables, recipe.ema_decay, is_due),
         augment_strength=strength,
+        logit_averages=averages,
     )
     return new_state, {**metrics, "first_fake": fake[0]}
 
@@ -244,13 +299,15 @@ def update_discriminator(
     penalty_fn: PenaltyFn | None = None,
     penalty_keys: Key | None = None,
     dropout_keys: Sequence[Key | None] | Key = (None, None),
+    lecam_fn: LecamFn | None = None,
     axis_name: str | None = None,
 ) -> tuple[NetworkState, Metrics]:
     """Descend the objective's loss of D on images [batch, height, width, channels] in [-1, 1].
 
     The `labels` [batch] are those of both the real and the generated images. With `objective`
     non-saturating or saturating, the loss is the negative of eq. 2. The `dropout_keys` are for the
-    real and for the generated images, if D has dropout.
+    real and for the generated images, if D has dropout. `lecam_fn` maps both logits
+    to a term of the loss and to their averages, which become metrics.
     """
     network = discriminator.network
 
@@ -272,8 +329,13 @@ def update_discriminator(
             "d_real_sign": jnp.mean(jnp.sign(logits[0])),
         }
         metrics["loss_d"] = metrics["loss_d_real"] + metrics["loss_d_fake"]
+        loss = metrics["loss_d"]
+        if lecam_fn is not None:
+            metrics["lecam"], averages = lecam_fn(*logits)
+            metrics |= dict(zip(_AVERAGES, averages, strict=True))
+            loss = loss + metrics["lecam"]
         if penalty_fn is None:
-            return metrics["loss_d"], (stats, metrics)
+            return loss, (stats, metrics)
 
         def score(images: Array) -> Array:
             variables = {"params": params, "batch_stats": state.batch_stats}
@@ -282,7 +344,7 @@ def update_discriminator(
         assert penalty_keys is not None
         fakes = jax.lax.stop_gradient(fake)
         metrics["penalty"] = jnp.mean(penalty_fn(score, real, fakes, penalty_keys))
-        return metrics["loss_d"] + metrics["penalty"], (stats, metrics)
+        return loss + metrics["penalty"], (stats, metrics)
 
     gradients, (stats, metrics) = jax.grad(loss_fn, has_aux=True)(state.params)
     optimizer = discriminator.optimizer
@@ -298,6 +360,7 @@ def update_generator(
     score_fn: Callable[[Array], Array],
     objective: Objective,
     optimizer: optax.GradientTransformation,
+    real_logits: Array | None = None,
     is_due: Array | None = None,
     axis_name: str | None = None,
 ) -> tuple[NetworkState, Metrics]:
@@ -305,12 +368,14 @@ def update_generator(
 
     `batch_stats` are G's statistics after this step's forward pass. D's statistics do not change
     here. They do in PyTorch's listing, but no part of the paper's method reads them. With `is_due`
-    false, only the metrics are computed and G does not change.
+    false, only the metrics are computed and G does not change. A relativistic `objective` needs
+    `real_logits` [batch], the updated D's logits of the real images.
     """
+    of_real = {} if real_logits is None else {"real_logits": real_logits}
 
     def mean_loss(images: Array) -> tuple[Array, Array]:
         logits = score_fn(images)
-        return jnp.mean(objective.generator_loss(fake_logits=logits)), logits
+        return jnp.mean(objective.generator_loss(fake_logits=logits, **of_real)), logits
 
     def update() -> tuple[NetworkState, tuple[Array, Array]]:
         loss_and_logits, cotangent = jax.value_and_grad(mean_loss, has_aux=True)(fake)

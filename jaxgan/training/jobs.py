@@ -21,6 +21,7 @@ from jaxgan.core.settings import to_dict
 from jaxgan.data.settings import DataSettings
 from jaxgan.training.loop import Stopped
 from jaxgan.training.progress import WorkingClock
+from jaxgan.training.record import LATER_OF_GANS
 
 JOB_VERSION = 2  # raise it when the results of jobs change, so that they are done again
 
@@ -198,9 +199,11 @@ def describe_data(settings: DataSettings) -> dict[str, Any]:
 def describe_family(settings: Any, first: str) -> dict[str, Any]:
     """Return a family's settings as a job's record has them, without the name of `first`.
 
-    Earlier jobs had only that family, and keep their names.
+    Earlier jobs had only that family, and keep their names. So do those from before a loss had a
+    field, where that field is as it was.
     """
-    described = {n: v for n, v in to_dict(settings).items() if n != "family" or v != first}
+    earlier = {"family": first, **LATER_OF_GANS}
+    described = {n: v for n, v in to_dict(settings).items() if n not in earlier or v != earlier[n]}
     return drop_constant(described)
 
 

@@ -13,7 +13,7 @@ from typing import Any, TypeGuard
 
 from jaxgan.core.errors import UserError, list_some
 
-FORMAT = 3  # of records; records without a number have format 1
+FORMAT = 4  # of records; records without a number have format 1
 GROWING = "num_epochs"  # the only field of the result that may change when a run continues: larger
 # Fields that may change when a run continues: no result depends on them. Every other field decides
 # what is learned, measured, selected as the best, kept or written, and cannot change. There are two
@@ -56,6 +56,8 @@ _LATER_OF_CLASSIFIERS: Settings = {
     **{"stopping_share": 0.0, "stopping_patience": 10},
     "transfer": {"weights": "", "frozen": "none", "backbone_rate": 1.0},
 }
+# The fields that came with format 4, of GANs with the losses of `gans/recipe.py`.
+LATER_OF_GANS: Settings = {"r2_weight": 0.0, "lecam_weight": 0.0}
 _LENGTHWISE = ("time", "exponential", "cosine")  # schedules that depend on the length of a run
 
 
@@ -81,7 +83,9 @@ def upgrade_record(record: Mapping[str, Any], shown: str) -> dict[str, Any]:
     upgraded = {name: value for name, value in record.items() if name not in ("format", "notes")}
     if number == 1:
         upgraded = _upgrade_format_1(upgraded)
-    return upgraded if number == FORMAT else _upgrade_format_2(upgraded)
+    if number <= 2:
+        upgraded = _upgrade_format_2(upgraded)
+    return upgraded if number == FORMAT else _upgrade_format_3(upgraded)
 
 
 def _upgrade_format_1(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -130,6 +134,17 @@ def _upgrade_format_2(record: Mapping[str, Any]) -> dict[str, Any]:
     filled = {**({"schedule": _CONSTANT} if has_rate else {}), **settings[group]}
     later = _LATER_OF_CLASSIFIERS if kind == "classifier" else {}
     return {**record, "settings": {**later, **settings, group: filled}}
+
+
+def _upgrade_format_3(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record with the settings of a GAN's losses that came later."""
+    settings = record.get("settings")
+    if record.get("kind") != "gan" or not isinstance(settings, Mapping):
+        return dict(record)
+    gan = settings.get("gan")
+    if not isinstance(gan, Mapping) or "r1_weight" not in gan:  # another family has other losses
+        return dict(record)
+    return {**record, "settings": {**settings, "gan": {**LATER_OF_GANS, **gan}}}
 
 
 def check_same_fields(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
