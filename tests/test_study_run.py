@@ -1,6 +1,7 @@
 """The jobs of a whole study, in this process: what is done again, what is left out and said."""
 
 import json
+import re
 import runpy
 from pathlib import Path
 
@@ -225,7 +226,9 @@ def test_enough_is_held_out_by_patient_as_far_as_there_are_any(patients, num_hel
     assert hold_out_of(patients) == num_held
 
 
-def test_a_generator_that_fails_is_named_with_all_that_needs_it(tmp_path, untrained, monkeypatch):
+def test_a_generator_that_fails_is_named_with_all_that_needs_it(
+    tmp_path, untrained, monkeypatch, capsys
+):
     settings = make_settings(arms=("real", "gan"))
     train = GeneratorLab._train
 
@@ -244,6 +247,8 @@ def test_a_generator_that_fails_is_named_with_all_that_needs_it(tmp_path, untrai
     assert results.get_probabilities("real") is not None
     assert list(results.classifiers["gan@0.5"]) == [(0, 0)]  # what was done is not dropped
     assert not any(failure.by_rule for failure in results.failures)
+    last = capsys.readouterr().out.splitlines()[-1]  # what it drew is measured, if it drew
+    assert re.match(r"\[(\d+)/\1\] quality .* of left, fold 2", last)
 
 
 def test_a_gan_that_diverged_in_its_last_step_has_no_images(tmp_path, untrained, monkeypatch):

@@ -10,7 +10,7 @@ from jaxgan.core.versions import get_versions
 from jaxgan.data.sets import ImageSet
 from jaxgan.metrics.classification import compute_balanced_accuracy
 from jaxgan.metrics.clustered import compute_clustered_report
-from jaxgan.study import memory
+from jaxgan.study import fidelity, memory
 from jaxgan.study.arms import Arm, find_controls, find_reference
 from jaxgan.study.audit import PADDED_VIEWS, Audit, run_probes
 from jaxgan.study.folds import Folds, describe_leaks
@@ -85,6 +85,9 @@ def analyse(results: StudyResults) -> dict[str, Any]:
         "smallest_difference_of_one_arm": _compute_single(comparisons),
         "audit": {**_describe_audit(audit), "heat": audit_heat(results, design, counts)},
         "leaks": _describe_leaks(results),
+        "fidelity": fidelity.summarise(
+            results.fidelity, names, side=results.settings.gan.image_size
+        ),
         "memory": nearness,
         "nearest_pairs": pairs,
         "paper": _describe_paper(arms),

@@ -14,6 +14,7 @@ from jaxgan.core.console import say
 from jaxgan.core.files import write_bytes, write_json, write_text
 from jaxgan.core.untrusted import markdown_text
 from jaxgan.reports import drawing, study_figures
+from jaxgan.study import fidelity
 from jaxgan.study.analysis import analyse
 from jaxgan.study.generators import describe_generator
 from jaxgan.study.heat import draw_heat
@@ -43,17 +44,18 @@ def write_study(results: StudyResults, workdir: Path, *, command: str) -> dict[s
     report["command"] = command
     write_json(workdir / "report.json", report)
     pictures = draw_pictures(results, report, workdir / "figures")
-    environment = create_environment()
+    environment, classes = create_environment(), choose_classes(report)
     words = {
         "report": report,
         "title": WORDS[report["verdict"]],
         "most_listed": MOST_LISTED,
+        "qualities": choose_qualities(report, classes),
     }
     page = environment.get_template("report.html.j2").render(
         **words,
         pictures=pictures,
         forest=lay_out_forest(report),
-        classes=choose_classes(report),
+        classes=classes,
         has_matrices=len(report["data"]["classes"]) <= MOST_CLASSES,
         data=_shorten_data(report["data"]),
     )
@@ -62,6 +64,8 @@ def write_study(results: StudyResults, workdir: Path, *, command: str) -> dict[s
     _write_cards(results, report, workdir / "generators", environment)
     for sentence in (*report["leaks"]["sentences"], report["sentence"]):
         say(sentence)
+    if report["fidelity"]:
+        say(report["fidelity"]["sentence"])
     for failure in report["failures"][:MOST_LISTED]:
         say(f"Not done: {failure['name']}: {failure['reason']}")
     if len(report["failures"]) > MOST_LISTED:
@@ -81,6 +85,12 @@ def choose_classes(report: Mapping[str, Any]) -> list[str]:
     rates = {name: found[0][name]["sensitivity"]["value"] for name in names}
     worst = sorted(names, key=lambda name: 1.0 if rates[name] is None else rates[name])
     return sorted(worst[:MOST_CLASSES], key=names.index)
+
+
+def choose_qualities(report: Mapping[str, Any], classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the rows of the table of generators: those of the classes that the page shows."""
+    rows = report["fidelity"]["classes"] if report["fidelity"] else []
+    return [row for row in rows if row["class"] in classes]
 
 
 def _shorten_data(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,6 +115,7 @@ def create_environment() -> jinja2.Environment:
         "points": _format_points,
         "interval": _format_interval,
         "p": _format_p,
+        "spread": _format_spread,
         "added": _format_added,
         "count": lambda value: "-" if value is None else f"{value:,}",
         "plain": markdown_text,
@@ -134,6 +145,14 @@ def _format_added(by_class: Mapping[str, float]) -> str:
     if len(counts) <= MOST_CLASSES:
         return " / ".join(map(str, counts))
     return f"{sum(counts):,}, {min(counts)} to {max(counts)} per class"
+
+
+def _format_spread(found: Mapping[str, Any] | None) -> str:
+    """Return mean, least and most of what `fidelity.summarise` found, of a blur with its limit."""
+    if found is None:
+        return "-"
+    amount = fidelity.AMOUNTS[found.get("relation", "as")]
+    return f"{amount}{found['mean']:.1f} ({found['min']:.1f} to {found['max']:.1f})"
 
 
 def _format_p(value: float) -> str:

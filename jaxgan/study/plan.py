@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxgan.study.arms import Arm
 from jaxgan.study.audit import CLASSIFIER_VIEWS
+from jaxgan.study.fidelity import list_rulers
 from jaxgan.study.folds import Folds
 from jaxgan.study.settings import StudySettings
 
@@ -71,4 +72,5 @@ class StudyPlan:
             "images": gans,
             "classifier": len(self.arms) * num_folds * settings.num_seeds,
             "audit": len(CLASSIFIER_VIEWS) * num_folds if settings.audit else 0,
+            **dict.fromkeys(list_rulers(), gans),
         }

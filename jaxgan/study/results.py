@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxgan.data.sets import Dataset
 from jaxgan.study.arms import Arm
+from jaxgan.study.fidelity import Measured
 from jaxgan.study.folds import Folds
 from jaxgan.study.kept import Kept
 from jaxgan.study.settings import StudySettings
@@ -16,7 +17,10 @@ from jaxgan.training.jobs import Failure, Result
 
 @dataclass
 class StudyResults:
-    """The results: by arm and (seed, fold), by (fold, GAN seed, class), by view and fold."""
+    """The results: by arm and (seed, fold), by (fold, GAN seed, class), by view and fold.
+
+    `fidelity` has a key for each ruler that is installed.
+    """
 
     settings: StudySettings
     dataset: Dataset
@@ -25,6 +29,7 @@ class StudyResults:
     arms: list[Arm]
     classifiers: dict[str, dict[tuple[int, int], Result]] = field(default_factory=dict)
     generators: dict[tuple[int, int, int], Result] = field(default_factory=dict)
+    fidelity: dict[str, dict[tuple[int, int, int], Measured]] = field(default_factory=dict)
     audit_classifiers: dict[str, dict[int, Result]] = field(default_factory=dict)
     added: dict[str, dict[tuple[int, int], list[int]]] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)

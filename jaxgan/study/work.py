@@ -1,4 +1,4 @@
-"""The jobs of a study in order: generators and their images, classifiers, audits."""
+"""The jobs of a study: generators and their images, classifiers, audits, measurements."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from jaxgan.core.errors import UserError, list_some
 from jaxgan.data.sets import ImageSet
 from jaxgan.devices.parallel import check_batch_size, choose_devices
 from jaxgan.study import audit as audits
-from jaxgan.study import heat
+from jaxgan.study import fidelity, heat
 from jaxgan.study.added import Request
 from jaxgan.study.arms import Arm
 from jaxgan.study.classifiers import ClassifierLab
@@ -52,6 +52,8 @@ def do_jobs(results: StudyResults, folder: Path, num_devices: int) -> None:
             work.train_classifier(arm, fold, seed)
     if settings.audit:
         work.train_audits()
+    if settings.needs_generators:
+        work.measure_generators()
     results.failures.extend(runner.failures)
 
 
@@ -147,6 +149,22 @@ class _Work:
             done = self.runner.run(job)
             if done is not None:
                 self.results.audit_classifiers.setdefault(view, {})[fold] = done
+
+    def measure_generators(self) -> None:
+        """Measure each generator with each ruler that is installed: no other job needs it."""
+        results = self.results
+        num_failed = self.plan.count_jobs()["generator"] - len(results.generators)
+        for ruler in fidelity.list_rulers():
+            self.runner.drop(ruler, num_failed)
+            results.fidelity[ruler] = {}
+        for ruler, place in itertools.product(fidelity.list_rulers(), results.generators):
+            (fold, seed, label), made = place, results.generators[place]
+            train = results.gan_folds.get_train(fold)
+            suffix = f"of {results.class_names[label]}, fold {fold + 1}, seed {seed}"
+            name = f"quality ({ruler}) {suffix}"
+            done = self.runner.run(fidelity.create_job(ruler, made, train, label, name=name))
+            if done is not None:
+                results.fidelity[ruler][place] = fidelity.read_measured(done)
 
     def _get_generated(self, arm: Arm, fold: int, seed: int) -> dict[int, Result]:
         """Return the GAN's result for each class; empty results if the arm needs no GAN."""

@@ -125,6 +125,10 @@ class JobRunner:
         self._done[kind] += 1
         say(f"{self._count()} {name}: left out, {reason}")
 
+    def drop(self, kind: str, num: int) -> None:
+        """Plan `num` jobs less: what they need has failed, and no other job needs them."""
+        self._planned[kind] -= num
+
     def _note_failure(self, job: Job, error: Exception) -> None:
         error = find_memory_error(error) or error
         reason = str(error) or type(error).__name__
