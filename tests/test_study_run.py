@@ -20,6 +20,7 @@ from jaxgan.study.page import write_study
 from jaxgan.study.settings import MOST_FOLDS, MOST_SEEDS, StudySettings
 from jaxgan.training.jobs import Failure
 from jaxgan.training.many import Trainer
+from jaxgan.training.record import FORMAT
 from jaxgan.training.run_folder import read_record, write_record
 from tests.helpers import make_image_set, make_study_settings, replace
 
@@ -316,7 +317,7 @@ def test_a_study_whose_config_was_deleted_or_edited_goes_on(tmp_path, content, c
     record = run.describe_study(make_settings(), make_data())
     run._note_study(tmp_path, record)
     assert capsys.readouterr().out == ""
-    assert json.loads((tmp_path / "config.json").read_text())["format"] == 3
+    assert json.loads((tmp_path / "config.json").read_text())["format"] == FORMAT
     (tmp_path / "config.json").unlink()
     if content is not None:
         (tmp_path / "config.json").write_text(content)
