@@ -71,7 +71,8 @@ def test_every_package_is_in_the_wheel():
     folders = [file.parent for file in (ROOT / "jaxgan").rglob("__init__.py")]
     packages = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
     named = set(project["tool"]["setuptools"]["packages"])
-    of_data = {"jaxgan.study.templates"}  # setuptools warns of a folder of data that has no name
+    # setuptools warns of a folder of data that has no name
+    of_data = {"jaxgan.reports.templates", "jaxgan.study.templates"}
     assert named == packages | {"jaxgan.launch", "jaxgan.configs"} | of_data
 
 
