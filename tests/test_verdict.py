@@ -44,6 +44,36 @@ def test_each_rule(changes, word, part):
     assert str(verdict).count(". ") == 1  # two sentences
 
 
+@pytest.mark.parametrize(
+    ("outside", "changes", "word", "part"),
+    [
+        (0.014, {}, "good", "look like real ones (kernel distance 0.001"),
+        (0.016, {}, "use with care", "differ from real ones in the outside ruler (kernel distance"),
+        (
+            9.0,
+            {},
+            "use with care",
+            "(kernel distance 9 where real images stay below 0.01) but vary",
+        ),
+        (9.0, {"kernel_distance": {"value": 0.029}}, "use with care", "in the outside ruler"),
+        (9.0, {"kernel_distance": {"value": 0.031}}, "do not use", "do not look like real ones"),
+        (9.0, {"recall": {"value": 0.01}}, "do not use", "outside ruler"),
+    ],
+)
+def test_nothing_is_good_by_the_encoder_alone_where_the_outside_ruler_disagrees(
+    outside, changes, word, part
+):
+    block = {"kernel_distance": {"value": outside, "floor": 0.01}}
+    verdict = find_verdict({**measure(**changes), "outside": block})
+    assert verdict.word == word
+    assert part in verdict.finding
+
+
+def test_the_outside_ruler_in_the_place_of_the_encoder_is_rated_once():
+    """Its block then has memorisation alone."""
+    assert find_verdict({**measure(), "outside": {"memorisation": {}}}).word == "good"
+
+
 def test_without_held_out_images_copies_are_not_looked_for():
     assert find_verdict({**measure(), "memorisation": None}).word == "good"
 

@@ -102,9 +102,14 @@ def _describe_equivalents(result: Mapping[str, Any]) -> Iterator[str]:
             yield f"Kernel distance in {block['features']}: {found['sentence']}."
         if found["not_seen"]:
             yield (
-                f"{block['features']}: even much {' or '.join(found['not_seen'])} of real images "
-                "stays within the floor here, so its kernel distance says nothing about it."
+                f"Kernel distance in {block['features']}: it does not see "
+                f"{' or '.join(map(_name_degradation, found['not_seen']))} here. Even the "
+                "strongest that was tried is within the floor."
             )
+
+
+def _name_degradation(name: str) -> str:
+    return f"a mixture with {name}" if name.startswith("class ") else name
 
 
 def list_measures(result: Mapping[str, Any]) -> list[list[str]]:
