@@ -59,7 +59,7 @@ def test_too_few_images_are_not_measured_and_the_reason_is_given(films, train):
     one_patient = ImageSet(train.images, train.labels, train.files, ("a",) * NUM)
     assert "of one patient" in measure("pyramid", films[NUM:], one_patient)["reason"]
     found = fidelity.summarise({"pyramid": {(0, 0, 0): few}}, NAMES, side=SIDE)
-    assert found["sentence"].startswith("How good the generated images were is not known: the gen")
+    assert found["sentence"].startswith("The quality of the generated images is not known: the gen")
     assert [row["generators"] for row in found["classes"]] == [0, 0]
 
 

@@ -205,11 +205,11 @@ def _describe(
     """Return the sentences about all generators, for the lead of the page."""
     if not overall["generators"]:
         reasons = [one["reason"] for one in everything if one["reason"]]
-        return f"How good the generated images were is not known: {reasons[0]}"
+        return f"The quality of the generated images is not known: {reasons[0]}"
     texture = _describe_floors(overall[PYRAMID])
     if not has_outside:
         return (
-            f"How good the generated images were was measured by texture alone (pyramid): "
+            f"The generated images were measured by texture alone (pyramid): "
             f"{texture}. Install jaxgan[imagenet] for a second ruler: {INSTALL}"
         )
     if overall["blur"] is None:
