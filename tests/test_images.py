@@ -484,7 +484,7 @@ def test_a_file_of_very_many_parts_is_refused_early(name):
     began = time.process_time()
     with pytest.raises(ImageError, match="read in more than 131072 parts"):
         read_image(content, 1)
-    assert time.process_time() - began < 2.0
+    assert time.process_time() - began < 10.0  # on a busy machine; a fault took a minute
 
 
 def put_in_png(content: bytes, chunk: bytes, *, before: bytes) -> bytes:
