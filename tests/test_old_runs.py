@@ -9,6 +9,7 @@ import pytest
 from configs import dcgan, gmd, study
 from jaxgan.core.settings import read_settings
 from jaxgan.data.source import DataSpec, load_dataset
+from jaxgan.evaluation.fidelity import list_rulers
 from jaxgan.evaluation.subjects import check_same_data
 from jaxgan.experiments.train_classifier import TrainClassifierSettings, train_classifier
 from jaxgan.experiments.train_gan import (
@@ -21,7 +22,6 @@ from jaxgan.sampling.kept import read_table
 from jaxgan.sampling.runs import draw_from_run, restore_run
 from jaxgan.sampling.settings import TrainGanSettings
 from jaxgan.sampling.synthetic import load_synthetic
-from jaxgan.study.fidelity import list_rulers
 from jaxgan.study.run import run_jobs
 from jaxgan.study.settings import StudySettings
 from jaxgan.training.record import describe_differences, flatten

@@ -237,6 +237,29 @@ def test_a_training_ends_with_its_collapse_or_else_a_verdict_on_its_images():
     report = {"floor": 0.2, "best": {METRIC: 0.1, "variance_ratio": 0.9}, "collapse": None}
     assert module._list_sentences(report) == [describe_verdict(report)]
     assert module._list_sentences({**report, "collapse": "It has."}) == ["It has."]
+    seen = {**report, "outside": {"sentence": "Blurred."}}
+    assert module._list_sentences(seen) == [describe_verdict(report), "Blurred."]
+    unknown = {**report, "outside": {"sentence": None}}
+    assert module._list_sentences(unknown) == [describe_verdict(report)]
+
+
+def test_where_it_is_installed_the_outside_ruler_measures_the_selected_generator(
+    whole_run, tmp_path, monkeypatch, capsys
+):
+    asked = []
+
+    def measure(ruler, generated, train, label):
+        asked.append((ruler, generated.shape, train.files, label))
+        return {"score": None, "blur": None, "sentence": "Blurred.", "reason": None}
+
+    monkeypatch.setattr(module, "list_rulers", lambda: ("pyramid", "outside"))
+    monkeypatch.setattr(module, "measure", measure)
+    shutil.copytree(whole_run, tmp_path / "left")
+    (tmp_path / "left" / "report.json").unlink()
+    run = train(tmp_path)
+    assert asked == [("outside", (256, 32, 32, 1), DATASET.train.files, 0)]
+    assert json.loads((run / "report.json").read_text())["outside"]["sentence"] == "Blurred."
+    assert "\nBlurred.\n" in capsys.readouterr().out
 
 
 def test_what_was_deleted_of_a_finished_run_is_made_again(whole_run, tmp_path, capsys):
@@ -352,7 +375,10 @@ def test_a_logit_does_not_depend_on_the_neighbours(whole_run):
     np.testing.assert_allclose(alone, together[:3], atol=1e-5)
 
 
-def test_a_calibrated_run_draws_at_its_end_and_never_sees_the_validation_images(tmp_path, capsys):
+def test_a_calibrated_run_draws_at_its_end_and_never_sees_the_validation_images(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(module, "list_rulers", lambda: ())  # the outside one takes minutes here
     settings = make_dcgan_settings(
         num_epochs=1, diffaugment=False, selection={"rule": "calibrated"}
     )

@@ -15,13 +15,14 @@ from jaxgan.core.errors import UserError
 from jaxgan.core.settings import to_dict
 from jaxgan.core.types import Batch
 from jaxgan.core.unused import check_unused, describe_unused
+from jaxgan.evaluation.fidelity import list_rulers
 from jaxgan.experiments.ablation import find_unused_by_ablation
 from jaxgan.experiments.train_classifier import train_classifier
 from jaxgan.experiments.train_gan import train_gan
 from jaxgan.experiments.unused import find_unused_by_run, find_unused_by_training
 from jaxgan.networks.optimizers import OptimizerSettings
 from jaxgan.sampling.selection import RULES
-from jaxgan.study import classifiers, coverage, fidelity, generators
+from jaxgan.study import classifiers, coverage, generators
 from jaxgan.study import run as study_run
 from jaxgan.study.unused import find_unused_by_coverage, find_unused_by_study
 from jaxgan.training.jobs import JobRunner
@@ -202,7 +203,7 @@ def note_study(settings, folder, monkeypatch):
         if job.kind == "images":
             noted.append(job.compute.args[1:])
             return draw(settings.gan, num=job.compute.args[2])
-        if job.kind in fidelity.list_rulers():
+        if job.kind in list_rulers():
             noted.append(job.record)
             return None
         lab = job.compute.func.__self__

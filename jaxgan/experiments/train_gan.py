@@ -28,6 +28,7 @@ from jaxgan.core.versions import get_versions
 from jaxgan.data.sets import Dataset, ImageSet, find_label, join_sets
 from jaxgan.devices.distributed import check_alike, leads, share
 from jaxgan.devices.parallel import Dispatcher, StepFn, check_batch_size, choose_devices
+from jaxgan.evaluation.fidelity import OUTSIDE, list_rulers, measure
 from jaxgan.evaluation.quality import (
     FIRST_SEED,
     MEASURES,
@@ -282,7 +283,7 @@ def _train(training: _Training, dataset: Dataset, devices: Sequence[jax.Device])
     if is_conditional(runs):
         _draw_samples(training, state)
     _draw_curves(training)
-    _report_quality(training, epoch)
+    _report_quality(training, epoch, functools.partial(_measure_outside, state, dataset))
     parts = [run.folder for run in runs if run.folder is not folder]
     folder.finish(settings.num_epochs, parts=parts)
     say(f"Done: open {folder.path / 'figures' / 'samples.png'}.")
@@ -475,17 +476,27 @@ def _draw_curves(training: _Training) -> None:
     )
 
 
-def _report_quality(training: _Training, selected_epoch: int) -> None:
-    """Write the report of the measurements; say if the run, or a class of it, has collapsed."""
+def _report_quality(
+    training: _Training,
+    selected_epoch: int,
+    measure_outside: Callable[[ClassRun], Mapping[str, Any] | None],
+) -> None:
+    """Write the report of the measurements; say if the run, or a class of it, has collapsed.
+
+    `measure_outside` measures the generator of the selected epoch, for a class, in the outside
+    ruler.
+    """
     runs, folder = training.runs, training.folder
     records: Sequence[Mapping[str, Any]] = read_metrics(folder.path)
     if not any(METRIC in line for line in records):
         return
     if is_conditional(runs):
-        records, report = _summarise_classes(records, runs, selected_epoch)
+        records, report = _summarise_classes(records, runs, selected_epoch, measure_outside)
     else:
         floor = runs[0].meter.compute_floor()
         report = summarise(records, floor=floor, selected_epoch=selected_epoch)
+        if report is not None:
+            report["outside"] = measure_outside(runs[0])
     if report is None:
         return
     write_json(folder.path / "report.json", {**report, "versions": get_versions()})
@@ -504,10 +515,19 @@ def _report_quality(training: _Training, selected_epoch: int) -> None:
         say(sentence)
 
 
+def _measure_outside(state: Any, dataset: Dataset, run: ClassRun) -> dict[str, Any] | None:
+    """Return what the outside ruler finds of the class of `run`; None if it is not installed."""
+    if OUTSIDE not in list_rulers():
+        return None
+    drawn = run.sampler.draw(run.gan.get_networks(state), FIRST_SEED, NUM_IMAGES)
+    return measure(OUTSIDE, drawn, dataset.train, find_label(dataset, run.class_name))
+
+
 def _list_sentences(report: Mapping[str, Any]) -> list[str]:
     """Return the sentences about a report: which classes have collapsed, and an ignored label."""
     if "classes" not in report:
-        return [report["collapse"] or describe_verdict(report)]
+        outside = (report.get("outside") or {}).get("sentence")
+        return [report["collapse"] or describe_verdict(report), *([outside] if outside else [])]
     classes = report["classes"]
     collapses = [f"Class {n}: {p['collapse']}" for n, p in classes.items() if p["collapse"]]
     if len(collapses) > _LISTED_CLASSES:
@@ -518,7 +538,10 @@ def _list_sentences(report: Mapping[str, Any]) -> list[str]:
 
 
 def _summarise_classes(
-    records: Sequence[Mapping[str, Any]], runs: Sequence[ClassRun], selected_epoch: int
+    records: Sequence[Mapping[str, Any]],
+    runs: Sequence[ClassRun],
+    selected_epoch: int,
+    measure_outside: Callable[[ClassRun], Mapping[str, Any] | None],
 ) -> tuple[list[Mapping[str, Any]], dict[str, Any] | None]:
     """Return the complete lines of metrics, and the report of a model of all classes."""
     names = [f"{name}: {run.class_name}" for name in _NEEDED for run in runs]
@@ -526,7 +549,10 @@ def _summarise_classes(
     whole = [line for line in records if needed <= line.keys()]
     if not whole:
         return whole, None
-    classes = {run.class_name: _summarise_class(whole, run, selected_epoch) for run in runs}
+    classes = {
+        run.class_name: _summarise_class(whole, run, selected_epoch, measure_outside(run))
+        for run in runs
+    }
     floor = float(np.mean([part["floor"] for part in classes.values()]))
     report = summarise(whole, floor=floor, selected_epoch=selected_epoch)
     assert report is not None
@@ -536,7 +562,10 @@ def _summarise_classes(
 
 
 def _summarise_class(
-    records: Sequence[Mapping[str, Any]], run: ClassRun, selected_epoch: int
+    records: Sequence[Mapping[str, Any]],
+    run: ClassRun,
+    selected_epoch: int,
+    outside: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """Return one class's part of the report, and write it to the class's folder."""
     lines = [
@@ -552,5 +581,6 @@ def _summarise_class(
     ]
     report = summarise(lines, floor=run.meter.compute_floor(), selected_epoch=selected_epoch)
     assert report is not None
+    report["outside"] = outside
     write_json(run.folder.path / "report.json", {**report, "versions": get_versions()})
     return report

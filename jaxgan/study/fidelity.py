@@ -5,10 +5,7 @@ are the first it drew, before any arm selects. Test images have no part in it. N
 depends on the result: it is only reported. A generator that copies its training images looks good
 here: `jaxgan.study.memory` and the nearest pairs on the page are about that.
 
-The pyramid measures texture: the sliced Wasserstein distance of Laplacian pyramids. The outside
-ruler (`jaxgan.evaluation.imagenet`, where it is installed) measures the kernel distance in features
-of ImageNet, and the blur of real images that is as far from real ones. Each distance is divided by
-its floor, the limit that 19 of 20 random divisions of the real images stay within.
+What each ruler measures: `jaxgan.evaluation.fidelity`.
 """
 
 import json
@@ -19,17 +16,12 @@ from typing import Any
 import numpy as np
 
 from jaxgan.classifiers.weight_packages import INSTALL
-from jaxgan.core.errors import UserError
 from jaxgan.data.sets import ImageSet
 from jaxgan.evaluation import equivalent, imagenet
-from jaxgan.evaluation.comparisons import measure_kernel_distance, measure_texture
-from jaxgan.evaluation.real_images import NamedImages, RealImages, check_count, check_real
+from jaxgan.evaluation.fidelity import MOST_GENERATED, OUTSIDE, PYRAMID, measure
 from jaxgan.training.jobs import Job, Result, hash_files, hash_pixels
 
-PYRAMID, OUTSIDE = "pyramid", "outside"  # the rulers, and the kinds of their jobs
-MOST_GENERATED = 256  # per generator; the floor needs twice as many real images
 VERSION = 1  # raise it when the results change, so that generators are measured again
-_METRICS = {PYRAMID: "sliced_wasserstein", OUTSIDE: "kernel_distance"}
 
 Measured = Mapping[str, Any]  # of one generator, see `measure`
 _Place = tuple[int, int, int]  # fold, GAN seed, class
@@ -43,11 +35,6 @@ AMOUNTS = {
     "more": "more than ",
     "mixed": "about ",
 }
-
-
-def list_rulers() -> tuple[str, ...]:
-    """Return the rulers that are installed."""
-    return (PYRAMID, OUTSIDE) if imagenet.is_installed() else (PYRAMID,)
 
 
 def create_job(ruler: str, made: Result, train: ImageSet, label: int, *, name: str) -> Job:
@@ -85,45 +72,6 @@ def read_measured(result: Result) -> Measured:
     """Return what `measure` found, from the result of its job."""
     found: Measured = json.loads(str(result["measured"]))
     return found
-
-
-def measure(ruler: str, generated: np.ndarray, train: ImageSet, label: int) -> dict[str, Any]:
-    """Measure generated uint8 images [n, h, w, c] against training images of the same class.
-
-    Returns the `score` (value, interval, floor, n) and, with the outside ruler, the equivalent
-    `blur` (relation, strength, interval, in pixels), None if the ruler sees no blur. If there are
-    too few images, the score is None, and `reason` says so.
-    """
-    images = train.of_class(label)
-    reason = _find_reason(generated, images)
-    if reason is not None:
-        return {"score": None, "blur": None, "reason": reason}
-    real = _name_real(images, train)
-    if ruler == PYRAMID:
-        score = measure_texture(NamedImages("generated", generated), real.sides)
-        return {"score": score[_METRICS[ruler]], "blur": None, "reason": None}
-    features = imagenet.fit_imagenet_features(train.images)
-    score = measure_kernel_distance(features, generated, real.sides)[_METRICS[ruler]]
-    found = equivalent.measure_equivalent(score, features, real, cache_dir=None)
-    blur = found and found["degradations"].get("blur")
-    return {"score": score, "blur": blur, "reason": None}
-
-
-def _find_reason(generated: np.ndarray, real: ImageSet) -> str | None:
-    """Return why nothing can be measured, None if it can."""
-    try:
-        check_real("this class", real, real.take(np.zeros(0, np.int64)))
-        check_count("the generated images of this class", len(generated))
-    except UserError as error:
-        return str(error)
-    return None
-
-
-def _name_real(images: ImageSet, train: ImageSet) -> RealImages:
-    """Return training images of a class, at most as many as the floor needs."""
-    real = NamedImages("train", images.images, images.patients).take_at_most(2 * MOST_GENERATED)
-    none = NamedImages("none", images.images[:0], ())
-    return RealImages(real, held_out=none, remaining=none, encoder_set=(train.images, train.labels))
 
 
 # All generators of a study ----------------------------------------------------------------------

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jaxgan.evaluation.fidelity import list_rulers
 from jaxgan.study.arms import Arm
 from jaxgan.study.audit import CLASSIFIER_VIEWS
-from jaxgan.study.fidelity import list_rulers
 from jaxgan.study.folds import Folds
 from jaxgan.study.settings import StudySettings
 

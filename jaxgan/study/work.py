@@ -11,6 +11,7 @@ import jax
 from jaxgan.core.errors import UserError, list_some
 from jaxgan.data.sets import ImageSet
 from jaxgan.devices.parallel import check_batch_size, choose_devices
+from jaxgan.evaluation.fidelity import list_rulers
 from jaxgan.study import audit as audits
 from jaxgan.study import fidelity, heat
 from jaxgan.study.added import Request
@@ -154,10 +155,10 @@ class _Work:
         """Measure each generator with each ruler that is installed: no other job needs it."""
         results = self.results
         num_failed = self.plan.count_jobs()["generator"] - len(results.generators)
-        for ruler in fidelity.list_rulers():
+        for ruler in list_rulers():
             self.runner.drop(ruler, num_failed)
             results.fidelity[ruler] = {}
-        for ruler, place in itertools.product(fidelity.list_rulers(), results.generators):
+        for ruler, place in itertools.product(list_rulers(), results.generators):
             (fold, seed, label), made = place, results.generators[place]
             train = results.gan_folds.get_train(fold)
             suffix = f"of {results.class_names[label]}, fold {fold + 1}, seed {seed}"
