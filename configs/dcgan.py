@@ -132,6 +132,8 @@ def small() -> ConfigDict:
 def quick() -> ConfigDict:
     """Under three minutes on two cores: a quarter of the width, one channel, few epochs.
 
+    It shows that everything works. Do not judge GANs by it: its images are far from real ones.
+
     With so few data, the paper's settings give gray noise for hundreds of steps. Augmentation of
     both real and generated images, a smaller batch and an averaged generator give lungs.
     """
