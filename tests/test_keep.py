@@ -73,7 +73,7 @@ def test_a_stopped_run_keeps_images_by_its_own_rule_and_goes_on_as_if_it_had_not
     assert read_files(run) == expected
 
 
-@pytest.mark.parametrize("rule", ["paper_text", "top_k", "calibrated"])
+@pytest.mark.parametrize("rule", ["paper_text", "top_k", "calibrated", "k_means", "farthest_point"])
 def test_every_rule_keeps_what_it_does_at_the_end(tmp_path, rule):
     dataset = make_dataset(num_train=80)
     settings = replace(SETTINGS, selection=replace(SETTINGS.selection, rule=rule, threshold=0.0))

@@ -136,6 +136,30 @@ def test_generators_of_before_keep_their_names():
     assert make_key(make_settings()) == "880e356b1b6afc332c08"
 
 
+def test_truncation_alters_what_is_drawn_and_no_training(tmp_path, untrained):
+    settings = make_settings()
+    cut = replace(settings, truncation=0.5)
+    assert make_key(cut) == make_key(settings)
+    partial = tmp_path / "partial"
+    job = make_lab(settings).create_job(make_image_set(12), name="g", seed=5)
+    trained = {**job.compute(partial), "record": np.array("r")}
+    drawings = [
+        make_lab(s).create_drawing(trained, name="d", seed=5, num=3) for s in (settings, cut)
+    ]
+    records = [drawing.record for drawing in drawings]
+    assert records == [
+        {"generator": "r", "num": 3},
+        {"generator": "r", "num": 3, "truncation": 0.5},
+    ]
+    usual, halved = (drawing.compute(partial)["images"] for drawing in drawings)
+    assert (usual != halved).any()
+    bounded = make_lab(replace(settings, truncation=1.0))._sampler.vary(truncation=0.5)
+    networks = make_lab(settings)._restore(trained)
+    np.testing.assert_array_equal(bounded.draw(networks, 5 * 10_000_000, 3), halved)
+    with pytest.raises(UserError, match=r"config.truncation is 0, expected a number"):
+        replace(settings, truncation=0)
+
+
 def test_what_is_kept_of_a_gan_says_how_to_draw_from_it(tmp_path, untrained):
     lab = make_lab(make_settings())
     job = lab.create_job(make_image_set(12), name="g", seed=5)
