@@ -10,9 +10,9 @@ RULES = ("k_means", "farthest_point")
 
 def make_clusters(sizes=(80, 15, 5), spread=0.1):
     """Three clusters in the plane, far from one another, and the cluster of each point."""
-    centres = np.array([[0.0, 0.0], [100.0, 0.0], [0.0, 100.0]])
+    centers = np.array([[0.0, 0.0], [100.0, 0.0], [0.0, 100.0]])
     of = np.repeat(np.arange(3), sizes)
-    return centres[of] + np.random.default_rng(0).normal(0, spread, (len(of), 2)), of
+    return centers[of] + np.random.default_rng(0).normal(0, spread, (len(of), 2)), of
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -24,12 +24,12 @@ def test_of_three_clear_clusters_each_gives_one(rule, seed):
     assert of[chosen].tolist() == [0, 1, 2]
 
 
-def test_k_means_takes_the_point_nearest_to_the_centre():
+def test_k_means_takes_the_point_nearest_to_the_center():
     features, of = make_clusters()
-    centres = [features[of == cluster].mean(axis=0) for cluster in range(3)]
-    expected = [int(np.argmin(np.linalg.norm(features - centre, axis=1))) for centre in centres]
+    centers = [features[of == cluster].mean(axis=0) for cluster in range(3)]
+    expected = [int(np.argmin(np.linalg.norm(features - center, axis=1))) for center in centers]
     assert choose_diverse("k_means", features, 3, seed=1).tolist() == expected
-    line = np.array([[0.0], [1.0], [2.0], [50.0], [51.0], [55.0]])  # centres 1 and 52
+    line = np.array([[0.0], [1.0], [2.0], [50.0], [51.0], [55.0]])  # centers 1 and 52
     assert choose_diverse("k_means", line, 2).tolist() == [1, 4]
 
 
@@ -66,12 +66,12 @@ def test_chosen_points_reach_farther_than_points_drawn_at_random():
     def find_gaps(chosen):
         return np.linalg.norm(features[:, None] - features[chosen], axis=2).min(axis=1)
 
-    first, centres, far = (
+    first, centers, far = (
         find_gaps(chosen)
         for chosen in (np.arange(50), *(choose_diverse(rule, features, 50) for rule in RULES))
     )
     assert far.max() < 0.5 * first.max()
-    assert centres.mean() < 0.8 * first.mean()
+    assert centers.mean() < 0.8 * first.mean()
 
 
 @pytest.mark.parametrize("rule", RULES)

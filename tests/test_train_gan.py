@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 
 from jaxgan.core.errors import UserError
-from jaxgan.evaluation.pyramid import fit_pyramid_features
 from jaxgan.evaluation.quality import (
     FIRST_SEED,
     MEASURES,
@@ -319,7 +318,7 @@ def test_diverse_images_of_the_finished_generator_are_chosen_by_the_seed(rule, u
     sampler = make_sampler(settings).vary(truncation=0.6)
     networks = get_networks(settings, create_state(settings, create_keys(settings.seed).init))
     samples = sampler.draw_scored(networks, 2 * settings.batch_size, 20)
-    features = fit_pyramid_features(DATASET.train.of_class(0).images)(samples.images)
+    features = QualityMeter(DATASET.train.of_class(0).images).features(samples.images)
     chosen = choose_diverse(rule, features, 11, seed=3)
     assert [row.seed for row in rows] == samples.seeds[chosen].tolist()
     np.testing.assert_allclose([row.score for row in rows], samples.scores[chosen], rtol=1e-5)
