@@ -75,14 +75,20 @@ def paper() -> ConfigDict:
     config.max_steps_per_dispatch = 50
 
     config.selection = ConfigDict()
-    config.selection.rule = "paper_text"  # see jaxgan/sampling/selection.py for the others
+    # "paper_text", "paper_code", "none", "calibrated", "top_k"; or for diversity "k_means" and
+    # "farthest_point": see jaxgan/sampling/selection.py.
+    config.selection.rule = "paper_text"
     config.selection.threshold = 0.76
     config.selection.num_accept = 0  # per class; 0: as in `targets`, or the class's size
     # Table 2. Used only for data with exactly these three classes, and only by this variant.
     config.selection.targets = {"covid": 192, "pneumonia": 150, "normal": 61}
     config.selection.per_epoch = 1  # kept per look during training: at most one, as in the listing
     config.selection.max_tries = 20_000  # images drawn from the finished generator, at most
-    config.selection.pool = 4.0  # calibrated, top_k: images to choose from, per kept image
+    # For the last four rules: images to choose from, per kept image.
+    config.selection.pool = 4.0
+    # Below 1, the latents of the finished generator are cut at 2 * this, for images that are more
+    # typical and less diverse. It changes no training. 1: off.
+    config.selection.truncation = 1.0
 
     config.data = ConfigDict()
     config.data.val_fraction = 0.2  # if the folder has no split of its own; by patient

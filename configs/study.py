@@ -56,6 +56,7 @@ def paper() -> ConfigDict:
     # Share of a class's training images, by patient (3 of 6): calibrates D, unseen by GANs.
     config.holdout = 0.1
     config.pool = 4.0  # generated images for the rules of selection, per image to keep
+    config.truncation = 1.0  # of the latents of all generated images: see configs/dcgan.py
     config.audit = True  # also test the classifier on the frame only, and with the centre black
     config.keep_classifiers = False  # True: write them to the work folder, for launch/predict.py
     _take_gan(config, "paper")

@@ -24,6 +24,7 @@ flags.DEFINE_enum("accept", "none", ["none", "paper_text"], "Which images are wr
 flags.DEFINE_float("threshold", 0.76, "With --accept=paper_text: minimum D(G(z)), 0 to 1.")
 flags.DEFINE_integer("seed", 0, "Number of the first image; the same number gives the same image.")
 flags.DEFINE_integer("max_tries", 20_000, "With --accept=paper_text: images drawn, at most.")
+flags.DEFINE_float("truncation", None, "Cuts the latents: above 0, 1: off; default: the run's own.")
 flags.DEFINE_bool(
     "keep",
     False,
@@ -54,6 +55,7 @@ def main() -> None:
         threshold=FLAGS.threshold if FLAGS.accept == "paper_text" else None,
         seed=FLAGS.seed,
         max_tries=FLAGS.max_tries,
+        truncation=FLAGS.truncation,
     )
 
 

@@ -235,6 +235,25 @@ def test_a_generator_draws_by_seed_and_shows_its_images(tmp_path, monkeypatch):
         generator.sample(2, seed=1.5)
 
 
+def test_a_generator_draws_with_the_truncation_of_its_run_or_with_another(tmp_path):
+    generator, cut = (
+        jaxgan.load_generator(
+            write_run(tmp_path / name, settings=make_dcgan_settings(selection=selection))
+        )
+        for name, selection in (("usual", {}), ("cut", {"truncation": 0.5}))
+    )
+    usual, halved = generator.sample(4, seed=2), cut.sample(4, seed=2)
+    assert (usual != halved).any()
+    for given in (0.5, np.float32(0.5)):
+        np.testing.assert_array_equal(generator.sample(4, seed=2, truncation=given), halved)
+    for given in (1, 1.0):
+        np.testing.assert_array_equal(cut.sample(4, seed=2, truncation=given), usual)
+    np.testing.assert_array_equal(generator.sample(4, seed=2), usual)
+    for wrong in (0, 2.0, "0.5", [0.5]):
+        with pytest.raises(UserError, match=r"truncation is .*, expected a number above 0"):
+            generator.sample(1, truncation=wrong)
+
+
 def test_a_run_of_another_kind_has_its_sentence(tmp_path):
     run = write_run(tmp_path, label=0)  # no state is made for it
     with pytest.raises(UserError, match="run of a gan: expected one of a classifier"):

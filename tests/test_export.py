@@ -199,6 +199,20 @@ def test_the_program_is_the_sampler_s(family, tmp_path):
     assert np.abs(np.asarray(found).astype(int) - expected).max() <= 1
 
 
+@pytest.mark.parametrize(("truncation", "is_told"), [(1.0, False), (0.7, True)])
+def test_a_card_says_that_a_run_truncates_its_latents(truncation, is_told, tmp_path):
+    """The program itself takes any: whoever draws the latents should know."""
+    restored = make_generator(tmp_path / "left", "mlp")
+    settings = restored.settings
+    selection = dataclasses.replace(settings.selection, truncation=truncation)
+    restored = restored._replace(settings=dataclasses.replace(settings, selection=selection))
+    model = export.create_generator_model(tmp_path / "left", restored)
+    words = {**model.describe(), "formats": (), "versions": {}, **model.facts}
+    card = export_card.render_card(model.what, words)
+    assert ("every number beyond 1.4 or -1.4 (truncation 0.7)" in card) is is_told
+    assert is_told or "truncation 1" not in card
+
+
 @pytest.fixture
 def conditional(tmp_path):
     """A model of all classes, and the folders of its runs."""

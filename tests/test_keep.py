@@ -33,12 +33,12 @@ class Signals:
         return None
 
 
-def train(workdir, *, stop=False):
+def train(workdir, *, stop=False, settings=SETTINGS):
     with pytest.MonkeyPatch.context() as patch:
         if stop:
             patch.setattr("jaxgan.training.loop.catch_stop_signals", Signals)
         with pytest.raises(Stopped) if stop else contextlib.nullcontext():
-            train_gan(SETTINGS, dataset=DATASET, class_name="left", workdir=workdir, num_devices=1)
+            train_gan(settings, dataset=DATASET, class_name="left", workdir=workdir, num_devices=1)
     return workdir / "left"
 
 
@@ -73,7 +73,23 @@ def test_a_stopped_run_keeps_images_by_its_own_rule_and_goes_on_as_if_it_had_not
     assert read_files(run) == expected
 
 
-@pytest.mark.parametrize("rule", ["paper_text", "top_k", "calibrated"])
+def test_a_stopped_run_of_cut_latents_chosen_for_diversity_ends_as_one_that_was_not(tmp_path):
+    selection = replace(SETTINGS.selection, rule="k_means", truncation=0.5)
+    settings = replace(SETTINGS, selection=selection)
+    whole = train(tmp_path / "whole", settings=settings)
+    assert [row.rule for row in read_table(whole)] == ["k_means"] * 7
+    run = train(tmp_path / "stopped", stop=True, settings=settings)
+    assert read_table(run) == []
+    with pytest.raises(UserError, match=r"selection\.truncation was 0\.5 and is 1\.0"):
+        train(
+            tmp_path / "stopped",
+            settings=replace(settings, selection=replace(selection, truncation=1.0)),
+        )
+    train(tmp_path / "stopped", settings=settings)
+    assert read_files(run) == read_files(whole)
+
+
+@pytest.mark.parametrize("rule", ["paper_text", "top_k", "calibrated", "k_means", "farthest_point"])
 def test_every_rule_keeps_what_it_does_at_the_end(tmp_path, rule):
     dataset = make_dataset(num_train=80)
     settings = replace(SETTINGS, selection=replace(SETTINGS.selection, rule=rule, threshold=0.0))

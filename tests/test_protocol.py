@@ -125,6 +125,24 @@ def test_an_image_depends_on_its_seed_alone_and_stays_in_range(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_latents_are_truncated_where_the_family_says_how_and_refused_elsewhere(name):
+    gan, selection = make_settings(name).create_gan(), {"rule": "none", "truncation": 0.5}
+    values = {**to_dict(make_settings(name).selection), **selection}
+    if gan.draw_truncated is None:
+        sentence = r"selection.truncation is 0.5, but truncation does not apply to this family"
+        with pytest.raises(UserError, match=sentence):
+            make_settings(name, selection=values)
+        return
+    seeds = jnp.arange(40, dtype=jnp.uint32)
+    latents = gan.draw_truncated(jax.random.key(0), seeds, 0.5)
+    shapes = jax.eval_shape(gan.draw_latents, jax.random.key(0), seeds)
+    assert describe(latents) == describe(shapes)
+    assert 0.9 < float(jnp.abs(latents).max()) < 1.0
+    settings = make_settings(name, selection=values)
+    assert create_sampler(settings, gan).truncation == 1.0  # while it trains
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_scores_are_finite_and_of_each_image_alone(name):
     settings = make_settings(name)
     gan, images = settings.create_gan(), make_image_set(10).images

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from jaxgan.core.errors import UserError
-from jaxgan.evaluation import encoder, real_images
+from jaxgan.evaluation import encoder, quality, real_images
 from jaxgan.evaluation import rules as module
 from jaxgan.evaluation.features import create_pixel_features
+from jaxgan.sampling.runs import draw_from_run, restore_run
 from jaxgan.sampling.sampler import Samples
+from jaxgan.sampling.selection import hold_out_for_calibration
 from tests.helpers import make_dataset, make_dcgan_settings, replace, write_run
 
 
@@ -27,14 +29,19 @@ def test_every_rule_has_its_row(tmp_path, capsys):
     assert result == json.loads((tmp_path / "out" / "selection.json").read_text())
     rules = result["rules"]
     names = {"none", "paper_text 0", "paper_text 0.76", "paper_code", "calibrated", "top_k"}
-    assert rules.keys() == names
-    for rule in ("none", "paper_text 0", "calibrated", "top_k"):
+    assert rules.keys() == {*names, "k_means", "farthest_point", "truncation 0.7"}
+    many = ("none", "calibrated", "top_k", "k_means", "farthest_point", "truncation 0.7")
+    assert {rules[rule]["num_kept"] for rule in many} == {24}
+    for rule in ("paper_text 0", *many):
         for name in ("kernel_distance", "recall", "memorisation"):
             assert {"value", "interval", "floor", "n"} <= rules[rule][name].keys()
             assert rules[rule][name]["n"] >= 20
     assert rules["paper_text 0"]["kept_fraction"]["value"] == 1.0
-    assert rules["top_k"]["num_kept"] == rules["calibrated"]["num_kept"] == 24
-    assert rules["top_k"]["kept_fraction"]["value"] == pytest.approx(0.5)
+    for rule in ("top_k", "k_means", "farthest_point"):
+        assert rules[rule]["kept_fraction"]["value"] == pytest.approx(0.5)
+    assert rules["truncation 0.7"]["kept_fraction"]["value"] == 1.0
+    distances = {rules[rule]["kernel_distance"]["value"] for rule in many}
+    assert len(distances) == len(many)  # other images each
     assert "Does the paper's 0.76 rule help?" in capsys.readouterr().out
 
 
@@ -99,9 +106,58 @@ def test_a_score_that_is_no_probability_has_no_paper_rule_to_answer_for(tmp_path
     settings = make_dcgan_settings(num_epochs=1, objective="hinge", selection={"rule": "top_k"})
     write_run(tmp_path, settings=settings, dataset=dataset)
     result = module.compare_rules([tmp_path], "left", dataset, out=tmp_path / "out").metrics
-    assert result["rules"].keys() == {"none", "calibrated", "top_k"}
+    ranked, spread = {"calibrated", "top_k"}, {"k_means", "farthest_point"}
+    assert result["rules"].keys() == {"none", *ranked, *spread, "truncation 0.7"}
     assert "can not be applied" in result["answer"]
     assert result["answer"] in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("own", "rows", "words"),
+    [
+        (1.0, ["truncation 0.7"], "as those of none."),
+        (0.7, ["truncation 1"], "drawn with the run's own, 0.7."),
+        (0.5, ["truncation 0.7", "truncation 1"], "drawn with the run's own, 0.5."),
+    ],
+)
+def test_the_rows_of_truncation_are_others_than_the_run_s_own(own, rows, words, tmp_path):
+    dataset = make_dataset(num_train=48)
+    selection = {"rule": "top_k", "truncation": own}
+    run = restore_run(
+        write_run(tmp_path, settings=make_dcgan_settings(selection=selection), dataset=dataset)
+    )
+    train = dataset.train.of_class(0)
+    kept, drawn = module._apply_rules(run, train, dataset.val.of_class(0), num=8, seed=3)
+    assert [name for name in kept if name.startswith("truncation")] == rows
+    np.testing.assert_array_equal(kept["none"], draw_from_run(tmp_path / "left", num=8, seed=3))
+    for name in rows:
+        cut = run.truncate(float(name.split()[1])).sampler
+        np.testing.assert_array_equal(kept[name], cut.draw(run.networks, 3, 8))
+        assert drawn[name] == 8 and (kept[name] != kept["none"]).any()
+    assert module._describe_truncation(run)[0].endswith(words)
+    bound = run._replace(gan=replace(run.gan, draw_truncated=None))
+    assert "does not apply" in module._describe_truncation(bound)[0]
+    others = module._apply_rules(bound, train, dataset.val.of_class(0), num=8, seed=3)[0]
+    assert others.keys() == kept.keys() - {*rows}
+
+
+def test_diverse_rules_choose_in_features_of_training_images_alone(tmp_path, monkeypatch):
+    """Held-out images judge what was chosen."""
+    dataset, fitted = make_dataset(num_train=80, num_val=44), []
+    settings = make_dcgan_settings(selection={"rule": "calibrated"})
+    run = restore_run(write_run(tmp_path, settings=settings, dataset=dataset))
+    fit = quality.fit_pyramid_features
+
+    def note(images):
+        fitted.extend(image.tobytes() for image in images)
+        return fit(images)
+
+    monkeypatch.setattr(quality, "fit_pyramid_features", note)
+    train = dataset.train.of_class(0)
+    module._apply_rules(run, train, dataset.val.of_class(0), num=8, seed=0)
+    learned, held = hold_out_for_calibration("calibrated", train, 0)
+    assert sorted(fitted) == sorted(image.tobytes() for image in learned.images)
+    assert len(held) == 4
 
 
 def test_several_runs_are_averaged_with_an_interval_over_them():

@@ -1,5 +1,7 @@
 """The command that draws images from a run: how many, where to, and never two generators' mixed."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -62,6 +64,37 @@ def test_images_of_two_generators_are_not_mixed(run, tmp_path):
     with pytest.raises(UserError, match="One folder holds the images of one generator"):
         sample_run(other, out, num=2)
     assert list_content(out) == before
+
+
+def test_truncation_is_that_of_the_run_or_as_asked_and_is_noted(run, tmp_path, capsys):
+    cut = write_run(
+        tmp_path / "cut",
+        settings=make_dcgan_settings(selection={"truncation": 0.5}),
+        measured={2: 1.0, 3: 2.0, 5: 3.0},
+    )
+    usual, halved = (draw_from_run(folder, num=3) for folder in (run, cut))
+    assert (usual != halved).any()
+    for folder, truncation, expected, noted in (
+        (cut, None, halved, 0.5),
+        (run, 0.5, halved, 0.5),
+        (cut, 1.0, usual, 1.0),
+        (run, None, usual, 1.0),
+    ):
+        out = tmp_path / f"{folder.parent.name} {truncation}"
+        sample_run(folder, out, num=3, truncation=truncation)
+        files = sorted(out.glob("seed_*.png"))
+        images = [np.asarray(Image.open(file)) for file in files]
+        np.testing.assert_array_equal(np.stack(images), expected[..., 0])
+        note = json.loads((out / "samples.json").read_text())
+        assert note["truncation"] == noted
+        with pytest.raises(UserError, match=r"holds images already|, with truncation 0\.5"):
+            sample_run(folder, out, num=1, truncation=0.3)
+    # The note of an earlier version says nothing, and its images were not cut.
+    (out / "samples.json").write_text(json.dumps({n: v for n, v in note.items() if n[:2] != "tr"}))
+    sample_run(run, out, num=1, seed=9)
+    for wrong in (0.0, -1.0, 1.01, float("nan")):
+        with pytest.raises(UserError, match=f"--truncation is {wrong}, expected a number above 0"):
+            sample_run(run, tmp_path / "none", num=1, truncation=wrong)
 
 
 @pytest.mark.parametrize("note", [None, "[]", "{", '{"generator": 1}'])

@@ -39,7 +39,12 @@ def score_batch(variables, images, given):
     return logits - jnp.mean(logits)
 
 
-def make_sampler(to_probability=None, label=None):
+def draw_truncated(key, seeds, truncation):
+    """A truncation of 0.5 halves the seeds' numbers."""
+    return {"gray": seeds.astype(jnp.float32) * truncation}
+
+
+def make_sampler(to_probability=None, label=None, **changes):
     gan = Gan(
         create_state=lambda key: None,
         stages=(),
@@ -49,8 +54,9 @@ def make_sampler(to_probability=None, label=None):
         score=score,
         score_batch=score_batch,
         to_probability=to_probability,
+        draw_truncated=draw_truncated,
     )
-    return Sampler(gan, None, batch_size=4, label=label)
+    return Sampler(gan, None, batch_size=4, label=label, **changes)
 
 
 def compute_logits(grays):
@@ -107,9 +113,36 @@ def test_all_draws_of_a_sampler_are_by_one_program():
     assert [name for name, _ in CALLS] == ["generate", "score"]  # as they are traced
 
 
-def test_what_was_compiled_ahead_is_not_compiled_again(caplog):
+@pytest.mark.parametrize("truncation", [1.0, 0.5])
+def test_every_draw_is_truncated_as_the_sampler_says(truncation):
+    for sampler in (
+        make_sampler(truncation=truncation),
+        make_sampler().vary(truncation=truncation),
+    ):
+        grays = (np.arange(10, 17) * truncation + 1).astype(np.uint8)
+        for images in (
+            sampler.draw(NETWORKS, 10, 7),
+            sampler.draw_scored(NETWORKS, 10, 7).images,
+            sampler.vary(label=1).draw(NETWORKS, 10, 7),
+            draw_accepted(sampler, NETWORKS, num=7, threshold=None, first_seed=10, max_tries=0)[
+                0
+            ].images,
+        ):
+            np.testing.assert_allclose(images[:, 0, 0, 0], grays, atol=1)
+
+
+def test_each_truncation_has_one_program_however_often_it_is_asked_for():
     CALLS.clear()
     sampler = make_sampler()
+    for truncation in (1.0, 0.5, 1.0, 0.5):
+        sampler.vary(truncation=truncation).draw(NETWORKS, 0, 3)
+    assert [name for name, _ in CALLS] == 2 * ["generate"]
+
+
+@pytest.mark.parametrize("truncation", [1.0, 0.5])
+def test_what_was_compiled_ahead_is_not_compiled_again(truncation, caplog):
+    CALLS.clear()
+    sampler = make_sampler(truncation=truncation)
     sampler.compile_ahead(jax.eval_shape(lambda: NETWORKS))
     assert [name for name, _ in CALLS] == ["generate", "score"]
     with jax.log_compiles(True):

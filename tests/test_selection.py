@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression
 
 from jaxgan.core.errors import UserError
 from jaxgan.sampling.selection import (
+    DIVERSE_RULES,
     MIN_HELD_OUT,
     RANKING_RULES,
     RULES,
@@ -50,11 +51,13 @@ def test_records_know_which_rules_keep_images_of_a_look():
     assert {name for name, rule in RULES.items() if rule.keeps_looks} == set(LOOKING_RULES)
 
 
-def test_a_rule_keeps_images_of_looks_of_batches_or_of_the_finished_generator_that_it_ranks():
+def test_a_rule_keeps_images_of_looks_of_batches_or_chooses_of_the_finished_generator():
     for name, rule in RULES.items():
-        assert sum((rule.keeps_looks, rule.keeps_batches, rule.ranks)) == 1, name
+        assert sum((rule.keeps_looks, rule.keeps_batches, rule.chooses)) == 1, name
         assert rule.ranks or not rule.calibrates, name
+        assert not (rule.ranks and rule.spreads), name
         assert (name in RANKING_RULES) == rule.ranks
+        assert (name in DIVERSE_RULES) == rule.spreads
 
 
 def test_the_text_keeps_an_image_from_the_threshold_on():

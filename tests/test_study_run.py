@@ -4,6 +4,7 @@ import json
 import re
 import runpy
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -14,8 +15,14 @@ from jaxgan.core.settings import read_settings
 from jaxgan.data.sets import Dataset, ImageSet
 from jaxgan.sampling.sampler import Sampler
 from jaxgan.sampling.selection import MIN_HELD_OUT
-from jaxgan.study import run, work
-from jaxgan.study.generators import GeneratorLab, GeneratorSettings, hold_out_enough, join_results
+from jaxgan.study import arms, fidelity, run, work
+from jaxgan.study.generators import (
+    GeneratorLab,
+    GeneratorSettings,
+    describe_drawing,
+    hold_out_enough,
+    join_results,
+)
 from jaxgan.study.page import write_study
 from jaxgan.study.settings import MOST_FOLDS, MOST_SEEDS, StudySettings
 from jaxgan.training.jobs import Failure
@@ -134,6 +141,50 @@ def test_a_generator_is_trained_again_for_what_alters_it_alone():
 def test_generators_of_before_keep_their_names():
     """The name that the version before there were families gave this one."""
     assert make_key(make_settings()) == "880e356b1b6afc332c08"
+
+
+def test_truncation_alters_what_is_drawn_and_no_training(tmp_path, untrained):
+    settings = make_settings()
+    cut = replace(settings, truncation=0.5)
+    assert make_key(cut) == make_key(settings)
+    partial = tmp_path / "partial"
+    job = make_lab(settings).create_job(make_image_set(12), name="g", seed=5)
+    trained = {**job.compute(partial), "record": np.array("r")}
+    drawings = [
+        make_lab(s).create_drawing(trained, name="d", seed=5, num=3) for s in (settings, cut)
+    ]
+    records = [drawing.record for drawing in drawings]
+    assert records == [
+        {"generator": "r", "num": 3},
+        {"generator": "r", "num": 3, "truncation": 0.5},
+    ]
+    usual, halved = (drawing.compute(partial)["images"] for drawing in drawings)
+    assert (usual != halved).any()
+    bounded = make_lab(replace(settings, truncation=1.0))._sampler.vary(truncation=0.5)
+    networks = make_lab(settings)._restore(trained)
+    np.testing.assert_array_equal(bounded.draw(networks, 5 * 10_000_000, 3), halved)
+    with pytest.raises(UserError, match=r"config.truncation is 0, expected a number"):
+        replace(settings, truncation=0)
+
+
+def test_what_was_done_with_whole_latents_is_not_taken_for_what_cut_ones_give():
+    """A classifier, and the measurement of a generator; other jobs keep their names."""
+    made = {"record": np.array("r"), "images": np.zeros((4, 32, 32, 1), np.uint8)}
+    for truncation, noted in ((1.0, {}), (0.5, {"truncation": 0.5})):
+        settings = make_settings(truncation=truncation)
+        plan = SimpleNamespace(settings=settings)
+        arm = work._describe_arm(plan, arms.ARMS["gan"], 0, {0: made})
+        usual = {"source": "unfiltered", "amount": 0.0, "real": True, "generators": ["r"]}
+        assert arm == {**usual, "threshold": settings.threshold, **noted}
+        real = work._describe_arm(plan, arms.ARMS["duplicates"], 0, {})
+        assert "truncation" not in real
+        drawing = describe_drawing(settings)
+        options = {"name": "q", "drawing": drawing}
+        record = fidelity.create_job("pyramid", made, make_image_set(6), 0, **options).record
+        assert {n: v for n, v in record.items() if n not in ("real", "version")} == {
+            **{"generator": "r", "num": 4},
+            **noted,
+        }
 
 
 def test_what_is_kept_of_a_gan_says_how_to_draw_from_it(tmp_path, untrained):

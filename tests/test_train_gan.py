@@ -25,6 +25,7 @@ from jaxgan.experiments import train_gan as module
 from jaxgan.experiments.sample import sample_run
 from jaxgan.experiments.train_gan import train_gan
 from jaxgan.reports import drawing
+from jaxgan.sampling.diverse import choose_diverse
 from jaxgan.sampling.kept import read_table
 from jaxgan.sampling.runs import draw_from_run
 from jaxgan.training.keys import create_keys
@@ -331,12 +332,32 @@ def test_top_k_chooses_the_best_of_the_finished_generator(untrained, tmp_path):
     assert {row.seed for row in rows} == set(samples.seeds[np.argsort(-logits)[:11]])
 
 
-def test_a_rule_that_ranks_and_tries_too_few_names_what_limits_it(untrained, tmp_path, capsys):
-    selection = {"rule": "top_k", "max_tries": 5}
+@pytest.mark.parametrize("rule", ["k_means", "farthest_point"])
+def test_diverse_images_of_the_finished_generator_are_chosen_by_the_seed(rule, untrained, tmp_path):
+    selection = {"rule": rule, "max_tries": 20, "num_accept": 11, "truncation": 0.6}
+    settings = make_dcgan_settings(num_epochs=1, selection=selection, seed=3)
+    rows = read_table(train(tmp_path, settings))
+    assert all(row.is_final and row.rule == rule for row in rows)
+    sampler = make_sampler(settings).vary(truncation=0.6)
+    networks = get_networks(settings, create_state(settings, create_keys(settings.seed).init))
+    samples = sampler.draw_scored(networks, 2 * settings.batch_size, 20)
+    features = QualityMeter(DATASET.train.of_class(0).images).features(samples.images)
+    chosen = choose_diverse(rule, features, 11, seed=3)
+    assert [row.seed for row in rows] == samples.seeds[chosen].tolist()
+    np.testing.assert_allclose([row.score for row in rows], samples.scores[chosen], rtol=1e-5)
+    kept = [read_png(tmp_path / "left" / "accepted" / row.file) for row in rows]
+    np.testing.assert_array_equal(np.stack(kept), samples.images[chosen][..., 0])
+
+
+@pytest.mark.parametrize("rule", ["top_k", "k_means", "farthest_point"])
+def test_a_rule_that_chooses_and_tries_too_few_names_what_limits_it(
+    rule, untrained, tmp_path, capsys
+):
+    selection = {"rule": rule, "max_tries": 5}
     run = train(tmp_path, make_dcgan_settings(num_epochs=1, selection=selection))
     assert len(read_table(run)) == 5
     out = capsys.readouterr().out
-    assert "with rule top_k in 5 tries with the generator of epoch" in out
+    assert f"with rule {rule} in 5 tries with the generator of epoch" in out
     assert "with a larger config.selection.max_tries or --accept=none keeps more" in out
     assert "--threshold" not in out
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import scipy.stats
 
 from jaxgan.core.types import Batch
 from jaxgan.devices.parallel import Dispatcher, choose_devices
@@ -265,6 +266,31 @@ def test_latents_depend_on_their_seed_alone():
     together = two_player.draw_latents(key, jnp.arange(5), 7)
     np.testing.assert_array_equal(two_player.draw_latents(key, jnp.array([3]), 7)[0], together[3])
     assert np.unique(np.asarray(together)).size == 35
+
+
+@pytest.mark.parametrize("truncation", [0.02, 0.35, 0.7, 0.99])
+def test_truncated_latents_are_a_normal_distribution_within_its_bounds(truncation):
+    key, seeds, bound = jax.random.key(3), jnp.arange(500), 2 * truncation
+    latents = np.asarray(two_player.draw_truncated(key, seeds, truncation, 20))
+    assert latents.shape == (500, 20) and latents.dtype == np.float32
+    assert 0.99 * bound < np.abs(latents).max() < bound
+    test = scipy.stats.kstest(latents.ravel(), scipy.stats.truncnorm(-bound, bound).cdf)
+    assert test.pvalue > 0.01
+    one = two_player.draw_truncated(key, jnp.array([3]), truncation, 20)[0]
+    np.testing.assert_array_equal(one, latents[3])
+
+
+def test_a_truncated_latent_is_that_of_its_seed_nearer_to_0():
+    """The same random bits: the values are in the same order, each with its sign."""
+    key, seeds = jax.random.key(3), jnp.arange(50)
+    whole = np.asarray(two_player.draw_latents(key, seeds, 20)).ravel()
+    for truncation in (0.3, 0.7):
+        cut = np.asarray(two_player.draw_truncated(key, seeds, truncation, 20)).ravel()
+        assert (np.diff(cut[np.argsort(whole)]) >= 0.0).all()
+        assert (np.sign(cut) == np.sign(whole)).all() and (np.abs(cut) < np.abs(whole)).all()
+        mass = scipy.stats.norm.cdf(2 * truncation) - scipy.stats.norm.cdf(-2 * truncation)
+        expected = scipy.stats.norm.ppf(0.5 + mass * (scipy.stats.norm.cdf(whole) - 0.5))
+        np.testing.assert_allclose(cut, expected, atol=1e-4)
 
 
 def test_state_survives_a_round_trip_through_flax():

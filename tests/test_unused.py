@@ -201,7 +201,7 @@ def note_study(settings, folder, monkeypatch):
     def run(self, job):
         noted.append((job.kind, job.name))
         if job.kind == "images":
-            noted.append(job.compute.args[1:])
+            noted.append((job.compute.args[1:], job.record))
             return draw(settings.gan, num=job.compute.args[2])
         if job.kind in list_rulers():
             noted.append(job.record)

@@ -23,15 +23,18 @@ class Generator:
     run: Path
     restored: RestoredRun
 
-    def sample(self, num: int, *, seed: int = 0) -> np.ndarray:
+    def sample(self, num: int, *, seed: int = 0, truncation: float | None = None) -> np.ndarray:
         """Return `num` images uint8 [num, size, size, channels].
 
-        Image i has the seed `seed` + i: the same seed gives the same image. Raises `UserError`.
+        Image i has the seed `seed` + i: the same seed gives the same image. `truncation`, above 0
+        and at most 1 (off), keeps the latents within 2 * `truncation` of 0: images are then more
+        typical and less diverse. None: as in the run's settings. Raises `UserError`.
         """
         check_whole("num", num, least=1)
         check_whole("seed", seed)
         with convert_errors():
-            return self.restored.sampler.draw(self.restored.networks, seed, num)
+            run = self.restored.truncate(truncation)
+            return run.sampler.draw(run.networks, seed, num)
 
     def __repr__(self) -> str:
         gan = self.restored.settings.gan

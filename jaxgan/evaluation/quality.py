@@ -54,13 +54,13 @@ class QualityMeter:
         self._images = images
 
     @functools.cached_property
-    def _features(self) -> Features:
-        """Fitted at the first measurement: a finished run never measures."""
+    def features(self) -> Features:
+        """The space of the measurements, fitted at the first use: a finished run has none."""
         return fit_pyramid_features(self._compared)
 
     @functools.cached_property
     def _real(self) -> np.ndarray:
-        return self._features(self._compared)
+        return self.features(self._compared)
 
     @property
     def _compared(self) -> np.ndarray:
@@ -69,7 +69,7 @@ class QualityMeter:
 
     def measure(self, images: np.ndarray) -> dict[str, float]:
         """Return the numbers of `MEASURES` for images uint8 [num, h, w, c], two or more."""
-        made = self._features(images)
+        made = self.features(images)
         compare = create_kernel_comparison(np.concatenate([made, self._real]))
         everything = np.arange(len(made) + len(self._real))
         distance = compare(everything[: len(made)], everything[len(made) :])["kernel_distance"]

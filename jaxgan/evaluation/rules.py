@@ -15,6 +15,7 @@ from jaxgan.evaluation.comparisons import measure_copies, measure_space
 from jaxgan.evaluation.features import Features, create_encoder_features
 from jaxgan.evaluation.imagenet import fit_imagenet_features, is_installed
 from jaxgan.evaluation.output import choose_out, write_result
+from jaxgan.evaluation.quality import QualityMeter
 from jaxgan.evaluation.real_images import (
     MAX_COMPARED,
     RealImages,
@@ -26,9 +27,11 @@ from jaxgan.metrics.classification import compute_wilson_interval
 from jaxgan.metrics.measure import MIN_IMAGES, compute_seed_interval, get_floor_n, summarise_seeds
 from jaxgan.ops.pixels import scale_to_unit, stretch_to_bytes
 from jaxgan.reports.tables import format_rules
+from jaxgan.sampling.diverse import choose_diverse
 from jaxgan.sampling.runs import RestoredRun, restore_run
 from jaxgan.sampling.sampler import Samples
 from jaxgan.sampling.selection import (
+    DIVERSE_RULES,
     MIN_HELD_OUT,
     RANKING_RULES,
     RULES,
@@ -42,6 +45,7 @@ from jaxgan.training.record import describe_differences
 from jaxgan.training.run_folder import read_record
 
 PAPER_THRESHOLD = 0.76
+TRUNCATION = 0.7  # of the row without a rule that shows what truncation does
 _TRIES = 20  # images drawn per image requested
 _MAX_TRIES = 4000
 _SHOWN = ("kernel_distance", "precision", "recall", "density", "coverage")
@@ -56,6 +60,8 @@ _NOTES = (
     "the finished generator, batch by batch, and the kept images are stretched.",
     "calibrated: fitted on training images that the GAN has not seen, if the run was trained with "
     "that rule. Otherwise it is fitted on the images it is compared with.",
+    "k_means, farthest_point: they choose different images in the features of the pixel pyramid, "
+    "fitted to the images that the GAN has learned from. farthest_point likes outliers.",
 )
 
 
@@ -125,6 +131,7 @@ def compare_rules(
         "notes": [
             _ONE_RUN if len(found) == 1 else _RUNS.format(len(found)),
             *_NOTES,
+            *_describe_truncation(run),
             *real.describe_unsearched(),
         ],
         "comparison": comparison,
@@ -176,7 +183,7 @@ def _apply_rules(
     pool = count_candidates(num, selection.pool, tries)
     # A run that calibrates has held out images for it. Otherwise the held-out images of the class.
     split_seed = run.settings.data.split_seed
-    for_calibration = hold_out_for_calibration(selection.rule, train, split_seed)[1]
+    learned, for_calibration = hold_out_for_calibration(selection.rule, train, split_seed)
     calibrating = for_calibration if len(for_calibration) else held_out
     logits = sampler.score(run.networks, samples.images[:pool])
     held_logits = sampler.score(run.networks, calibrating.images)
@@ -184,7 +191,26 @@ def _apply_rules(
         if not RULES[rule].calibrates or len(calibrating) >= MIN_HELD_OUT:
             kept[rule] = samples.images[choose_by_rank(rule, logits, held_logits, num)]
             drawn[rule] = pool
+    features = QualityMeter(learned.images).features(samples.images[:pool])
+    for rule in DIVERSE_RULES:
+        kept[rule] = samples.images[choose_diverse(rule, features, num)]
+        drawn[rule] = pool
+    if run.gan.draw_truncated is not None:
+        for truncation in sorted({TRUNCATION, 1.0} - {sampler.truncation}):
+            name, other = f"truncation {truncation:g}", run.truncate(truncation).sampler
+            kept[name], drawn[name] = other.draw(run.networks, seed, num), num
     return kept, drawn
+
+
+def _describe_truncation(run: RestoredRun) -> list[str]:
+    if run.gan.draw_truncated is None:
+        return ["truncation: not compared. It does not apply to the latents of this family."]
+    own = run.sampler.truncation
+    others = "" if own == 1.0 else f" All other rows are drawn with the run's own, {own:g}."
+    return [
+        "truncation T: no rule, but no value of a latent is beyond 2 T (1: off). The latents come "
+        f"from the same random numbers as those of none.{others}"
+    ]
 
 
 def _count_tries(num: int) -> int:

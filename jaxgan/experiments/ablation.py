@@ -53,6 +53,7 @@ from jaxgan.training.jobs import (
     describe_family,
     hash_pixels,
 )
+from jaxgan.training.record import LATER_OF_SELECTION
 from jaxgan.training.settings import CHECKPOINTS
 
 OUTSIDE = "outside_kernel_distance"
@@ -221,7 +222,7 @@ def _create_training(
     The choice between the two is not part of the job: variants that differ only in it share it.
     """
     selection = replace(
-        variant.selection, rule="none", num_accept=1, per_epoch=0, targets={}
+        variant.selection, rule="none", num_accept=1, per_epoch=0, targets={}, truncation=1.0
     )  # an ablation does not use the images that a run keeps
     variant = replace(
         variant,
@@ -252,8 +253,11 @@ def _create_training(
 def _describe_training(variant: TrainGanSettings) -> dict[str, Any]:
     """Return the settings as a job's record has them: one level, as in earlier jobs."""
     record = to_dict(variant)
+    # It draws without truncation, which earlier jobs did not have.
+    selection = {n: v for n, v in record["selection"].items() if n not in LATER_OF_SELECTION}
     return {
         **{name: value for name, value in record.items() if name != "gan"},
+        "selection": selection,
         **describe_family(variant.gan, "dcgan"),
         "data": describe_data(variant.data),
     }

@@ -22,6 +22,7 @@ from jaxgan.evaluation.quality import QualityMeter
 from jaxgan.gans.protocol import Augmentation, Gan, Networks
 from jaxgan.ops.pixels import scale_to_bytes, scale_to_unit
 from jaxgan.reports import drawing, gan_figures
+from jaxgan.sampling.diverse import choose_diverse
 from jaxgan.sampling.kept import KeptImages
 from jaxgan.sampling.listing import look_at_epoch_ends
 from jaxgan.sampling.sampler import Sampler, Samples, draw_accepted
@@ -66,6 +67,11 @@ class ClassRun:
     def selection(self) -> SelectionSettings:
         """Which images are kept."""
         return self.settings.selection
+
+    @property
+    def final_sampler(self) -> Sampler:
+        """The sampler for images of the finished generator, with the run's truncation."""
+        return self.sampler.vary(truncation=self.selection.truncation)
 
     @functools.cached_property
     def augment(self) -> Wrapped:
@@ -168,7 +174,7 @@ def look(run: ClassRun, empty_looks: "EmptyLooks", info: StepInfo) -> Mapping[st
     batch_size, networks = run.sampler.batch_size, run.gan.get_networks(info.state)
     samples = run.sampler.draw_scored(networks, info.epoch * batch_size, batch_size)
     mean_score = float(samples.scores.mean())
-    if run.selection.how.ranks:
+    if run.selection.how.chooses:
         return {"score_mean": mean_score, "num_kept": len(run.kept)}
     accepted, threshold = samples, run.selection.shown_threshold
     if threshold is not None:
@@ -265,10 +271,11 @@ def draw_missing(run: ClassRun, networks: Networks, epoch: int) -> None:
 def _draw_kept(run: ClassRun, networks: Networks) -> tuple[Samples, int]:
     """Draw the missing images by the run's rule; return them and the total number drawn."""
     selection, num = run.selection, run.kept.num_missing
-    first_seed = (run.settings.num_epochs + 1) * run.sampler.batch_size  # after those of all checks
-    if not selection.how.ranks:
+    sampler = run.final_sampler
+    first_seed = (run.settings.num_epochs + 1) * sampler.batch_size  # after those of all checks
+    if not selection.how.chooses:
         return draw_accepted(
-            run.sampler,
+            sampler,
             networks,
             num=num,
             threshold=selection.shown_threshold,
@@ -276,21 +283,28 @@ def _draw_kept(run: ClassRun, networks: Networks) -> tuple[Samples, int]:
             max_tries=selection.max_tries,
         )
     tries = count_candidates(num, selection.pool, selection.max_tries)
-    samples = run.sampler.draw_scored(networks, first_seed, tries)
-    chosen = choose_by_rank(
-        selection.rule,
-        run.sampler.score(networks, samples.images),
+    samples = sampler.draw_scored(networks, first_seed, tries)
+    return samples.take(_choose(run, networks, samples.images, num)), tries
+
+
+def _choose(run: ClassRun, networks: Networks, images: np.ndarray, num: int) -> np.ndarray:
+    """Return the indices of at most `num` candidates uint8 [n, h, w, c] that the rule keeps."""
+    rule, seed = run.selection.rule, run.settings.seed
+    if run.selection.how.spreads:
+        return choose_diverse(rule, run.meter.features(images), num, seed=seed)
+    return choose_by_rank(
+        rule,
+        run.sampler.score(networks, images),
         run.sampler.score(networks, run.held_out.images),
         num,
-        seed=run.settings.seed,
+        seed=seed,
     )
-    return samples.take(chosen), tries
 
 
 def draw_class_figures(run: ClassRun, state: Any) -> None:
     """Draw the figures of one class: samples, scores, real next to kept, augmentation."""
     path, name = run.folder.get_folder("figures"), f"class {run.class_name}"
-    samples = run.sampler.draw_scored(run.gan.get_networks(state), 0, _SCORED_IMAGES)
+    samples = run.final_sampler.draw_scored(run.gan.get_networks(state), 0, _SCORED_IMAGES)
     drawing.write_grid(samples.images[:GRID_IMAGES], path / "samples.png")
     if run.gan.augmentation is not None:
         draw_augmented(run, run.gan.augmentation, state, samples.images)

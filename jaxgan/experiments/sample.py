@@ -37,19 +37,22 @@ def sample_run(
     threshold: float | None = None,
     seed: int = 0,
     max_tries: int = 20_000,
+    truncation: float | None = None,
 ) -> None:
     """Write `num` images of the run in folder `run` to `out`, one PNG each, and a grid of them.
 
     `checkpoint` is "best" or "newest"; None: as in the run's settings. With `threshold`, at most
-    `max_tries` images are drawn, and only those with D(G(z)) >= `threshold` are written. Raises
-    `UserError` if `out` holds other images, so that images of two generators are never mixed.
+    `max_tries` images are drawn, and only those with D(G(z)) >= `threshold` are written.
+    `truncation` cuts the latents (see `two_player.draw_truncated`; 1: off); None: as in the run's
+    settings. Raises `UserError` if `out` holds other images, so that images of two generators are
+    never mixed.
     """
     if num < 1:
         raise UserError(f"--num is {num}, expected 1 or more.")
     if threshold is not None and not math.isfinite(threshold):
         raise UserError(f"--threshold is {threshold}, expected a finite number.")
     check_latents(seed, num)
-    restored = restore_run(run, checkpoint)
+    restored = restore_run(run, checkpoint).truncate(truncation, name="--truncation")
     if threshold is not None:
         check_probability("--accept=paper_text", restored.gan, remedy="set --accept=none")
     _open_out(out, _describe_origin(run, restored, threshold))
@@ -105,6 +108,7 @@ def _describe_origin(run: Path, restored: RestoredRun, threshold: float | None) 
         "step": restored.step,
         "label": restored.label,
         "threshold": threshold,
+        "truncation": restored.sampler.truncation,
         "generator": digest.hexdigest(),
     }
 
@@ -114,8 +118,11 @@ def _open_out(out: Path, origin: Mapping[str, Any]) -> None:
     names = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
     images = [name for name in names if name.lower().endswith(ENDINGS)]
     found = read_object(out / _NOTE)
+    if found is not None:
+        found = {"truncation": 1.0, **found}  # earlier notes have none
     same = found is not None and all(
-        found.get(name) == origin[name] for name in ("label", "threshold", "generator")
+        found.get(name) == origin[name]
+        for name in ("label", "threshold", "truncation", "generator")
     )
     if images and not same:
         of = "of an unknown generator"
@@ -123,6 +130,8 @@ def _open_out(out: Path, origin: Mapping[str, Any]) -> None:
             of = f"of step {found.get('step')} of {found.get('run')}"
             limit = found.get("threshold")
             of += "" if limit is None else f", those with D(G(z)) >= {limit}"
+            cut = found.get("truncation")
+            of += "" if cut == 1.0 else f", with truncation {cut}"
         raise UserError(
             f"{out} holds images already ({list_some(images)}), {printable(of)}: choose another "
             "--out. One folder holds the images of one generator."

@@ -452,7 +452,8 @@ def _draw_samples(training: _Training, state: Any) -> None:
     shown, title = drawing.choose_shown(runs), "Every column is one latent, every row one class"
     if len(shown) < len(runs):
         title += f" ({len(shown)} of {len(runs)} are shown)"
-    rows = [(run.class_name, run.sampler.draw(networks, 0, _SHOWN_OF_CLASS)) for run in shown]
+    num = _SHOWN_OF_CLASS
+    rows = [(run.class_name, run.final_sampler.draw(networks, 0, num)) for run in shown]
     path = training.folder.get_folder("figures") / "samples.png"
     drawing.plot_rows(rows, path, title=title)
 

@@ -43,10 +43,10 @@ def _find_unused_by_selection(
         unused["per_epoch"] = f"{rule} keeps no images of a check during training"
     elif not look_every_epochs:
         unused["per_epoch"] = "there are no checks during training (config.look_every_epochs is 0)"
-    if how.keeps_batches or not (how.compares or how.ranks):
+    if how.keeps_batches or not (how.compares or how.chooses):
         unused["max_tries"] = f"{rule} rejects no image that it draws"
-    if not how.ranks:
-        unused["pool"] = f"{rule} does not choose the best of more images"
+    if not how.chooses:
+        unused["pool"] = f"{rule} does not choose among more images"
     if selection.num_accept:
         unused["targets"] = "config.selection.num_accept says how many images are kept"
     flags = {"--threshold": unused["threshold"]} if "threshold" in unused else {}
@@ -64,8 +64,8 @@ def find_unused_by_sampling(accept: str, data_flags: Sequence[str]) -> dict[str,
 
 def find_unused_by_keeping() -> dict[str, str]:
     """Return which flags of launch/sample.py have no effect with --keep."""
-    names = ("num", "out", "accept", "threshold", "seed", "max_tries")
-    reason = "--keep uses the run's own rule and writes to its accepted/"
+    names = ("num", "out", "accept", "threshold", "seed", "max_tries", "truncation")
+    reason = "--keep uses the run's own rule and truncation, and writes to its accepted/"
     unused = dict.fromkeys((f"--{name}" for name in names), reason)
     return unused | dict.fromkeys(APPEARANCE_FLAGS, "a run has its own settings for this")
 

@@ -83,6 +83,9 @@ class Gan(Generic[State]):
     c] and `labels` int32 [batch]. The step returns the new state, and metrics by name: means over
     the whole batch, float []. `draw_latents` maps a key and seeds
     uint32 [batch] to any tree with one row per seed; each row depends only on its own seed.
+    `draw_truncated` does the same, and takes a truncation above 0 and below 1: the smaller it is,
+    the nearer latents are to the middle of their distribution. If it is None, truncation does not
+    apply to the latents of the family.
 
     `generate` is the generator: it maps its variables, latents and `Given` to images float
     [batch, h, w, c] in [-1, 1] of the final size. `score` is the critic: it maps its variables,
@@ -101,6 +104,7 @@ class Gan(Generic[State]):
     score: Callable[[Any, Array, Given], Array]
     score_batch: Callable[[Any, Array, Given], Array]
     to_probability: Callable[[Array], Array] | None = None
+    draw_truncated: Callable[[Key, Array, float], Any] | None = None
     meaning: str = "higher means more real"
     augmentation: Augmentation[State] | None = None
 

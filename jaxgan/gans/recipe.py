@@ -169,6 +169,9 @@ def create_gan(settings: RecipeSettings, create_players: Players, num_epochs: in
         score=score,
         score_batch=score_batch,
         to_probability=to_probability if objective.is_probability else None,
+        draw_truncated=functools.partial(
+            two_player.draw_truncated, latent_size=settings.latent_size
+        ),
         meaning=objective.meaning,
         augmentation=_create_augmentation(settings),
     )

@@ -28,9 +28,11 @@ _OWN_FILE = re.compile(rf"(epoch_\d{{5,}}|{_FINAL})_\d{{7,}}\.png")
 class KeptImage:
     """One row of `accepted.csv`.
 
-    `seed` is the seed of the latent (see `two_player.draw_latents`). For `paper_code`, which keeps
-    an image of the training batch, it is the step. `score` is D(G(z)), or D's raw output if that is
-    no probability. For `paper_code` it is the mean over the batch, the only score of that rule.
+    `seed` is the seed of the latent (see `two_player.draw_latents`). The images of the finished
+    generator (`is_final`) are drawn with the truncation of the run's settings, the others without.
+    For `paper_code`, which keeps an image of the training batch, `seed` is the step. `score` is
+    D(G(z)), or D's raw output if that is no probability. For `paper_code` it is the mean over the
+    batch, the only score of that rule.
     """
 
     file: str

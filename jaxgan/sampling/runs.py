@@ -13,7 +13,7 @@ from jaxgan.core.untrusted import printable
 from jaxgan.gans.protocol import Gan, Networks, describe_shapes
 from jaxgan.metrics.kernel_distance import METRIC
 from jaxgan.sampling.sampler import Sampler
-from jaxgan.sampling.settings import TrainGanSettings
+from jaxgan.sampling.settings import TrainGanSettings, check_truncation
 from jaxgan.training.checkpoint import Checkpoints
 from jaxgan.training.keys import create_keys
 from jaxgan.training.run_folder import read_metrics, read_record
@@ -48,7 +48,10 @@ def draw_from_run(
 def create_sampler(
     settings: TrainGanSettings, gan: Gan[Any], *, label: int | None = None
 ) -> Sampler:
-    """Return the run's sampler; a class-conditional run gives the class `label`."""
+    """Return the sampler of a training; a class-conditional run gives the class `label`.
+
+    It has no truncation: this is for the images of a finished generator.
+    """
     return Sampler(gan, create_keys(settings.seed).latents, settings.batch_size, label)
 
 
@@ -70,7 +73,7 @@ class RestoredRun(NamedTuple):
     """A run at one of its checkpoints: what is needed to draw from it.
 
     `step` is the checkpoint's step. `sampler` draws the run's class, also for a model of all
-    classes.
+    classes, with the truncation of the run's settings.
     """
 
     settings: TrainGanSettings
@@ -83,6 +86,16 @@ class RestoredRun(NamedTuple):
     def label(self) -> int | None:
         """The class that a class-conditional run draws, None for the run of one class."""
         return self.sampler.label
+
+    def truncate(self, truncation: float | None, *, name: str = "truncation") -> "RestoredRun":
+        """Return the run with another truncation of its latents; None: that of its settings.
+
+        Raises `UserError` that calls it `name` if it is out of range, or does not apply.
+        """
+        if truncation is None:
+            return self
+        check_truncation(name, truncation, self.gan)
+        return self._replace(sampler=self.sampler.vary(truncation=float(truncation)))
 
 
 def restore_run(
@@ -123,7 +136,9 @@ def _restore(
             newest, step = step, checkpoints.best_step or step
             _say_where_best_is_gone(model, step, newest)
         networks = gan.get_networks(checkpoints.restore(step, describe_shapes(gan)))
-    return RestoredRun(settings, gan, networks, create_sampler(settings, gan, label=label), step)
+    sampler = create_sampler(settings, gan, label=label)
+    sampler = sampler.vary(truncation=settings.selection.truncation)
+    return RestoredRun(settings, gan, networks, sampler, step)
 
 
 def _say_where_best_is_gone(run: Path, step: int, newest: int) -> None:

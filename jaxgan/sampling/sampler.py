@@ -25,13 +25,15 @@ class Sampler:
 
     `gan` is the GAN, and all latents follow from `key`. The paper's scores use the statistics of
     the image's batch. So they depend on the batch size, which is that of training. A
-    class-conditional generator draws images of class `label`.
+    class-conditional generator draws images of class `label`. `truncation` below 1 cuts the latents
+    (see `two_player.draw_truncated`), and needs a `gan` that can do so: see `check_truncation`.
     """
 
     gan: Gan[Any]
     key: Key
     batch_size: int
     label: int | None = None
+    truncation: float = 1.0
 
     def draw(self, networks: Networks, first_seed: int, num: int) -> np.ndarray:
         """Return images uint8 [num, h, w, c] of the latents `first_seed`, `first_seed` + 1, ...
@@ -64,12 +66,13 @@ class Sampler:
     def compile_ahead(self, networks: Networks) -> None:
         """Compile the drawing of images with scores, for networks of these shapes."""
         seeds = jax.ShapeDtypeStruct((self.batch_size,), np.uint32)
-        generate = self._generate.lower(networks.generator, self.key, seeds, self._given)
+        inputs = (networks.generator, self.key, seeds, self._given)
+        generate = self._generate.lower(*inputs, self.truncation)
         generate.compile()
         self._score_batch.lower(networks.critic, generate.out_info[0], self._given).compile()
 
     def vary(self, **changes: Any) -> "Sampler":
-        """Return a sampler with another `key` or `label`; it shares the compiled functions."""
+        """Return one with another `key`, `label` or `truncation`; it shares compiled functions."""
         other = dataclasses.replace(self, **changes)
         shared = ("_generate", "_score_batch", "_score_alone")
         vars(other).update({name: getattr(self, name) for name in shared})
@@ -80,7 +83,8 @@ class Sampler:
         for start in range(first_seed, first_seed + max(num, 1), self.batch_size):
             # The seeds that fill up the last batch may wrap around.
             seeds = (np.arange(self.batch_size) + start) % NUM_SEEDS
-            yield self._generate(networks.generator, self.key, seeds.astype(np.uint32), self._given)
+            inputs = (networks.generator, self.key, seeds.astype(np.uint32), self._given)
+            yield self._generate(*inputs, self.truncation)
 
     @functools.cached_property
     def _given(self) -> Given:
@@ -91,12 +95,18 @@ class Sampler:
         """One program from seeds to bytes: separate programs are slow for a small batch."""
 
         def generate(
-            variables: Params, key: Key, seeds: Array, given: Given
+            variables: Params, key: Key, seeds: Array, given: Given, truncation: float
         ) -> tuple[Array, Array]:
-            images = self.gan.generate(variables, self.gan.draw_latents(key, seeds), given)
+            images = self.gan.generate(variables, self._draw_latents(key, seeds, truncation), given)
             return images, scale_to_bytes(images)
 
-        return jax.jit(generate)
+        return jax.jit(generate, static_argnums=4)
+
+    def _draw_latents(self, key: Key, seeds: Array, truncation: float) -> Any:
+        if truncation == 1.0:
+            return self.gan.draw_latents(key, seeds)
+        assert self.gan.draw_truncated is not None
+        return self.gan.draw_truncated(key, seeds, truncation)
 
     @functools.cached_property
     def _score_batch(self) -> Wrapped:

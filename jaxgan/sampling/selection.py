@@ -15,6 +15,8 @@ The text of the paper and its listing differ (section 4.1), so there are two rul
   generated images, images are kept at random.
 - `top_k`: several times as many images of the finished generator are drawn, and those with the
   highest scores of D are kept.
+- `k_means` and `farthest_point`: as many are drawn, and different ones are kept, whatever D says
+  (see `jaxgan.sampling.diverse`).
 
 Both rules of the paper keep images that fool D, at times when D fails: not the best images.
 """
@@ -38,8 +40,9 @@ class Rule(NamedTuple):
 
     `compares`: compares with a threshold, so it needs a D that gives probabilities. `keeps_looks`:
     keeps images drawn by a check during training. `keeps_batches`: keeps images of the training
-    batches only. `ranks`: chooses from many images of the finished generator. `calibrates`: needs
-    real images that D has not seen.
+    batches only. `ranks`: chooses from many images of the finished generator by D's scores.
+    `calibrates`: needs real images that D has not seen. `spreads`: chooses from as many images by
+    how different they are, and D has no say.
     """
 
     compares: bool = False
@@ -47,6 +50,12 @@ class Rule(NamedTuple):
     keeps_batches: bool = False
     ranks: bool = False
     calibrates: bool = False
+    spreads: bool = False
+
+    @property
+    def chooses(self) -> bool:
+        """Whether it chooses from several times as many images of the finished generator."""
+        return self.ranks or self.spreads
 
 
 RULES: Mapping[str, Rule] = {
@@ -55,8 +64,11 @@ RULES: Mapping[str, Rule] = {
     "none": Rule(keeps_looks=True),
     "calibrated": Rule(ranks=True, calibrates=True),
     "top_k": Rule(ranks=True),
+    "k_means": Rule(spreads=True),
+    "farthest_point": Rule(spreads=True),
 }
 RANKING_RULES = tuple(name for name, rule in RULES.items() if rule.ranks)
+DIVERSE_RULES = tuple(name for name, rule in RULES.items() if rule.spreads)
 MIN_HELD_OUT = 3  # the fewest real images for a calibration
 _CALIBRATING = 0.1  # of a class's training images, by patient
 

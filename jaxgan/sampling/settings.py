@@ -1,5 +1,6 @@
 """The settings of a GAN's run: see configs/dcgan.py for the meaning of each field."""
 
+import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ class SelectionSettings:
     per_epoch: int
     max_tries: int
     pool: float
+    truncation: float = 1.0
 
     def __post_init__(self) -> None:
         check_choice("rule", self.rule, tuple(RULES))
@@ -33,6 +35,8 @@ class SelectionSettings:
             good = isinstance(num, int) and not isinstance(num, bool) and num >= 0
             check(f"targets.{name}", num, good, "a whole number, 0 or more")
         check("pool", self.pool, self.pool >= 1.0, "1 or more")
+        expected = "a number above 0, at most 1 (off)"
+        check("truncation", self.truncation, 0.0 < self.truncation <= 1.0, expected)
 
     @property
     def how(self) -> Rule:
@@ -69,6 +73,9 @@ class TrainGanSettings(RunSettings):
         if self.selection.how.compares:
             rule = f"config.selection.rule {self.selection.rule!r}"
             check_probability(rule, self.create_gan(), remedy="set --accept=none")
+        if self.selection.truncation != 1.0:
+            name = "config.selection.truncation"
+            check_truncation(name, self.selection.truncation, self.create_gan())
 
     def create_gan(self) -> Gan[Any]:
         """Return the GAN of the run."""
@@ -82,4 +89,15 @@ def check_probability(rule: str, gan: Gan[Any], *, remedy: str) -> None:
             f"{rule} needs a score of D that is a probability. Only a family and an objective "
             f"with cross-entropy (config.gan.objective) have one, not this one ({gan.meaning}): "
             f"{remedy}."
+        )
+
+
+def check_truncation(name: str, truncation: float, gan: Gan[Any]) -> None:
+    """Raise if `truncation` is out of its range, or does not apply to the latents of `gan`."""
+    if not isinstance(truncation, numbers.Real) or not 0.0 < truncation <= 1.0:
+        raise UserError(f"{name} is {truncation!r}, expected a number above 0, at most 1 (off).")
+    if truncation != 1.0 and gan.draw_truncated is None:
+        raise UserError(
+            f"{name} is {truncation}, but truncation does not apply to this family: its latents "
+            "are not one array of values from a normal distribution. Expected 1 (off)."
         )

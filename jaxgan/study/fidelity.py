@@ -24,6 +24,7 @@ from jaxgan.training.jobs import Job, Result, hash_files, hash_pixels
 VERSION = 1  # raise it when the results change, so that generators are measured again
 
 Measured = Mapping[str, Any]  # of one generator, see `measure`
+_AS_TRAINED: Mapping[str, Any] = {}  # with no truncation
 _Place = tuple[int, int, int]  # fold, GAN seed, class
 
 # Words before the mean of blurs. "less": some generators are within chance, and count with the most
@@ -37,10 +38,19 @@ AMOUNTS = {
 }
 
 
-def create_job(ruler: str, made: Result, train: ImageSet, label: int, *, name: str) -> Job:
+def create_job(
+    ruler: str,
+    made: Result,
+    train: ImageSet,
+    label: int,
+    *,
+    name: str,
+    drawing: Mapping[str, Any] = _AS_TRAINED,
+) -> Job:
     """Return the job that measures the images of one generator with a ruler.
 
     `made` is the result of the generator's jobs; `train` are the training images of its fold.
+    `drawing` says how the images were drawn (`generators.describe_drawing`).
     """
     generated, real = made["images"][:MOST_GENERATED], train.of_class(label)
     record: dict[str, Any] = {
@@ -48,6 +58,7 @@ def create_job(ruler: str, made: Result, train: ImageSet, label: int, *, name: s
         "num": len(generated),
         "real": _describe_images(real),
         "version": VERSION,
+        **drawing,
     }
     if ruler == OUTSIDE:
         record["fitted"] = _describe_images(train)

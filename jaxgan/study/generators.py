@@ -62,7 +62,8 @@ class GeneratorLab:
             max_steps=settings.max_steps_per_dispatch,
             devices=devices,
         )
-        self._sampler = Sampler(self._gan, create_keys(0).latents, settings.gan_batch_size)
+        key, size = create_keys(0).latents, settings.gan_batch_size
+        self._sampler = Sampler(self._gan, key, size, truncation=settings.truncation)
         self._dispatchers: dict[tuple[int, int, Pace | None], Dispatcher] = {}
 
     def create_job(self, images: ImageSet, *, name: str, seed: int) -> Job:
@@ -91,7 +92,8 @@ class GeneratorLab:
 
         The images of a smaller `num` are the first images of a larger one.
         """
-        record = {"generator": str(trained["record"]), "num": num}
+        drawing = describe_drawing(self._settings)
+        record = {"generator": str(trained["record"]), "num": num, **drawing}
         return Job("images", name, record, functools.partial(self._draw, trained, seed, num))
 
     def _train(self, images: ImageSet, seed: int, partial: Path) -> Result:
@@ -154,16 +156,27 @@ class GeneratorLab:
     def _draw(self, trained: Result, seed: int, num: int, partial: Path) -> Result:
         """Draw all images at once: `partial` would be written too late to be useful."""
         del partial
-        shapes = self._gan.get_networks(describe_shapes(self._gan))
-        networks = Networks(
-            _unpack(shapes.generator, trained["variables"]),
-            _unpack(shapes.critic, trained["discriminator"]),
-        )
+        networks = self._restore(trained)
         key, first = _choose_latents(self._sampler.key, seed)
         samples = self._sampler.vary(key=key).draw_scored(networks, first, num)
         logits = self._sampler.score(networks, samples.images)
         _check_finite(logits)
         return {"images": samples.images, "scores": samples.scores, "logits": logits}
+
+    def _restore(self, trained: Result) -> Networks:
+        shapes = self._gan.get_networks(describe_shapes(self._gan))
+        return Networks(
+            _unpack(shapes.generator, trained["variables"]),
+            _unpack(shapes.critic, trained["discriminator"]),
+        )
+
+
+def describe_drawing(settings: StudySettings) -> dict[str, Any]:
+    """Return what the record of a job with drawn images has besides their generator.
+
+    Jobs without truncation, the only ones in early studies, keep their names.
+    """
+    return {} if settings.truncation == 1.0 else {"truncation": settings.truncation}
 
 
 def describe_generator(settings: StudySettings, seed: int) -> dict[str, Any]:

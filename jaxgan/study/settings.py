@@ -10,7 +10,7 @@ from jaxgan.core.settings import check
 from jaxgan.data.settings import DataSettings
 from jaxgan.gans import families as gan_families
 from jaxgan.networks.optimizers import OptimizerSettings
-from jaxgan.sampling.settings import check_probability
+from jaxgan.sampling.settings import check_probability, check_truncation
 from jaxgan.study.arms import ARMS, Arm, create_arms
 
 MOST_FOLDS = 20
@@ -47,6 +47,7 @@ class StudySettings:
     data: DataSettings
     transfer: TransferSettings = NO_TRANSFER
     keep_classifiers: bool = False
+    truncation: float = 1.0
 
     def __post_init__(self) -> None:
         self._check_numbers()
@@ -86,6 +87,9 @@ class StudySettings:
         _check("amounts", self.amounts, good, "numbers above 0, at most 20")
         good = len(set(self.amounts)) == len(self.amounts)
         _check("amounts", self.amounts, good, "each amount once")
+        if self.needs_generators:
+            gan = self.gan.create(self.gan_epochs)
+            check_truncation("config.truncation", self.truncation, gan)
         for arm in self.create_arms():
             if arm.source.rule.compares:
                 gan = self.gan.create(self.gan_epochs)

@@ -10,7 +10,15 @@ NEVER_READ = {
     "config.data.split_seed": _SPLIT,
     "config.data.resident_bytes": "the images of a study's jobs are always on the device",
 }
-_GAN_FIELDS = ("gan", "gan_epochs", "gan_batch_size", "num_gan_seeds", "holdout", "pool")
+_GAN_FIELDS = (
+    "gan",
+    "gan_epochs",
+    "gan_batch_size",
+    "num_gan_seeds",
+    "holdout",
+    "pool",
+    "truncation",
+)
 
 
 def find_unused_by_study(settings: StudySettings) -> dict[str, str]:

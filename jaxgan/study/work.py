@@ -17,7 +17,7 @@ from jaxgan.study import fidelity, heat
 from jaxgan.study.added import Request
 from jaxgan.study.arms import Arm
 from jaxgan.study.classifiers import ClassifierLab
-from jaxgan.study.generators import GeneratorLab, join_results
+from jaxgan.study.generators import GeneratorLab, describe_drawing, join_results
 from jaxgan.study.kept import FOLDER, Kept
 from jaxgan.study.plan import StudyPlan
 from jaxgan.study.results import StudyResults, name_training
@@ -163,7 +163,9 @@ class _Work:
             train = results.gan_folds.get_train(fold)
             suffix = f"of {results.class_names[label]}, fold {fold + 1}, seed {seed}"
             name = f"quality ({ruler}) {suffix}"
-            done = self.runner.run(fidelity.create_job(ruler, made, train, label, name=name))
+            drawing = describe_drawing(results.settings)
+            job = fidelity.create_job(ruler, made, train, label, name=name, drawing=drawing)
+            done = self.runner.run(job)
             if done is not None:
                 results.fidelity[ruler][place] = fidelity.read_measured(done)
 
@@ -214,6 +216,7 @@ def _describe_arm(
     if arm.needs_generator:
         described["generators"] = [str(result["record"]) for result in generated.values()]
         described["threshold"] = plan.settings.threshold
+        described |= describe_drawing(plan.settings)
     if arm.chooses:
         described["candidates"] = plan.count_candidates(arm, fold)
     if arm.has_own_counts:

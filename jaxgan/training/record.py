@@ -13,7 +13,7 @@ from typing import Any, TypeGuard
 
 from jaxgan.core.errors import UserError, list_some
 
-FORMAT = 4  # of records; records without a number have format 1
+FORMAT = 5  # of records; records without a number have format 1
 GROWING = "num_epochs"  # the only field of the result that may change when a run continues: larger
 # Fields that may change when a run continues: no result depends on them. Every other field decides
 # what is learned, measured, selected as the best, kept or written, and cannot change. There are two
@@ -58,6 +58,8 @@ _LATER_OF_CLASSIFIERS: Settings = {
 }
 # The fields that came with format 4, of GANs with the losses of `gans/recipe.py`.
 LATER_OF_GANS: Settings = {"r2_weight": 0.0, "lecam_weight": 0.0}
+# The field that came with format 5, of the group `selection` of every GAN.
+LATER_OF_SELECTION: Settings = {"truncation": 1.0}
 _LENGTHWISE = ("time", "exponential", "cosine")  # schedules that depend on the length of a run
 
 
@@ -85,7 +87,9 @@ def upgrade_record(record: Mapping[str, Any], shown: str) -> dict[str, Any]:
         upgraded = _upgrade_format_1(upgraded)
     if number <= 2:
         upgraded = _upgrade_format_2(upgraded)
-    return upgraded if number == FORMAT else _upgrade_format_3(upgraded)
+    if number <= 3:
+        upgraded = _upgrade_format_3(upgraded)
+    return upgraded if number == FORMAT else _upgrade_format_4(upgraded)
 
 
 def _upgrade_format_1(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,6 +149,17 @@ def _upgrade_format_3(record: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(gan, Mapping) or "r1_weight" not in gan:  # another family has other losses
         return dict(record)
     return {**record, "settings": {**settings, "gan": {**LATER_OF_GANS, **gan}}}
+
+
+def _upgrade_format_4(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record with the settings of a GAN's selection that came later."""
+    settings = record.get("settings")
+    if record.get("kind") != "gan" or not isinstance(settings, Mapping):
+        return dict(record)
+    selection = settings.get("selection")
+    if not isinstance(selection, Mapping):
+        return dict(record)
+    return {**record, "settings": {**settings, "selection": {**LATER_OF_SELECTION, **selection}}}
 
 
 def check_same_fields(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
