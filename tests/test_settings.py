@@ -197,7 +197,10 @@ def test_an_unknown_variant_names_those_there_are():
         ({"selection": {"threshold": float("-inf")}}, "selection.threshold is -inf, expected a f"),
         ({"selection": {"pool": float("inf")}}, "selection.pool is inf, expected a finite number"),
         ({"nonsense": 1}, "config.nonsense is not known"),
-        ({"family": "dcgna"}, "config.gan.family is 'dcgna', expected one of dcgan, mlp"),
+        (
+            {"family": "dcgna"},
+            "config.gan.family is 'dcgna', expected one of dcgan, mlp, projected",
+        ),
         ({"num_critic_steps": 0}, "config.gan.num_critic_steps is 0, expected 1 up"),
         ({"data": 3}, "config.data is 3, expected a group of fields"),
     ],
