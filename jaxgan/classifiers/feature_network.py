@@ -95,6 +95,7 @@ class FeatureNetwork:
 # Traced once for equal blocks: there are a hundred operations in one.
 @functools.partial(jax.jit, static_argnames="strides")
 def _apply(block: Block, x: Array, strides: int) -> Array:
+    block = jax.tree.map(lambda leaf: jnp.asarray(leaf, x.dtype), block)
     y = x
     if block.expand is not None:
         y = _relu6(y @ block.expand.kernel + block.expand.bias)

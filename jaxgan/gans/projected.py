@@ -106,9 +106,7 @@ class Head(nn.Module):
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
         for i, num in enumerate(self.features):
-            x = self._apply(
-                DownConv(num, use_bias=True, dtype=self.dtype, name=f"down{i}"), x, train
-            )
+            x = self._apply(DownConv(num, dtype=self.dtype, name=f"down{i}"), x, train)
             norm = BatchNorm(
                 use_running_average=not train,
                 axis_name=self.axis_name,
