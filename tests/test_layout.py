@@ -20,7 +20,8 @@ core metrics
 ops devices data
 networks reports
 training
-gans classifiers
+classifiers
+gans
 sampling
 evaluation benchmark
 study

@@ -189,6 +189,11 @@ def create_gan_settings(name):
         values = {**to_dict(dcgan), "family": "mlp", **own}
         del values["discriminator_norm"]
         return read_settings(families.MlpSettings, values)
+    if name == "projected":
+        own = {"eye_variant": 0, "eye_weights": "random", "eye_size": 64, "projection_width": 4}
+        values = {**to_dict(dcgan), "family": name, **own}
+        del values["discriminator_norm"]
+        return read_settings(families.ProjectedSettings, values)
     return dcgan
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import dcgan, mlp
+from configs import dcgan, mlp, projected
 from jaxgan.core.errors import UserError
 from jaxgan.core.settings import read_settings, to_dict
 from jaxgan.core.types import Batch
@@ -21,13 +21,26 @@ from jaxgan.sampling.settings import TrainGanSettings
 from jaxgan.training.feed import ResidentFeed
 from jaxgan.training.keys import create_keys
 from jaxgan.training.loop import Stopped
-from tests.helpers import compute_difference, make_dataset, make_dcgan_settings, make_image_set
+from tests.helpers import (
+    compute_difference,
+    make_dataset,
+    make_dcgan_settings,
+    make_image_set,
+    make_small_eye,
+)
 from tests.toy_gan import ToySettings
 
 TINY = {"image_size": 32, "channels": 1, "latent_size": 8, "diffaugment": False}
 SETTINGS = {
     "dcgan": (dcgan, {**TINY, "generator_width": 4, "discriminator_width": 4}),
     "mlp": (mlp, {**TINY, "generator_width": 8, "discriminator_width": 8}),
+    "projected": (
+        projected,
+        {
+            **{**TINY, "generator_width": 4, "discriminator_width": 4, "projection_width": 4},
+            **{"eye_weights": "random", "eye_size": 64},
+        },
+    ),
 }
 TOY = {"family": "toy", "image_size": 32, "channels": 1, "rate": 0.5, "mean_epochs": 2}
 NAMES = [*SETTINGS, "toy"]
@@ -37,6 +50,11 @@ NAMES = [*SETTINGS, "toy"]
 def toy_is_known(monkeypatch):
     """The one line that a newcomer adds."""
     monkeypatch.setattr(families, "GanSettings", families.GanSettings | ToySettings)
+
+
+@pytest.fixture(autouse=True)
+def eye_is_small(monkeypatch):
+    make_small_eye(monkeypatch)
 
 
 def make_values(name):
@@ -65,7 +83,9 @@ def test_a_config_comes_back_as_it_was_written(name):
 
 
 def test_a_family_that_is_not_there_is_told_with_those_that_are():
-    with pytest.raises(UserError, match=r"config.gan.family is 'dcgna': expected|dcgan, mlp, toy"):
+    with pytest.raises(
+        UserError, match=r"config.gan.family is 'dcgna': expected|dcgan, mlp, projected, toy"
+    ):
         make_settings("toy", gan={**TOY, "family": "dcgna"})
     with pytest.raises(UserError, match=r"config.gan.rate is missing"):
         make_settings("toy", gan={"family": "toy", "image_size": 32, "channels": 1})

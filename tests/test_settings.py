@@ -199,7 +199,10 @@ def test_an_unknown_variant_names_those_there_are():
         ({"selection": {"truncation": 0.0}}, r"n.truncation is 0.0, expected a number above 0"),
         ({"selection": {"truncation": 1.5}}, r"n.truncation is 1.5, expected a number above 0"),
         ({"nonsense": 1}, "config.nonsense is not known"),
-        ({"family": "dcgna"}, "config.gan.family is 'dcgna', expected one of dcgan, mlp"),
+        (
+            {"family": "dcgna"},
+            "config.gan.family is 'dcgna', expected one of dcgan, mlp, projected",
+        ),
         ({"num_critic_steps": 0}, "config.gan.num_critic_steps is 0, expected 1 up"),
         ({"data": 3}, "config.data is 3, expected a group of fields"),
     ],

@@ -47,6 +47,8 @@ def make_data(size, channels, num=28, num_val=0):
 def make_small_gan(gan):
     gan.image_size = 32
     gan.generator_width = gan.discriminator_width = 4
+    if gan.family == "projected":
+        gan.eye_weights, gan.eye_size, gan.projection_width = "random", 64, 4
 
 
 def make_small_classifier(classifier):

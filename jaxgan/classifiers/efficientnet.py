@@ -116,7 +116,7 @@ class EfficientnetLite(ClassifierModule):
         stem, last = (scale_filters(features, self.width) for features in (_STEM, _LAST))
         self.stem = self.style.create_conv(stem, 3, strides=2, padding="SAME", name="conv_stem")
         self.stem_norm = self.style.create_norm("bn0")
-        plan = [stage for row in _plan_stages(self.variant, self.width) for stage in row]
+        plan = [stage for row in plan_stages(self.variant, self.width) for stage in row]
         self.blocks = [
             Block(self.style, stage, self.drop_connect * i / len(plan), name=f"blocks_{i}")
             for i, stage in enumerate(plan)
@@ -141,7 +141,7 @@ class EfficientnetLite(ClassifierModule):
         return blocks.to_logits(self.output(features))
 
 
-def _plan_stages(variant: int, width: float) -> list[list[Stage]]:
+def plan_stages(variant: int, width: float) -> list[list[Stage]]:
     """Return the blocks of each stage; the first and the last stage are never deeper."""
     wider, deeper = _COEFFICIENTS[variant]
     plan = []
@@ -196,7 +196,7 @@ class EfficientnetLiteSettings(FamilySettings):
     def _list_stages(self) -> tuple[tuple[str, ...], ...]:
         stages: list[tuple[str, ...]] = [("conv_stem", "bn0")]
         num = 0
-        for row in _plan_stages(self.variant, self.width):
+        for row in plan_stages(self.variant, self.width):
             stages.append(tuple(f"blocks_{num + i}" for i in range(len(row))))
             num += len(row)
         *others, last = stages

@@ -107,11 +107,13 @@ class TrainedGan:
 
 def describe_run(settings: TrainGanSettings, dataset: Dataset, class_name: str) -> dict[str, Any]:
     """Return what defines a run, as its `config.json` records it."""
+    weights = settings.gan.describe_weights()
     return {
         "kind": "gan",
         "class": class_name,
         "data": dataset.describe(),
         "settings": to_dict(settings),
+        **({"weights": weights} if weights else {}),
     }
 
 

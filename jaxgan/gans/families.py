@@ -5,5 +5,6 @@ A new family is one file in this folder and one name here: see docs/add-a-gan.md
 
 from jaxgan.gans.dcgan import DcganSettings
 from jaxgan.gans.mlp import MlpSettings
+from jaxgan.gans.projected import ProjectedSettings
 
-GanSettings = DcganSettings | MlpSettings
+GanSettings = DcganSettings | MlpSettings | ProjectedSettings

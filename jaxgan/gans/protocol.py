@@ -158,6 +158,10 @@ class FamilySettings:
         """Return which fields have no effect with the others as they are, each with the reason."""
         return {}
 
+    def describe_weights(self) -> Mapping[str, Any]:
+        """Return which published weights a run reads, for its record: file and sha256."""
+        return {}
+
     def describe_job(self) -> Mapping[str, str]:
         """Return additions to a job's record, to distinguish it from jobs of earlier versions."""
         return {}

@@ -153,7 +153,7 @@ def create_gan(settings: RecipeSettings, create_players: Players, num_epochs: in
         return jax.nn.sigmoid(logits)
 
     return Gan(
-        create_state=functools.partial(_create_state, settings, generator, discriminator),
+        create_state=functools.partial(create_state, settings, generator, discriminator),
         stages=(
             Stage(
                 "all",
@@ -173,19 +173,25 @@ def create_gan(settings: RecipeSettings, create_players: Players, num_epochs: in
             two_player.draw_truncated, latent_size=settings.latent_size
         ),
         meaning=objective.meaning,
-        augmentation=_create_augmentation(settings),
+        augmentation=create_augmentation(settings),
     )
 
 
-def _create_state(
-    settings: RecipeSettings, generator: nn.Module, discriminator: nn.Module, key: Key
+def create_state(
+    settings: RecipeSettings,
+    generator: nn.Module,
+    discriminator: nn.Module,
+    key: Key,
+    seen: tuple[two_player.Shape, ...] | None = None,
 ) -> GanState:
+    """Draw both networks; `seen` are the shapes of D's input if that is not the images."""
+    image_shape = (settings.image_size, settings.image_size, settings.channels)
     return two_player.create_gan_state(
         key,
         generator=two_player.Player(generator, create_optimizer(settings)),
         discriminator=two_player.Player(discriminator, create_discriminator_optimizer(settings)),
         latent_size=settings.latent_size,
-        image_shape=(settings.image_size, settings.image_size, settings.channels),
+        image_shape=image_shape if seen is None else seen,
         keep_ema=settings.ema_decay > 0.0,
         augment_strength=1.0 if settings.augment_target == 0.0 else 0.0,
         keep_logit_averages=settings.lecam_weight > 0.0,
@@ -292,7 +298,8 @@ def create_augment(settings: RecipeSettings) -> two_player.AugmentFn:
     return augment
 
 
-def _create_augmentation(settings: RecipeSettings) -> Augmentation[GanState] | None:
+def create_augmentation(settings: RecipeSettings) -> Augmentation[GanState] | None:
+    """Return the augmentation of D's input, None if there is none."""
     if not settings.diffaugment:
         return None
     augment = create_augment(settings)

@@ -7,7 +7,7 @@ updated D. The fakes are made once, and the pullback of that pass gives the grad
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -24,7 +24,9 @@ from jaxgan.ops.pixels import scale_to_unit
 
 AugmentFn = Callable[[Array, Key, Array], Array]
 PenaltyFn = Callable[[Callable[[Array], Array], Array, Array, Key], Array]
+SeeFn = Callable[[Params, Array], Any]
 LecamFn = Callable[[Array, Array], tuple[Array, Array]]
+Shape = tuple[int, int, int]
 Pullback = Callable[[Array], tuple[Params]]
 
 # The metrics that are the moving averages of `Lecam`.
@@ -90,6 +92,10 @@ class Recipe(NamedTuple):
     `augment_fn` augments all input of D: real, generated and G's images, and those of `penalty_fn`.
     With `num_critic_steps` n above 1, G is updated only in every n-th step. In the other steps its
     statistics and the moving average do not change either, so `ema_decay` counts updates of G.
+
+    `see_fn` maps D's statistics and augmented images to the input of D's network, if that is not
+    the images. Nothing in it learns. As it may cost more than D, it sees each batch once: G then
+    learns from the same augmented images as D.
     """
 
     objective: Objective
@@ -100,6 +106,7 @@ class Recipe(NamedTuple):
     num_critic_steps: int = 1
     adaptation: Adaptation | None = None
     lecam: Lecam | None = None
+    see_fn: SeeFn | None = None
 
 
 class GanState(struct.PyTreeNode):
@@ -128,14 +135,20 @@ def create_gan_state(
     generator: Player,
     discriminator: Player,
     latent_size: int,
-    image_shape: tuple[int, int, int],
+    image_shape: Shape | tuple[Shape, ...],
     keep_ema: bool,
     augment_strength: float = 1.0,
     keep_logit_averages: bool = False,
 ) -> GanState:
-    """Draw both networks' parameters; `image_shape` is [height, width, channels]."""
+    """Draw both networks' parameters.
+
+    `image_shape` is [height, width, channels] of D's input, or a shape for each of several maps.
+    """
     generator_key, discriminator_key = jax.random.split(key)
     example = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.result_type(float))
+    seen = jax.tree.map(
+        lambda shape: example((1, *shape)), image_shape, is_leaf=lambda x: isinstance(x[0], int)
+    )
     labels = jax.ShapeDtypeStruct((1,), jnp.int32)
     generator_state = create_network_state(
         generator_key, *generator, example((1, latent_size)), labels
@@ -143,7 +156,7 @@ def create_gan_state(
     discriminator_state = create_network_state(
         discriminator_key,
         *discriminator,
-        example((1, *image_shape)),
+        seen,
         labels,
     )
     ema = _copy(generator_state.variables) if keep_ema else None
@@ -181,8 +194,12 @@ def train_step(
     def split(key: Key) -> Key:
         return take_part(jax.random.split(key, batch_size), axis_name)
 
-    def augment(images: Array, key: Key) -> Array:
-        return recipe.augment_fn(images, split(key), state.augment_strength)
+    def see(images: Array, key: Key) -> Any:
+        """Return the input of D's network for augmented images."""
+        augmented = recipe.augment_fn(images, split(key), state.augment_strength)
+        if recipe.see_fn is None:
+            return augmented
+        return recipe.see_fn(state.discriminator.batch_stats, augmented)
 
     # Fakes have the classes of the real images, so D sees each class equally often in both.
     labels = batch.labels
@@ -200,10 +217,17 @@ def train_step(
         follow = functools.partial(recipe.lecam.follow, state.logit_averages, step=state.step)
         lecam_fn = functools.partial(recipe.lecam.regularise, follow, axis_name)
     real = scale_to_unit(batch.images)
+    judged: Any = fake
+    pull = pullback
+    if recipe.see_fn is None:
+        seen = see(fake, fake_key)
+    else:
+        seen, pull_seen = jax.vjp(functools.partial(see, key=fake_key), fake)
+        judged, pull = seen, lambda seen: pullback(*pull_seen(seen))
     new_discriminator, discriminator_metrics = update_discriminator(
         state.discriminator,
-        real=augment(real, real_key),
-        fake=augment(fake, fake_key),
+        real=see(real, real_key),
+        fake=seen,
         labels=labels,
         discriminator=discriminator,
         objective=recipe.objective,
@@ -214,20 +238,24 @@ def train_step(
         axis_name=axis_name,
     )
 
-    def score(augmented: Array, dropout_key: Key) -> Array:
+    def score(seen: Any, dropout_key: Key) -> Array:
         variables = new_discriminator.variables
-        return _discriminate(discriminator.network, variables, augmented, labels, dropout_key)[0]
+        return _discriminate(discriminator.network, variables, seen, labels, dropout_key)[0]
+
+    def score_judged(judged: Any) -> Array:
+        is_image = recipe.see_fn is None
+        return score(see(judged, generator_key) if is_image else judged, dropout_keys[2])
 
     real_logits = None
     if recipe.objective.is_relativistic:
         augment_key, dropout_key = jax.random.split(jax.random.fold_in(key, 6))
-        real_logits = score(augment(real, augment_key), dropout_key)
+        real_logits = score(see(real, augment_key), dropout_key)
     new_generator, generator_metrics = update_generator(
         state.generator,
-        fake=fake,
-        pullback=pullback,
+        fake=judged,
+        pullback=pull,
         batch_stats=generator_stats,
-        score_fn=lambda images: score(augment(images, generator_key), dropout_keys[2]),
+        score_fn=score_judged,
         real_logits=real_logits,
         objective=recipe.objective,
         optimizer=generator.optimizer,

@@ -1,7 +1,7 @@
 """The parts of a network that training changes, for a GAN or a classifier, and their update."""
 
 import functools
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import flax.linen as nn
 import jax
@@ -33,9 +33,12 @@ def create_network_state(
     key: Key,
     network: nn.Module,
     optimizer: optax.GradientTransformation,
-    *inputs: jax.ShapeDtypeStruct,
+    *inputs: Any,
 ) -> NetworkState:
-    """Draw the parameters of a network that takes these inputs and `train`."""
+    """Draw the parameters of a network that takes these inputs and `train`.
+
+    An input is a `jax.ShapeDtypeStruct` or a tuple of them.
+    """
     # Lazily: only the parameters are computed, one by one (`layers.normal`). Without `train`, batch
     # norm would also compute with its first statistics. Without `disable_jit`, JAX would compile
     # the part of each jitted function that needs no input, although it is empty.
@@ -46,10 +49,8 @@ def create_network_state(
 
 
 @functools.partial(jax.jit, static_argnames=("network", "inputs"))
-def _create_statistics(
-    key: Key, *, network: nn.Module, inputs: tuple[jax.ShapeDtypeStruct, ...]
-) -> Params:
-    examples = [jnp.zeros(example.shape, example.dtype) for example in inputs]
+def _create_statistics(key: Key, *, network: nn.Module, inputs: tuple[Any, ...]) -> Params:
+    examples = jax.tree.map(lambda example: jnp.zeros(example.shape, example.dtype), inputs)
     return network.init(key, *examples, train=False).get("batch_stats", {})
 
 
