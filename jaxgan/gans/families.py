@@ -4,6 +4,8 @@ A new family is one file in this folder and one name here: see docs/add-a-gan.md
 """
 
 from jaxgan.gans.dcgan import DcganSettings
+from jaxgan.gans.fastgan import FastganSettings
 from jaxgan.gans.mlp import MlpSettings
+from jaxgan.gans.r3gan import R3ganSettings
 
-GanSettings = DcganSettings | MlpSettings
+GanSettings = DcganSettings | MlpSettings | R3ganSettings | FastganSettings
