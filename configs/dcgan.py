@@ -26,8 +26,9 @@ def paper() -> ConfigDict:
     config.gan.generator_width = 64  # features before the image layer: 512-256-128-64-3
     config.gan.discriminator_width = 64  # features of the first layer: 64-128-256-512-1
     config.gan.discriminator_norm = "batch"  # "spectral", "none"
-    # As in the listing; "saturating" is eq. 3. Also "least_squares", "hinge", "wasserstein", and
-    # "relativistic": D compares each real image with a generated one (RpGAN, used by R3GAN).
+    # As in the listing; "saturating" is eq. 3. Also "least_squares", "hinge", "soft_hinge" (of
+    # FastGAN), "wasserstein", and "relativistic": D compares each real image with a generated one
+    # (RpGAN, used by R3GAN).
     config.gan.objective = "non_saturating"
     config.gan.label_smoothing = 0.0  # real images count as 1 - this
     config.gan.num_critic_steps = 1  # steps of D for each of G: 5 with "wasserstein"

@@ -69,6 +69,20 @@ def test_the_other_objectives_are_their_closed_forms():
     np.testing.assert_allclose(fake, -np.log(1 - D), rtol=1e-5)
 
 
+def test_the_soft_hinge_is_the_mean_over_its_margins():
+    """FastGAN's code: max(0, margin - x), with the margin from 0.8 to 1."""
+    x = np.array([-3.0, 0.5, 0.8, 0.85, 0.9, 0.99, 1.0, 4.0])
+    margins = np.linspace(0.8, 1.0, 20001)[:, None]
+    expected = np.maximum(margins - x, 0).mean(axis=0)
+    real, fake = objectives.soft_hinge_discriminator_loss(
+        real_logits=jnp.array(x), fake_logits=jnp.array(-x)
+    )
+    np.testing.assert_allclose(real, expected, atol=1e-5)
+    np.testing.assert_allclose(fake, expected, atol=1e-5)
+    slope = jax.grad(lambda x: jnp.sum(objectives._soften(x)))(jnp.array([0.0, 0.85, 0.95, 2.0]))
+    np.testing.assert_allclose(slope, [-1.0, -0.75, -0.25, 0.0], atol=1e-6)
+
+
 # Three pairs: D prefers the real one, the fake one, and neither.
 REAL, FAKE = np.array([2.0, -1.0, 0.5]), np.array([-1.0, 0.7, 0.5])
 PREFERENCE = 1.0 / (1.0 + np.exp(FAKE - REAL))  # of the real one of each pair

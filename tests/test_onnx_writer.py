@@ -24,6 +24,7 @@ from jaxgan.networks.programs import Argument, Program
 from jaxgan.ops.pixels import scale_to_bytes
 from tests.helpers import make_dcgan_settings
 from tests.test_classifiers import VALUES, make_settings
+from tests.test_protocol import make_settings as make_family_settings
 
 
 def run_onnx(content, program, arrays):
@@ -194,7 +195,7 @@ def create_gan_settings(name):
         values = {**to_dict(dcgan), "family": name, **own}
         del values["discriminator_norm"]
         return read_settings(families.ProjectedSettings, values)
-    return dcgan
+    return dcgan if name == "dcgan" else make_family_settings(name).gan
 
 
 def list_gans():
@@ -209,7 +210,9 @@ def test_every_family_of_gans_gives_the_same_pixels(name):
     settings = create_gan_settings(name)
     gan = settings.create(2)
     variables = draw_variables(gan.get_networks(describe_shapes(gan)).generator)
-    arguments = [Argument("latents", (settings.latent_size,), "float32")]
+    seeds = jnp.arange(1, dtype=jnp.uint32)
+    num_latents = jax.eval_shape(gan.draw_latents, jax.random.key(0), seeds).shape[1]
+    arguments = [Argument("latents", (num_latents,), "float32")]
     if settings.num_classes:
         arguments.append(Argument("labels", (), "int32"))
 
@@ -217,7 +220,7 @@ def test_every_family_of_gans_gives_the_same_pixels(name):
         return scale_to_bytes(gan.generate(variables, latents, Given(labels)))
 
     def draw(num):
-        latents = np.random.default_rng(num).standard_normal((num, settings.latent_size), "f")
+        latents = np.random.default_rng(num).standard_normal((num, num_latents), "f")
         return [latents, np.arange(num, dtype=np.int32) % 3][: len(arguments)]
 
     # A pixel at the border between two grays may fall to either side.

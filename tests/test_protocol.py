@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import dcgan, mlp, projected
+from configs import dcgan, fastgan, mlp, projected, r3gan
 from jaxgan.core.errors import UserError
 from jaxgan.core.settings import read_settings, to_dict
 from jaxgan.core.types import Batch
@@ -31,6 +31,7 @@ from tests.helpers import (
 from tests.toy_gan import ToySettings
 
 TINY = {"image_size": 32, "channels": 1, "latent_size": 8, "diffaugment": False}
+FEW = {"generator_width": 2, "discriminator_width": 2}
 SETTINGS = {
     "dcgan": (dcgan, {**TINY, "generator_width": 4, "discriminator_width": 4}),
     "mlp": (mlp, {**TINY, "generator_width": 8, "discriminator_width": 8}),
@@ -41,6 +42,8 @@ SETTINGS = {
             **{"eye_weights": "random", "eye_size": 64},
         },
     ),
+    "r3gan": (r3gan, {**TINY, **FEW, "max_features": 4, "group_size": 4}),
+    "fastgan": (fastgan, {**TINY, **FEW}),
 }
 TOY = {"family": "toy", "image_size": 32, "channels": 1, "rate": 0.5, "mean_epochs": 2}
 NAMES = [*SETTINGS, "toy"]

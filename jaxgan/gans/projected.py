@@ -237,7 +237,10 @@ class ProjectedSettings(RecipeSettings):
             get_networks=lambda state: Networks(
                 state.sampling_variables, state.discriminator.variables
             ),
-            draw_latents=functools.partial(two_player.draw_latents, latent_size=self.latent_size),
+            draw_latents=functools.partial(two_player.draw_latents, latent_size=self.num_latents),
+            draw_truncated=functools.partial(
+                two_player.draw_truncated, latent_size=self.num_latents
+            ),
             generate=generate,
             score=score,
             score_batch=functools.partial(score, train=True),

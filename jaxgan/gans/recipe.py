@@ -112,6 +112,15 @@ class RecipeSettings(FamilySettings):
         """Return the step at the rate of each update, the same for G and D."""
         return follow_schedule(step_fn, self.schedule, self.learning_rate, pace)
 
+    @property
+    def num_latents(self) -> int:
+        """How many numbers from N(0, 1) the generator makes an image from."""
+        return self.latent_size
+
+    def create_supervision(self) -> two_player.SuperviseFn | None:
+        """Return what D learns from real images in addition to its objective; here nothing."""
+        return None
+
     def describe_job(self) -> Mapping[str, str]:
         """Return a mark for jobs in which the average changes only with G: earlier jobs differ."""
         return {"averaged": "at updates of G"} if self.num_critic_steps > 1 else {}
@@ -120,8 +129,9 @@ class RecipeSettings(FamilySettings):
 def create_gan(settings: RecipeSettings, create_players: Players, num_epochs: int) -> Gan[GanState]:
     """Return the GAN of two linen modules, G and D; `create_players` takes the axis's name.
 
-    G is applied to latents [batch, latent_size], D to images [batch, h, w, c]; both take labels
-    [batch] or None as the next argument, and `train`.
+    G is applied to latents [batch, num_latents], D to images [batch, h, w, c]; both take labels
+    [batch] or None as the next argument, and `train`. In training, D may give several logits for
+    each image, [batch, num].
     """
     settings.schedule.check_length(num_epochs, "gan.schedule")
     generator, discriminator = create_players(None)
@@ -147,7 +157,7 @@ def create_gan(settings: RecipeSettings, create_players: Players, num_epochs: in
             mutable=["batch_stats"],
             rngs={"dropout": jax.random.key(0)},  # a D with dropout drops the same units each time
         )
-        return logits
+        return logits if logits.ndim == 1 else jnp.mean(logits, axis=1)
 
     def to_probability(logits: Array) -> Array:
         return jax.nn.sigmoid(logits)
@@ -164,13 +174,13 @@ def create_gan(settings: RecipeSettings, create_players: Players, num_epochs: in
         get_networks=lambda state: Networks(
             state.sampling_variables, state.discriminator.variables
         ),
-        draw_latents=functools.partial(two_player.draw_latents, latent_size=settings.latent_size),
+        draw_latents=functools.partial(two_player.draw_latents, latent_size=settings.num_latents),
         generate=generate,
         score=score,
         score_batch=score_batch,
         to_probability=to_probability if objective.is_probability else None,
         draw_truncated=functools.partial(
-            two_player.draw_truncated, latent_size=settings.latent_size
+            two_player.draw_truncated, latent_size=settings.num_latents
         ),
         meaning=objective.meaning,
         augmentation=create_augmentation(settings),
@@ -190,7 +200,7 @@ def create_state(
         key,
         generator=two_player.Player(generator, create_optimizer(settings)),
         discriminator=two_player.Player(discriminator, create_discriminator_optimizer(settings)),
-        latent_size=settings.latent_size,
+        latent_size=settings.num_latents,
         image_shape=image_shape if seen is None else seen,
         keep_ema=settings.ema_decay > 0.0,
         augment_strength=1.0 if settings.augment_target == 0.0 else 0.0,
@@ -216,12 +226,13 @@ def create_recipe(settings: RecipeSettings) -> two_player.Recipe:
     return two_player.Recipe(
         create_objective(settings),
         create_augment(settings),
-        settings.latent_size,
+        settings.num_latents,
         settings.ema_decay,
         create_penalty(settings),
         settings.num_critic_steps,
         None if settings.augment_target == 0.0 else adaptation,
         None if settings.lecam_weight == 0.0 else two_player.Lecam(settings.lecam_weight),
+        supervise_fn=settings.create_supervision(),
     )
 
 

@@ -27,6 +27,9 @@ PenaltyFn = Callable[[Callable[[Array], Array], Array, Array, Key], Array]
 SeeFn = Callable[[Params, Array], Any]
 LecamFn = Callable[[Array, Array], tuple[Array, Array]]
 Shape = tuple[int, int, int]
+# D, its variables, real images, labels and a key: D's logits, its new statistics, a loss [batch].
+SuperviseFn = Callable[[nn.Module, Params, Array, Array, Key], tuple[Array, Params, Array]]
+OwnLossFn = Callable[[Params], tuple[Array, Params, Array]]
 Pullback = Callable[[Array], tuple[Params]]
 
 # The metrics that are the moving averages of `Lecam`.
@@ -92,6 +95,7 @@ class Recipe(NamedTuple):
     `augment_fn` augments all input of D: real, generated and G's images, and those of `penalty_fn`.
     With `num_critic_steps` n above 1, G is updated only in every n-th step. In the other steps its
     statistics and the moving average do not change either, so `ema_decay` counts updates of G.
+    `supervise_fn` takes D's pass over the augmented real images, and adds a loss to D's own.
 
     `see_fn` maps D's statistics and augmented images to the input of D's network, if that is not
     the images. Nothing in it learns. As it may cost more than D, it sees each batch once: G then
@@ -107,6 +111,7 @@ class Recipe(NamedTuple):
     adaptation: Adaptation | None = None
     lecam: Lecam | None = None
     see_fn: SeeFn | None = None
+    supervise_fn: SuperviseFn | None = None
 
 
 class GanState(struct.PyTreeNode):
@@ -217,6 +222,7 @@ def train_step(
         follow = functools.partial(recipe.lecam.follow, state.logit_averages, step=state.step)
         lecam_fn = functools.partial(recipe.lecam.regularise, follow, axis_name)
     real = scale_to_unit(batch.images)
+    seen_real = see(real, real_key)
     judged: Any = fake
     pull = pullback
     if recipe.see_fn is None:
@@ -224,9 +230,16 @@ def train_step(
     else:
         seen, pull_seen = jax.vjp(functools.partial(see, key=fake_key), fake)
         judged, pull = seen, lambda seen: pullback(*pull_seen(seen))
+    own_loss_fn = None
+    if recipe.supervise_fn is not None:
+        own_key, supervise_fn = jax.random.fold_in(key, 7), recipe.supervise_fn
+
+        def own_loss_fn(variables: Params) -> tuple[Array, Params, Array]:
+            return supervise_fn(discriminator.network, variables, seen_real, labels, own_key)
+
     new_discriminator, discriminator_metrics = update_discriminator(
         state.discriminator,
-        real=see(real, real_key),
+        real=seen_real,
         fake=seen,
         labels=labels,
         discriminator=discriminator,
@@ -235,6 +248,7 @@ def train_step(
         penalty_keys=None if recipe.penalty_fn is None else split(jax.random.fold_in(key, 4)),
         dropout_keys=dropout_keys[:2],
         lecam_fn=lecam_fn,
+        own_loss_fn=own_loss_fn,
         axis_name=axis_name,
     )
 
@@ -328,6 +342,7 @@ def update_discriminator(
     penalty_keys: Key | None = None,
     dropout_keys: Sequence[Key | None] | Key = (None, None),
     lecam_fn: LecamFn | None = None,
+    own_loss_fn: OwnLossFn | None = None,
     axis_name: str | None = None,
 ) -> tuple[NetworkState, Metrics]:
     """Descend the objective's loss of D on images [batch, height, width, channels] in [-1, 1].
@@ -335,16 +350,20 @@ def update_discriminator(
     The `labels` [batch] are those of both the real and the generated images. With `objective`
     non-saturating or saturating, the loss is the negative of eq. 2. The `dropout_keys` are for the
     real and for the generated images, if D has dropout. `lecam_fn` maps both logits
-    to a term of the loss and to their averages, which become metrics.
+    to a term of the loss and to their averages, which become metrics. `own_loss_fn` makes the pass
+    over the real images from D's variables. Its loss [batch] becomes a metric too.
     """
     network = discriminator.network
 
     def loss_fn(params: Params) -> tuple[Array, tuple[Params, Metrics]]:
         stats = state.batch_stats
-        logits = []
+        logits, own_loss = [], None
         for i, images in enumerate((real, jax.lax.stop_gradient(fake))):
             variables = {"params": params, "batch_stats": stats}
-            scores, stats = _discriminate(network, variables, images, labels, dropout_keys[i])
+            if i == 0 and own_loss_fn is not None:
+                scores, stats, own_loss = own_loss_fn(variables)
+            else:
+                scores, stats = _discriminate(network, variables, images, labels, dropout_keys[i])
             logits.append(scores)
         real_loss, fake_loss = objective.discriminator_loss(
             real_logits=logits[0], fake_logits=logits[1]
@@ -358,6 +377,9 @@ def update_discriminator(
         }
         metrics["loss_d"] = metrics["loss_d_real"] + metrics["loss_d_fake"]
         loss = metrics["loss_d"]
+        if own_loss is not None:
+            metrics["supervision"] = jnp.mean(own_loss)
+            loss = loss + metrics["supervision"]
         if lecam_fn is not None:
             metrics["lecam"], averages = lecam_fn(*logits)
             metrics |= dict(zip(_AVERAGES, averages, strict=True))
