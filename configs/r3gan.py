@@ -14,7 +14,7 @@ def get_config(variant: str = "recommended") -> ConfigDict:
 
 
 def recommended() -> ConfigDict:
-    """Some twenty minutes on two cores for a hundred films at 64x64."""
+    """For a hundred films at 64x64 on two cores; twenty minutes are an estimate."""
     config = load_beside(__file__, "dcgan").recommended()
     _replace_networks(config.gan)
     config.batch_size = 16  # the paper has 256, and a thousand times as many images
@@ -23,7 +23,7 @@ def recommended() -> ConfigDict:
 
 
 def quick() -> ConfigDict:
-    """A few minutes on two cores: half the width."""
+    """A short run on two cores: half the width, a faster rate."""
     config = load_beside(__file__, "dcgan").quick()
     _replace_networks(config.gan)
     config.gan.generator_width = 4

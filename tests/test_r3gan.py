@@ -253,6 +253,7 @@ def test_images_of_one_gray_give_finite_gradients_that_move_everything(value):
         assert all(jax.tree.leaves(moved)), moved
 
 
+@pytest.mark.slow
 def test_one_part_of_a_batch_and_two_learn_the_same_in_float64():
     settings, batch, states = make_settings(**FEW), make_batch(4), []
     with jax.enable_x64(True):
