@@ -25,6 +25,7 @@ def quick() -> ConfigDict:
     """Some minutes on two cores."""
     config = load_beside(__file__, "dcgan").quick()
     _replace_discriminator(config.gan)
+    config.num_epochs = 300
     config.gan.eye_size = 64
     config.gan.projection_width = 16
     config.gan.discriminator_width = 16
