@@ -185,9 +185,11 @@ def test_scores_are_finite_and_of_each_image_alone(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_one_device_and_two_learn_the_same(name):
     settings = make_settings(name)
-    one, two = (fit(settings, jax.devices()[:num]) for num in (1, 2))
-    assert compute_difference(one, two) < 1e-4
-    assert compute_difference(one.step, fit(settings, jax.devices()[:1], 2).step) > 0
+    # In float64 where Adam has no momentum: it makes a rounding error as long as a step.
+    with jax.enable_x64(name == "projected"):
+        one, two = (fit(settings, jax.devices()[:num]) for num in (1, 2))
+        assert compute_difference(one, two) < 1e-4
+        assert compute_difference(one.step, fit(settings, jax.devices()[:1], 2).step) > 0
 
 
 def fit(settings, devices, num_steps=6):
@@ -197,10 +199,16 @@ def fit(settings, devices, num_steps=6):
     feed = ResidentFeed(images, keys.data, plan, devices)
     step = gan.stages[0].start_at(0)
     dispatcher = Dispatcher(step, feed, keys.steps, devices=devices, max_steps=plan.max_steps)
-    state = dispatcher.to_devices(gan.create_state(keys.init))
+    state = dispatcher.to_devices(jax.tree.map(widen, gan.create_state(keys.init)))
     for begin in range(num_steps):
         state, _ = jax.block_until_ready(dispatcher(state, begin, begin + 1))
     return dispatcher.to_host(state)
+
+
+def widen(leaf):
+    """Return a leaf in the float type of the test."""
+    is_float = jnp.issubdtype(leaf.dtype, jnp.floating)
+    return leaf.astype(jnp.result_type(float)) if is_float else leaf
 
 
 @pytest.mark.parametrize("name", NAMES)

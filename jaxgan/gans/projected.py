@@ -156,7 +156,7 @@ def count_downs(eye_size: int) -> int:
 def sum_over_scales(objective: Objective) -> Objective:
     """Return the losses [batch] of logits [batch, scale, positions].
 
-    They are means over the positions and sums over the scales (the paper's eq. 4).
+    They are means over the positions and sums over the scales (the paper's section 3.1).
     """
 
     def reduce(losses: Array) -> Array:
@@ -218,7 +218,6 @@ class ProjectedSettings(RecipeSettings):
     def create(self, num_epochs: int) -> Gan[GanState]:
         """Return the GAN: one stage, by `jaxgan.gans.two_player`."""
         self.schedule.check_length(num_epochs, "gan.schedule")
-        self.eye.load()  # before anything is trained or traced
         generator, discriminator = self.create_networks()
 
         def generate(variables: Params, latents: Array, given: Given) -> Array:
