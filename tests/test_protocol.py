@@ -185,8 +185,8 @@ def test_scores_are_finite_and_of_each_image_alone(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_one_device_and_two_learn_the_same(name):
     settings = make_settings(name)
-    # In float64 where Adam has no momentum: it makes a rounding error as long as a step.
-    with jax.enable_x64(name == "projected"):
+    # In float64 where many normalised layers, or Adam without momentum, enlarge a rounding error.
+    with jax.enable_x64(name in ("projected", "fastgan")):
         one, two = (fit(settings, jax.devices()[:num]) for num in (1, 2))
         assert compute_difference(one, two) < 1e-4
         assert compute_difference(one.step, fit(settings, jax.devices()[:1], 2).step) > 0
