@@ -367,7 +367,10 @@ def widen(leaf):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"r1_weight": 1.0}, r"config.r1_weight is 1.0: it needs the gradient of each image alone"),
+        (
+            {"r1_weight": 1.0},
+            r"config.gan.r1_weight is 1.0: it needs the gradient of each",
+        ),
         ({"reconstruction_weight": -1.0}, r"config.gan.reconstruction_weight is -1.0, expected 0"),
         ({"generator_width": 0}, r"config.gan.generator_width is 0, expected 1 or more"),
         ({"image_size": 256}, r"config.gan.image_size is 256, expected one of 32, 64, 128"),

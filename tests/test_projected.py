@@ -212,6 +212,7 @@ def check_descent(before, after, compute_loss, metrics):
     assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(taken)) > 1e-4
 
 
+@pytest.mark.slow
 def test_one_part_of_a_batch_and_two_learn_the_same():
     """In float64: with batch norm of a few maps a rounding error becomes large."""
     settings = make_settings(ema_decay=0.9, diffaugment=True)

@@ -13,6 +13,7 @@ from jaxgan.core.errors import UserError
 from jaxgan.core.settings import read_settings, to_dict
 from jaxgan.core.types import Batch
 from jaxgan.devices.parallel import Dispatcher
+from jaxgan.experiments import train_gan as module
 from jaxgan.experiments.train_gan import create_stages, train_gan
 from jaxgan.gans import families
 from jaxgan.gans.protocol import Given, describe_shapes
@@ -47,6 +48,11 @@ SETTINGS = {
 }
 TOY = {"family": "toy", "image_size": 32, "channels": 1, "rate": 0.5, "mean_epochs": 2}
 NAMES = [*SETTINGS, "toy"]
+# Their programs are large: two of them compile for minutes.
+LARGE = ("fastgan", "projected", "r3gan")
+SLOW_IF_LARGE = [
+    pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in NAMES
+]
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +64,7 @@ def toy_is_known(monkeypatch):
 @pytest.fixture(autouse=True)
 def eye_is_small(monkeypatch):
     make_small_eye(monkeypatch)
+    monkeypatch.setattr(module, "list_rulers", lambda: ())  # one has that network too
 
 
 def make_values(name):
@@ -87,7 +94,7 @@ def test_a_config_comes_back_as_it_was_written(name):
 
 def test_a_family_that_is_not_there_is_told_with_those_that_are():
     with pytest.raises(
-        UserError, match=r"config.gan.family is 'dcgna': expected|dcgan, mlp, projected, toy"
+        UserError, match=r"config.gan.family is 'dcgna', expected one of dcgan, mlp, .*, toy"
     ):
         make_settings("toy", gan={**TOY, "family": "dcgna"})
     with pytest.raises(UserError, match=r"config.gan.rate is missing"):
@@ -117,10 +124,11 @@ def test_no_step_and_no_beginning_changes_the_tree(name):
     for stage in gan.stages:
         state = stage.begin(state)
         assert describe(state) == describe(shapes)
-        state, metrics = jax.jit(stage.create_step(None, 0))(state, make_batch(), jax.random.key(1))
-        assert describe(state) == describe(shapes)
+        # Only traced: a run, below, compiles it, and ends where a loss is not finite.
+        step = stage.create_step(None, 0)
+        new, metrics = jax.eval_shape(step, state, make_batch(), jax.random.key(1))
+        assert describe(new) == describe(shapes)
         assert {"loss_d", "loss_g"} <= metrics.keys()
-        assert all(np.isfinite(metrics[loss]) for loss in ("loss_d", "loss_g"))
 
 
 def describe(tree):
@@ -182,7 +190,7 @@ def test_scores_are_finite_and_of_each_image_alone(name):
         assert ((samples.scores >= 0.0) & (samples.scores <= 1.0)).all()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SLOW_IF_LARGE)
 def test_one_device_and_two_learn_the_same(name):
     settings = make_settings(name)
     # In float64 where many normalised layers, or Adam without momentum, enlarge a rounding error.

@@ -147,9 +147,9 @@ def make_class_run(label, drawn):
             assert len(images) == 256
             return dict.fromkeys(MEASURES, float(label))
 
-    return SimpleNamespace(
-        gan=GAN, class_name=f"c{label:03d}", sampler=Images(label), meter=Images()
-    )
+    images = Images(label)
+    samplers = {"sampler": images, "final_sampler": images}
+    return SimpleNamespace(gan=GAN, class_name=f"c{label:03d}", meter=images, **samplers)
 
 
 @pytest.mark.parametrize("num", [2, 16, 200])
