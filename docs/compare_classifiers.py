@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxgan.core.errors import UserError
 from jaxgan.experiments.predict import FolderPredictions, predict_files
 from jaxgan.experiments.prediction_output import count_images
 from jaxgan.experiments.prediction_report import Truth
@@ -29,7 +30,8 @@ def main(images: str, *patterns: str) -> None:
     runs = [run for group in groups.values() for run in group]
     found = predict_files(runs, Path(images), cache_dir=CACHE)
     counted = count_images(found)
-    assert counted.truth is not None, "there is no new image of a known class"
+    if counted.truth is None:
+        raise UserError(f"Found no new image of a known class in {images}, expected one or more.")
     right = {
         name: compare(found, group, counted.indices, counted.truth)
         for name, group in groups.items()
@@ -48,7 +50,10 @@ def find_runs(pattern: str) -> list[Path]:
         if not Path(pattern).is_absolute()
         else [*sorted(Path("/").glob(pattern[1:]))]
     )
-    assert runs, f"no folder matches {pattern}"
+    if not runs:
+        raise UserError(
+            f"No folder matches {pattern!r}, expected the folders of trained classifiers."
+        )
     return runs
 
 
@@ -74,4 +79,9 @@ def describe(values: np.ndarray, truth: Truth) -> str:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if len(sys.argv) < 3:
+        raise SystemExit(__doc__)
+    try:
+        main(*sys.argv[1:])
+    except UserError as error:
+        raise SystemExit(f"Error: {error}") from None

@@ -29,11 +29,13 @@ import jax
 import numpy as np
 
 from jaxgan.api.settings import load_gan_settings
+from jaxgan.core.errors import UserError
 from jaxgan.core.versions import get_versions
 from jaxgan.data.sets import Dataset, find_label
 from jaxgan.data.source import DataSpec, load_dataset
-from jaxgan.evaluation.imagenet import fit_imagenet_features
+from jaxgan.evaluation.imagenet import fit_imagenet_features, load_activations
 from jaxgan.evaluation.quality import FIRST_SEED, NUM_IMAGES, QualityMeter
+from jaxgan.evaluation.real_images import check_count
 from jaxgan.experiments.train_gan import check_class, create_stages
 from jaxgan.metrics.kernel_distance import METRIC, create_kernel_comparison
 from jaxgan.metrics.neighbours import create_neighbour_comparison
@@ -61,8 +63,9 @@ def main() -> None:
     parser.add_argument("--looks", type=int, default=20)
     parser.add_argument("--out", type=Path, default=Path("runs/trainings"))
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
     print(get_versions())
+    load_activations()  # where the outside ruler is not installed, this says so at once
+    options.out.mkdir(parents=True, exist_ok=True)
     for seed in map(int, options.seeds.split(",")):
         for training in options.training:
             name = training.replace(":", "-").replace(" ", "_").replace("/", "-")
@@ -80,7 +83,9 @@ def read_training(text: str, seed: int) -> TrainGanSettings:
     config, *changes = text.split()
     values: dict[str, Any] = {"seed": seed}
     for change in changes:
-        field, value = change.split("=", 1)
+        field, equals, value = change.partition("=")
+        if not equals:
+            raise UserError(f"--training has {change!r}, expected FIELD=VALUE after the config.")
         try:
             values[field] = ast.literal_eval(value)
         except (SyntaxError, ValueError):
@@ -136,6 +141,7 @@ def create_measure(dataset: Dataset, class_name: str) -> Measure:
     """Return the function that measures `NUM_DRAWN` generated images."""
     label = find_label(dataset, class_name)
     real, held_out = dataset.train.of_class(label).images, dataset.val.of_class(label).images
+    check_count(f"the held-out images of class {class_name}", len(held_out))
     meter, space = QualityMeter(real), fit_imagenet_features(dataset.train.images)
     known = np.concatenate([space(real), space(held_out)])
 
@@ -159,4 +165,7 @@ def create_measure(dataset: Dataset, class_name: str) -> Measure:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        raise SystemExit(f"Error: {error}") from None

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxgan.core.errors import UserError
 from jaxgan.core.versions import get_versions
 from jaxgan.data.sets import find_label
 from jaxgan.data.source import DataSpec, load_dataset
@@ -111,4 +112,7 @@ def format_table(found: dict[str, Ranking]) -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        raise SystemExit(f"Error: {error}") from None

@@ -39,6 +39,7 @@ from tests.helpers import (
     make_dataset,
     make_gmd_settings,
     make_image_set,
+    widen,
     write_split_folder,
 )
 from tests.toy_classifier import ToySettings
@@ -161,10 +162,6 @@ def test_one_part_of_a_batch_and_two_learn_the_same_by_many_layers(name):
     assert {leaf.dtype.name for leaf in jax.tree.leaves(one.params)} == {"float64"}
     assert compute_difference(one, two) < 1e-9
     assert compute_difference(one.params, state.params) > 1e-5
-
-
-def widen(leaf):
-    return leaf.astype(jnp.float64) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
 
 @pytest.mark.slow

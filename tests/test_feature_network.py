@@ -83,7 +83,7 @@ def check_equal(eye, network, variables):
 
 
 def test_its_maps_and_their_gradient_are_those_of_the_network_that_learns(monkeypatch):
-    network = feature_network._create_network(0)
+    network = feature_network.create_published(0, image_size=32)
     variables = draw_variables(network)
     merged = feature_network._merge(variables, {})
     monkeypatch.setattr(feature_network, "_load", lambda variant, weights: merged)
@@ -93,7 +93,7 @@ def test_its_maps_and_their_gradient_are_those_of_the_network_that_learns(monkey
 @pytest.mark.slow
 @pytest.mark.skipif(not imagenet.is_installed(), reason=IMAGENET_ABSENT)
 def test_with_the_weights_of_imagenet_too():
-    network = feature_network._create_network(0)
+    network = feature_network.create_published(0, image_size=32)
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), create_shapes(network))
     variables = read_start("imagenet", network).fill(zeros)
     check_equal(FeatureNetwork(0, "imagenet"), network, variables)

@@ -28,6 +28,7 @@ from tests.helpers import (
     make_dcgan_settings,
     make_image_set,
     make_small_eye,
+    widen,
 )
 from tests.toy_gan import ToySettings
 
@@ -211,12 +212,6 @@ def fit(settings, devices, num_steps=6):
     for begin in range(num_steps):
         state, _ = jax.block_until_ready(dispatcher(state, begin, begin + 1))
     return dispatcher.to_host(state)
-
-
-def widen(leaf):
-    """Return a leaf in the float type of the test."""
-    is_float = jnp.issubdtype(leaf.dtype, jnp.floating)
-    return leaf.astype(jnp.result_type(float)) if is_float else leaf
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -206,3 +206,17 @@ class EfficientnetLiteSettings(FamilySettings):
 def _rename(path: str) -> str:
     """Return the name in the package `efficientnet-lite-pytorch`: "_blocks.0._bn1" of ours."""
     return ".".join(f"_{part}" for part in path.replace("blocks_", "blocks.").split("/"))
+
+
+def create_published(variant: Literal[0, 1, 2], *, image_size: int) -> Classifier:
+    """Return the network that the weights of ImageNet are for, without dropout: 1,000 classes."""
+    return EfficientnetLiteSettings(
+        image_size=image_size,
+        channels=3,
+        variant=variant,
+        width=1.0,
+        drop_connect=0.0,
+        dropout=0.0,
+        norm_momentum=0.99,
+        dtype="float32",
+    ).create(1000)

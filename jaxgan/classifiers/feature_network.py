@@ -15,8 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from jaxgan.classifiers.efficientnet import EfficientnetLiteSettings, plan_stages
-from jaxgan.classifiers.protocol import Classifier
+from jaxgan.classifiers.efficientnet import create_published, plan_stages
 from jaxgan.classifiers.weight_packages import IMAGENET, INSTALL, is_packaged
 from jaxgan.classifiers.weights import create_shapes, read_start
 from jaxgan.core.errors import UserError
@@ -111,7 +110,7 @@ def _relu6(x: Array) -> Array:
 
 @functools.cache
 def _load(variant: Literal[0, 1, 2], weights: str) -> Weights:
-    network = _create_network(variant)
+    network = create_published(variant, image_size=32)  # the weights fit every size
     shapes = create_shapes(network)
     if weights == RANDOM:
         return _merge(_draw(shapes), {"file": RANDOM})
@@ -126,19 +125,6 @@ def _load(variant: Literal[0, 1, 2], weights: str) -> Weights:
     flat = {**flatten_dict(zeros), **start.arrays}
     record = {"file": start.file.name, "sha256": start.file.sha256}
     return _merge(unflatten_dict(flat), record)
-
-
-def _create_network(variant: Literal[0, 1, 2]) -> Classifier:
-    return EfficientnetLiteSettings(
-        image_size=32,
-        channels=3,
-        variant=variant,
-        width=1.0,
-        drop_connect=0.0,
-        dropout=0.0,
-        norm_momentum=0.99,
-        dtype="float32",
-    ).create(1000)
 
 
 def _draw(shapes: Params) -> Params:

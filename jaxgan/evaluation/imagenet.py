@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan.classifiers.efficientnet import EfficientnetLiteSettings
+from jaxgan.classifiers.efficientnet import create_published
 from jaxgan.classifiers.kept_maps import MapCache
 from jaxgan.classifiers.protocol import Classifier
 from jaxgan.classifiers.weight_packages import IMAGENET, INSTALL, is_packaged
@@ -36,7 +36,6 @@ _STAGES = (3, 5)  # of `Classifier.stages`: strides 8 and 16; the last maps are 
 _MOST_DIRECTIONS = 128  # of one depth: those in which the training images vary most
 _MOST_FITTED = 500  # training images
 _BATCH = 32
-_NUM_CLASSES = 1000
 
 
 def is_installed() -> bool:
@@ -109,16 +108,7 @@ def load_activations() -> Callable[[np.ndarray], list[np.ndarray]]:
 
 
 def _create_network() -> Classifier:
-    return EfficientnetLiteSettings(
-        image_size=SIDE,
-        channels=3,
-        variant=0,
-        width=1.0,
-        drop_connect=0.0,
-        dropout=0.0,
-        norm_momentum=0.99,
-        dtype="float32",
-    ).create(_NUM_CLASSES)
+    return create_published(0, image_size=SIDE)
 
 
 def _prepare(images: np.ndarray) -> np.ndarray:

@@ -62,6 +62,9 @@ def hinge_discriminator_loss(*, real_logits: Array, fake_logits: Array) -> tuple
     return jax.nn.relu(1.0 - real_logits), jax.nn.relu(1.0 + fake_logits)
 
 
+_LEAST_MARGIN = 0.8  # of the soft hinge; the greatest is 1
+
+
 def soft_hinge_discriminator_loss(*, real_logits: Array, fake_logits: Array) -> tuple[Array, Array]:
     """Return the mean hinge loss over margins from 0.8 to 1, each [batch].
 
@@ -76,9 +79,6 @@ def _soften(x: Array) -> Array:
     width = 1.0 - _LEAST_MARGIN
     within = jnp.clip(1.0 - x, 0.0, width)
     return within**2 / (2.0 * width) + jax.nn.relu(_LEAST_MARGIN - x)
-
-
-_LEAST_MARGIN = 0.8
 
 
 def wasserstein_discriminator_loss(
